@@ -1,0 +1,135 @@
+"""Every error code, its class and its HTTP status, in one table.
+
+A code is transient (the same work may succeed later) or permanent (it never will); nothing else decides about retries.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class ErrorClass(StrEnum):
+    """What a failure means for the work."""
+
+    PERMANENT = "permanent"  # the input is at fault: fail at once
+    TRANSIENT = "transient"  # try again with backoff, costs an attempt
+    DEPENDENCY = "dependency"  # a shared dependency is away: pause the lane, costs no attempt
+    REQUEST = "request"  # a caller's request was refused; no job involved
+
+
+class ErrorCode(StrEnum):
+    """Stable, published codes; a code is never given a new meaning."""
+
+    # The uploaded bytes
+    EMPTY_FILE = "empty_file"
+    UNKNOWN_FORMAT = "unknown_format"
+    UNSUPPORTED_FORMAT = "unsupported_format"
+    TYPE_MISMATCH = "type_mismatch"
+    TRUNCATED = "truncated"
+    CORRUPT = "corrupt"
+    TOO_LARGE = "too_large"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    TOO_MANY_FRAMES = "too_many_frames"
+    TOO_LONG = "too_long"
+    NO_VIDEO_STREAM = "no_video_stream"
+    LIMIT_EXCEEDED = "limit_exceeded"
+    SOURCE_CHANGED = "source_changed"
+    SOURCE_MISSING = "source_missing"
+    # The work
+    PROCESSING_TIMEOUT = "processing_timeout"
+    PROCESSING_FAILED = "processing_failed"
+    CHILD_DIED = "child_died"
+    WORKER_LOST = "worker_lost"
+    ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+    UNDECODABLE_RECORD = "undecodable_record"
+    # Shared dependencies
+    OBJECT_STORE_UNAVAILABLE = "object_store_unavailable"
+    DATABASE_UNAVAILABLE = "database_unavailable"
+    NO_TEMP_SPACE = "no_temp_space"
+    # Requests
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    INVALID_REQUEST = "invalid_request"
+    UNSUPPORTED_TYPE = "unsupported_type"
+    SIZE_OUT_OF_RANGE = "size_out_of_range"
+    UPLOAD_MISSING = "upload_missing"
+    UPLOAD_SIZE_MISMATCH = "upload_size_mismatch"
+    UPLOAD_TYPE_MISMATCH = "upload_type_mismatch"
+    CONFLICT = "conflict"
+    WEBHOOK_URL_REFUSED = "webhook_url_refused"
+    SERVICE_UNAVAILABLE = "service_unavailable"
+    INTERNAL = "internal"
+
+
+class ErrorSpec(NamedTuple):
+    """What a code means: its class, the HTTP status where a request meets it, and a sentence for people."""
+
+    error_class: ErrorClass
+    status: int
+    meaning: str
+
+
+_P, _T, _D, _R = ErrorClass.PERMANENT, ErrorClass.TRANSIENT, ErrorClass.DEPENDENCY, ErrorClass.REQUEST
+
+ERRORS: dict[ErrorCode, ErrorSpec] = {
+    ErrorCode.EMPTY_FILE: ErrorSpec(_P, 422, "The file has no bytes."),
+    ErrorCode.UNKNOWN_FORMAT: ErrorSpec(_P, 422, "The content is of no format that is known."),
+    ErrorCode.UNSUPPORTED_FORMAT: ErrorSpec(_P, 422, "The content is of a format that is not processed."),
+    ErrorCode.TYPE_MISMATCH: ErrorSpec(_P, 422, "The content is not of the kind that was declared."),
+    ErrorCode.TRUNCATED: ErrorSpec(_P, 422, "The file ends before its content does."),
+    ErrorCode.CORRUPT: ErrorSpec(_P, 422, "The content cannot be decoded."),
+    ErrorCode.TOO_LARGE: ErrorSpec(_P, 422, "The file has more bytes than are allowed."),
+    ErrorCode.TOO_MANY_PIXELS: ErrorSpec(_P, 422, "The picture has more pixels than are allowed."),
+    ErrorCode.TOO_MANY_FRAMES: ErrorSpec(_P, 422, "The file has more frames than are allowed."),
+    ErrorCode.TOO_LONG: ErrorSpec(_P, 422, "The duration is longer than is allowed."),
+    ErrorCode.NO_VIDEO_STREAM: ErrorSpec(_P, 422, "The file has no video stream."),
+    ErrorCode.LIMIT_EXCEEDED: ErrorSpec(_P, 422, "Decoding went past a limit on memory, time or file size."),
+    ErrorCode.SOURCE_CHANGED: ErrorSpec(_P, 422, "The object is not the one that was completed."),
+    ErrorCode.SOURCE_MISSING: ErrorSpec(_P, 422, "The object is gone."),
+    ErrorCode.PROCESSING_TIMEOUT: ErrorSpec(_T, 500, "Processing took longer than is allowed."),
+    ErrorCode.PROCESSING_FAILED: ErrorSpec(_T, 500, "Processing failed."),
+    ErrorCode.CHILD_DIED: ErrorSpec(_T, 500, "The processing child died."),
+    ErrorCode.WORKER_LOST: ErrorSpec(_P, 500, "The job was lost with its worker too often."),
+    ErrorCode.ATTEMPTS_EXHAUSTED: ErrorSpec(_P, 500, "Every attempt failed."),
+    ErrorCode.UNDECODABLE_RECORD: ErrorSpec(_P, 500, "The Kafka record cannot be decoded."),
+    ErrorCode.OBJECT_STORE_UNAVAILABLE: ErrorSpec(_D, 503, "The object store does not answer."),
+    ErrorCode.DATABASE_UNAVAILABLE: ErrorSpec(_D, 503, "The database does not answer."),
+    ErrorCode.NO_TEMP_SPACE: ErrorSpec(_D, 503, "There is no room for temporary files."),
+    ErrorCode.UNAUTHENTICATED: ErrorSpec(_R, 401, "The API key is missing, unknown, revoked or expired."),
+    ErrorCode.FORBIDDEN: ErrorSpec(_R, 403, "The API key may not do this."),
+    ErrorCode.NOT_FOUND: ErrorSpec(_R, 404, "There is no such thing for this tenant."),
+    ErrorCode.INVALID_REQUEST: ErrorSpec(_R, 400, "The request is malformed."),
+    ErrorCode.UNSUPPORTED_TYPE: ErrorSpec(_R, 400, "This content type is not accepted."),
+    ErrorCode.SIZE_OUT_OF_RANGE: ErrorSpec(_R, 400, "The size is not between one byte and the allowed maximum."),
+    ErrorCode.UPLOAD_MISSING: ErrorSpec(_R, 409, "Nothing was uploaded to this asset yet."),
+    ErrorCode.UPLOAD_SIZE_MISMATCH: ErrorSpec(_R, 409, "The uploaded object is not of the declared size."),
+    ErrorCode.UPLOAD_TYPE_MISMATCH: ErrorSpec(_R, 409, "The uploaded object is not of the declared type."),
+    ErrorCode.CONFLICT: ErrorSpec(_R, 409, "The request does not fit the present state."),
+    ErrorCode.WEBHOOK_URL_REFUSED: ErrorSpec(_R, 422, "Webhooks are not sent to this address."),
+    ErrorCode.SERVICE_UNAVAILABLE: ErrorSpec(_R, 503, "A part of the service does not answer; try again."),
+    ErrorCode.INTERNAL: ErrorSpec(_R, 500, "Something went wrong on our side."),
+}
+
+
+class MedialaneError(Exception):
+    """A failure with a published code.
+
+    `detail` is for people and never holds an internal address, a stack trace or another tenant's data;
+    `field` names the offending request field, if one is to blame.
+    """
+
+    def __init__(self, code: ErrorCode, detail: str = "", *, field: str | None = None) -> None:
+        super().__init__(f"{code}: {detail or ERRORS[code].meaning}")
+        self.code = code
+        self.detail = detail or ERRORS[code].meaning
+        self.field = field
+
+    @property
+    def error_class(self) -> ErrorClass:
+        """Whether the same work may succeed later."""
+        return ERRORS[self.code].error_class
+
+    @property
+    def status(self) -> int:
+        """The HTTP status for a request that meets this error."""
+        return ERRORS[self.code].status

@@ -1,0 +1,176 @@
+"""Every event, one struct each, tagged with its type: the payloads of `media.events` and of webhooks.
+
+Within an asset `seq` counts up by one per event in commit order. Change is additive only: new optional fields, new
+types; golden payloads of every released shape stay in the tests.
+"""
+
+import typing
+from datetime import datetime
+from typing import Annotated, ClassVar
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from schemas.states import MediaKind, Stage
+
+
+class Variant(msgspec.Struct, frozen=True, kw_only=True):
+    """A finished variant as events and the API show it; sizes in pixels, bytes and seconds."""
+
+    profile: str
+    content_type: str
+    width: int
+    height: int
+    size: int
+    sha256: str
+    object_key: str
+    duration_s: float | None = None
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """What every event carries."""
+
+    event_type: ClassVar[str]
+    doc: ClassVar[str]
+
+    id: Annotated[
+        UUID, Meta(description="Event id; the same in Kafka (`ce_id`) and on every webhook attempt (`webhook-id`)")
+    ]
+    time: Annotated[datetime, Meta(description="When the fact was committed, UTC")]
+    tenant_id: UUID
+    asset_id: UUID
+    generation: Annotated[int, Meta(description="1 for the first processing, one more per replay", ge=1)]
+    seq: Annotated[int, Meta(description="Position among the asset's events, from 1, without gaps", ge=1)]
+
+    @property
+    def subject(self) -> str:
+        """What tells this event apart from others of its type in one generation of an asset."""
+        return ""
+
+
+class AssetCreated(Event, frozen=True, kw_only=True, tag="asset.created"):
+    event_type: ClassVar[str] = "asset.created"
+    doc: ClassVar[str] = "An upload was presigned."
+
+    file_name: str
+    content_type: str
+    size: int
+
+
+class AssetUploaded(Event, frozen=True, kw_only=True, tag="asset.uploaded"):
+    event_type: ClassVar[str] = "asset.uploaded"
+    doc: ClassVar[str] = "The upload was completed and checked."
+
+    size: int
+    etag: str
+
+
+class AssetReady(Event, frozen=True, kw_only=True, tag="asset.ready"):
+    event_type: ClassVar[str] = "asset.ready"
+    doc: ClassVar[str] = "Every variant of the primary stage is there."
+
+    kind: MediaKind
+    width: int
+    height: int
+    variants: tuple[Variant, ...]
+    duration_s: float | None = None
+
+
+class AssetFailed(Event, frozen=True, kw_only=True, tag="asset.failed"):
+    event_type: ClassVar[str] = "asset.failed"
+    doc: ClassVar[str] = "The asset was given up; `code` says why."
+
+    code: str
+    detail: str
+
+
+class AssetReopened(Event, frozen=True, kw_only=True, tag="asset.reopened"):
+    event_type: ClassVar[str] = "asset.reopened"
+    doc: ClassVar[str] = "A replay opened a new generation of the asset."
+
+    reason: str
+
+
+class JobEvent(Event, frozen=True, kw_only=True):
+    """What events of jobs carry beside."""
+
+    event_type: ClassVar[str]
+    doc: ClassVar[str]
+
+    job_id: UUID
+    stage: Stage
+
+    @property
+    def subject(self) -> str:
+        """The stage: one event of a type per stage and generation."""
+        return self.stage.value
+
+
+class JobStarting(JobEvent, frozen=True, kw_only=True, tag="job.starting"):
+    event_type: ClassVar[str] = "job.starting"
+    doc: ClassVar[str] = "A job was made; it waits for its turn."
+
+
+class JobStarted(JobEvent, frozen=True, kw_only=True, tag="job.started"):
+    event_type: ClassVar[str] = "job.started"
+    doc: ClassVar[str] = "A worker claimed the job for the first time."
+
+
+class JobDone(JobEvent, frozen=True, kw_only=True, tag="job.done"):
+    event_type: ClassVar[str] = "job.done"
+    doc: ClassVar[str] = "The job finished."
+
+    attempts: int
+    cpu_s: float
+    reused: Annotated[bool, Meta(description="The variants were there already, made of the same bytes")] = False
+
+
+class JobFailed(JobEvent, frozen=True, kw_only=True, tag="job.failed"):
+    event_type: ClassVar[str] = "job.failed"
+    doc: ClassVar[str] = "The job was given up."
+
+    code: str
+    detail: str
+    attempts: int
+
+
+class VariantReady(Event, frozen=True, kw_only=True, tag="variant.ready"):
+    event_type: ClassVar[str] = "variant.ready"
+    doc: ClassVar[str] = "One variant is stored and may be read."
+
+    variant: Variant
+
+    @property
+    def subject(self) -> str:
+        """The profile: one event per profile and generation."""
+        return self.variant.profile
+
+
+AnyEvent = (
+    AssetCreated
+    | AssetUploaded
+    | AssetReady
+    | AssetFailed
+    | AssetReopened
+    | JobStarting
+    | JobStarted
+    | JobDone
+    | JobFailed
+    | VariantReady
+)
+
+EVENT_TYPES: dict[str, type[Event]] = {cls.event_type: cls for cls in typing.get_args(AnyEvent)}
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
+
+
+def encode_event(event: Event) -> bytes:
+    """The event's JSON text, as it stands in the outbox, in Kafka and in a webhook's body."""
+    return _encoder.encode(event)
+
+
+def decode_event(data: bytes | str) -> AnyEvent:
+    """Read an event; raises `msgspec.ValidationError` on what is none (an unknown type among them)."""
+    return _decoder.decode(data)

@@ -1,0 +1,293 @@
+"""Settings: every `MEDIALANE_*` variable, typed and documented, in groups; a process loads the groups it needs.
+
+A variable's name is `MEDIALANE_` + the group's prefix + the field, upper case. A field without a default is required.
+"""
+
+from collections.abc import Mapping, Sequence
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
+
+import msgspec
+from msgspec import Meta
+
+PREFIX = "MEDIALANE_"
+
+
+class SettingsError(Exception):
+    """One or more variables are missing or wrong; `problems` has a line for each, naming the variable."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """A group of settings; `prefix` is the part of the names that its variables share."""
+
+    prefix: ClassVar[str]
+
+
+class DatabaseSettings(Settings, frozen=True, kw_only=True):
+    prefix: ClassVar[str] = "DATABASE_"
+
+    url: Annotated[
+        str,
+        Meta(
+            description="Postgres address of this process's role (app for api, worker for the others): "
+            "postgresql://user:password@host:port/name?sslmode=verify-full"
+        ),
+    ]
+    pool_size: Annotated[int, Meta(ge=1, description="Connections kept per process")] = 8
+    pool_timeout_s: Annotated[float, Meta(gt=0, description="Longest wait for a connection, seconds; then 503")] = 5.0
+    statement_timeout_s: Annotated[float, Meta(gt=0, description="Longest single statement, seconds")] = 15.0
+
+
+class MigrationSettings(Settings, frozen=True, kw_only=True):
+    prefix: ClassVar[str] = "MIGRATION_"
+
+    database_url: Annotated[
+        str, Meta(description="Postgres address of the owner role, who may create tables and roles")
+    ]
+    allow_destructive: Annotated[bool, Meta(description="Permit steps that drop or rewrite data")] = False
+
+
+class KafkaSettings(Settings, frozen=True, kw_only=True):
+    prefix: ClassVar[str] = "KAFKA_"
+
+    brokers: Annotated[str, Meta(description="host:port list of bootstrap brokers")]
+    topic_prefix: Annotated[str, Meta(description="First part of every topic's name")] = "media"
+    security_protocol: Annotated[
+        Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], Meta(description="How to talk to the brokers")
+    ] = "PLAINTEXT"
+    sasl_mechanism: Annotated[
+        Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None, Meta(description="SASL mechanism, with SASL_*")
+    ] = None
+    sasl_username: Annotated[str | None, Meta(description="SASL user name")] = None
+    sasl_password: Annotated[str | None, Meta(description="SASL password")] = None
+    tls_ca_file: Annotated[str | None, Meta(description="PEM file of the CA that signed the brokers' certificates")] = (
+        None
+    )
+    tls_cert_file: Annotated[str | None, Meta(description="PEM file of this client's certificate")] = None
+    tls_key_file: Annotated[str | None, Meta(description="PEM file of this client's key")] = None
+
+
+class ConnectSettings(Settings, frozen=True, kw_only=True):
+    prefix: ClassVar[str] = "CONNECT_"
+
+    url: Annotated[str, Meta(description="Address of Kafka Connect's REST interface")]
+    connector: Annotated[str, Meta(description="Name of the outbox connector")] = "medialane-outbox"
+    database_url: Annotated[
+        str | None,
+        Meta(description="Postgres address of the replication role, as Connect reaches it; needed to register"),
+    ] = None
+    slot: Annotated[str, Meta(description="Name of the replication slot")] = "medialane_outbox"
+    username: Annotated[str | None, Meta(description="Basic auth user of Connect's REST interface")] = None
+    password: Annotated[str | None, Meta(description="Basic auth password of Connect's REST interface")] = None
+    tls_ca_file: Annotated[str | None, Meta(description="PEM file of the CA that signed Connect's certificate")] = None
+    poll_interval_ms: Annotated[int, Meta(ge=1, description="How often the connector looks for new rows, ms")] = 2
+
+
+class ObjectStoreSettings(Settings, frozen=True, kw_only=True):
+    prefix: ClassVar[str] = "S3_"
+
+    endpoint: Annotated[str, Meta(description="Address of the S3 server as workers reach it")]
+    public_endpoint: Annotated[
+        str | None, Meta(description="Address of the S3 server as upload clients reach it; the endpoint if unset")
+    ] = None
+    bucket: Annotated[str, Meta(description="Bucket that holds uploads and variants")]
+    access_key: Annotated[str, Meta(description="S3 access key id")]
+    secret_key: Annotated[str, Meta(description="S3 secret key")]
+    region: Annotated[str, Meta(description="S3 region")] = "us-east-1"
+    tls_ca_file: Annotated[str | None, Meta(description="PEM file of the CA that signed the S3 certificate")] = None
+    connections: Annotated[int, Meta(ge=1, description="Connections kept to the S3 server")] = 16
+    presign_ttl_s: Annotated[
+        int, Meta(ge=60, le=604_800, description="Life of a presigned upload address, seconds")
+    ] = 900
+
+
+class ApiSettings(Settings, frozen=True, kw_only=True):
+    prefix: ClassVar[str] = "API_"
+
+    host: Annotated[str, Meta(description="Address to listen on")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65_535, description="Port to listen on")] = 8080
+    max_upload_bytes: Annotated[int, Meta(ge=1, description="Largest upload that presign accepts, bytes")] = (
+        5_368_709_120
+    )
+    variant_ttl_s: Annotated[int, Meta(ge=60, le=604_800, description="Life of a signed download address, seconds")] = (
+        3600
+    )
+
+
+class WorkerSettings(Settings, frozen=True, kw_only=True):
+    prefix: ClassVar[str] = "WORKER_"
+
+    slots: Annotated[int, Meta(ge=0, description="Jobs at once in this process; 0: one per core")] = 0
+    lane_concurrency: Annotated[int, Meta(ge=1, description="Jobs at once per partition")] = 4
+    lane_window: Annotated[int, Meta(ge=1, description="Records fetched and not yet started, per partition")] = 256
+    lease_s: Annotated[float, Meta(gt=0, description="Life of a job's lease, seconds")] = 10.0
+    heartbeat_s: Annotated[float, Meta(gt=0, description="How often leases are renewed, seconds")] = 3.0
+    max_attempts: Annotated[int, Meta(ge=1, description="Attempts before a job is given up")] = 5
+    retry_base_s: Annotated[
+        float, Meta(gt=0, description="First pause after a transient failure, seconds; doubles")
+    ] = 2.0
+    retry_cap_s: Annotated[float, Meta(gt=0, description="Longest pause between attempts, seconds")] = 300.0
+    temp_dir: Annotated[str, Meta(description="Folder for files in work")] = "/tmp/medialane"  # noqa: S108 - a default only
+    session_timeout_s: Annotated[float, Meta(gt=0, description="Kafka session timeout, seconds")] = 10.0
+    rebalance_timeout_s: Annotated[float, Meta(gt=0, description="Kafka rebalance timeout, seconds")] = 15.0
+    commit_interval_s: Annotated[float, Meta(gt=0, description="How often offsets are committed, seconds")] = 0.5
+
+
+class ProcessorSettings(Settings, frozen=True, kw_only=True):
+    prefix: ClassVar[str] = "PROCESSOR_"
+
+    jobs_per_child: Annotated[int, Meta(ge=1, description="Jobs after which a child is replaced")] = 200
+    image_timeout_s: Annotated[float, Meta(gt=0, description="Longest image job, seconds")] = 60.0
+    video_timeout_s: Annotated[float, Meta(gt=0, description="Longest video job, seconds")] = 1800.0
+    memory_mb: Annotated[int, Meta(ge=256, description="Address space of a child, MiB")] = 4096
+    max_image_pixels: Annotated[int, Meta(ge=1, description="Most pixels of a picture")] = 50_000_000
+    max_image_side: Annotated[int, Meta(ge=1, description="Longest side of a picture, pixels")] = 16_384
+    max_frames: Annotated[int, Meta(ge=1, description="Most frames of an animated picture")] = 300
+    max_video_seconds: Annotated[float, Meta(gt=0, description="Longest video, seconds")] = 14_400.0
+    max_video_side: Annotated[int, Meta(ge=1, description="Longest side of a video, pixels")] = 8192
+    max_output_bytes: Annotated[int, Meta(ge=1, description="Largest file that a child may write, bytes")] = (
+        4_294_967_296
+    )
+
+
+class KeeperSettings(Settings, frozen=True, kw_only=True):
+    prefix: ClassVar[str] = "KEEPER_"
+
+    interval_s: Annotated[float, Meta(gt=0, description="Pause between rounds, seconds")] = 1.0
+    batch: Annotated[int, Meta(ge=1, description="Most rows moved per rule and round")] = 500
+    max_deaths: Annotated[int, Meta(ge=1, description="Workers that a job may take with it before it is given up")] = 3
+    requeue_after_s: Annotated[float, Meta(gt=0, description="First re-emission of a queued job, seconds; doubles")] = (
+        30.0
+    )
+    lease_s: Annotated[
+        float,
+        Meta(gt=0, description="Pause after a lost database connection, one lease, so that live workers renew first"),
+    ] = 10.0
+    outbox_retention_s: Annotated[float, Meta(gt=0, description="How long outbox rows are kept, seconds")] = 86_400.0
+
+
+class WebhookSettings(Settings, frozen=True, kw_only=True):
+    prefix: ClassVar[str] = "WEBHOOK_"
+
+    in_flight: Annotated[int, Meta(ge=1, description="Requests at once in this process")] = 64
+    in_flight_per_endpoint: Annotated[int, Meta(ge=1, description="Requests at once to one endpoint")] = 16
+    timeout_s: Annotated[float, Meta(gt=0, description="Longest single request, seconds")] = 15.0
+    lease_s: Annotated[float, Meta(gt=0, description="Life of a delivery's lease, seconds; more than the timeout")] = (
+        30.0
+    )
+    schedule_s: Annotated[
+        tuple[float, ...], Meta(description="Pauses before each further attempt, seconds, comma separated")
+    ] = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
+    allow_private: Annotated[bool, Meta(description="Permit loopback and private receivers (development only)")] = False
+    encryption_key: Annotated[
+        str, Meta(description="32 bytes, base64: endpoint secrets are stored encrypted under it (AES-GCM)")
+    ]
+    poll_interval_s: Annotated[float, Meta(gt=0, description="How often due deliveries are looked for, seconds")] = 1.0
+
+
+class TelemetrySettings(Settings, frozen=True, kw_only=True):
+    prefix: ClassVar[str] = "TELEMETRY_"
+
+    service: Annotated[str | None, Meta(description="Service name in traces and logs; the process's own if unset")] = (
+        None
+    )
+    otlp_endpoint: Annotated[
+        str | None, Meta(description="OTLP/HTTP address of a trace collector; none: no export")
+    ] = None
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="Least severe level that is logged")
+    ] = "info"
+    metrics_host: Annotated[str, Meta(description="Address of /metrics, /healthz and /readyz of a worker")] = (
+        "127.0.0.1"
+    )
+    metrics_port: Annotated[
+        int, Meta(ge=0, le=65_535, description="Port of /metrics, /healthz and /readyz of a worker; 0: any free")
+    ] = 0
+
+
+class ShutdownSettings(Settings, frozen=True, kw_only=True):
+    prefix: ClassVar[str] = "SHUTDOWN_"
+
+    drain_timeout_s: Annotated[
+        float, Meta(ge=0, description="How long running jobs may go on after SIGTERM, seconds")
+    ] = 30.0
+
+
+PROCESSES: dict[str, tuple[type[Settings], ...]] = {
+    "api": (DatabaseSettings, ObjectStoreSettings, ApiSettings, WebhookSettings, TelemetrySettings, ShutdownSettings),
+    "media-images": (
+        DatabaseSettings, KafkaSettings, ObjectStoreSettings, WorkerSettings, ProcessorSettings, TelemetrySettings, ShutdownSettings,
+    ),
+    "media-video": (
+        DatabaseSettings, KafkaSettings, ObjectStoreSettings, WorkerSettings, ProcessorSettings, TelemetrySettings, ShutdownSettings,
+    ),
+    "webhooks": (DatabaseSettings, KafkaSettings, WorkerSettings, WebhookSettings, TelemetrySettings, ShutdownSettings),
+    "keeper": (DatabaseSettings, ConnectSettings, KeeperSettings, TelemetrySettings, ShutdownSettings),
+    "migrate": (MigrationSettings,),
+    "topics": (KafkaSettings, MigrationSettings),
+    "connector": (ConnectSettings, KafkaSettings),
+}  # fmt: skip
+"""Which groups each process reads; the compose file is tested against this table."""
+
+S = TypeVar("S", bound=Settings)
+
+
+def variable(group: type[Settings], field: str) -> str:
+    """The environment variable of a group's field."""
+    return f"{PREFIX}{group.prefix}{field.upper()}"
+
+
+def load(group: type[S], env: Mapping[str, str]) -> S:
+    """Read one group from an environment.
+
+    Raises `SettingsError` naming every variable that is missing or wrong, not only the first.
+    """
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for info in msgspec.structs.fields(group):
+        name = variable(group, info.name)
+        raw = env.get(name)
+        if raw is None or raw == "":
+            if info.required:
+                problems.append(f"{name} is not set: {describe(info.type)}")
+            continue
+        try:
+            values[info.name] = _convert(raw, info.type)
+        except (msgspec.ValidationError, ValueError) as error:
+            problems.append(f"{name}={_shown(name, raw)} is not valid: {error}")
+    if problems:
+        raise SettingsError(problems)
+    return group(**values)
+
+
+def describe(annotation: Any) -> str:
+    """The sentence that documents a field."""
+    return next((m.description for m in get_args(annotation)[1:] if isinstance(m, Meta) and m.description), "")
+
+
+def _shown(name: str, raw: str) -> str:
+    secret = any(word in name for word in ("PASSWORD", "SECRET", "KEY", "URL"))
+    return "(hidden)" if secret else repr(raw)
+
+
+def _convert(raw: str, annotation: Any) -> Any:
+    inner = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    if get_origin(inner) in (Union, UnionType):
+        inner = next(arg for arg in get_args(inner) if arg is not type(None))
+    value: Any = [part.strip() for part in raw.split(",")] if get_origin(inner) is tuple else raw
+    if inner is bool:
+        value = {
+            "1": True,
+            "true": True,
+            "yes": True,
+            "on": True,
+            "0": False,
+            "false": False,
+            "no": False,
+            "off": False,
+        }.get(raw.lower(), raw)
+    return msgspec.convert(value, annotation, strict=False)

@@ -1,0 +1,72 @@
+"""The states that rows move through, and the stages of work.
+
+One place, because the API, the workers, the keeper and the migrations' CHECK constraints must agree on the words.
+"""
+
+from enum import StrEnum
+
+
+class AssetState(StrEnum):
+    """An asset's state; `ready`, `failed` and `deleted` are terminal for a generation."""
+
+    PENDING = "pending"  # presigned, nothing uploaded yet
+    UPLOADED = "uploaded"  # complete was called; its primary job exists
+    PROCESSING = "processing"  # the primary job was claimed at least once
+    READY = "ready"
+    FAILED = "failed"
+    DELETED = "deleted"
+
+
+class JobState(StrEnum):
+    """A job row's state; the row owns the work, Kafka only carries dispatches of it."""
+
+    WAITING = "waiting"  # not in Kafka; `reason` says for what, `due_at` until when
+    QUEUED = "queued"  # a dispatch with the row's counter was emitted
+    RUNNING = "running"  # claimed under a lease
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class WaitReason(StrEnum):
+    """Why a job waits in its row instead of in a partition."""
+
+    CREDIT = "credit"
+    RETRY = "retry"
+    TWIN = "twin"
+    BREAKER = "breaker"
+    CAP = "cap"
+
+
+class MediaKind(StrEnum):
+    """What the bytes are, by content."""
+
+    IMAGE = "image"
+    VIDEO = "video"
+
+
+class Stage(StrEnum):
+    """A step of work on an asset; only a primary stage decides the asset's state."""
+
+    IMAGE_PRIMARY = "image.primary"
+    VIDEO_PRIMARY = "video.primary"
+
+    @property
+    def kind(self) -> MediaKind:
+        """The kind of media that this stage reads."""
+        return MediaKind(self.value.partition(".")[0])
+
+
+PRIMARY_STAGE: dict[MediaKind, Stage] = {
+    MediaKind.IMAGE: Stage.IMAGE_PRIMARY,
+    MediaKind.VIDEO: Stage.VIDEO_PRIMARY,
+}
+
+
+class DeliveryState(StrEnum):
+    """A webhook delivery's state: one row per event and endpoint."""
+
+    SENDING = "sending"  # leased to an agent
+    WAITING = "waiting"  # due again at `due_at`
+    DELIVERED = "delivered"
+    DEAD = "dead"  # attempts exhausted or the endpoint is gone
