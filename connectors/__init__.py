@@ -1,0 +1,1 @@
+"""The outside world: Postgres, Kafka, Connect, the object store, outgoing HTTP, telemetry."""
