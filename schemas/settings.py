@@ -217,20 +217,19 @@ class ShutdownSettings(Settings, frozen=True, kw_only=True):
     ] = 30.0
 
 
+_WORKER = (DatabaseSettings, KafkaSettings, WorkerSettings, TelemetrySettings, ShutdownSettings)
+_MEDIA_WORKER = (*_WORKER, ObjectStoreSettings, ProcessorSettings)
+
 PROCESSES: dict[str, tuple[type[Settings], ...]] = {
     "api": (DatabaseSettings, ObjectStoreSettings, ApiSettings, WebhookSettings, TelemetrySettings, ShutdownSettings),
-    "media-images": (
-        DatabaseSettings, KafkaSettings, ObjectStoreSettings, WorkerSettings, ProcessorSettings, TelemetrySettings, ShutdownSettings,
-    ),
-    "media-video": (
-        DatabaseSettings, KafkaSettings, ObjectStoreSettings, WorkerSettings, ProcessorSettings, TelemetrySettings, ShutdownSettings,
-    ),
-    "webhooks": (DatabaseSettings, KafkaSettings, WorkerSettings, WebhookSettings, TelemetrySettings, ShutdownSettings),
+    "media-images": _MEDIA_WORKER,
+    "media-video": _MEDIA_WORKER,
+    "webhooks": (*_WORKER, WebhookSettings),
     "keeper": (DatabaseSettings, ConnectSettings, KeeperSettings, TelemetrySettings, ShutdownSettings),
     "migrate": (MigrationSettings,),
     "topics": (KafkaSettings, MigrationSettings),
     "connector": (ConnectSettings, KafkaSettings),
-}  # fmt: skip
+}
 """Which groups each process reads; the compose file is tested against this table."""
 
 S = TypeVar("S", bound=Settings)

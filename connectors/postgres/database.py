@@ -22,12 +22,13 @@ _SET_TENANT = sa.text("SELECT set_config('medialane.tenant_id', :tenant, true)")
 class Database:
     """A pool of connections under one role.
 
-    `transaction` is for the worker role, which sees every tenant; `tenant` is for the app role, which row-level security
-    shows one tenant's rows and nothing else.
+    `transaction` is for the worker role, which sees every tenant; `tenant` is for the app role, which row-level
+    security shows one tenant's rows and nothing else.
     """
 
     def __init__(self, settings: DatabaseSettings, *, application: str) -> None:
         timeout_ms = int(settings.statement_timeout_s * 1000)
+        session = {"statement_timeout": timeout_ms, "timezone": "UTC", "idle_in_transaction_session_timeout": 60_000}
         self.engine = create_async_engine(
             settings.url.replace("postgresql://", "postgresql+psycopg://", 1),
             pool_size=settings.pool_size,
@@ -37,7 +38,7 @@ class Database:
             connect_args={
                 "application_name": f"medialane-{application}",
                 "connect_timeout": 5,
-                "options": f"-c statement_timeout={timeout_ms} -c timezone=UTC -c idle_in_transaction_session_timeout=60000",
+                "options": " ".join(f"-c {name}={value}" for name, value in session.items()),
             },
         )
 
@@ -45,8 +46,8 @@ class Database:
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """One transaction: commits on a clean exit, rolls back on an exception.
 
-        Raises `MedialaneError(database_unavailable)` when Postgres does not answer or no connection is free in time; the
-        transaction may then have been committed or not, as always when an answer is lost.
+        Raises `MedialaneError(database_unavailable)` when Postgres does not answer or no connection is free in time;
+        the transaction may then have been committed or not, as always when an answer is lost.
         """
         try:
             async with self.engine.begin() as connection:

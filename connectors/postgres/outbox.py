@@ -16,7 +16,7 @@ from schemas.states import Stage
 from schemas.topics import EVENTS, job_topic
 
 EventMaker = Callable[..., Event]
-"""An event type with its own fields bound (`functools.partial`); `emit` adds id, time, tenant, asset, generation, seq."""
+"""An event type with its own fields bound (`functools.partial`); `emit` adds what every event carries."""
 
 
 class Emitted(NamedTuple):

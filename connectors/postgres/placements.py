@@ -13,7 +13,7 @@ _CONFIRM = sa.text("""
     INSERT INTO partitions (topic, kpart) SELECT :route, generate_series(0, :count - 1)
     ON CONFLICT (topic, kpart) DO UPDATE SET confirmed_at = now()
 """)
-_COUNTS = sa.text("SELECT topic, count(*) AS count FROM partitions GROUP BY topic")
+_COUNTS = sa.text("SELECT topic, count(*) AS total FROM partitions GROUP BY topic")
 _PLACE = sa.text("""
     INSERT INTO placements (tenant_id, bucket, topic, kpart) VALUES (:tenant_id, 0, :route, :kpart)
     ON CONFLICT (tenant_id, topic, bucket) DO NOTHING
@@ -28,7 +28,7 @@ async def confirm_partitions(connection: AsyncConnection, counts: Mapping[str, i
 
 async def confirmed_partitions(connection: AsyncConnection) -> dict[str, int]:
     """How many partitions of each route are confirmed."""
-    return {row.topic: row.count for row in await connection.execute(_COUNTS)}
+    return {row.topic: row.total for row in await connection.execute(_COUNTS)}
 
 
 async def place_tenant(connection: AsyncConnection, tenant_id: UUID) -> dict[str, int]:
