@@ -39,7 +39,6 @@ class ErrorCode(StrEnum):
     PROCESSING_FAILED = "processing_failed"
     CHILD_DIED = "child_died"
     WORKER_LOST = "worker_lost"
-    ATTEMPTS_EXHAUSTED = "attempts_exhausted"
     UNDECODABLE_RECORD = "undecodable_record"
     # Shared dependencies
     OBJECT_STORE_UNAVAILABLE = "object_store_unavailable"
@@ -90,7 +89,6 @@ ERRORS: dict[ErrorCode, ErrorSpec] = {
     ErrorCode.PROCESSING_FAILED: ErrorSpec(_T, 500, "Processing failed."),
     ErrorCode.CHILD_DIED: ErrorSpec(_T, 500, "The processing child died."),
     ErrorCode.WORKER_LOST: ErrorSpec(_P, 500, "The job was lost with its worker too often."),
-    ErrorCode.ATTEMPTS_EXHAUSTED: ErrorSpec(_P, 500, "Every attempt failed."),
     ErrorCode.UNDECODABLE_RECORD: ErrorSpec(_P, 500, "The Kafka record cannot be decoded."),
     ErrorCode.OBJECT_STORE_UNAVAILABLE: ErrorSpec(_D, 503, "The object store does not answer."),
     ErrorCode.DATABASE_UNAVAILABLE: ErrorSpec(_D, 503, "The database does not answer."),
@@ -109,6 +107,24 @@ ERRORS: dict[ErrorCode, ErrorSpec] = {
     ErrorCode.SERVICE_UNAVAILABLE: ErrorSpec(_R, 503, "A part of the service does not answer; try again."),
     ErrorCode.INTERNAL: ErrorSpec(_R, 500, "Something went wrong on our side."),
 }
+
+
+OF_THE_CONTENT: frozenset[ErrorCode] = frozenset(
+    {
+        ErrorCode.EMPTY_FILE,
+        ErrorCode.UNKNOWN_FORMAT,
+        ErrorCode.UNSUPPORTED_FORMAT,
+        ErrorCode.TRUNCATED,
+        ErrorCode.CORRUPT,
+        ErrorCode.TOO_LARGE,
+        ErrorCode.TOO_MANY_PIXELS,
+        ErrorCode.TOO_MANY_FRAMES,
+        ErrorCode.TOO_LONG,
+        ErrorCode.NO_VIDEO_STREAM,
+        ErrorCode.LIMIT_EXCEEDED,
+    }
+)
+"""Codes that the bytes alone are to blame for: the same bytes uploaded again get the same code, without processing."""
 
 
 class MedialaneError(Exception):

@@ -1,0 +1,84 @@
+"""Dead letters: what was given up, in a table for listing and replay, and in the dead-letter topic for others."""
+
+from uuid import UUID
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from connectors.postgres import outbox
+from schemas.errors import ErrorCode
+from schemas.ids import uuid7
+from schemas.records import DEAD_LETTER_TYPE, DeadLetter
+from schemas.states import Stage
+from schemas.topics import DEAD_LETTERS, job_topic
+
+_INSERT_JOB = sa.text("""
+    INSERT INTO dead_letters (id, tenant_id, job_id, asset_id, topic, code, detail, attempts, traceparent)
+    VALUES (:id, :tenant_id, :job_id, :asset_id, :topic, :code, :detail, :attempts, :traceparent)
+""")
+_INSERT_RECORD = sa.text("""
+    INSERT INTO dead_letters (id, topic, kpart, koffset, key, value, headers, code, detail, traceparent)
+    VALUES (:id, :topic, :kpart, :koffset, :key, :value, :headers, :code, :detail, :traceparent)
+    ON CONFLICT (topic, kpart, koffset) DO NOTHING
+""").bindparams(sa.bindparam("headers", type_=sa.JSON))
+
+
+class BadRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A Kafka record that could not be read, as it came. Headers are (name, value as text) pairs."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, str]]
+    detail: str
+    traceparent: str | None = None
+
+
+async def bury(
+    connection: AsyncConnection,
+    *,
+    job_id: UUID,
+    tenant_id: UUID,
+    asset_id: UUID,
+    stage: Stage,
+    generation: int,
+    code: ErrorCode,
+    detail: str,
+    attempts: int,
+    deaths: int,
+    traceparent: str | None,
+) -> UUID:
+    """Write a job's dead letter and its outbox row; returns its id."""
+    identifier = uuid7()
+    route = job_topic(stage).route
+    await connection.execute(
+        _INSERT_JOB,
+        {
+            "id": identifier, "tenant_id": tenant_id, "job_id": job_id, "asset_id": asset_id, "topic": route,
+            "code": code, "detail": detail, "attempts": attempts, "traceparent": traceparent,
+        },
+    )  # fmt: skip
+    letter = DeadLetter(
+        dead_letter_id=identifier, job_id=job_id, tenant_id=tenant_id, asset_id=asset_id, stage=stage,
+        generation=generation, code=code, detail=detail, attempts=attempts, deaths=deaths,
+    )  # fmt: skip
+    await outbox.write(
+        connection, route=DEAD_LETTERS.route, subject_id=str(job_id), key=str(tenant_id), tenant_id=tenant_id,
+        record_type=DEAD_LETTER_TYPE, payload=msgspec.json.encode(letter).decode(), traceparent=traceparent,
+    )  # fmt: skip
+    return identifier
+
+
+async def bury_record(connection: AsyncConnection, record: BadRecord) -> None:
+    """Remember a record that is no dispatch; once per (topic, partition, offset), however often it is read."""
+    await connection.execute(
+        _INSERT_RECORD,
+        {
+            "id": uuid7(), "topic": record.topic, "kpart": record.partition, "koffset": record.offset,
+            "key": record.key, "value": record.value, "headers": [list(pair) for pair in record.headers],
+            "code": ErrorCode.UNDECODABLE_RECORD, "detail": record.detail, "traceparent": record.traceparent,
+        },
+    )  # fmt: skip

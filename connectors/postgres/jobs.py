@@ -1,0 +1,150 @@
+"""The job row's protocol, first half: claim, heartbeat, back to waiting, back to queued.
+
+The row owns the work. Whoever changes a running job proves that it still holds the epoch, in the transaction that has
+the effects; a proof that fails raises `FencedError` and takes the whole transaction back.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+from uuid import UUID
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from connectors.postgres import outbox
+from schemas.errors import ErrorCode
+from schemas.events import JobStarted
+from schemas.records import Dispatch
+from schemas.states import Stage, WaitReason
+
+REEMIT_AFTER_S = 30.0
+"""How long a dispatch may go unclaimed before the keeper emits it again; doubles with every emission."""
+
+
+class FencedError(Exception):
+    """The job is no longer held under this epoch: somebody else owns it, or it is over. Discard what was done."""
+
+
+class ClaimedJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A job under a lease. `epoch` fences everything that is done for it from here on."""
+
+    job_id: UUID
+    tenant_id: UUID
+    asset_id: UUID
+    generation: int
+    stage: Stage
+    epoch: int
+    attempts: int
+    deaths: int
+    bucket: int
+    traceparent: str | None
+    content_sha256: bytes | None
+    object_key: str
+    etag: str
+    size: int
+    content_type: str
+    file_name: str
+    queued_at: datetime
+    claimed_at: datetime
+
+
+# One statement: lock the asset (lock order), then move the job if its counter still has the record's value.
+_CLAIM = sa.text("""
+    WITH asset AS MATERIALIZED (
+        SELECT a.id, a.object_key, a.etag, a.size, a.content_type, a.file_name, a.state, j.started_at
+        FROM jobs j JOIN assets a ON a.id = j.asset_id
+        WHERE j.id = :job_id AND j.state = 'queued' AND j.dispatch = :dispatch
+        FOR NO KEY UPDATE OF a
+    )
+    UPDATE jobs SET state = 'running', epoch = epoch + 1, owner = :owner, next_emit_at = NULL,
+        lease_until = clock_timestamp() + :lease * interval '1 second',
+        started_at = coalesce(jobs.started_at, clock_timestamp())
+    FROM asset
+    WHERE jobs.id = :job_id AND jobs.asset_id = asset.id AND jobs.state = 'queued' AND jobs.dispatch = :dispatch
+    RETURNING jobs.id AS job_id, jobs.tenant_id, jobs.asset_id, jobs.generation, jobs.stage, jobs.epoch, jobs.attempts,
+        jobs.deaths, jobs.bucket, jobs.traceparent, jobs.content_sha256, asset.object_key, asset.etag, asset.size,
+        asset.content_type, asset.file_name, coalesce(jobs.emitted_at, jobs.created_at) AS queued_at,
+        clock_timestamp() AS claimed_at, asset.started_at IS NULL AS first
+""")
+_PROCESSING = sa.text("UPDATE assets SET state = 'processing' WHERE id = :asset_id AND state = 'uploaded'")
+_HEARTBEAT = sa.text("""
+    UPDATE jobs SET lease_until = clock_timestamp() + :lease * interval '1 second'
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:epochs AS int[])) AS held (id, epoch)
+    WHERE jobs.id = held.id AND jobs.epoch = held.epoch AND jobs.state = 'running'
+    RETURNING jobs.id
+""")
+_WAIT = sa.text("""
+    UPDATE jobs SET state = 'waiting', reason = :reason, owner = NULL, lease_until = NULL,
+        attempts = attempts + :failed, due_at = clock_timestamp() + :delay * interval '1 second',
+        error_code = :code, error_detail = :detail
+    WHERE id = :job_id AND state = 'running' AND epoch = :epoch
+    RETURNING id
+""")
+_RELEASE = sa.text("""
+    UPDATE jobs SET state = 'queued', owner = NULL, lease_until = NULL, dispatch = dispatch + 1, emissions = 1,
+        emitted_at = clock_timestamp(), next_emit_at = clock_timestamp() + :reemit * interval '1 second'
+    WHERE id = :job_id AND state = 'running' AND epoch = :epoch
+    RETURNING dispatch
+""")
+
+
+async def claim(
+    connection: AsyncConnection, record: Dispatch, *, owner: str, lease_s: float, traceparent: str | None = None
+) -> ClaimedJob | None:
+    """Take the job if the record's dispatch is still the row's; None means stale or repeated: done with.
+
+    Commit before the record's offset may move. The first claim of a job writes `job.started`.
+    """
+    values = {"job_id": record.job_id, "dispatch": record.dispatch, "owner": owner, "lease": lease_s}
+    row = (await connection.execute(_CLAIM, values)).mappings().one_or_none()
+    if row is None:
+        return None
+    fields = dict(row)
+    first = fields.pop("first")
+    sha256 = fields["content_sha256"]
+    fields["content_sha256"] = None if sha256 is None else bytes(sha256)
+    job = ClaimedJob(**(fields | {"stage": Stage(fields["stage"])}))
+    if first:
+        await connection.execute(_PROCESSING, {"asset_id": job.asset_id})
+        started = partial(JobStarted, job_id=job.job_id, stage=job.stage)
+        await outbox.emit(connection, job.asset_id, [started], traceparent=traceparent or job.traceparent)
+    return job
+
+
+async def heartbeat(connection: AsyncConnection, held: Sequence[tuple[UUID, int]], *, lease_s: float) -> set[UUID]:
+    """Renew the leases of (job id, epoch) pairs; returns the ids still held. What does not come back is lost."""
+    values = {"ids": [job_id for job_id, _ in held], "epochs": [epoch for _, epoch in held], "lease": lease_s}
+    return set((await connection.execute(_HEARTBEAT, values)).scalars())
+
+
+async def wait(
+    connection: AsyncConnection,
+    job: ClaimedJob,
+    *,
+    reason: WaitReason,
+    delay_s: float,
+    costs_attempt: bool,
+    code: ErrorCode | None = None,
+    detail: str | None = None,
+) -> None:
+    """Put the job back into its row until it is due. Raises `FencedError`."""
+    values = {
+        "job_id": job.job_id, "epoch": job.epoch, "reason": reason, "delay": delay_s, "failed": int(costs_attempt),
+        "code": code, "detail": detail,
+    }  # fmt: skip
+    if (await connection.execute(_WAIT, values)).one_or_none() is None:
+        raise FencedError(str(job.job_id))
+
+
+async def release(connection: AsyncConnection, job: ClaimedJob) -> None:
+    """Drain: back to `queued` under a new dispatch, costing no attempt. Raises `FencedError`."""
+    values = {"job_id": job.job_id, "epoch": job.epoch, "reemit": REEMIT_AFTER_S}
+    number = (await connection.execute(_RELEASE, values)).scalar_one_or_none()
+    if number is None:
+        raise FencedError(str(job.job_id))
+    await outbox.dispatch(
+        connection, job_id=job.job_id, tenant_id=job.tenant_id, asset_id=job.asset_id, stage=job.stage,
+        number=number, bucket=job.bucket, traceparent=job.traceparent,
+    )  # fmt: skip

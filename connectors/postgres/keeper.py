@@ -1,0 +1,137 @@
+"""What the keeper puts right: due, expired and unclaimed jobs are emitted again through the outbox.
+
+Rows are taken with SKIP LOCKED, so that any number of keepers may run and none waits for a worker.
+"""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from connectors.postgres import outbox
+from connectors.postgres.content import close_content
+from connectors.postgres.endings import give_up
+from connectors.postgres.jobs import REEMIT_AFTER_S, ClaimedJob, FencedError
+from schemas.errors import ERRORS, ErrorCode
+from schemas.states import Stage
+
+_RETURNING = (
+    "RETURNING jobs.id, jobs.tenant_id, jobs.asset_id, jobs.stage, jobs.dispatch, jobs.bucket, jobs.traceparent"
+)
+_QUEUE = """
+    UPDATE jobs SET state = 'queued', reason = NULL, due_at = NULL, owner = NULL, lease_until = NULL,
+        dispatch = dispatch + 1, emissions = 1, emitted_at = clock_timestamp(),
+        next_emit_at = clock_timestamp() + :reemit * interval '1 second'
+"""
+_DUE = sa.text(f"""
+    WITH due AS (SELECT id FROM jobs WHERE state = 'waiting' AND due_at <= clock_timestamp()
+                 ORDER BY due_at LIMIT :batch FOR NO KEY UPDATE SKIP LOCKED)
+    {_QUEUE} FROM due WHERE jobs.id = due.id {_RETURNING}
+""")  # noqa: S608 - made of constants
+_EXPIRED = sa.text(f"""
+    WITH gone AS (SELECT id FROM jobs WHERE state = 'running' AND lease_until < clock_timestamp()
+                  AND deaths + 1 < :max_deaths ORDER BY lease_until LIMIT :batch FOR NO KEY UPDATE SKIP LOCKED)
+    {_QUEUE}, deaths = deaths + 1 FROM gone WHERE jobs.id = gone.id {_RETURNING}
+""")  # noqa: S608 - made of constants
+# The same dispatch again: a new one would make the record that waits behind a backlog stale, for ever.
+_UNCLAIMED = sa.text(f"""
+    WITH slow AS (SELECT id FROM jobs WHERE state = 'queued' AND next_emit_at <= clock_timestamp()
+                  ORDER BY next_emit_at LIMIT :batch FOR NO KEY UPDATE SKIP LOCKED)
+    UPDATE jobs SET emissions = emissions + 1,
+        next_emit_at = clock_timestamp() + :reemit * power(2, least(emissions, 10)) * interval '1 second'
+    FROM slow WHERE jobs.id = slow.id {_RETURNING}
+""")  # noqa: S608 - made of constants
+_LOST = sa.text("""
+    SELECT id, asset_id FROM jobs WHERE state = 'running' AND lease_until < clock_timestamp()
+        AND deaths + 1 >= :max_deaths ORDER BY lease_until LIMIT :batch
+""")
+_LOCK_ASSET = sa.text(
+    "SELECT object_key, etag, size, content_type, file_name FROM assets WHERE id = :id FOR NO KEY UPDATE"
+)
+_CONTENT_OF = sa.text("SELECT content_sha256 FROM jobs WHERE id = :id")
+_END_LOST = sa.text("""
+    UPDATE jobs SET state = 'failed', owner = NULL, lease_until = NULL, epoch = epoch + 1, deaths = deaths + 1,
+        finished_at = clock_timestamp(), error_code = :code, error_detail = :detail
+    WHERE id = :id AND state = 'running' AND lease_until < clock_timestamp()
+    RETURNING id AS job_id, tenant_id, asset_id, generation, stage, epoch, attempts, deaths, bucket, traceparent,
+        created_at AS queued_at, finished_at AS claimed_at
+""")
+_BACKLOG = sa.text("""
+    SELECT state, coalesce(reason, '') AS reason, count(*) AS jobs,
+        coalesce(extract(epoch FROM clock_timestamp() - min(coalesce(emitted_at, created_at))), 0)::float8 AS oldest_s
+    FROM jobs WHERE state IN ('waiting', 'queued', 'running') GROUP BY 1, 2
+""")
+_ROTATE = sa.text("SELECT outbox_rotate(:keep * interval '1 second', :slot)")
+
+
+class Backlog(NamedTuple):
+    """How many jobs are in a state (and reason), and how long the oldest has been in the system, seconds."""
+
+    state: str
+    reason: str
+    jobs: int
+    oldest_s: float
+
+
+async def emit_due(connection: AsyncConnection, *, batch: int, reemit_s: float = REEMIT_AFTER_S) -> int:
+    """Queue what waited long enough; returns how many."""
+    return await _emit(connection, await connection.execute(_DUE, {"batch": batch, "reemit": reemit_s}))
+
+
+async def emit_expired(
+    connection: AsyncConnection, *, batch: int, max_deaths: int, reemit_s: float = REEMIT_AFTER_S
+) -> int:
+    """Queue what lost its worker, counting a death; returns how many."""
+    values = {"batch": batch, "reemit": reemit_s, "max_deaths": max_deaths}
+    return await _emit(connection, await connection.execute(_EXPIRED, values))
+
+
+async def emit_unclaimed(connection: AsyncConnection, *, batch: int, reemit_s: float = REEMIT_AFTER_S) -> int:
+    """Send dispatches again that nobody claimed for long; returns how many."""
+    return await _emit(connection, await connection.execute(_UNCLAIMED, {"batch": batch, "reemit": reemit_s}))
+
+
+async def lost_jobs(connection: AsyncConnection, *, batch: int, max_deaths: int) -> list[tuple[UUID, UUID]]:
+    """(job id, asset id) of jobs whose last permitted worker died; `bury_lost` ends each in its own transaction."""
+    rows = await connection.execute(_LOST, {"batch": batch, "max_deaths": max_deaths})
+    return [(row.id, row.asset_id) for row in rows]
+
+
+async def bury_lost(connection: AsyncConnection, job_id: UUID, asset_id: UUID) -> None:
+    """Give up a job that took too many workers with it. Raises `FencedError` if it came back to life meanwhile."""
+    code = ErrorCode.WORKER_LOST
+    detail = ERRORS[code].meaning
+    asset = (await connection.execute(_LOCK_ASSET, {"id": asset_id})).mappings().one()
+    known: bytes | None = (await connection.execute(_CONTENT_OF, {"id": job_id})).scalar_one()
+    if known is not None:
+        await close_content(connection, asset["tenant_id"], known, job_id, code=code, detail=detail)
+    ended = await connection.execute(_END_LOST, {"id": job_id, "code": code, "detail": detail})
+    row = ended.mappings().one_or_none()
+    if row is None:
+        raise FencedError(str(job_id))
+    job = ClaimedJob(**(dict(asset) | dict(row) | {"stage": Stage(row["stage"]), "content_sha256": known}))
+    counts = (job.attempts, job.deaths)
+    await give_up(connection, job, counts, code=code, detail=detail, sha256=known, traceparent=job.traceparent)
+
+
+async def backlog(connection: AsyncConnection) -> list[Backlog]:
+    """How much work stands where."""
+    return [Backlog(row.state, row.reason, row.jobs, row.oldest_s) for row in await connection.execute(_BACKLOG)]
+
+
+async def rotate_outbox(connection: AsyncConnection, *, keep_s: float, slot: str) -> list[str]:
+    """Make the coming days' partitions, drop old ones that the slot has confirmed; returns the dropped ones' names."""
+    return list((await connection.execute(_ROTATE, {"keep": keep_s, "slot": slot})).scalars())
+
+
+async def _emit(connection: AsyncConnection, rows: Iterable[sa.Row[Any]]) -> int:
+    count = 0
+    for row in rows:
+        await outbox.dispatch(
+            connection, job_id=row.id, tenant_id=row.tenant_id, asset_id=row.asset_id, stage=Stage(row.stage),
+            number=row.dispatch, bucket=row.bucket, traceparent=row.traceparent,
+        )  # fmt: skip
+        count += 1
+    return count

@@ -1,0 +1,83 @@
+"""Variant rows: one per (asset, profile), pointing at one object per (tenant, content, profile, version)."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schemas.events import Variant
+from schemas.ids import uuid7
+
+_INSERT = sa.text("""
+    INSERT INTO variants (id, tenant_id, asset_id, generation, profile, profile_version, content_sha256, object_key,
+        content_type, format, width, height, duration_s, size, sha256)
+    VALUES (:id, :tenant_id, :asset_id, :generation, :profile, :profile_version, :content_sha256, :object_key,
+        :content_type, :format, :width, :height, :duration_s, :size, :sha256)
+    ON CONFLICT (asset_id, profile) DO UPDATE SET generation = excluded.generation,
+        profile_version = excluded.profile_version, content_sha256 = excluded.content_sha256,
+        object_key = excluded.object_key, content_type = excluded.content_type, format = excluded.format,
+        width = excluded.width, height = excluded.height, duration_s = excluded.duration_s, size = excluded.size,
+        sha256 = excluded.sha256, created_at = now()
+""")
+_OF_ASSET = sa.text("SELECT * FROM variants WHERE asset_id = :asset_id ORDER BY created_at, profile")
+_OF_CONTENT = sa.text("""
+    SELECT DISTINCT ON (profile, profile_version) * FROM variants
+    WHERE tenant_id = :tenant_id AND content_sha256 = :sha256
+    ORDER BY profile, profile_version, created_at
+""")
+_COMMITTED = sa.text("SELECT profile FROM variants WHERE asset_id = :asset_id AND generation = :generation")
+
+
+class NewVariant(msgspec.Struct, frozen=True, kw_only=True):
+    """A variant whose object is stored; sizes in pixels, bytes and seconds, hashes as 32 bytes."""
+
+    profile: str
+    profile_version: int
+    content_sha256: bytes
+    object_key: str
+    content_type: str
+    format: str
+    width: int
+    height: int
+    duration_s: float | None
+    size: int
+    sha256: bytes
+
+    def public(self) -> Variant:
+        """The variant as events show it."""
+        return Variant(
+            profile=self.profile, content_type=self.content_type, width=self.width, height=self.height, size=self.size,
+            sha256=self.sha256.hex(), object_key=self.object_key, duration_s=self.duration_s,
+        )  # fmt: skip
+
+
+async def insert_variants(
+    connection: AsyncConnection, tenant_id: UUID, asset_id: UUID, generation: int, variants: Sequence[NewVariant]
+) -> None:
+    """Write variant rows; a new generation replaces what an older one made of the same profile."""
+    common = {"tenant_id": tenant_id, "asset_id": asset_id, "generation": generation}
+    await connection.execute(_INSERT, [msgspec.structs.asdict(v) | common | {"id": uuid7()} for v in variants])
+
+
+async def of_asset(connection: AsyncConnection, asset_id: UUID) -> tuple[Variant, ...]:
+    """An asset's variants as events show them."""
+    rows = await connection.execute(_OF_ASSET, {"asset_id": asset_id})
+    return tuple(_from_row(row._mapping).public() for row in rows)  # noqa: SLF001 - SQLAlchemy's documented name
+
+
+async def of_content(connection: AsyncConnection, tenant_id: UUID, sha256: bytes) -> tuple[NewVariant, ...]:
+    """What was ever made of these bytes for this tenant, one row per profile and version."""
+    rows = await connection.execute(_OF_CONTENT, {"tenant_id": tenant_id, "sha256": sha256})
+    return tuple(_from_row(row._mapping) for row in rows)  # noqa: SLF001 - SQLAlchemy's documented name
+
+
+async def committed_profiles(connection: AsyncConnection, asset_id: UUID, generation: int) -> frozenset[str]:
+    """The profiles that an earlier attempt of this generation has committed: a retry skips them."""
+    return frozenset((await connection.execute(_COMMITTED, {"asset_id": asset_id, "generation": generation})).scalars())
+
+
+def _from_row(row: sa.RowMapping) -> NewVariant:
+    values = {name: row[name] for name in NewVariant.__struct_fields__}
+    return NewVariant(**(values | {name: bytes(values[name]) for name in ("content_sha256", "sha256")}))
