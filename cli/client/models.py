@@ -1,0 +1,77 @@
+"""What the API answers, as frozen structs. Unknown members are ignored, so that a newer API may say more."""
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+
+class Presigned(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Where to send the bytes of a new asset; `expires_at` in Unix seconds."""
+
+    asset_id: UUID
+    upload_url: str
+    method: str
+    headers: dict[str, str]
+    object_path: str
+    public_url: str
+    expires_at: int
+
+
+class Completed(msgspec.Struct, frozen=True, kw_only=True):
+    """That the upload was accepted, and the W3C traceparent whose trace the processing goes on in."""
+
+    message: str
+    traceparent: str | None
+
+
+class AssetVariant(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A finished variant: sizes in pixels and bytes, and a signed address that lives for some time."""
+
+    profile: str
+    content_type: str
+    width: int
+    height: int
+    size: int
+    sha256: str
+    url: str
+    duration_s: float | None = None
+
+
+class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One event of an asset: its number, its type, what it is about (a profile, a stage), when it was committed."""
+
+    seq: int
+    type: str
+    time: datetime
+    subject: str = ""
+
+
+class Asset(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """An asset; `state` is pending, uploaded, processing, ready, failed or deleted."""
+
+    id: UUID
+    state: str
+    file_name: str
+    content_type: str
+    size: int
+    error_code: str | None = None
+    error_detail: str | None = None
+    variants: list[AssetVariant] = []
+    timeline: list[TimelineEntry] = []
+
+
+class AssetPage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Assets, newest first; `next_cursor` is None on the last page."""
+
+    items: list[Asset]
+    next_cursor: str | None = None
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A webhook endpoint; `secret` (`whsec_...`) is there only in the answer to its registration."""
+
+    id: UUID
+    url: str
+    events: list[str]
+    secret: str | None = None

@@ -1,0 +1,178 @@
+"""The client against a small server that answers with what the wire allows, and with what it does not."""
+
+import uuid
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from cli import client as c
+
+ASSET = "0192a000-0000-7000-8000-000000000001"
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+class Server:
+    """Answers with what a test put into `answers` and keeps what it was asked."""
+
+    def __init__(self):
+        self.answers, self.asked = [], []
+
+    async def handle(self, request):
+        self.asked.append((request.method, request.path_qs, dict(request.headers), await request.read()))
+        status, body = self.answers.pop(0)
+        extra = {"traceparent": TRACE}
+        if isinstance(body, bytes):
+            return web.Response(status=status, body=body, headers=extra)
+        return web.json_response(body, status=status, headers=extra)
+
+
+@pytest.fixture
+async def server():
+    server = Server()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", server.handle)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield server
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def client(server):
+    async with c.MedialaneClient(server.url, "mp_abc_secret") as client:
+        yield client
+
+
+def presigned(server, **change):
+    data = {
+        "uploadUrl": server.url + "/bucket/a%2Bb?X-Amz-Signature=a%2Fb%3D",
+        "assetId": ASSET,
+        "method": "PUT",
+        "headers": {"Content-Type": "image/jpeg"},
+        "objectPath": "uploads/x",
+        "publicUrl": "http://x/y",
+        "expiresAt": 1_700_000_000,
+    }
+    return {"status": "success", "data": data | change}
+
+
+async def test_presign_speaks_the_wire_and_reads_it(server, client):
+    server.answers = [(200, presigned(server))]
+    answer = await client.presign("a.jpg", "image/jpeg", 5)
+    method, path, headers, body = server.asked[0]
+    assert (method, path) == ("POST", "/api/v1/storage/presign")
+    assert headers["Authorization"] == "Bearer mp_abc_secret"
+    assert body == b'{"fileName":"a.jpg","contentType":"image/jpeg","size":5}'
+    assert answer.asset_id == uuid.UUID(ASSET)
+    assert answer.expires_at == 1_700_000_000
+
+
+@pytest.mark.parametrize("as_file", [False, True])
+async def test_put_keeps_the_signed_address_and_sends_only_the_content_type(server, client, tmp_path, as_file):
+    server.answers = [(200, presigned(server)), (200, b"")]
+    answer = await client.presign("a.jpg", "image/jpeg", 5)
+    content: bytes | Path = b"12345"
+    if as_file:
+        content = tmp_path / "a.jpg"
+        content.write_bytes(b"12345")
+    await client.put(answer, content, "image/jpeg")
+    method, path, headers, body = server.asked[1]
+    assert (method, path, body) == ("PUT", "/bucket/a%2Bb?X-Amz-Signature=a%2Fb%3D", b"12345")
+    assert headers["Content-Type"] == "image/jpeg"
+    assert headers["Content-Length"] == "5"
+    assert "Authorization" not in headers
+    assert "Transfer-Encoding" not in headers
+
+
+async def test_complete_returns_the_trace(server, client):
+    server.answers = [(200, {"status": "success", "message": "Asset marked as uploaded"})]
+    done = await client.complete(uuid.UUID(ASSET))
+    assert done.message == "Asset marked as uploaded"
+    assert done.traceparent == TRACE
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, c.BadRequestError),
+        (401, c.UnauthenticatedError),
+        (403, c.ForbiddenError),
+        (404, c.NotFoundError),
+        (409, c.ConflictError),
+        (422, c.RefusedError),
+        (429, c.RateLimitedError),
+        (418, c.ApiError),
+        (503, c.ServerError),
+    ],
+)
+async def test_each_status_has_its_exception(server, client, status, kind):
+    server.answers = [(status, {"status": "error", "message": "no", "code": "invalid_request", "field": "size"})]
+    with pytest.raises(kind) as caught:
+        await client.presign("a.jpg", "image/jpeg", 0)
+    error = caught.value
+    assert type(error) is kind
+    assert (error.status, error.message, error.code, error.field) == (status, "no", "invalid_request", "size")
+    assert error.trace_id == "0af7651916cd43dd8448eb211c80319c"
+
+
+async def test_an_error_that_is_no_json_is_still_typed(server, client):
+    server.answers = [(502, b"<html>bad gateway")]
+    with pytest.raises(c.ServerError, match="bad gateway"):
+        await client.asset(uuid.UUID(ASSET))
+
+
+@pytest.mark.parametrize("body", [b"<html>hello", b"[1]", {"status": "success", "data": {"assetId": "no uuid"}}])
+async def test_an_answer_of_something_else_is_named(server, client, body):
+    server.answers = [(200, body)]
+    with pytest.raises(c.BadAnswerError):
+        await client.presign("a.jpg", "image/jpeg", 5)
+
+
+async def test_nobody_there_is_unreachable(unused_tcp_port):
+    async with c.MedialaneClient(f"http://127.0.0.1:{unused_tcp_port}", "mp_a_b") as client:
+        with pytest.raises(c.UnreachableError, match="got no answer"):
+            await client.assets()
+
+
+async def test_the_store_refusing_bytes_is_typed(server, client):
+    server.answers = [(200, presigned(server)), (403, b"<Error><Code>SignatureDoesNotMatch")]
+    answer = await client.presign("a.jpg", "image/jpeg", 5)
+    with pytest.raises(c.StoreRefusedError, match="SignatureDoesNotMatch") as caught:
+        await client.put(answer, b"12345", "image/jpeg")
+    assert caught.value.status == 403
+
+
+def asset(state, **more):
+    about = {"id": ASSET, "state": state, "fileName": "a.jpg", "contentType": "image/jpeg", "size": 5}
+    return (200, {"status": "success", "data": about | more})
+
+
+async def test_wait_ready_follows_until_ready(server, client):
+    server.answers = [asset("uploaded"), asset("processing"), asset("ready")]
+    assert (await client.wait_ready(uuid.UUID(ASSET), poll_s=0)).state == "ready"
+    assert len(server.asked) == 3
+
+
+async def test_wait_ready_says_why_it_failed(server, client):
+    server.answers = [asset("failed", errorCode="truncated", errorDetail="ends early")]
+    with pytest.raises(c.AssetFailedError, match="truncated: ends early") as caught:
+        await client.wait_ready(uuid.UUID(ASSET))
+    assert caught.value.asset.error_code == "truncated"
+
+
+async def test_patience_ends(server, client):
+    server.answers = [asset("processing")]
+    with pytest.raises(c.StillProcessingError, match="still processing"):
+        await client.wait_ready(uuid.UUID(ASSET), timeout_s=-1)
+
+
+async def test_a_session_of_the_callers_own_stays_open(server):
+    async with aiohttp.ClientSession() as session:
+        async with c.MedialaneClient(server.url, "mp_a_b", session=session) as client:
+            server.answers = [(200, {"data": []})]
+            assert await client.webhooks() == []
+        assert not session.closed
