@@ -1,0 +1,151 @@
+"""A client of Kafka Connect's REST interface: the few calls that registering and watching a connector need."""
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+
+from schemas.settings import ConnectSettings
+
+_RUNNING = "RUNNING"
+_FAILED = "FAILED"
+
+
+class ConnectError(Exception):
+    """Connect refused a call (`status` is its HTTP code) or did not answer (`status` is None)."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One task as Connect reports it; `trace` is a Java stack trace when it failed."""
+
+    id: int
+    state: str
+    worker_id: str
+    trace: str | None = None
+
+
+class ConnectorState(msgspec.Struct, frozen=True, kw_only=True):
+    """The connector without its tasks."""
+
+    state: str
+    worker_id: str
+    trace: str | None = None
+
+
+class ConnectorStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What `GET /connectors/{name}/status` answers. RUNNING may be stale after a restart of Connect."""
+
+    name: str
+    connector: ConnectorState
+    tasks: tuple[TaskStatus, ...] = ()
+
+    @property
+    def running(self) -> bool:
+        """The connector and at least one task run, and none fails."""
+        return self.connector.state == _RUNNING and bool(self.tasks) and all(t.state == _RUNNING for t in self.tasks)
+
+    @property
+    def failed(self) -> bool:
+        """Something failed for good and stays down until it is restarted."""
+        return self.connector.state == _FAILED or any(task.state == _FAILED for task in self.tasks)
+
+    @property
+    def cause(self) -> str:
+        """The last cause in the first failed part's stack trace, one line; empty if nothing failed."""
+        states = [(self.connector.state, self.connector.trace), *((task.state, task.trace) for task in self.tasks)]
+        failed = (trace for state, trace in states if state == _FAILED)
+        lines = (next(failed, None) or "").splitlines()
+        causes = [line for line in lines if line.startswith("Caused by: ")]
+        return (causes[-1].removeprefix("Caused by: ") if causes else lines[0]) if lines else ""
+
+
+class ConnectClient:
+    """Talks to one Connect cluster. Use as an async context manager; safe for concurrent calls."""
+
+    def __init__(self, settings: ConnectSettings, *, timeout_s: float = 10.0) -> None:
+        self._base = settings.url.rstrip("/")
+        self._auth = (
+            aiohttp.BasicAuth(settings.username, settings.password or "") if settings.username is not None else None
+        )
+        self._ca_file = settings.tls_ca_file
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        tls = ssl.create_default_context(cafile=self._ca_file) if self._ca_file else True
+        self._session = aiohttp.ClientSession(
+            auth=self._auth, timeout=self._timeout, connector=aiohttp.TCPConnector(ssl=tls, limit=4)
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def register(self, name: str, config: Mapping[str, str], *, wait_s: float = 30.0) -> None:
+        """Create the connector, or give it this configuration; the same configuration again changes nothing.
+
+        Retries for `wait_s` while Connect rebalances (409) or is starting. Raises `ConnectError`.
+        """
+        deadline = asyncio.get_running_loop().time() + wait_s
+        while True:
+            try:
+                if await self.config(name) != {**config, "name": name}:
+                    await self._call("PUT", f"/connectors/{quote(name)}/config", json=dict(config))
+            except ConnectError as error:
+                retry = error.status in {None, 409, 500, 503}
+                if not retry or asyncio.get_running_loop().time() >= deadline:
+                    raise
+                await asyncio.sleep(0.2)
+            else:
+                return
+
+    async def config(self, name: str) -> dict[str, str] | None:
+        """The connector's present configuration, None if there is no such connector."""
+        answer = await self._call("GET", f"/connectors/{quote(name)}/config", missing_ok=True)
+        return None if answer is None else msgspec.json.decode(answer, type=dict[str, str])
+
+    async def status(self, name: str) -> ConnectorStatus | None:
+        """The connector's status, None if Connect knows no such connector (yet)."""
+        answer = await self._call("GET", f"/connectors/{quote(name)}/status", missing_ok=True)
+        return None if answer is None else msgspec.json.decode(answer, type=ConnectorStatus)
+
+    async def restart(self, name: str) -> None:
+        """Restart what failed of the connector and its tasks; what runs is left alone."""
+        await self._call("POST", f"/connectors/{quote(name)}/restart?includeTasks=true&onlyFailed=true")
+
+    async def delete(self, name: str) -> None:
+        """Remove the connector; its slot and offsets stay. No error if it is not there."""
+        await self._call("DELETE", f"/connectors/{quote(name)}", missing_ok=True)
+
+    async def _call(self, method: str, path: str, *, missing_ok: bool = False, **options: Any) -> bytes | None:
+        if self._session is None:
+            raise RuntimeError("ConnectClient is used outside its `async with`")
+        try:
+            async with self._session.request(method, self._base + path, **options) as response:
+                body = await response.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ConnectError(f"Connect at {self._base} does not answer: {error or type(error).__name__}") from error
+        if response.status == 404 and missing_ok:
+            return None
+        if response.status >= 400:
+            raise ConnectError(f"Connect refused {method} {path}: {response.status} {_message(body)}", response.status)
+        return body
+
+
+def _message(body: bytes) -> str:
+    try:
+        return str(msgspec.json.decode(body, type=dict[str, Any]).get("message", ""))
+    except msgspec.DecodeError:
+        return body[:200].decode(errors="replace")

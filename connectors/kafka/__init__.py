@@ -1,0 +1,1 @@
+"""Kafka: topic administration and the client options that every connection shares."""

@@ -1,0 +1,185 @@
+"""Topic administration: brings a cluster to the topic table. Creates and grows; never shrinks, never deletes."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import (  # type: ignore[attr-defined] # its stubs forget to re-export these
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+    ResourceType,
+)
+
+from connectors.kafka.options import client_options
+from schemas.settings import KafkaSettings
+from schemas.topics import TOPICS, Topic
+
+
+class TopicsError(Exception):
+    """The cluster did not answer, or refused a change; the message names the topic."""
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """What one topic needs. `have` is its partitions now (0: no such topic), `want` what the table says.
+
+    `have > want` needs nothing: a topic never shrinks, because keys and placements would move.
+    """
+
+    topic: Topic
+    name: str
+    have: int
+    want: int
+    retention_ms: int | None = None  # to be set, if it differs from the table
+
+    @property
+    def needed(self) -> bool:
+        """Whether applying this would touch the cluster."""
+        return self.have < self.want or self.retention_ms is not None
+
+    def __str__(self) -> str:
+        if self.have == 0:
+            return f"create {self.name} with {self.want} partitions"
+        steps = [f"grow {self.name} from {self.have} to {self.want} partitions"] if self.have < self.want else []
+        if self.retention_ms is not None:
+            steps.append(f"set retention of {self.name} to {self.retention_ms} ms")
+        if self.have > self.want:
+            steps.append(
+                f"leave {self.name} at {self.have} partitions (the table says {self.want}; topics never shrink)"
+            )
+        return "; ".join(steps) or f"{self.name} is as it should be"
+
+
+class TopicAdmin:
+    """Plans and applies the topic table on one cluster, under one topic prefix."""
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        *,
+        topics: Sequence[Topic] = TOPICS,
+        replication_factor: int = 1,
+        timeout_s: float = 15.0,
+    ) -> None:
+        self._admin = AdminClient({**client_options(settings), "client.id": "medialane-topics"})
+        self._prefix = settings.topic_prefix
+        self._topics = tuple(topics)
+        self._replication_factor = replication_factor
+        self._timeout_s = timeout_s
+
+    async def plan(self) -> list[Change]:
+        """What each topic of the table needs, in the table's order; changes nothing."""
+        counts = await self.partition_counts()
+        present = [topic for topic in self._topics if topic.route in counts]
+        retention = await self._retention(present)
+        return [
+            Change(
+                topic=topic,
+                name=topic.name(self._prefix),
+                have=counts.get(topic.route, 0),
+                want=topic.partitions,
+                retention_ms=topic.retention_ms if retention.get(topic.route, topic.retention_ms) != topic.retention_ms
+                else None,
+            )
+            for topic in self._topics
+        ]  # fmt: skip
+
+    async def apply(self) -> dict[str, int]:
+        """Create what is missing, grow what is too small; returns the confirmed partitions per route.
+
+        Two at once are safe: what the other one made already counts as made. Record the result in `partitions`
+        (`connectors.postgres.placements.confirm_partitions`): the outbox may only name confirmed ones.
+        """
+        changes = [change for change in await self.plan() if change.needed]
+        create = [change for change in changes if change.have == 0]
+        grow = [change for change in changes if 0 < change.have < change.want]
+        await self._settle(self._create(create), already="TOPIC_ALREADY_EXISTS")
+        await self._settle(
+            self._admin.create_partitions([NewPartitions(c.name, c.want) for c in grow]) if grow else {},
+            already="INVALID_PARTITIONS",
+        )
+        await self._set_retention([change for change in changes if change.retention_ms is not None])
+        return await self._confirm()
+
+    async def partition_counts(self) -> dict[str, int]:
+        """The partitions that each of the table's topics has now, by route; topics that do not exist are left out."""
+        metadata = await self._call(self._admin.list_topics, timeout=self._timeout_s)
+        found = {}
+        for topic in self._topics:
+            present = metadata.topics.get(topic.name(self._prefix))
+            if present is not None and present.error is None:
+                found[topic.route] = len(present.partitions)
+        return found
+
+    def _create(self, changes: Sequence[Change]) -> Mapping[str, Any]:
+        if not changes:
+            return {}
+        made: Mapping[str, Any] = self._admin.create_topics(
+            [
+                NewTopic(
+                    change.name,
+                    num_partitions=change.want,
+                    replication_factor=self._replication_factor,
+                    config={"retention.ms": str(change.topic.retention_ms)},
+                )
+                for change in changes
+            ]
+        )
+        return made
+
+    async def _retention(self, topics: Sequence[Topic]) -> dict[str, int]:
+        if not topics:
+            return {}
+        resources = {topic.route: ConfigResource(ResourceType.TOPIC, topic.name(self._prefix)) for topic in topics}
+        futures = await self._call(self._admin.describe_configs, list(resources.values()))
+        found = {}
+        for route, resource in resources.items():
+            config = await self._call(futures[resource].result, self._timeout_s)
+            found[route] = int(config["retention.ms"].value)
+        return found
+
+    async def _set_retention(self, changes: Sequence[Change]) -> None:
+        if not changes:
+            return
+        resources = [
+            ConfigResource(
+                ResourceType.TOPIC,
+                change.name,
+                incremental_configs=[
+                    ConfigEntry("retention.ms", str(change.retention_ms), incremental_operation=AlterConfigOpType.SET)
+                ],
+            )
+            for change in changes
+        ]
+        await self._settle(await self._call(self._admin.incremental_alter_configs, resources))
+
+    async def _settle(self, futures: Mapping[Any, Any], *, already: str = "") -> None:
+        for subject, future in futures.items():
+            try:
+                await asyncio.to_thread(future.result, self._timeout_s)
+            except KafkaException as error:
+                if error.args[0].name() != already:
+                    raise TopicsError(f"{subject}: the cluster refused: {error.args[0].str()}") from error
+
+    async def _confirm(self) -> dict[str, int]:
+        """Wait until the brokers' metadata shows what was made: creation is answered before it is known everywhere."""
+        deadline = asyncio.get_running_loop().time() + self._timeout_s
+        while True:
+            counts = await self.partition_counts()
+            short = [t.name(self._prefix) for t in self._topics if counts.get(t.route, 0) < t.partitions]
+            if not short:
+                return counts
+            if asyncio.get_running_loop().time() >= deadline:
+                raise TopicsError(f"{', '.join(short)}: made, but not visible after {self._timeout_s:.0f} s")
+            await asyncio.sleep(0.05)
+
+    async def _call(self, function: Any, *arguments: Any, **options: Any) -> Any:
+        try:
+            return await asyncio.to_thread(function, *arguments, **options)
+        except KafkaException as error:
+            raise TopicsError(f"the Kafka cluster does not answer: {error.args[0].str()}") from error
