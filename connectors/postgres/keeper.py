@@ -44,7 +44,7 @@ _UNCLAIMED = sa.text(f"""
     FROM slow WHERE jobs.id = slow.id {_RETURNING}
 """)  # noqa: S608 - made of constants
 _LOST = sa.text("""
-    SELECT id, asset_id FROM jobs WHERE state = 'running' AND lease_until < clock_timestamp()
+    SELECT id, asset_id, topic FROM jobs WHERE state = 'running' AND lease_until < clock_timestamp()
         AND deaths + 1 >= :max_deaths ORDER BY lease_until LIMIT :batch
 """)
 _LOCK_ASSET = sa.text(
@@ -63,6 +63,14 @@ _BACKLOG = sa.text("""
         coalesce(extract(epoch FROM clock_timestamp() - min(coalesce(emitted_at, created_at))), 0)::float8 AS oldest_s
     FROM jobs WHERE state IN ('waiting', 'queued', 'running') GROUP BY 1, 2
 """)
+_OUTBOX_STATE = sa.text("""
+    SELECT (SELECT id FROM outbox ORDER BY id DESC LIMIT 1) AS newest,
+        (pg_current_wal_lsn() - '0/0')::bigint AS end_lsn,
+        (slots.confirmed_flush_lsn - '0/0')::bigint AS confirmed_lsn,
+        coalesce((pg_current_wal_lsn() - slots.restart_lsn)::bigint, 0) AS retained
+    FROM (VALUES (1)) AS always
+    LEFT JOIN pg_replication_slots slots ON slots.slot_name = :slot AND slots.database = current_database()
+""")
 _ROTATE = sa.text("SELECT outbox_rotate(:keep * interval '1 second', :slot)")
 
 
@@ -73,6 +81,23 @@ class Backlog(NamedTuple):
     reason: str
     jobs: int
     oldest_s: float
+
+
+class LostJob(NamedTuple):
+    """A job that took too many workers with it."""
+
+    job_id: UUID
+    asset_id: UUID
+    topic: str
+
+
+class OutboxState(NamedTuple):
+    """Where the outbox and its slot stand; LSNs as byte positions, None without a slot."""
+
+    newest: UUID | None
+    end_lsn: int
+    confirmed_lsn: int | None
+    retained_bytes: int
 
 
 async def emit_due(connection: AsyncConnection, *, batch: int, reemit_s: float = REEMIT_AFTER_S) -> int:
@@ -93,10 +118,10 @@ async def emit_unclaimed(connection: AsyncConnection, *, batch: int, reemit_s: f
     return await _emit(connection, await connection.execute(_UNCLAIMED, {"batch": batch, "reemit": reemit_s}))
 
 
-async def lost_jobs(connection: AsyncConnection, *, batch: int, max_deaths: int) -> list[tuple[UUID, UUID]]:
-    """(job id, asset id) of jobs whose last permitted worker died; `bury_lost` ends each in its own transaction."""
+async def lost_jobs(connection: AsyncConnection, *, batch: int, max_deaths: int) -> list[LostJob]:
+    """Jobs whose last permitted worker died; `bury_lost` ends each in its own transaction."""
     rows = await connection.execute(_LOST, {"batch": batch, "max_deaths": max_deaths})
-    return [(row.id, row.asset_id) for row in rows]
+    return [LostJob(row.id, row.asset_id, row.topic) for row in rows]
 
 
 async def bury_lost(connection: AsyncConnection, job_id: UUID, asset_id: UUID) -> None:
@@ -119,6 +144,12 @@ async def bury_lost(connection: AsyncConnection, job_id: UUID, asset_id: UUID) -
 async def backlog(connection: AsyncConnection) -> list[Backlog]:
     """How much work stands where."""
     return [Backlog(row.state, row.reason, row.jobs, row.oldest_s) for row in await connection.execute(_BACKLOG)]
+
+
+async def outbox_state(connection: AsyncConnection, *, slot: str) -> OutboxState:
+    """The newest row, the WAL's end, and what the connector's slot has confirmed and retains."""
+    row = (await connection.execute(_OUTBOX_STATE, {"slot": slot})).one()
+    return OutboxState(row.newest, row.end_lsn, row.confirmed_lsn, row.retained)
 
 
 async def rotate_outbox(connection: AsyncConnection, *, keep_s: float, slot: str) -> list[str]:

@@ -1,0 +1,85 @@
+"""The outbox's upkeep: partitions made ahead and dropped behind, and how far the connector is behind it."""
+
+import asyncio
+import time
+from collections import deque
+from typing import NamedTuple
+from uuid import UUID
+
+import structlog
+
+from connectors.postgres import keeper
+from connectors.postgres.database import Database
+from connectors.telemetry.metrics import Metrics
+from schemas.errors import MedialaneError
+from schemas.metrics import OUTBOX_OLDEST_UNSENT_AGE, SLOT_RETAINED
+
+log = structlog.get_logger(__name__)
+
+_SAMPLES = 3600
+
+
+class _Sample(NamedTuple):
+    at: float
+    lsn: int
+
+
+class OutboxLag:
+    """How long the oldest unsent row has waited, from samples: rows carry no LSN of their own.
+
+    Each time a new row is seen, the WAL's end is noted; while the slot has not confirmed that position, the rows before
+    it are unsent. The figure is exact to one sampling interval.
+    """
+
+    def __init__(self) -> None:
+        self._open: deque[_Sample] = deque(maxlen=_SAMPLES)
+        self._newest: UUID | None = None
+
+    def observe(self, *, now: float, newest: UUID | None, end_lsn: int, confirmed_lsn: int | None) -> float:
+        """Take one sample; returns the age in seconds, 0 when everything is sent."""
+        if newest is not None and newest != self._newest:
+            self._newest = newest
+            self._open.append(_Sample(now, end_lsn))
+        while self._open and confirmed_lsn is not None and self._open[0].lsn <= confirmed_lsn:
+            self._open.popleft()
+        return now - self._open[0].at if self._open else 0.0
+
+
+class OutboxUpkeep:
+    """Rotates partitions and measures the slot, every `interval_s`, until cancelled."""
+
+    def __init__(
+        self, database: Database, metrics: Metrics, *, slot: str, retention_s: float, interval_s: float
+    ) -> None:
+        self._database = database
+        self._metrics = metrics
+        self._slot = slot
+        self._retention_s = retention_s
+        self._interval_s = interval_s
+        self._lag = OutboxLag()
+        self._rotated_at = float("-inf")
+
+    async def run(self) -> None:
+        """Tend the outbox for ever; an outage of the database is waited out."""
+        while True:
+            try:
+                await self.tend()
+            except MedialaneError as error:
+                log.warning("the outbox was not tended", error=str(error))
+            await asyncio.sleep(self._interval_s)
+
+    async def tend(self) -> None:
+        """Measure now; rotate when it is time (every minute)."""
+        now = time.monotonic()
+        async with self._database.transaction() as connection:
+            state = await keeper.outbox_state(connection, slot=self._slot)
+        age = self._lag.observe(now=now, newest=state.newest, end_lsn=state.end_lsn, confirmed_lsn=state.confirmed_lsn)
+        self._metrics.gauge(OUTBOX_OLDEST_UNSENT_AGE).set(age)
+        self._metrics.gauge(SLOT_RETAINED).set(state.retained_bytes)
+        if now - self._rotated_at < 60:
+            return
+        self._rotated_at = now
+        async with self._database.transaction() as connection:
+            dropped = await keeper.rotate_outbox(connection, keep_s=self._retention_s, slot=self._slot)
+        if dropped:
+            log.info("outbox partitions dropped", partitions=dropped)

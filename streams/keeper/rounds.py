@@ -1,0 +1,105 @@
+"""One round of the keeper, every second: the rules of the job protocol that no worker can apply to itself.
+
+Any number of keepers may run: rows are taken with SKIP LOCKED, and a rule that finds nothing does nothing.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from connectors.postgres import keeper
+from connectors.postgres.database import Database
+from connectors.postgres.jobs import FencedError
+from connectors.telemetry.metrics import Metrics
+from schemas.errors import ErrorCode, MedialaneError
+from schemas.metrics import (
+    DLQ_MESSAGES,
+    JOBS_OLDEST_WAITING,
+    JOBS_WAITING,
+    KEEPER_MOVES,
+    KEEPER_ROUND_DURATION,
+    WAIT_REASONS,
+)
+from schemas.settings import KeeperSettings
+
+log = structlog.get_logger(__name__)
+
+Rule = Callable[[AsyncConnection], Awaitable[int]]
+
+
+class Rounds:
+    """Applies the rules round after round, until cancelled."""
+
+    def __init__(self, database: Database, settings: KeeperSettings, metrics: Metrics) -> None:
+        self._database = database
+        self._settings = settings
+        self._metrics = metrics
+        self._last_good: float | None = None
+
+    @property
+    def seconds_since_good(self) -> float | None:
+        """How long ago a round last succeeded; None before the first."""
+        return None if self._last_good is None else time.monotonic() - self._last_good
+
+    async def run(self) -> None:
+        """One round per interval. After a lost database it waits one lease, so that live workers renew first."""
+        while True:
+            started = time.monotonic()
+            try:
+                await self.round()
+                self._last_good = time.monotonic()
+                self._metrics.histogram(KEEPER_ROUND_DURATION).observe(self._last_good - started)
+                pause = self._settings.interval_s
+            except MedialaneError as error:
+                pause = self._settings.lease_s
+                log.warning("keeper lost the database; it waits one lease", error=str(error), pause_s=pause)
+            await asyncio.sleep(pause)
+
+    async def round(self) -> None:
+        """Apply every rule once; each in transactions of its own, until it finds less than a full batch."""
+        batch, reemit_s = self._settings.batch, self._settings.requeue_after_s
+        deaths = self._settings.max_deaths
+        await self._drain("due", lambda c: keeper.emit_due(c, batch=batch, reemit_s=reemit_s))
+        await self._drain(
+            "expired", lambda c: keeper.emit_expired(c, batch=batch, max_deaths=deaths, reemit_s=reemit_s)
+        )
+        await self._drain("unclaimed", lambda c: keeper.emit_unclaimed(c, batch=batch, reemit_s=reemit_s))
+        await self._bury_lost()
+        await self._measure()
+
+    async def _drain(self, name: str, rule: Rule) -> None:
+        while True:
+            async with self._database.transaction() as connection:
+                moved = await rule(connection)
+            if moved:
+                self._metrics.counter(KEEPER_MOVES, name).inc(moved)
+                log.info("keeper moved jobs", rule=name, jobs=moved)
+            if moved < self._settings.batch:
+                return
+
+    async def _bury_lost(self) -> None:
+        batch, deaths = self._settings.batch, self._settings.max_deaths
+        async with self._database.transaction() as connection:
+            lost = await keeper.lost_jobs(connection, batch=batch, max_deaths=deaths)
+        for job in lost:
+            try:
+                async with self._database.transaction() as connection:
+                    await keeper.bury_lost(connection, job.job_id, job.asset_id)
+            except FencedError:
+                continue  # it came back to life, or another keeper was faster
+            self._metrics.counter(KEEPER_MOVES, "lost").inc()
+            self._metrics.counter(DLQ_MESSAGES, job.topic, ErrorCode.WORKER_LOST).inc()
+            log.error("job given up: it took too many workers with it", job_id=str(job.job_id))
+
+    async def _measure(self) -> None:
+        async with self._database.transaction() as connection:
+            found = {(row.state, row.reason): row for row in await keeper.backlog(connection)}
+        for reason in WAIT_REASONS:
+            row = found.get(("waiting", reason))
+            self._metrics.gauge(JOBS_WAITING, reason).set(row.jobs if row else 0)
+            self._metrics.gauge(JOBS_OLDEST_WAITING, reason).set(row.oldest_s if row else 0)
+        queued = found.get(("queued", ""))
+        self._metrics.gauge(JOBS_OLDEST_WAITING, "queued").set(queued.oldest_s if queued else 0)

@@ -1,0 +1,229 @@
+"""What a worker does with a dispatch: claim the row, do the work under its lease, end the row.
+
+Every effect is a fenced transaction, so whatever kills, pauses or doubles this code, effects happen once. Nothing here
+knows Kafka: a lane calls `claim`, moves its offset, and then calls `run`.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import structlog
+from connectors.objectstore.port import ObjectStore
+
+from connectors.postgres import endings, jobs
+from connectors.postgres.database import Database
+from connectors.postgres.jobs import ClaimedJob, FencedError
+from connectors.telemetry.metrics import Metrics
+from connectors.telemetry.tracing import Tracing, current_traceparent
+from processors.pool import MediaPool
+from schemas.errors import ErrorClass, ErrorCode, MedialaneError
+from schemas.metrics import (
+    ASSET_READY_DURATION,
+    CLAIMS,
+    DLQ_MESSAGES,
+    FENCED_FINISHES,
+    JOBS_FINISHED,
+    LEASES_LOST,
+    STAGE_DURATION,
+)
+from schemas.records import Dispatch
+from schemas.settings import WorkerSettings
+from schemas.states import WaitReason
+from schemas.topics import job_topic
+from streams.media.leases import Leases
+from streams.media.work import Parked, Work
+
+log = structlog.get_logger(__name__)
+
+_DEPENDENCY_PAUSE_S = 5.0
+_PERSIST_PAUSE_S = 0.5
+
+
+class MediaJobRunner:
+    """Runs the jobs of one process; see `streams.media.ports.JobRunner` for what a lane may expect."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        store: ObjectStore,
+        pool: MediaPool,
+        leases: Leases,
+        settings: WorkerSettings,
+        owner: str,
+        workroot: Path,
+        tracing: Tracing,
+        metrics: Metrics,
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._pool = pool
+        self._leases = leases
+        self._settings = settings
+        self._owner = owner
+        self._workroot = workroot
+        self._tracing = tracing
+        self._metrics = metrics
+
+    async def claim(self, record: Dispatch, traceparent: str | None) -> ClaimedJob | None:
+        """Take the job in one committed transaction; None when the record is stale or a repeat.
+
+        Raises `MedialaneError(database_unavailable)`: the record's outcome is unknown, offer it again.
+        """
+        with self._tracing.span("claim", parent_traceparent=traceparent):
+            async with self._database.transaction() as connection:
+                job = await jobs.claim(
+                    connection,
+                    record,
+                    owner=self._owner,
+                    lease_s=self._settings.lease_s,
+                    traceparent=current_traceparent(),
+                )
+        self._metrics.counter(CLAIMS, "stale" if job is None else "claimed").inc()
+        return job
+
+    async def run(self, job: ClaimedJob) -> None:
+        """Work on a claimed job until its row has left `running`, or is somebody else's.
+
+        Never raises for what the job does. Cancelling it (drain) gives the job back to `queued` at no cost; a lost
+        lease stops the work and changes nothing.
+        """
+        lost = False
+        work = asyncio.create_task(self._guarded(job), name=f"job-{job.job_id}")
+
+        def on_lost() -> None:
+            nonlocal lost
+            lost = True
+            work.cancel()
+
+        self._leases.hold(job, on_lost)
+        try:
+            await work
+        except asyncio.CancelledError:
+            work.cancel()
+            await asyncio.wait({work})
+            if lost:
+                self._metrics.counter(LEASES_LOST).inc()
+                log.warning("lease lost, work discarded", **_names(job))
+                return
+            await asyncio.shield(self._give_back(job))
+            raise
+        finally:
+            self._leases.let_go(job)
+
+    async def _guarded(self, job: ClaimedJob) -> None:
+        kind = {"medialane.job.id": str(job.job_id), "medialane.stage": job.stage.value, "medialane.epoch": job.epoch}
+        with self._tracing.span(
+            f"job {job.stage}", parent_traceparent=job.traceparent, links=(job.traceparent,), attributes=kind
+        ):
+            log.info("job started", **_names(job))
+            work = Work(job, self._database, self._store, self._pool, self._workroot, self._tracing)
+            try:
+                with work:
+                    await self._process(job, work)
+            except FencedError:
+                self._metrics.counter(FENCED_FINISHES).inc()
+                log.warning("job was taken over, work discarded", **_names(job))
+            except Parked:
+                log.info("job waits for its twin", **_names(job))
+
+    async def _process(self, job: ClaimedJob, work: Work) -> None:
+        try:
+            outcome = await work.produce()
+        except MedialaneError as error:
+            await self._failed(job, work, error)
+        except (FencedError, Parked):
+            raise
+        except Exception as error:
+            # A defect of ours is not the input's fault: it costs an attempt and shows in the log with its stack.
+            log.exception("job failed in an unexpected way", **_names(job))
+            await self._failed(job, work, MedialaneError(ErrorCode.PROCESSING_FAILED, type(error).__name__))
+        else:
+            await self._persist(lambda: work.finish(outcome))
+            self._ended(job, work, "done")
+            ready_s = time.time() - job.queued_at.timestamp()
+            self._metrics.histogram(ASSET_READY_DURATION, job.stage.kind).observe(ready_s)
+            log.info("job done", reused=outcome.reused, variants=len(outcome.variants), **_names(job))
+
+    async def _failed(self, job: ClaimedJob, work: Work, error: MedialaneError) -> None:
+        names = _names(job) | {"code": error.code, "detail": error.detail}
+        exhausted = job.attempts + 1 >= self._settings.max_attempts
+        if error.error_class is ErrorClass.DEPENDENCY:
+            log.warning("job waits for a shared dependency", **names)
+            await self._wait(job, error, _jitter(_DEPENDENCY_PAUSE_S), costs_attempt=False)
+        elif error.error_class is ErrorClass.TRANSIENT and not exhausted:
+            log.warning("job failed, to be tried again", attempt=job.attempts + 1, **names)
+            await self._wait(job, error, self._backoff(job.attempts), costs_attempt=True)
+        else:
+            log.warning("job given up", attempt=job.attempts + 1, **names)
+            await self._persist(lambda: self._fail(job, work, error))
+            self._ended(job, work, "failed", error.error_class)
+            self._metrics.counter(DLQ_MESSAGES, job_topic(job.stage).route, error.code).inc()
+
+    def _ended(self, job: ClaimedJob, work: Work, outcome: str, error_class: str = "none") -> None:
+        self._metrics.counter(JOBS_FINISHED, job.stage, outcome, error_class).inc()
+        for step in work.report()["stages"]:
+            self._metrics.histogram(STAGE_DURATION, job.stage, step["name"]).observe(step["seconds"])
+
+    async def _fail(self, job: ClaimedJob, work: Work, error: MedialaneError) -> None:
+        async with self._database.transaction() as connection:
+            await endings.fail(
+                connection,
+                job,
+                code=error.code,
+                detail=error.detail,
+                sha256=work.sha256,
+                report=work.report(),
+                traceparent=current_traceparent(),
+            )
+
+    async def _wait(self, job: ClaimedJob, error: MedialaneError, delay_s: float, *, costs_attempt: bool) -> None:
+        async def wait() -> None:
+            async with self._database.transaction() as connection:
+                await jobs.wait(
+                    connection,
+                    job,
+                    reason=WaitReason.RETRY,
+                    delay_s=delay_s,
+                    costs_attempt=costs_attempt,
+                    code=error.code,
+                    detail=error.detail,
+                )
+
+        await self._persist(wait)
+
+    async def _give_back(self, job: ClaimedJob) -> None:
+        try:
+            async with self._database.transaction() as connection:
+                await jobs.release(connection, job)
+            log.info("job given back", **_names(job))
+        except (FencedError, MedialaneError) as error:
+            log.warning("job not given back; its lease will expire", error=str(error), **_names(job))
+
+    async def _persist(self, write: Callable[[], Awaitable[None]]) -> None:
+        # While Postgres is away the finished work waits for it; a lost lease cancels the waiting.
+        while True:
+            try:
+                return await write()
+            except MedialaneError as error:
+                if error.code is not ErrorCode.DATABASE_UNAVAILABLE:
+                    raise
+                log.warning("the job's end waits for the database", error=str(error))
+                await asyncio.sleep(_jitter(_PERSIST_PAUSE_S))
+
+    def _backoff(self, attempts: int) -> float:
+        return _jitter(min(self._settings.retry_base_s * 2.0**attempts, self._settings.retry_cap_s))
+
+
+def _jitter(seconds: float) -> float:
+    return seconds * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, guards nothing
+
+
+def _names(job: ClaimedJob) -> dict[str, object]:
+    return {
+        "job_id": str(job.job_id), "asset_id": str(job.asset_id), "tenant_id": str(job.tenant_id),
+        "stage": job.stage.value, "epoch": job.epoch, "generation": job.generation,
+    }  # fmt: skip

@@ -1,0 +1,89 @@
+"""Finished files on their way out: stored while the child still works, made known as soon as they are stored.
+
+What is stored last is not announced here but handed back, so that it becomes known in the job's final transaction.
+"""
+
+import asyncio
+from pathlib import Path
+
+from connectors.objectstore.port import ObjectStore
+
+from connectors.postgres import endings
+from connectors.postgres.database import Database
+from connectors.postgres.jobs import ClaimedJob
+from connectors.postgres.variants import NewVariant
+from connectors.telemetry.tracing import current_traceparent
+from processors.contract import Rendition
+
+
+class Outputs:
+    """Takes renditions as the processor finishes them."""
+
+    def __init__(self, job: ClaimedJob, sha256: bytes, database: Database, store: ObjectStore) -> None:
+        self._job = job
+        self._sha256 = sha256
+        self._database = database
+        self._store = store
+        self._storing: list[asyncio.Task[NewVariant]] = []
+        self._stored: asyncio.Queue[NewVariant | None] = asyncio.Queue()
+        self._closing = False
+        self._announcing: asyncio.Task[list[NewVariant]] | None = None
+
+    def put(self, rendition: Rendition) -> None:
+        """Store this file from now on, in the background; what goes wrong shows in `close`."""
+        self._storing.append(asyncio.create_task(self._keep(rendition)))
+        if self._announcing is None:
+            self._announcing = asyncio.create_task(self._announce())
+
+    async def close(self) -> tuple[NewVariant, ...]:
+        """Wait until everything is stored; returns the variants that are not yet known.
+
+        Raises what storing or announcing raised: `MedialaneError`, or `FencedError` if the job was taken over.
+        """
+        self._closing = True
+        await asyncio.gather(*self._storing)
+        if self._announcing is None:
+            return ()
+        self._stored.put_nowait(None)
+        return (*await self._announcing, *self._take_stored())
+
+    def abandon(self) -> None:
+        """Stop whatever still runs; does nothing after `close`."""
+        for task in (*self._storing, *filter(None, [self._announcing])):
+            task.cancel()
+
+    async def _keep(self, rendition: Rendition) -> NewVariant:
+        variant = _variant(self._job, self._sha256, rendition)
+        await self._store.put_file(variant.object_key, Path(rendition.path), variant.content_type, rendition.sha256)
+        self._stored.put_nowait(variant)
+        return variant
+
+    async def _announce(self) -> list[NewVariant]:
+        while True:
+            first = await self._stored.get()
+            batch = [variant for variant in (first, *self._take_stored()) if variant is not None]
+            if self._closing:
+                return batch
+            async with self._database.transaction() as connection:
+                await endings.commit_variants(connection, self._job, batch, traceparent=current_traceparent())
+
+    def _take_stored(self) -> list[NewVariant]:
+        taken = [self._stored.get_nowait() for _ in range(self._stored.qsize())]
+        return [variant for variant in taken if variant is not None]
+
+
+def _variant(job: ClaimedJob, sha256: bytes, rendition: Rendition) -> NewVariant:
+    name = f"{rendition.profile}.v{rendition.profile_version}.{Path(rendition.path).suffix.lstrip('.')}"
+    return NewVariant(
+        profile=rendition.profile,
+        profile_version=rendition.profile_version,
+        content_sha256=sha256,
+        object_key=f"media/{job.tenant_id}/{sha256.hex()}/{name}",
+        content_type=rendition.content_type,
+        format=rendition.format,
+        width=rendition.width,
+        height=rendition.height,
+        duration_s=rendition.duration_s,
+        size=rendition.size,
+        sha256=bytes.fromhex(rendition.sha256),
+    )

@@ -1,0 +1,191 @@
+"""One job's work: the source comes down, its content is joined, variants are made, stored and made known.
+
+A `Work` is made for one claim and thrown away with it; its folder goes with it.
+"""
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+from connectors.objectstore.port import ObjectStore
+
+from connectors.postgres import endings, variants
+from connectors.postgres.content import Role, join_content
+from connectors.postgres.database import Database
+from connectors.postgres.endings import Facts
+from connectors.postgres.jobs import ClaimedJob, FencedError
+from connectors.postgres.variants import NewVariant
+from connectors.telemetry.tracing import Tracing, current_traceparent
+from processors.contract import ProcessingReport, Source
+from processors.pool import MediaPool
+from schemas.errors import ErrorCode, MedialaneError
+from schemas.profiles import Profile, profiles_for
+from streams.media.outputs import Outputs
+
+
+class Parked(Exception):  # noqa: N818 - an outcome, not an error
+    """The job went to sleep in its row: another job is making the same content's variants."""
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What is left to write when the work is done: variants that are stored but not yet known, and facts."""
+
+    variants: tuple[NewVariant, ...]
+    facts: Facts
+    reused: bool
+
+
+class Work:
+    """The work of one claim. Use as a context manager: leaving it removes the folder."""
+
+    def __init__(
+        self,
+        job: ClaimedJob,
+        database: Database,
+        store: ObjectStore,
+        pool: MediaPool,
+        workroot: Path,
+        tracing: Tracing,
+    ) -> None:
+        self._job = job
+        self._database = database
+        self._store = store
+        self._pool = pool
+        self._folder = workroot / f"{job.job_id}-{job.epoch}"
+        self._tracing = tracing
+        self._stages: list[dict[str, Any]] = []
+        self._processing: ProcessingReport | None = None
+        self.sha256 = job.content_sha256
+
+    def __enter__(self) -> Self:
+        self._folder.mkdir(parents=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    async def produce(self) -> Outcome:
+        """Make everything that is missing; raises `MedialaneError`, `FencedError` or `Parked`."""
+        path: Path | None = None
+        if self.sha256 is None:
+            path, sha256 = await self._download()
+            role, facts = await self._join(sha256)
+        else:
+            role, facts = await self._join(self.sha256)
+        done = await self._already_known()
+        missing = [profile for profile in profiles_for(self._job.stage) if profile.name not in done]
+        known: list[NewVariant] = []
+        if role is Role.REUSE and facts is not None:
+            known = await self._made_before(missing)
+            reused = {variant.profile for variant in known}
+            missing = [profile for profile in missing if profile.name not in reused]
+            if not missing:
+                return Outcome(variants=tuple(known), facts=facts, reused=True)
+        if path is None:
+            path, sha256 = await self._download()
+            if sha256 != self.sha256:
+                raise MedialaneError(ErrorCode.SOURCE_CHANGED)
+        made, facts = await self._make(path, missing)
+        return Outcome(variants=(*known, *made), facts=facts, reused=False)
+
+    async def finish(self, outcome: Outcome) -> None:
+        """Write the job's good end; raises `FencedError` or `MedialaneError(database_unavailable)`."""
+        if self.sha256 is None:
+            raise RuntimeError("a job can not finish before its content is known")
+        async with self._database.transaction() as connection:
+            await endings.finish(
+                connection,
+                self._job,
+                outcome.variants,
+                sha256=self.sha256,
+                facts=outcome.facts,
+                report=self.report(),
+                reused=outcome.reused,
+                traceparent=current_traceparent(),
+            )
+
+    def report(self) -> dict[str, Any]:
+        """The job's timings and costs so far, for its row: times in Unix seconds, durations in seconds."""
+        job, processing = self._job, self._processing
+        inner = [] if processing is None else [msgspec.structs.asdict(stage) for stage in processing.stages]
+        return {
+            "queued_at": job.queued_at.timestamp(),
+            "claimed_at": job.claimed_at.timestamp(),
+            "stages": self._stages + inner,
+            "cpu_s": 0.0 if processing is None else processing.cpu_s,
+            "max_rss_mb": 0.0 if processing is None else processing.max_rss_mb,
+        }
+
+    async def _join(self, sha256: bytes) -> tuple[Role, Facts | None]:
+        job = self._job
+        self.sha256 = sha256
+        with self._stage("dedup"):
+            async with self._database.transaction() as connection:
+                decision = await join_content(
+                    connection, tenant_id=job.tenant_id, sha256=sha256, job_id=job.job_id, epoch=job.epoch
+                )
+        if decision is None:
+            raise FencedError(str(job.job_id))
+        if decision.role is Role.TWIN:
+            raise Parked
+        if decision.code is not None:
+            raise MedialaneError(decision.code, decision.detail)
+        if decision.facts is None:
+            return decision.role, None
+        width, height, duration_s = decision.facts
+        return decision.role, Facts(width=width, height=height, duration_s=duration_s)
+
+    async def _download(self) -> tuple[Path, bytes]:
+        path = self._folder / "source"
+        with self._stage("download"):
+            sha256 = await self._store.download(self._job.object_key, path, if_match=self._job.etag)
+        return path, bytes.fromhex(sha256)
+
+    async def _already_known(self) -> frozenset[str]:
+        if self._job.epoch == 1:
+            return frozenset()
+        async with self._database.transaction() as connection:
+            return await variants.committed_profiles(connection, self._job.asset_id, self._job.generation)
+
+    async def _made_before(self, wanted: list[Profile]) -> list[NewVariant]:
+        if self.sha256 is None:
+            return []
+        versions = {(profile.name, profile.version) for profile in wanted}
+        async with self._database.transaction() as connection:
+            made = await variants.of_content(connection, self._job.tenant_id, self.sha256)
+        return [variant for variant in made if (variant.profile, variant.profile_version) in versions]
+
+    async def _make(self, path: Path, profiles: list[Profile]) -> tuple[tuple[NewVariant, ...], Facts]:
+        job = self._job
+        if self.sha256 is None:
+            raise RuntimeError("variants are named after the content: join it first")
+        source = Source(path=str(path), size=job.size, declared_type=job.content_type, file_name=job.file_name)
+        outputs = Outputs(job, self.sha256, self._database, self._store)
+        try:
+            with self._stage("process"):
+                _, report = await self._pool.process(
+                    job.stage, source, self._folder, profiles, on_rendition=outputs.put
+                )
+            self._processing = report
+            with self._stage("upload"):
+                rest = await outputs.close()
+        finally:
+            outputs.abandon()
+        return rest, Facts(width=report.width, height=report.height, duration_s=report.duration_s)
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        started, clock = time.time(), time.perf_counter()
+        with self._tracing.span(name):
+            try:
+                yield
+            finally:
+                seconds = time.perf_counter() - clock
+                self._stages.append({"name": name, "started_at_unix": started, "seconds": seconds})
