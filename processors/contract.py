@@ -1,0 +1,66 @@
+"""What crosses the line between a worker and the media processors: requests, results and failures as plain data."""
+
+from typing import Literal
+
+import msgspec
+
+from schemas.errors import ErrorCode, MedialaneError
+
+
+class Source(msgspec.Struct, frozen=True):
+    """A local file to process.
+
+    `declared_type` and `file_name` are the client's words: they go into messages for people and decide nothing.
+    """
+
+    path: str
+    size: int
+    declared_type: str
+    file_name: str
+
+
+class Rendition(msgspec.Struct, frozen=True):
+    """One finished file. Width and height in pixels, size in bytes, sha256 in hex, duration in seconds or None."""
+
+    profile: str
+    profile_version: int
+    path: str
+    content_type: str
+    format: str
+    width: int
+    height: int
+    duration_s: float | None
+    size: int
+    sha256: str
+
+
+class StageTiming(msgspec.Struct, frozen=True):
+    """One step inside a job: when it began (seconds since the epoch) and how long it took (seconds)."""
+
+    name: str
+    started_at_unix: float
+    seconds: float
+
+
+class ProcessingReport(msgspec.Struct, frozen=True):
+    """What the source was and what it cost.
+
+    Width and height are the upright source's, in pixels. `cpu_s` is user plus system time of the child and of every
+    ffmpeg and ffprobe that it ran; `max_rss_mb` is the peak of the largest of them during this job, in MiB.
+    """
+
+    kind: Literal["image", "video"]
+    format: str
+    width: int
+    height: int
+    duration_s: float | None
+    cpu_s: float
+    max_rss_mb: float
+    stages: tuple[StageTiming, ...]
+
+
+class MediaError(MedialaneError):
+    """Processing failed; whether the same work may succeed later is a property of the code (`schemas.errors`)."""
+
+    def __init__(self, code: ErrorCode, detail: str = "") -> None:
+        super().__init__(code, detail)

@@ -1,0 +1,28 @@
+"""From a job to the pipeline of its kind: sniff first, refuse what is not of the stage's kind, then process."""
+
+from pathlib import Path
+
+from processors import images, video
+from processors.contract import MediaError
+from processors.job import Job, Outcome
+from processors.sniff import sniff
+from schemas.errors import ErrorCode
+from schemas.states import MediaKind
+
+
+def run(job: Job) -> Outcome:
+    """Run a job to its end in this process.
+
+    Raises `MediaError`; may raise `MemoryError` or `OSError` when the process meets a limit.
+    """
+    path = Path(job.source.path)
+    with job.timings.step("sniff"):
+        found = sniff(path)
+    if found.kind is not job.stage.kind:
+        # "photo.jpg" that is an MP4: processing it anyway would bill and lane it as what it is not.
+        raise MediaError(
+            ErrorCode.TYPE_MISMATCH,
+            f"Declared as {job.source.declared_type or job.stage.kind}, but the content is {found.format}.",
+        )
+    pipeline = images.process if found.kind is MediaKind.IMAGE else video.process
+    return pipeline(job, path, found.format)

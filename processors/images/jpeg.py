@@ -1,0 +1,42 @@
+"""Is a JPEG complete? Decoders fill a cut photo with grey and say nothing, so the end is looked for before decoding."""
+
+import mmap
+import re
+from pathlib import Path
+
+from processors.contract import MediaError
+from schemas.errors import ErrorCode
+
+# In entropy-coded data, FF is followed by 00 (stuffing) or D0-D7 (restart); anything else is the next marker.
+_NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_EOI, _SOS = 0xD9, 0xDA
+_STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
+
+
+def check_complete(path: Path) -> None:
+    """Walk the segments and scans up to the end marker; bytes after it (previews, polyglots) are accepted and dropped.
+
+    Raises `MediaError`: `truncated` if the file ends first, `corrupt` if something else than a segment is met.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        at, scans = 2, 0
+        while True:
+            if at + 2 > len(data):
+                raise MediaError(ErrorCode.TRUNCATED, "The JPEG ends before its end marker.")
+            if data[at] != 0xFF:
+                raise MediaError(ErrorCode.CORRUPT, "The JPEG has bytes between its segments.")
+            marker = data[at + 1]
+            if marker == 0xFF:  # fill bytes are allowed before a marker
+                at += 1
+                continue
+            if marker == _EOI:
+                break
+            at += 2
+            if marker not in _STANDALONE:
+                at += int.from_bytes(data[at : at + 2], "big")
+            if marker == _SOS:
+                scans += 1
+                found = _NEXT_MARKER.search(data, at)
+                at = found.start() if found else len(data)
+    if not scans:
+        raise MediaError(ErrorCode.CORRUPT, "The JPEG has no picture in it.")

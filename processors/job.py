@@ -1,0 +1,94 @@
+"""One job as the pipelines see it, and the small things every pipeline needs: step timings and finished files."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from processors.contract import Rendition, Source, StageTiming
+from schemas.profiles import Profile
+from schemas.settings import ProcessorSettings
+from schemas.states import Stage
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to make of which file, where, and whom to tell about each finished file and about progress (0 to 1).
+
+    `threads` is how many threads an ffmpeg of this job may use.
+    """
+
+    stage: Stage
+    source: Source
+    workdir: Path
+    profiles: tuple[Profile, ...]
+    skip: frozenset[str]
+    settings: ProcessorSettings
+    threads: int
+    made: Callable[[Rendition], None]
+    progressed: Callable[[float], None]
+    timings: "Timings" = field(default_factory=lambda: Timings())  # noqa: PLW0108 - defined below
+
+    @property
+    def wanted(self) -> tuple[Profile, ...]:
+        """The profiles that are still to be made."""
+        return tuple(profile for profile in self.profiles if profile.name not in self.skip)
+
+    def output(self, profile: Profile) -> Path:
+        """Where a profile's file goes."""
+        return self.workdir / f"{profile.name}.{profile.extension}"
+
+    def finish(self, profile: Profile, width: int, height: int, duration_s: float | None = None) -> Rendition:
+        """Describe the finished file of a profile and announce it."""
+        path = self.output(profile)
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        rendition = Rendition(
+            profile=profile.name,
+            profile_version=profile.version,
+            path=str(path),
+            content_type=profile.content_type,
+            format=profile.format,
+            width=width,
+            height=height,
+            duration_s=duration_s,
+            size=path.stat().st_size,
+            sha256=digest,
+        )
+        self.made(rendition)
+        return rendition
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a pipeline learned about its source; `helper_rss_mb` is the peak of the programs that it ran, in MiB."""
+
+    kind: Literal["image", "video"]
+    format: str
+    width: int
+    height: int
+    duration_s: float | None = None
+    helper_rss_mb: float = 0.0
+
+
+class Timings:
+    """Collects how long each step of a job took."""
+
+    def __init__(self) -> None:
+        self._steps: list[StageTiming] = []
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time the block as one step."""
+        began, clock = time.time(), time.perf_counter()
+        try:
+            yield
+        finally:
+            self._steps.append(StageTiming(name, began, time.perf_counter() - clock))
+
+    def taken(self) -> tuple[StageTiming, ...]:
+        """The steps so far, in the order in which they ended."""
+        return tuple(self._steps)

@@ -1,0 +1,214 @@
+"""The pool of warm, killable media children that a worker's event loop calls.
+
+`start()` runs the nursery (a process of its own, see `processors.sandbox`); each running job has one child to itself.
+Whatever happens to a child (crash, limit, timeout, cancellation), it and its ffmpeg are killed as a group and a fresh
+one takes its place.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from processors.contract import MediaError, ProcessingReport, Rendition, Source
+from processors.sandbox import limits, wire
+from processors.sandbox.handle import Child, NurseryHandle
+from schemas.errors import ErrorCode
+from schemas.profiles import Profile
+from schemas.settings import ProcessorSettings
+from schemas.states import MediaKind, Stage
+
+# A warm child holds about 100 MiB; one that holds more than this after a job kept something it should not have.
+_RETIRE_ABOVE_MB = 384.0
+_DEATH_BOUND_S = 10.0
+
+
+class MediaPool:
+    """Runs media jobs in child processes, `workers` at once. One event loop only."""
+
+    def __init__(self, settings: ProcessorSettings, *, workers: int) -> None:
+        self._settings = settings
+        self._workers = workers
+        self._nursery: NurseryHandle | None = None
+        self._slots = asyncio.Semaphore(workers)
+        self._idle: list[Child] = []
+        self._running = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._closing = False
+
+    def start(self) -> None:
+        """Start the nursery and the first children; blocks for about a second. Call it early, before the event loop.
+
+        Raises `MediaError` (`processing_failed`) if the nursery does not come up.
+        """
+        # One ffmpeg may use its share of the cores and never less than two threads: decoding and encoding overlap.
+        threads = max(2, -(-(os.cpu_count() or 1) // self._workers))
+        self._nursery = NurseryHandle(self._settings, threads)
+        self._idle = [self._nursery.spawn() for _ in range(self._workers)]
+
+    @property
+    def network_isolated(self) -> bool:
+        """Whether the kernel let the children give up the network."""
+        return self._nursery is not None and self._nursery.network_isolated
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Process ids of the nursery and of its children, for metrics of memory."""
+        return self._nursery.pids if self._nursery else ()
+
+    async def process(
+        self,
+        stage: Stage,
+        source: Source,
+        workdir: Path,
+        profiles: Sequence[Profile],
+        *,
+        skip: frozenset[str] = frozenset(),
+        on_rendition: Callable[[Rendition], None] | None = None,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> tuple[list[Rendition], ProcessingReport]:
+        """Make the profiles of a stage that are not in `skip`, as files in `workdir`, which is the job's own.
+
+        Waits for a free child. `on_rendition` is called in the event loop as each file is finished, `on_progress` with
+        the share that is done, 0 to 1, now and then (video). Cancelling the awaiting task kills the child and its
+        ffmpeg before the cancellation goes on, so that the folder may be removed. Raises `MediaError`.
+        """
+        task = wire.Task(stage, source, str(workdir), tuple(profiles), skip)
+        async with self._slots:
+            if self._closing:
+                raise MediaError(ErrorCode.CHILD_DIED, "The pool is closing.")
+            self._running += 1
+            self._quiet.clear()
+            try:
+                return await self._run(task, on_rendition, on_progress)
+            finally:
+                self._running -= 1
+                if not self._running:
+                    self._quiet.set()
+
+    async def close(self, timeout: float) -> None:  # noqa: ASYNC109 - a bound for the jobs, not for the caller
+        """Take no new jobs, give the running ones `timeout` seconds, then kill what is left. Idempotent."""
+        self._closing = True
+        try:
+            async with asyncio.timeout(timeout):
+                await self._quiet.wait()
+        except TimeoutError:
+            pass
+        if self._nursery:
+            nursery, self._nursery = self._nursery, None
+            self._idle.clear()
+            await nursery.close()
+
+    async def _run(
+        self,
+        task: wire.Task,
+        on_rendition: Callable[[Rendition], None] | None,
+        on_progress: Callable[[float], None] | None,
+    ) -> tuple[list[Rendition], ProcessingReport]:
+        child = self._take()
+        allowed = self._timeout(task.stage)
+        conversation = _Conversation(child, task, on_rendition, on_progress)
+        keep = False
+        try:
+            async with asyncio.timeout(allowed):
+                end = await conversation.hold()
+            keep = end.rss_mb < _RETIRE_ABOVE_MB and child.jobs < self._settings.jobs_per_child
+        except TimeoutError:
+            raise MediaError(ErrorCode.PROCESSING_TIMEOUT, f"Not finished after {allowed:g} s.") from None
+        finally:
+            await self._give_back(child, keep=keep)
+        if isinstance(end, wire.Failed):
+            raise MediaError(end.code, end.detail)
+        return conversation.renditions, end.report
+
+    def _timeout(self, stage: Stage) -> float:
+        image = stage.kind is MediaKind.IMAGE
+        return self._settings.image_timeout_s if image else self._settings.video_timeout_s
+
+    def _take(self) -> Child:
+        if self._nursery is None or not self._nursery.alive:
+            self._idle.clear()
+            self.start()
+        nursery = self._nursery
+        if nursery is None:
+            raise RuntimeError("start() leaves a nursery")
+        nursery.listen()
+        while self._idle:
+            child = self._idle.pop()
+            if child.alive:
+                return child
+        return nursery.spawn()
+
+    async def _give_back(self, child: Child, *, keep: bool) -> None:
+        if keep and child.alive:
+            self._idle.append(child)
+            return
+        nursery = self._nursery
+        if nursery and nursery.alive:
+            self._idle.append(nursery.spawn())  # its successor warms up while it is dying
+            nursery.kill(child)
+            burial = asyncio.create_task(child.wait_gone(_DEATH_BOUND_S))
+            # A second cancellation must not leave a live child behind in a folder that is about to be removed.
+            await _uninterrupted(burial)
+        child.close()
+
+
+class _Conversation:
+    """One task and its answers."""
+
+    def __init__(
+        self,
+        child: Child,
+        task: wire.Task,
+        on_rendition: Callable[[Rendition], None] | None,
+        on_progress: Callable[[float], None] | None,
+    ) -> None:
+        self._child = child
+        self._task = task
+        self._on_rendition = on_rendition
+        self._on_progress = on_progress
+        self.renditions: list[Rendition] = []
+
+    async def hold(self) -> wire.Done | wire.Failed:
+        """Send the task and listen until its end. Raises `MediaError` if the child dies."""
+        await self._child.send(self._task)
+        while True:
+            message = await self._child.receive()
+            match message:
+                case None:
+                    await self._child.wait_gone(_DEATH_BOUND_S)
+                    raise limits.death(self._child.status, "decoder")
+                case wire.Made(rendition):
+                    self._check(rendition)
+                    self.renditions.append(rendition)
+                    if self._on_rendition:
+                        self._on_rendition(rendition)
+                case wire.Progressed(fraction):
+                    if self._on_progress:
+                        self._on_progress(fraction)
+                case wire.Done() | wire.Failed():
+                    return message
+
+    def _check(self, rendition: Rendition) -> None:
+        # The child read hostile bytes: take nothing from it but a plain file in the job's own folder.
+        path = Path(rendition.path)
+        asked = {profile.name for profile in self._task.profiles} - self._task.skip
+        if path.parent != Path(self._task.workdir) or path.is_symlink() or not path.is_file():
+            raise MediaError(ErrorCode.PROCESSING_FAILED, "The child named a file outside its folder.")
+        if rendition.profile not in asked:
+            raise MediaError(
+                ErrorCode.PROCESSING_FAILED, f"The child made {rendition.profile}, which nobody asked for."
+            )
+
+
+async def _uninterrupted(task: "asyncio.Task[None]") -> None:
+    """Wait for a task to end even if the waiter is cancelled meanwhile; the cancellation goes on afterwards."""
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled:
+        raise cancelled

@@ -1,0 +1,108 @@
+"""What the kernel holds a child to: its parent's life, memory, CPU time, file size, descriptors, and no network.
+
+Linux only, through `prctl`, `unshare` and `setrlimit`.
+"""
+
+import ctypes
+import os
+import resource
+import signal
+from pathlib import Path
+
+from processors.contract import MediaError
+from schemas.errors import ErrorCode
+from schemas.settings import ProcessorSettings
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
+_CLONE_NEWUSER = 0x1000_0000
+_CLONE_NEWNET = 0x4000_0000
+_MAX_DESCRIPTORS = 256
+_MIB = 1024 * 1024
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when `parent` (its present parent's id) ends, however it ends."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the line above
+        os._exit(1)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose own parent dies, so that they can be reaped here."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def drop_privilege_gains() -> None:
+    """Make set-user-id programs powerless for this process and its descendants."""
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def leave_network() -> bool:
+    """Move into an empty network namespace; False where the kernel does not allow it (the other walls stay)."""
+    return any(_libc.unshare(flags) == 0 for flags in (_CLONE_NEWNET, _CLONE_NEWUSER | _CLONE_NEWNET))
+
+
+def apply_lifetime_limits(settings: ProcessorSettings) -> None:
+    """Limits that hold for a child's whole life and for all that it starts."""
+    _lower(resource.RLIMIT_AS, settings.memory_mb * _MIB)
+    _lower(resource.RLIMIT_FSIZE, settings.max_output_bytes)
+    _lower(resource.RLIMIT_NOFILE, _MAX_DESCRIPTORS)
+    _lower(resource.RLIMIT_CORE, 0)
+
+
+def allow_cpu(seconds: float) -> None:
+    """Grant this process `seconds` of CPU time from now on; past them the kernel sends SIGXCPU."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    # The limit counts whole seconds since the process began.
+    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime + seconds) + 1, hard))
+
+
+def limit_cpu_of(pid: int, seconds: float) -> None:
+    """Grant a just started process `seconds` of CPU time; it is killed past them."""
+    resource.prlimit(pid, resource.RLIMIT_CPU, (int(seconds) + 1, int(seconds) + 2))
+
+
+def reset_peak_rss() -> None:
+    """Start a new high-water mark of this process's memory."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def rss_mb() -> tuple[float, float]:
+    """The process's memory in MiB: now, and at its highest since `reset_peak_rss`."""
+    sizes = {"VmRSS": 0.0, "VmHWM": 0.0}
+    for line in Path("/proc/self/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name in sizes:
+            sizes[name] = int(value.split()[0]) / 1024
+    return sizes["VmRSS"], sizes["VmHWM"]
+
+
+def death(status: int, what: str) -> MediaError:
+    """The error for a process that ended by itself; `status` is a wait status, `what` names the process for people.
+
+    A limit that the input ran into is permanent; a crash, or a kill from outside (out of memory), may pass.
+    """
+    code = os.waitstatus_to_exitcode(status)
+    if -code == signal.SIGXCPU:
+        return MediaError(ErrorCode.LIMIT_EXCEEDED, f"Decoding took more CPU time than is allowed ({what}).")
+    if -code == signal.SIGXFSZ:
+        return MediaError(ErrorCode.LIMIT_EXCEEDED, f"The result is larger than is allowed ({what}).")
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+    return MediaError(ErrorCode.CHILD_DIED, f"The processing child {how} ({what}).")
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc.prctl(option, value, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"prctl({option}): {os.strerror(number)}")
+
+
+def _lower(which: int, limit: int) -> None:
+    _, hard = resource.getrlimit(which)
+    ceiling = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+    resource.setrlimit(which, (ceiling, ceiling))

@@ -1,0 +1,138 @@
+"""The nursery: one small process, without secrets and without network, that forks the children that touch media.
+
+It imports the media libraries once (through `child`), so that a child is warm when it is born. It is started by exec,
+not forked from the worker, so no thread, lock, descriptor or variable of the worker's is in it. When the worker's
+socket closes, for whatever reason, it kills every child with its process group and ends; should it be killed itself,
+the children die with it through PDEATHSIG.
+"""
+
+import contextlib
+import gc
+import os
+import selectors
+import signal
+import socket
+import sys
+from typing import assert_never
+
+from processors.sandbox import limits, wire
+from processors.sandbox.child import serve
+from schemas.settings import ProcessorSettings
+
+
+class Nursery:
+    """Forks, kills and reaps children on request."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._selector = selectors.DefaultSelector()
+        self._pids: dict[int, int] = {}
+
+    def run(self) -> None:
+        """Serve until the worker's end closes."""
+        configure = wire.to_nursery.decode(self._control.recv(wire.MAX_MESSAGE))
+        if not isinstance(configure, wire.Configure):
+            raise TypeError(f"the first message must configure, got {configure!r}")
+        isolated = limits.leave_network()
+        limits.drop_privilege_gains()
+        limits.adopt_orphans()
+        gc.freeze()  # the children share these pages: let no collection of theirs touch them
+        self._selector.register(self._control, selectors.EVENT_READ)
+        self._tell(wire.Ready(isolated))
+        try:
+            while True:
+                for key, _ in self._selector.select():
+                    if key.fileobj is self._control:
+                        if not self._obey(configure):
+                            return
+                    else:
+                        self._bury(key.data)
+        finally:
+            for child in list(self._pids):
+                self._kill(child)
+                self._reap(child)
+
+    def _obey(self, configure: wire.Configure) -> bool:
+        message, fds, _, _ = socket.recv_fds(self._control, wire.MAX_MESSAGE, 1)
+        if not message:
+            return False
+        order = wire.to_nursery.decode(message)
+        match order:
+            case wire.Spawn(child):
+                self._spawn(child, socket.socket(fileno=fds[0]), configure)
+            case wire.Kill(child):
+                self._kill(child)
+            case wire.Configure():
+                raise TypeError("configured twice")
+            case _ as unreachable:
+                assert_never(unreachable)
+        return True
+
+    def _spawn(self, child: int, sock: socket.socket, configure: wire.Configure) -> None:
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            _live(sock, parent, configure.settings, configure.threads)
+        sock.close()
+        with contextlib.suppress(OSError):  # both sides set it, whoever comes first
+            os.setpgid(pid, pid)
+        self._pids[child] = pid
+        self._selector.register(os.pidfd_open(pid), selectors.EVENT_READ, child)
+        self._tell(wire.Spawned(child, pid))
+
+    def _kill(self, child: int) -> None:
+        # The child is ours and not reaped yet, so its number cannot have been given to another process.
+        if (pid := self._pids.get(child)) is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+
+    def _bury(self, child: int) -> None:
+        self._kill(child)  # what it started must not outlive it
+        key = next(key for key in self._selector.get_map().values() if key.data == child and key.fd >= 0)
+        self._selector.unregister(key.fileobj)
+        os.close(key.fd)
+        self._tell(wire.Exited(child, self._reap(child)))
+
+    def _reap(self, child: int) -> int:
+        pid = self._pids.pop(child)
+        _, status = os.waitpid(pid, 0)
+        with contextlib.suppress(ChildProcessError):  # adopted orphans of its group, killed just now
+            while True:
+                os.waitpid(-pid, 0)
+        return status
+
+    def _tell(self, message: wire.FromNursery) -> None:
+        with contextlib.suppress(BrokenPipeError):  # the worker is gone; the next read says so
+            self._control.send(wire.encode(message))
+
+
+def _live(sock: socket.socket, parent: int, settings: ProcessorSettings, threads: int) -> None:
+    """The forked child's whole life; never returns into the nursery's code."""
+    status = 1
+    try:
+        os.setpgid(0, 0)
+        limits.die_with_parent(parent)
+        fd = sock.fileno()
+        os.closerange(3, fd)
+        os.closerange(fd + 1, 65_536)
+        limits.apply_lifetime_limits(settings)
+        serve(sock, settings, threads)
+        status = 0
+    except BaseException as error:  # noqa: BLE001 - it must end here, whatever it was
+        sys.stderr.write(f"media child {os.getpid()}: {type(error).__name__}: {error}\n")
+        sys.stderr.flush()
+    finally:
+        os._exit(status)
+
+
+def main() -> None:
+    """Entry point of the nursery process; the control socket is its standard input."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the worker's to handle
+    control = socket.socket(fileno=os.dup(0))
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.umask(0o077)
+    Nursery(control).run()
+
+
+if __name__ == "__main__":
+    main()

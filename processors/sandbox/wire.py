@@ -1,0 +1,107 @@
+"""The messages between worker, nursery and children: msgpack, one message per datagram of a SOCK_SEQPACKET socket."""
+
+import socket
+
+import msgspec
+
+from processors.contract import ProcessingReport, Rendition, Source
+from schemas.errors import ErrorCode
+from schemas.profiles import Profile
+from schemas.settings import ProcessorSettings
+from schemas.states import Stage
+
+MAX_MESSAGE = 128 * 1024
+
+
+class Configure(msgspec.Struct, frozen=True, tag=True):
+    """Worker to nursery, once, first."""
+
+    settings: ProcessorSettings
+    threads: int
+
+
+class Spawn(msgspec.Struct, frozen=True, tag=True):
+    """Worker to nursery, with the child's end of its socket attached: fork a child."""
+
+    child: int
+
+
+class Kill(msgspec.Struct, frozen=True, tag=True):
+    """Worker to nursery: kill a child and all that it started. Unknown numbers are ignored (it died already)."""
+
+    child: int
+
+
+class Ready(msgspec.Struct, frozen=True, tag=True):
+    """Nursery to worker: everything is imported; `network_isolated` tells whether the kernel took the network away."""
+
+    network_isolated: bool
+
+
+class Spawned(msgspec.Struct, frozen=True, tag=True):
+    """Nursery to worker: the child's process id."""
+
+    child: int
+    pid: int
+
+
+class Exited(msgspec.Struct, frozen=True, tag=True):
+    """Nursery to worker: a child and its process group are gone; `status` is a wait status."""
+
+    child: int
+    status: int
+
+
+class Task(msgspec.Struct, frozen=True, tag=True):
+    """Worker to child: one job. `skip` names profiles that exist already."""
+
+    stage: Stage
+    source: Source
+    workdir: str
+    profiles: tuple[Profile, ...]
+    skip: frozenset[str]
+
+
+class Made(msgspec.Struct, frozen=True, tag=True):
+    """Child to worker: a file is finished."""
+
+    rendition: Rendition
+
+
+class Progressed(msgspec.Struct, frozen=True, tag=True):
+    """Child to worker: the share of the job that is done, 0 to 1."""
+
+    fraction: float
+
+
+class Done(msgspec.Struct, frozen=True, tag=True):
+    """Child to worker: the job is finished. `rss_mb` is what the child holds now, in MiB."""
+
+    report: ProcessingReport
+    rss_mb: float
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """Child to worker: the job failed; the child lives."""
+
+    code: ErrorCode
+    detail: str
+    rss_mb: float
+
+
+ToNursery = Configure | Spawn | Kill
+FromNursery = Ready | Spawned | Exited
+FromChild = Made | Progressed | Done | Failed
+
+_encoder = msgspec.msgpack.Encoder()
+to_nursery = msgspec.msgpack.Decoder(ToNursery)
+from_nursery = msgspec.msgpack.Decoder(FromNursery)
+to_child = msgspec.msgpack.Decoder(Task)
+from_child = msgspec.msgpack.Decoder(FromChild)
+
+encode = _encoder.encode
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """Two connected sockets that keep message borders and report the other side's death as an empty message."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

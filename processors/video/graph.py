@@ -1,0 +1,140 @@
+"""The ffmpeg graph: every variant of a video from one decode, scaled down step by step, as one argv (ffmpeg-python)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ffmpeg
+
+from processors.video.probe import Clip, input_options
+from schemas.profiles import Profile
+
+POSTER_AT_S = 2.0
+_POSTER_WINDOW_S = 1.0
+_POSTER_CANDIDATES = 24
+_MAX_FPS = 60
+_KEYFRAME_EVERY_S = 2
+_AUDIO = {"acodec": "aac", "audio_bitrate": "128k", "ac": 2}
+# BT.2020 PQ or HLG down to BT.709, after scaling, since it works in 32-bit floats.
+_TONEMAP: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("zscale", {"t": "linear", "npl": 100}),
+    ("format", {"pix_fmts": "gbrpf32le"}),
+    ("zscale", {"p": "bt709"}),
+    ("tonemap", {"tonemap": "hable", "desat": 0}),
+    ("zscale", {"t": "bt709", "m": "bt709", "r": "tv"}),
+)
+
+
+class Target(NamedTuple):
+    """A profile with the even size in pixels that it gets, and the file that it goes to."""
+
+    profile: Profile
+    width: int
+    height: int
+    path: Path
+
+
+def target_size(clip: Clip, profile: Profile) -> tuple[int, int]:
+    """The size of a profile: fitted to its width or height, never above the source, both sides even."""
+    across = (profile.width or clip.width) / clip.width
+    down = (profile.height or clip.height) / clip.height
+    factor = min(1.0, {"width": across, "height": down, "crop": max(across, down)}[profile.fit])
+    return _even(clip.width * factor), _even(clip.height * factor)
+
+
+def poster_at(duration_s: float | None) -> float:
+    """Where to look for a poster, seconds: past fades and title cards, yet inside the shortest clip."""
+    return min(POSTER_AT_S, duration_s / 2) if duration_s else 0.0
+
+
+def compile_run(source: Path, clip: Clip, targets: Sequence[Target], *, threads: int, max_seconds: float) -> list[str]:
+    """The argv of the one run that makes all targets."""
+    read = ffmpeg.input(f"file:{source}", **input_options(clip.demuxer), threads=threads, t=max_seconds)
+    outputs: list[Any] = []
+
+    def grow(stream: Any, parent: Target | None) -> None:
+        """Write the parent's output and derive those that are scaled from it."""
+        children = [target for target, origin in origins.items() if origin is parent]
+        uses = len(children) + (parent is not None)
+        parts: Any = stream.filter_multi_output("split", uses) if uses > 1 else [stream]
+        for place, child in enumerate(children):
+            grow(_derived(parts[place], clip, child, from_source=parent is None), child)
+        if parent:
+            outputs.append(_output(parts[len(children)], read, clip, parent, threads))
+
+    origins = _origins(clip, targets)
+    grow(_prepared(read[str(clip.video)], clip), None)
+    merged = ffmpeg.merge_outputs(*outputs) if len(outputs) > 1 else outputs[0]
+    merged = merged.global_args("-nostdin", "-hide_banner", "-loglevel", "error", "-progress", "pipe:1")
+    return [str(part) for part in ffmpeg.compile(merged, overwrite_output=True)]
+
+
+def _origins(clip: Clip, targets: Sequence[Target]) -> dict[Target, Target | None]:
+    """What each target is scaled from: the smallest other that is at least as large and as long; None is the source."""
+    ordered = sorted(targets, key=lambda target: (target.width * target.height, _span(clip, target)[1]), reverse=True)
+    origins: dict[Target, Target | None] = {}
+    for target in ordered:
+        begin, end = _span(clip, target)
+        fitting = [
+            other
+            for other in origins
+            if other.width >= target.width
+            and other.height >= target.height
+            and other.profile.format != "jpeg"
+            and _span(clip, other)[0] <= begin
+            and _span(clip, other)[1] >= end
+        ]
+        origins[target] = fitting[-1] if fitting else None
+    return origins
+
+
+def _span(clip: Clip, target: Target) -> tuple[float, float]:
+    """The seconds of the source that a target shows."""
+    if target.profile.format == "jpeg":
+        begin = poster_at(clip.duration_s)
+        return begin, begin + _POSTER_WINDOW_S
+    return 0.0, target.profile.max_seconds or float("inf")
+
+
+def _prepared(stream: Any, clip: Clip) -> Any:
+    if clip.interlaced:
+        stream = stream.filter("bwdif", mode="send_frame", deint="interlaced")
+    if clip.fps > _MAX_FPS:  # slow motion: a variant of it plays at what screens show
+        stream = stream.filter("fps", _MAX_FPS)
+    return stream
+
+
+def _derived(stream: Any, clip: Clip, target: Target, *, from_source: bool) -> Any:
+    """A target's part of the time, at its size, as 8-bit BT.709 with square pixels."""
+    begin, end = _span(clip, target)
+    if end != float("inf"):
+        stream = stream.filter("trim", start=begin, end=end).filter("setpts", "PTS-STARTPTS")
+    stream = stream.filter("scale", target.width, target.height)
+    if from_source and clip.hdr:
+        for name, options in _TONEMAP:
+            stream = stream.filter(name, **options)
+    return stream.filter("setsar", 1).filter("format", "yuv420p")
+
+
+def _output(stream: Any, read: Any, clip: Clip, target: Target, threads: int) -> Any:
+    common = {"map_metadata": -1, "map_chapters": -1, "flags": "+bitexact", "fflags": "+bitexact"}
+    if target.profile.format == "jpeg":
+        # Of a second's worth of frames, the one nearest to their average: neither a flash nor a fade.
+        frame = stream.filter("thumbnail", _POSTER_CANDIDATES).filter("format", "yuvj420p")
+        return ffmpeg.output(frame, str(target.path), f="image2", update=1, vframes=1, **{"q:v": 3}, **common)
+    video = {
+        "vcodec": "libx264",
+        "preset": "veryfast",
+        "crf": target.profile.quality or 23,
+        "force_key_frames": f"expr:gte(t,n_forced*{_KEYFRAME_EVERY_S})",
+        "movflags": "+faststart",
+        "f": "mp4",
+        "threads": threads,
+    }
+    if clip.audio is not None and target.profile.audio:
+        return ffmpeg.output(stream, read[str(clip.audio)], str(target.path), **video, **_AUDIO, **common)
+    return ffmpeg.output(stream, str(target.path), **video, **common)
+
+
+def _even(side: float) -> int:
+    return max(2, round(side / 2) * 2)

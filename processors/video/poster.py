@@ -1,0 +1,57 @@
+"""A poster that shows something: where the main run gave none or a black one, a few other moments are tried."""
+
+from pathlib import Path
+
+import ffmpeg
+import pyvips
+
+from processors.contract import MediaError
+from processors.video import helper
+from processors.video.graph import Target
+from processors.video.probe import Clip, input_options
+
+# Mean of the luma, 0 to 255. Video black is 0 after conversion; dim night scenes lie above 12.
+BLACK_BELOW = 10.0
+_TRIES = (0.0, 0.1, 0.25, 0.5, 0.75)
+_CPU_S, _WALL_S = 60.0, 120.0
+
+
+def ensure(source: Path, clip: Clip, target: Target) -> float:
+    """Replace a missing or black poster by the brightest of a few other frames.
+
+    Returns the peak memory of what was run, MiB. A film that is black throughout keeps its black poster;
+    one without a single frame that decodes leaves no file.
+    """
+    best, rss_mb = brightness(target.path), 0.0
+    candidate = target.path.with_suffix(".try.jpg")
+    for share in _TRIES if best < BLACK_BELOW else ():
+        try:
+            rss_mb = max(
+                rss_mb, helper.run(_seek(source, clip, target, share, candidate), cpu_s=_CPU_S, wall_s=_WALL_S).rss_mb
+            )
+        except MediaError:
+            continue
+        if (bright := brightness(candidate)) > best:
+            candidate.replace(target.path)
+            best = bright
+        if best >= BLACK_BELOW:
+            break
+    candidate.unlink(missing_ok=True)
+    return rss_mb
+
+
+def brightness(path: Path) -> float:
+    """Mean luma of a JPEG, 0 to 255; -1 if there is none."""
+    if not path.is_file() or not path.stat().st_size:
+        return -1.0
+    return float(pyvips.Image.new_from_file(str(path)).colourspace("b-w").avg())
+
+
+def _seek(source: Path, clip: Clip, target: Target, share: float, to: Path) -> list[str]:
+    at = round((clip.duration_s or 0.0) * share, 3)
+    read = ffmpeg.input(f"file:{source}", **input_options(clip.demuxer), ss=at, threads=1)
+    frame = read[str(clip.video)].filter("scale", target.width, target.height).filter("setsar", 1)
+    options = {"update": 1, "vframes": 1, "q:v": 3, "map_metadata": -1, "flags": "+bitexact", "fflags": "+bitexact"}
+    out = ffmpeg.output(frame.filter("format", "yuvj420p"), str(to), f="image2", **options)
+    out = out.global_args("-nostdin", "-hide_banner", "-loglevel", "error")
+    return [str(part) for part in ffmpeg.compile(out, overwrite_output=True)]

@@ -1,0 +1,147 @@
+"""What a video is: one ffprobe run under white lists, checked against the caps before anything is decoded."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from processors.contract import MediaError
+from processors.video import helper
+from schemas.errors import ErrorCode
+from schemas.settings import ProcessorSettings
+
+DEMUXERS = {"mp4": "mov", "mov": "mov", "mkv": "matroska", "webm": "matroska", "avi": "avi"}
+# A playlist or concat script under a media name could open other files: no such demuxer and no network protocol here.
+_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi"
+_VIDEO_CODECS = "h264,hevc,vp8,vp9,av1,mpeg4,msmpeg4v2,msmpeg4v3,h263,mpeg1video,mpeg2video,mjpeg,prores,dvvideo,theora"
+_AUDIO_CODECS = (
+    "aac,mp3,mp3float,mp2,opus,vorbis,flac,alac,ac3,eac3,amrnb,amrwb,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s32le,pcm_f32le,"
+    "pcm_u8,pcm_alaw,pcm_mulaw,adpcm_ms,adpcm_ima_wav"
+)
+_MAX_STREAMS = 32
+_MAX_FPS = 1000
+_HDR_TRANSFERS = frozenset({"smpte2084", "arib-std-b67"})
+_INTERLACED = frozenset({"tt", "bb", "tb", "bt"})
+_CPU_S, _WALL_S = 20.0, 60.0
+
+
+class Clip(msgspec.Struct, frozen=True):
+    """A probed video. Width and height in square pixels as shown (upright); duration in seconds, None if unknown.
+
+    `video` and `audio` are stream indexes; `audio` is None for a silent one.
+    """
+
+    demuxer: str
+    width: int
+    height: int
+    duration_s: float | None
+    fps: float
+    video: int
+    audio: int | None
+    hdr: bool
+    interlaced: bool
+
+
+def input_options(demuxer: str) -> dict[str, str]:
+    """The options that must stand before every input of ffmpeg and ffprobe."""
+    return {
+        "f": demuxer,
+        "protocol_whitelist": "file,pipe",
+        "format_whitelist": _FORMATS,
+        # `libdav1d` and the like are the decoders' own names for the same codecs.
+        "codec_whitelist": f"{_VIDEO_CODECS},libdav1d,libaom-av1,libvpx,libvpx-vp9,{_AUDIO_CODECS},libopus",
+    }
+
+
+def probe(path: Path, video_format: str, settings: ProcessorSettings) -> Clip:
+    """Ask ffprobe once and check the caps. Raises `MediaError`, permanent unless ffprobe itself died."""
+    demuxer = DEMUXERS[video_format]
+    options = [part for name, value in input_options(demuxer).items() for part in (f"-{name}", value)]
+    argv = ["ffprobe", "-v", "error", "-print_format", "json", "-show_format", "-show_streams", *options]
+    found = helper.run([*argv, "-i", f"file:{path}"], cpu_s=_CPU_S, wall_s=_WALL_S)
+    return read(msgspec.json.decode(found.output), demuxer, settings)
+
+
+def read(found: dict[str, Any], demuxer: str, settings: ProcessorSettings) -> Clip:
+    """Ffprobe's JSON as a `Clip`, within the caps."""
+    streams: list[dict[str, Any]] = found.get("streams", [])
+    if len(streams) > _MAX_STREAMS:
+        raise MediaError(ErrorCode.LIMIT_EXCEEDED, f"{len(streams)} streams; allowed are {_MAX_STREAMS}.")
+    videos = [s for s in streams if s.get("codec_type") == "video" and not _is_cover(s)]
+    if not videos:
+        raise MediaError(ErrorCode.NO_VIDEO_STREAM)
+    video = next((s for s in videos if s.get("width")), None)
+    if video is None:
+        raise MediaError(ErrorCode.CORRUPT, "The video stream has no size.")
+    _check_codec(video, _VIDEO_CODECS)
+    audios = [s for s in streams if s.get("codec_type") == "audio" and _usable_audio(s)]
+    width, height = _shown_size(video)
+    duration = _number(found.get("format", {}).get("duration")) or _number(video.get("duration"))
+    clip = Clip(
+        demuxer=demuxer,
+        width=width,
+        height=height,
+        duration_s=duration,
+        fps=_ratio(video.get("avg_frame_rate")),
+        video=video["index"],
+        audio=audios[0]["index"] if audios else None,
+        hdr=video.get("color_transfer") in _HDR_TRANSFERS,
+        interlaced=video.get("field_order") in _INTERLACED,
+    )
+    _check_limits(clip, video, settings)
+    return clip
+
+
+def _check_limits(clip: Clip, video: dict[str, Any], settings: ProcessorSettings) -> None:
+    coded = max(video.get("width", 0), video.get("height", 0), clip.width, clip.height)
+    if coded > settings.max_video_side:
+        raise MediaError(
+            ErrorCode.TOO_MANY_PIXELS, f"{clip.width} x {clip.height}; allowed are {settings.max_video_side} a side."
+        )
+    if clip.duration_s is not None and clip.duration_s > settings.max_video_seconds:
+        raise MediaError(
+            ErrorCode.TOO_LONG, f"{clip.duration_s:.0f} s; allowed are {settings.max_video_seconds:.0f} s."
+        )
+    if clip.fps > _MAX_FPS:
+        raise MediaError(ErrorCode.TOO_MANY_FRAMES, f"{clip.fps:.0f} frames a second; allowed are {_MAX_FPS}.")
+
+
+def _check_codec(stream: dict[str, Any], allowed: str) -> None:
+    codec = stream.get("codec_name", "unknown")
+    if codec not in allowed.split(","):
+        raise MediaError(ErrorCode.UNSUPPORTED_FORMAT, f"Videos in {codec} are not processed.")
+
+
+def _usable_audio(stream: dict[str, Any]) -> bool:
+    # An unknown soundtrack is left out rather than failing the picture.
+    return stream.get("codec_name") in _AUDIO_CODECS.split(",") and bool(int(stream.get("channels", 0)))
+
+
+def _is_cover(stream: dict[str, Any]) -> bool:
+    return bool(stream.get("disposition", {}).get("attached_pic"))
+
+
+def _shown_size(video: dict[str, Any]) -> tuple[int, int]:
+    """Width and height as shown: pixels made square, then rotated."""
+    width, height = int(video["width"]), int(video["height"])
+    aspect = _ratio(video.get("sample_aspect_ratio"), ":")
+    if 0.1 < aspect < 10:
+        width = max(1, round(width * aspect))
+    turns = [data["rotation"] for data in video.get("side_data_list", ()) if "rotation" in data]
+    return (height, width) if turns and round(float(turns[0]) / 90) % 2 else (width, height)
+
+
+def _ratio(text: str | None, sign: str = "/") -> float:
+    above, _, below = (text or "").partition(sign)
+    try:
+        return float(above) / float(below or 1)
+    except (ValueError, ZeroDivisionError):
+        return 0.0
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if value > 0 else None
