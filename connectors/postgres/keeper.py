@@ -47,9 +47,9 @@ _LOST = sa.text("""
     SELECT id, asset_id, topic FROM jobs WHERE state = 'running' AND lease_until < clock_timestamp()
         AND deaths + 1 >= :max_deaths ORDER BY lease_until LIMIT :batch
 """)
-_LOCK_ASSET = sa.text(
-    "SELECT object_key, etag, size, content_type, file_name FROM assets WHERE id = :id FOR NO KEY UPDATE"
-)
+_LOCK_ASSET = sa.text("""
+    SELECT tenant_id, object_key, etag, size, content_type, file_name FROM assets WHERE id = :id FOR NO KEY UPDATE
+""")
 _CONTENT_OF = sa.text("SELECT content_sha256 FROM jobs WHERE id = :id")
 _END_LOST = sa.text("""
     UPDATE jobs SET state = 'failed', owner = NULL, lease_until = NULL, epoch = epoch + 1, deaths = deaths + 1,

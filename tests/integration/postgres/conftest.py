@@ -1,0 +1,30 @@
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from connectors.postgres.database import Database
+from schemas.settings import DatabaseSettings
+
+_spec = importlib.util.spec_from_file_location("postgres_seed", Path(__file__).with_name("seed.py"))
+_seed = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_seed)
+
+
+@pytest.fixture
+def seed():
+    """Helpers that write and read rows."""
+    return _seed
+
+
+@pytest.fixture
+async def worker(database):
+    """A pool under the worker role on this module's own database."""
+    async with Database(DatabaseSettings(url=database.worker, pool_size=8), application="test") as opened:
+        yield opened
+
+
+@pytest.fixture
+async def seeded(worker):
+    """One asset of a new tenant with a queued job."""
+    return await _seed.asset(worker, await _seed.tenant(worker))

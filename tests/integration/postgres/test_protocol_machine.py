@@ -1,0 +1,215 @@
+"""Random lives of a job on the real SQL, held against the model: two workers, lost and repeated dispatches, crashes.
+
+The model (`tests/unit/protocol`) is walked exhaustively there; here the same steps run as the product's transactions.
+"""
+
+import asyncio
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from connectors.postgres import endings, jobs, keeper
+from connectors.postgres.content import join_content
+from connectors.postgres.database import Database
+from connectors.postgres.endings import Facts
+from connectors.postgres.jobs import FencedError
+from schemas.errors import ErrorCode
+from schemas.settings import DatabaseSettings
+from schemas.states import WaitReason
+
+WORKERS = st.sampled_from([0, 1])
+MAX_DEATHS = 3
+
+
+class Life(RuleBasedStateMachine):
+    """The model's half: what state, dispatch and epoch the row must have. The other half is Postgres."""
+
+    url: str
+    seed: object
+
+    def __init__(self):
+        super().__init__()
+        self.loop = asyncio.Runner()
+        self.state, self.dispatch, self.epoch, self.deaths = "queued", 1, 0, 0
+        self.lease_valid = False
+        self.held = [None, None]
+
+    @initialize()
+    def begin(self):
+        self.database = Database(DatabaseSettings(url=self.url, pool_size=2), application="machine")
+        self.job = self.run(self.seed.asset(self.database, self.run(self.seed.tenant(self.database))))
+
+    def teardown(self):
+        self.run_to_the_end()
+        self.run(self.database.close())
+        self.loop.close()
+
+    def run(self, coroutine):
+        return self.loop.run(coroutine)
+
+    def transact(self, act):
+        async def body():
+            async with self.database.transaction() as connection:
+                return await act(connection)
+
+        return self.run(body())
+
+    def holds(self, worker):
+        return self.state == "running" and self.held[worker].epoch == self.epoch
+
+    def attempt(self, worker, act, **then):
+        """Act as a worker; the model says whether the fence must let it through."""
+        job, through = self.held[worker], self.holds(worker)
+        self.held[worker] = None
+        try:
+            self.transact(lambda connection: act(connection, job))
+        except FencedError:
+            assert not through, "the fence stopped the rightful owner"
+        else:
+            assert through, "the fence let a zombie through"
+            for name, value in then.items():
+                setattr(self, name, value)
+
+    @rule(worker=WORKERS, number=st.integers(1, 6))
+    def deliver(self, worker, number):
+        if self.held[worker] is not None:
+            return
+        record = self.job.dispatch(number)
+        job = self.transact(lambda c: jobs.claim(c, record, owner=f"w{worker}", lease_s=3600))
+        expected = self.state == "queued" and number == self.dispatch
+        assert (job is not None) == expected
+        if job is not None:
+            self.state, self.epoch, self.lease_valid, self.held[worker] = "running", self.epoch + 1, True, job
+            assert job.epoch == self.epoch
+            sha = self.job.job_id.bytes * 2
+            join = {"tenant_id": job.tenant_id, "sha256": sha, "job_id": job.job_id, "epoch": job.epoch}
+            self.transact(lambda c: join_content(c, **join))
+
+    @precondition(lambda self: any(self.held))
+    @rule(worker=WORKERS)
+    def crash(self, worker):
+        self.held[worker] = None
+
+    @precondition(lambda self: any(self.held))
+    @rule(worker=WORKERS)
+    def heartbeat(self, worker):
+        job = self.held[worker]
+        if job is None:
+            return
+        alive = self.transact(lambda c: jobs.heartbeat(c, [(job.job_id, job.epoch)], lease_s=3600))
+        assert bool(alive) == self.holds(worker)
+        if alive:
+            self.lease_valid = True
+        else:
+            self.held[worker] = None
+
+    @precondition(lambda self: any(self.held))
+    @rule(worker=WORKERS)
+    def finish(self, worker):
+        if self.held[worker] is None:
+            return
+        values = {
+            "sha256": self.job.job_id.bytes * 2,
+            "facts": Facts(width=1, height=1),
+            "report": {},
+            "traceparent": None,
+        }
+        self.attempt(worker, lambda c, job: endings.finish(c, job, [], **values), state="done")
+
+    @precondition(lambda self: any(self.held))
+    @rule(worker=WORKERS)
+    def permanent(self, worker):
+        if self.held[worker] is None:
+            return
+        values = {"code": ErrorCode.CORRUPT, "detail": "", "sha256": None, "report": {}, "traceparent": None}
+        self.attempt(worker, lambda c, job: endings.fail(c, job, **values), state="failed")
+
+    @precondition(lambda self: any(self.held))
+    @rule(worker=WORKERS)
+    def transient(self, worker):
+        if self.held[worker] is None:
+            return
+        values = {"reason": WaitReason.RETRY, "delay_s": 0, "costs_attempt": True}
+        self.attempt(worker, lambda c, job: jobs.wait(c, job, **values), state="waiting")
+
+    @precondition(lambda self: any(self.held))
+    @rule(worker=WORKERS)
+    def drain(self, worker):
+        if self.held[worker] is None:
+            return
+        self.attempt(worker, jobs.release, state="queued", dispatch=self.dispatch + 1)
+
+    @precondition(lambda self: self.state == "running")
+    @rule()
+    def expire(self):
+        statement = "UPDATE jobs SET lease_until = now() - interval '1 s' WHERE id = :j AND state = 'running'"
+        self.run(self.seed.change(self.database, statement, j=self.job.job_id))
+        self.lease_valid = False
+
+    @rule()
+    def keep(self):
+        """A whole round of the keeper."""
+        due = self.transact(lambda c: keeper.emit_due(c, batch=10))
+        assert due == (self.state == "waiting")
+        expired = self.transact(lambda c: keeper.emit_expired(c, batch=10, max_deaths=MAX_DEATHS))
+        gone = self.state == "running" and not self.lease_valid
+        assert expired == (gone and self.deaths + 1 < MAX_DEATHS)
+        if expired:
+            self.deaths += 1
+        if due or expired:
+            self.state, self.dispatch = "queued", self.dispatch + 1
+        lost = self.transact(lambda c: keeper.lost_jobs(c, batch=10, max_deaths=MAX_DEATHS))
+        assert len(lost) == (gone and not expired)
+        if lost:
+            self.transact(lambda c: keeper.bury_lost(c, self.job.job_id, self.job.asset_id))
+            self.state, self.epoch, self.deaths = "failed", self.epoch + 1, self.deaths + 1
+
+    @rule()
+    def emit_slow_record_again(self):
+        statement = "UPDATE jobs SET next_emit_at = now() WHERE id = :j AND state = 'queued'"
+        self.run(self.seed.change(self.database, statement, j=self.job.job_id))
+        assert self.transact(lambda c: keeper.emit_unclaimed(c, batch=10)) == (self.state == "queued")
+
+    @invariant()
+    def row_is_as_the_model_says(self):
+        if not hasattr(self, "job"):
+            return
+        statement = "SELECT concat_ws(' ', state, dispatch, epoch, deaths) FROM jobs WHERE id = :j"
+        (row,) = self.run(self.seed.column(self.database, statement, j=self.job.job_id))
+        assert row == f"{self.state} {self.dispatch} {self.epoch} {self.deaths}"
+
+    def run_to_the_end(self):
+        """From wherever the run stopped an end must be within reach, and have happened once."""
+        for _ in range(4 * MAX_DEATHS):
+            if self.state in ("done", "failed"):
+                break
+            self.held = [None, None]
+            if self.state == "running":
+                self.expire()
+            self.keep()
+            self.deliver(0, self.dispatch)
+            self.finish(0)
+        assert self.state in ("done", "failed")
+        statement = "SELECT type FROM asset_events WHERE asset_id = :a ORDER BY seq"
+        types = self.run(self.seed.column(self.database, statement, a=self.job.asset_id))
+        ends = {"done": ["job.done", "asset.ready"], "failed": ["job.failed", "asset.failed"]}[self.state]
+        started = ["job.started"] if self.epoch else []
+        assert types == started + ends
+
+
+def test_random_lives_agree_with_the_model(database, seed):
+    Life.url, Life.seed = database.worker, seed
+    run_state_machine_as_test(
+        Life,
+        settings=settings(
+            max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
