@@ -31,9 +31,19 @@ _TAKE_SEQ = sa.text("""
     UPDATE assets SET event_seq = event_seq + :count WHERE id = :asset_id
     RETURNING tenant_id, generation, event_seq, events_kpart, clock_timestamp() AS now
 """)
+# One round trip for any number of events: into the asset's timeline and into the outbox, in the order of their numbers.
 _INSERT_EVENTS = sa.text("""
-    INSERT INTO asset_events (asset_id, seq, tenant_id, id, generation, type, subject, payload, created_at)
-    VALUES (:asset_id, :seq, :tenant_id, :id, :generation, :type, :subject, :payload, :now)
+    WITH event AS MATERIALIZED (
+        SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:seqs AS bigint[]), CAST(:types AS text[]),
+                             CAST(:subjects AS text[]), CAST(:payloads AS text[]))
+            AS e (id, seq, type, subject, payload)
+    ), timeline AS (
+        INSERT INTO asset_events (asset_id, seq, tenant_id, id, generation, type, subject, payload, created_at)
+        SELECT :asset_id, seq, :tenant_id, id, :generation, type, subject, payload, :now FROM event
+    )
+    INSERT INTO outbox (id, aggregatetype, aggregateid, kkey, tenant_id, type, seq, kpart, payload, traceparent)
+    SELECT id, :route, :key, :key, :tenant, type, seq, CAST(:kpart AS int), payload, CAST(:traceparent AS text)
+    FROM event ORDER BY seq
 """)
 _INSERT_OUTBOX = sa.text("""
     INSERT INTO outbox (id, aggregatetype, aggregateid, kkey, tenant_id, type, seq, kpart, payload, traceparent)
@@ -58,27 +68,15 @@ async def emit(
     first = row.event_seq - len(makers) + 1
     common = {"time": row.now, "tenant_id": row.tenant_id, "asset_id": asset_id, "generation": row.generation}
     events = tuple(maker(id=uuid7(), seq=first + index, **common) for index, maker in enumerate(makers))
-    payloads = [encode_event(event).decode() for event in events]
     await connection.execute(
         _INSERT_EVENTS,
-        [
-            {
-                "asset_id": asset_id, "seq": event.seq, "tenant_id": event.tenant_id, "id": event.id, "now": row.now,
-                "generation": event.generation, "type": event.event_type, "subject": event.subject, "payload": payload,
-            }
-            for event, payload in zip(events, payloads, strict=True)
-        ],
-    )  # fmt: skip
-    await connection.execute(
-        _INSERT_OUTBOX,
-        [
-            {
-                "id": event.id, "route": EVENTS.route, "subject_id": str(asset_id), "key": str(asset_id),
-                "tenant": str(event.tenant_id), "type": event.event_type, "seq": event.seq, "kpart": row.events_kpart,
-                "payload": payload, "traceparent": traceparent,
-            }
-            for event, payload in zip(events, payloads, strict=True)
-        ],
+        {
+            "asset_id": asset_id, "tenant_id": row.tenant_id, "generation": row.generation, "now": row.now,
+            "route": EVENTS.route, "key": str(asset_id), "tenant": str(row.tenant_id), "kpart": row.events_kpart,
+            "traceparent": traceparent, "ids": [event.id for event in events], "seqs": [event.seq for event in events],
+            "types": [event.event_type for event in events], "subjects": [event.subject for event in events],
+            "payloads": [encode_event(event).decode() for event in events],
+        },
     )  # fmt: skip
     return Emitted(row.now, events)
 
