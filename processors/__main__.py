@@ -14,11 +14,13 @@ from schemas.states import PRIMARY_STAGE, Stage
 
 
 async def _process(pool: MediaPool, stage: Stage, source: Source, out: Path) -> None:
-    renditions, report = await pool.process(stage, source, out, profiles_for(stage))
+    try:
+        renditions, report = await pool.process(stage, source, out, profiles_for(stage))
+    finally:
+        await pool.close(0)
     for made in renditions:
         sys.stdout.write(f"{made.profile:15} {made.width}x{made.height} {made.size} bytes  {made.path}\n")
     sys.stdout.write(f"{report}\n")
-    await pool.close(0)
 
 
 def main() -> int:
@@ -28,11 +30,11 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for the variants; made if it is not there")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    pool = MediaPool(ProcessorSettings(), workers=1)
-    pool.start()
+    file = arguments.file.resolve()
     try:
-        file = arguments.file.resolve()
         stage = PRIMARY_STAGE[sniff(file).kind]
+        pool = MediaPool(ProcessorSettings(), workers=1)
+        pool.start()
         asyncio.run(
             _process(pool, stage, Source(str(file), file.stat().st_size, "", file.name), arguments.out.resolve())
         )

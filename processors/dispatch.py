@@ -16,6 +16,9 @@ def run(job: Job) -> Outcome:
     Raises `MediaError`; may raise `MemoryError` or `OSError` when the process meets a limit.
     """
     path = Path(job.source.path)
+    size, allowed = path.stat().st_size, _allowed_bytes(job)
+    if size > allowed:
+        raise MediaError(ErrorCode.TOO_LARGE, f"{size} bytes; allowed are {allowed}.")
     with job.timings.step("sniff"):
         found = sniff(path)
     if found.kind is not job.stage.kind:
@@ -26,3 +29,8 @@ def run(job: Job) -> Outcome:
         )
     pipeline = images.process if found.kind is MediaKind.IMAGE else video.process
     return pipeline(job, path, found.format)
+
+
+def _allowed_bytes(job: Job) -> int:
+    image = job.stage.kind is MediaKind.IMAGE
+    return job.settings.max_image_bytes if image else job.settings.max_video_bytes

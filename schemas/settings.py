@@ -144,6 +144,8 @@ class ProcessorSettings(Settings, frozen=True, kw_only=True):
     image_timeout_s: Annotated[float, Meta(gt=0, description="Longest image job, seconds")] = 60.0
     video_timeout_s: Annotated[float, Meta(gt=0, description="Longest video job, seconds")] = 1800.0
     memory_mb: Annotated[int, Meta(ge=256, description="Address space of a child, MiB")] = 4096
+    max_image_bytes: Annotated[int, Meta(ge=1, description="Largest picture file, bytes")] = 268_435_456
+    max_video_bytes: Annotated[int, Meta(ge=1, description="Largest video file, bytes")] = 5_368_709_120
     max_image_pixels: Annotated[int, Meta(ge=1, description="Most pixels of a picture")] = 50_000_000
     max_image_side: Annotated[int, Meta(ge=1, description="Longest side of a picture, pixels")] = 16_384
     max_frames: Annotated[int, Meta(ge=1, description="Most frames of an animated picture")] = 300

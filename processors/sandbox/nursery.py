@@ -53,7 +53,10 @@ class Nursery:
                 self._reap(child)
 
     def _obey(self, configure: wire.Configure) -> bool:
-        message, fds, _, _ = socket.recv_fds(self._control, wire.MAX_MESSAGE, 1)
+        try:
+            message, fds, _, _ = socket.recv_fds(self._control, wire.MAX_MESSAGE, 1)
+        except ConnectionResetError:  # closed with something unread: closed all the same
+            return False
         if not message:
             return False
         order = wire.to_nursery.decode(message)

@@ -44,7 +44,12 @@ def run(argv: Sequence[str], *, cpu_s: float, wall_s: float, on_line: Callable[[
     with tempfile.TemporaryFile() as errors:
         # It stays in the child's process group, which is killed as a whole.
         with subprocess.Popen(
-            [*_DIE_WITH_PARENT, *argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True
+            [*_DIE_WITH_PARENT, *argv],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=_environment(),
         ) as process:
             limits.limit_cpu_of(process.pid, cpu_s)
             deadline = _Deadline(process, wall_s)
@@ -67,6 +72,11 @@ def run(argv: Sequence[str], *, cpu_s: float, wall_s: float, on_line: Callable[[
     if process.returncode > 0:
         raise _failure(argv[0], words)
     return Finished("".join(kept), words, usage.ru_maxrss / 1024)
+
+
+def _environment() -> dict[str, str]:
+    """The child's, less what tunes the allocator for pictures: it would have ffmpeg's threads queue for one arena."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
 
 
 class _Deadline:
