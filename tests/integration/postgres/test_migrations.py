@@ -1,0 +1,101 @@
+"""Migrations: two migrators at once, steps that must be permitted, and the roles' limits."""
+
+import threading
+
+import psycopg
+import pytest
+from psycopg import errors
+
+import migrations
+from migrations import runner
+
+
+@pytest.fixture
+def empty(database):
+    """A fresh database beside the migrated one; yields its address under the owner."""
+    name = f"empty_{database.owner.rsplit('/', 1)[-1].partition('?')[0]}"
+    with psycopg.connect(database.owner, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    head, _, _ = database.owner.rpartition("/")
+    yield f"{head}/{name}"
+    with psycopg.connect(database.owner, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_two_migrators_at_once_apply_each_step_once(empty):
+    applied, failures = [], []
+
+    def migrate():
+        try:
+            applied.append(migrations.upgrade(empty))
+        except Exception as error:  # noqa: BLE001 - shown by the assertion below
+            failures.append(error)
+
+    threads = [threading.Thread(target=migrate) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert [steps for steps in applied if steps] == [max(applied, key=len)], "one migrates, the others find it done"
+    assert runner.pending(empty) == []
+    assert migrations.current(empty) == migrations.head()
+
+
+def test_a_destructive_step_runs_only_when_permitted(empty, monkeypatch):
+    monkeypatch.setattr(runner, "_is_destructive", lambda revision: revision == "0001")
+    with pytest.raises(migrations.DestructiveStepError, match="MEDIALANE_MIGRATION_ALLOW_DESTRUCTIVE"):
+        migrations.upgrade(empty)
+    assert migrations.current(empty) is None
+    assert migrations.upgrade(empty, allow_destructive=True)[0] == "0001"
+
+
+def test_the_app_role_sees_one_tenant_and_cannot_read_the_outbox(database):
+    with psycopg.connect(database.owner, autocommit=True) as owner:
+        for number in (1, 2):
+            tenant = f"00000000-0000-4000-8000-00000000000{number}"
+            owner.execute("INSERT INTO tenants (id, slug) VALUES (%s, %s)", (tenant, f"tenant-{number}"))
+    with psycopg.connect(database.app, autocommit=True) as app:
+        assert app.execute("SELECT count(*) FROM tenants").fetchone() == (0,), "no tenant set: nothing is shown"
+        app.execute("SELECT set_config('medialane.tenant_id', %s, false)", (tenant,))
+        assert app.execute("SELECT slug FROM tenants").fetchall() == [("tenant-2",)]
+        for statement in ("SELECT * FROM outbox", "DELETE FROM assets", "UPDATE partitions SET kpart = 1"):
+            with pytest.raises(errors.InsufficientPrivilege):
+                app.execute(statement)
+
+
+def test_an_outbox_row_may_only_name_a_confirmed_partition(database):
+    insert = (
+        "INSERT INTO outbox (id, aggregatetype, aggregateid, kkey, type, kpart, payload)"
+        " VALUES (gen_random_uuid(), 'events', 'a', 'k', 't', %s, %s)"
+    )
+    with psycopg.connect(database.worker, autocommit=True) as worker:
+        worker.execute("INSERT INTO partitions (topic, kpart) VALUES ('events', 0) ON CONFLICT DO NOTHING")
+        worker.execute(insert, (0, "{}"))
+        worker.execute(insert, (None, "{}"))
+        with pytest.raises(errors.ForeignKeyViolation):
+            worker.execute(insert, (4096, "{}"))
+        with pytest.raises(errors.CheckViolation):
+            worker.execute(insert, (0, "x" * 70_000))
+
+
+def test_an_outbox_partition_goes_only_when_old_and_confirmed(database):
+    rotate = "SELECT outbox_rotate(interval '1 day', 'rotation_test')"
+    with (
+        psycopg.connect(database.owner, autocommit=True) as owner,
+        psycopg.connect(database.worker, autocommit=True) as worker,
+    ):
+        owner.execute(
+            "CREATE TABLE outbox_20200101 PARTITION OF outbox FOR VALUES FROM ('2020-01-01') TO ('2020-01-02')"
+        )
+        owner.execute("INSERT INTO outbox_partitions (name, upper_bound) VALUES ('outbox_20200101', '2020-01-02')")
+        assert worker.execute(rotate).fetchall() == [], "no slot: nothing is confirmed"
+        owner.execute("SELECT pg_create_logical_replication_slot('rotation_test', 'pgoutput')")
+        try:
+            owner.execute("UPDATE outbox_partitions SET closed_lsn = 'FFFFFFFF/0' WHERE name = 'outbox_20200101'")
+            assert worker.execute(rotate).fetchall() == [], "the connector is behind it"
+            owner.execute("UPDATE outbox_partitions SET closed_lsn = '0/1' WHERE name = 'outbox_20200101'")
+            assert worker.execute(rotate).fetchall() == [("outbox_20200101",)]
+            assert worker.execute("SELECT to_regclass('outbox_20200101')").fetchone() == (None,)
+        finally:
+            owner.execute("SELECT pg_drop_replication_slot('rotation_test')")
