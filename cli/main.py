@@ -1,0 +1,96 @@
+"""`medialane`: one command, its subcommands loaded only when they are used, so that `--help` is quick.
+
+A subcommand is a line in `COMMANDS`: its module, the click command in it, and what `--help` says.
+"""
+
+import importlib
+import sys
+from typing import NamedTuple
+
+import click
+
+
+class Lazy(NamedTuple):
+    """Where a subcommand is, and its one-line help (said here, so that listing imports nothing)."""
+
+    module: str
+    attribute: str
+    help: str
+
+
+COMMANDS: dict[str, Lazy] = {
+    "stack": Lazy("cli.stack.commands", "stack", "The local stack: up, down, status, logs."),
+    "run": Lazy("cli.run", "run", "Run one of Medialane's processes."),
+    "migrate": Lazy("cli.migrate", "migrate", "Bring the database's tables to this release."),
+    "topics": Lazy("cli.topics", "topics", "Plan and apply the topic table."),
+    "tenants": Lazy("cli.tenants", "tenants", "Create and list tenants."),
+    "keys": Lazy("cli.keys", "keys", "Mint, list and revoke API keys."),
+    "openapi": Lazy("cli.openapi", "openapi", "Print the API's OpenAPI document."),
+    "demo": Lazy("cli.demo", "demo", "Run the whole pipeline on real photos and a real video."),
+    "bench": Lazy("cli.bench", "bench", "Measure the whole pipeline."),
+}
+
+
+_EXPECTED = {
+    "SettingsError": 2,
+    "StackError": 1,
+    "MedialaneError": 1,
+    "TopicsError": 1,
+    "ConnectError": 1,
+    "DestructiveStepError": 1,
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported at their first use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the table's order."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; None if there is none of that name."""
+        del ctx
+        found = COMMANDS.get(cmd_name)
+        if found is None:
+            return None
+        command = getattr(importlib.import_module(found.module), found.attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{found.module}.{found.attribute} is not a click command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list from the table, without importing anything."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, lazy.help) for name, lazy in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def medialane() -> None:
+    """A media platform on Kafka: photos and videos in, variants out."""
+
+
+def main() -> None:
+    """Entry point. Expected errors are one line on standard error; bad settings exit with 2, the rest with 1."""
+    try:
+        medialane.main(prog_name="medialane")
+    except Exception as error:
+        code = _exit_code(error)
+        if code is None:
+            raise
+        click.echo(f"medialane: {error}", err=True)
+        sys.exit(code)
+
+
+def _exit_code(error: Exception) -> int | None:
+    """The exit code of an error that people can act on; None for a defect, which shows its traceback.
+
+    Told by name, not by class: importing those classes here would make every `--help` slow.
+    """
+    return next((_EXPECTED[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in _EXPECTED), None)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""What must be true before a part starts, and what its log says when it did not: cause first, then cure."""
+
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+from cli.stack.errors import StackError
+from cli.stack.layout import POSTGRES_USER, Layout, jars
+
+MIN_FREE_DISK_MB = 1024
+MIN_FREE_MEMORY_MB = 1400
+_MB = 1024 * 1024
+_BOOTSTRAP = "Run deploy/local/bootstrap.sh (make does), which installs what is missing"
+
+
+def preflight(layout: Layout, *, running: bool = False) -> None:
+    """Raise `StackError` for the first thing that would keep a stack from starting."""
+    java()
+    weed()
+    postgres_programs()
+    check_disk(layout.folder)
+    check_owner(layout.folder)
+    check_owner(layout.data("postgres").parent)
+    if not running:
+        check_memory()
+
+
+def check_disk(folder: Path, *, needed_mb: int = MIN_FREE_DISK_MB) -> None:
+    """Enough room for write-ahead logs and uploads."""
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free = shutil.disk_usage(there).free // _MB
+    if free < needed_mb:
+        raise StackError(
+            f"the disk of {there} is full: {free} MB free, {needed_mb} MB needed",
+            "Free some space, or choose a folder on another disk with --dir",
+        )
+
+
+def check_memory(*, needed_mb: int = MIN_FREE_MEMORY_MB, source: Path = Path("/proc/meminfo")) -> None:
+    """Enough memory for two Java virtual machines and the rest; nothing is said where the kernel does not tell."""
+    try:
+        found = re.search(r"MemAvailable:\s+(\d+) kB", source.read_text(encoding="ascii"))
+    except OSError:
+        return
+    free = int(found[1]) // 1024 if found else needed_mb
+    if free < needed_mb:
+        raise StackError(f"not enough memory: {free} MB available, {needed_mb} MB needed", "Stop other programs")
+
+
+def check_owner(folder: Path) -> None:
+    """The folder, if it is there, must be ours to write."""
+    if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
+        try:
+            owner = pwd.getpwuid(folder.stat().st_uid).pw_name
+        except KeyError:
+            owner = str(folder.stat().st_uid)
+        raise StackError(f"{folder} belongs to {owner}", "Use another folder with --dir, or run as that user")
+
+
+def java() -> str:
+    """The `java` program, 17 or newer, from JAVA_HOME or PATH; and the jars that it is to run."""
+    home = os.environ.get("JAVA_HOME")
+    program = f"{home}/bin/java" if home else shutil.which("java")
+    if not program or not Path(program).exists():
+        where = f"in JAVA_HOME ({home})" if home else "on PATH"
+        raise StackError(f"no Java {where}: Kafka needs a JDK, 17 or newer", _BOOTSTRAP)
+    version = _java_version(program)
+    if version < 17:
+        raise StackError(f"{program} is Java {version}: Kafka needs a JDK, 17 or newer", _BOOTSTRAP)
+    for needed in (jars() / "libs", jars() / "plugins" / "debezium"):
+        if not any(needed.glob("*.jar")):
+            raise StackError(f"no jars in {needed}", _BOOTSTRAP)
+    return program
+
+
+@cache
+def _java_version(program: str) -> int:
+    try:
+        answer = subprocess.run([program, "-version"], capture_output=True, text=True, timeout=30, check=False).stderr
+    except OSError as error:
+        raise StackError(f"{program} does not run: {error.strerror}", _BOOTSTRAP) from error
+    found = re.search(r'version "(?:1\.)?(\d+)', answer)
+    return int(found[1]) if found else 0
+
+
+def postgres_programs() -> Path:
+    """The folder of `postgres` and `initdb`, 15 or newer."""
+    if os.geteuid() == 0:
+        try:
+            pwd.getpwnam(POSTGRES_USER)
+        except KeyError:
+            raise StackError(f"no user {POSTGRES_USER}: Postgres refuses to run as root", _BOOTSTRAP) from None
+    chosen = os.environ.get("MEDIALANE_STACK_POSTGRES")
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
+    for folder in [Path(chosen)] if chosen else debian:
+        if (folder / "postgres").exists() and (folder / "initdb").exists():
+            return folder
+    raise StackError(f"no Postgres in {chosen or '/usr/lib/postgresql'}", _BOOTSTRAP)
+
+
+def weed() -> Path:
+    """The S3 server's program, beside this environment's Python."""
+    program = Path(sys.executable).parent / "weed"
+    if not program.exists():
+        raise StackError(f"no S3 server: {program} is missing", f"{_BOOTSTRAP} (the extra `local`)")
+    return program
+
+
+_SIGNS = (
+    (
+        r"[Aa]ddress already in use|Failed to bind|BindException|port \d+ .*in use",
+        "a port of it is taken by another program",
+        "Run the command again: the stack chooses other ports",
+    ),
+    (r"No space left on device", "the disk is full", "Free some space"),
+    (
+        r"insufficient memory|Cannot allocate memory|OutOfMemoryError|could not map anonymous shared memory",
+        "there is not enough memory",
+        "Stop other programs",
+    ),
+    (
+        r'lock file "postmaster.pid" already exists|Lock acquisition failure|Failed to acquire lock',
+        "another process holds its data folder",
+        "Stop that process (the log names it), or use another folder with --dir",
+    ),
+    (r"wrong ownership|[Pp]ermission denied", "it may not use its data folder", "Use another folder with --dir"),
+    (r"UnsupportedClassVersionError", "this Java is too old", _BOOTSTRAP),
+    (r"ClassNotFoundException|NoClassDefFoundError", "its jars are incomplete", _BOOTSTRAP),
+    (r"(MEDIALANE_\w+ (?:is not set|is not valid)[^\n]*|No such command[^\n]*)", "", ""),
+)  # cause "" means: what the pattern found says it better
+
+
+def diagnose(name: str, log: str, *, exit_code: int | None, log_path: Path) -> StackError:
+    """Why a part did not start, from the end of its log."""
+    how = "did not become ready in time" if exit_code is None else f"stopped during its start (exit {exit_code})"
+    for pattern, cause, cure in _SIGNS:
+        found = re.search(pattern, log)
+        if found:
+            return StackError(f"{name} {how}: {cause or found[1]}", f"{cure}. Its log: {log_path}".lstrip(". "))
+    lines = [line for line in log.splitlines() if line.strip()]
+    last = f": {lines[-1].strip()[:300]}" if lines else ""
+    return StackError(f"{name} {how}{last}", f"Its log: {log_path}")

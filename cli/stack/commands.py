@@ -1,0 +1,124 @@
+"""`medialane stack`: up, down, status, logs."""
+
+import shutil
+import time
+from pathlib import Path
+
+import click
+
+from cli.stack.control import Event
+from cli.stack.errors import StackError
+from cli.stack.layout import layout
+from cli.stack.library import Stack
+from cli.stack.names import ALL, INFRASTRUCTURE
+from cli.stack.report import Progress, follow, print_addresses, print_status
+
+_FOLDER = click.option(
+    "--dir", "folder", type=click.Path(path_type=Path, file_okay=False), help="Its folder. [.local/stack/default]"
+)  # fmt: skip
+
+
+@click.group()
+def stack() -> None:
+    """The local stack: Postgres, Kafka, Connect, an S3 server and Medialane's processes, without containers."""
+
+
+@stack.command()
+@_FOLDER
+@click.option("--only-infra", is_flag=True, help="Leave out Medialane's own processes.")
+@click.option("--foreground", is_flag=True, help="Stay, and stop everything at Ctrl-C or when this command dies.")
+@click.option("--port", "pins", multiple=True, metavar="PART=NUMBER", help="Use this port; repeat for several parts.")
+def up(folder: Path | None, only_infra: bool, foreground: bool, pins: tuple[str, ...]) -> None:
+    """Start the stack, and return when a row has travelled from the outbox to a consumer."""
+    parts = INFRASTRUCTURE if only_infra else ALL
+    try:
+        running = Stack.attach(folder)
+    except StackError:
+        running = None
+    if running is not None:
+        _start_missing(running, parts)
+        return
+    with Progress() as progress:
+        handle = Stack.start(folder, parts=parts, ports=_pins(pins), progress=progress)
+    print_addresses(handle)
+    if not foreground:
+        handle.detach()
+        return
+    with handle:
+        click.echo("Ctrl-C stops the stack.")
+        try:
+            handle.wait()
+        except KeyboardInterrupt:
+            click.echo("Stopping.")
+
+
+@stack.command()
+@_FOLDER
+@click.option("--purge", is_flag=True, help="Delete the stack's data as well.")
+def down(folder: Path | None, purge: bool) -> None:
+    """Stop the stack, and whatever a killed supervisor left of it. No error if nothing runs."""
+    files = layout(folder)
+    begun = time.monotonic()
+    handle = Stack(files)
+    was_running = handle.is_running
+    left = handle.stop() if files.state.exists() else []
+    if left:
+        click.echo(f"stopped what a killed supervisor left: {', '.join(left)}")
+    if was_running:
+        click.echo(f"stopped in {time.monotonic() - begun:.1f} s")
+    elif not left:
+        click.echo(f"nothing runs in {files.folder}")
+    if purge:
+        # The folder's own data first: Postgres' may live elsewhere.
+        for path in (files.postgres_data.parent, files.folder):
+            shutil.rmtree(path, ignore_errors=True)
+        click.echo(f"deleted {files.folder}")
+
+
+@stack.command()
+@_FOLDER
+def status(folder: Path | None) -> None:
+    """Print a table of the parts. Exit code 0 only if every one of them is ready."""
+    handle = Stack(layout(folder))
+    views = handle.status()
+    print_status(views)
+    if not (views and all(view.ready for view in views)):
+        raise SystemExit(1)
+
+
+@stack.command()
+@_FOLDER
+@click.argument("part", required=False)
+@click.option("--follow", "-f", "followed", is_flag=True, help="Print further lines as they come.")
+@click.option("--lines", "-n", default=50, show_default=True, help="How many of the last lines.")
+def logs(folder: Path | None, part: str | None, followed: bool, lines: int) -> None:
+    """Print the end of a part's log, or of every part's."""
+    files = layout(folder)
+    paths = [files.log(part)] if part else sorted(files.logs.glob("*.log"))
+    missing = next((path for path in paths if not path.exists()), None)
+    if missing is not None or not paths:
+        known = ", ".join(sorted(path.stem for path in files.logs.glob("*.log"))) or "none"
+        raise StackError(f"there is no log of {part or 'any part'} in {files.folder}", f"Logs: {known}")
+    follow(paths, lines=lines, forever=followed)
+
+
+def _start_missing(handle: Stack, parts: tuple[str, ...]) -> None:
+    dead = [view.name for view in handle.status() if view.pid is None]
+    known = set(handle.state.parts)
+    wanted = [name for name in parts if name in dead or name not in known]
+    with Progress() as progress:
+        for name in wanted:
+            begun = time.monotonic()
+            handle.start_part(name)
+            progress(Event(event="step", name=name, seconds=time.monotonic() - begun))
+    click.echo(f"the stack in {handle.folder} is up" + (f"; started {', '.join(wanted)}" if wanted else " already"))
+
+
+def _pins(words: tuple[str, ...]) -> dict[str, int]:
+    pins = {}
+    for word in words:
+        name, _, number = word.partition("=")
+        if not number.isdigit() or not 0 < int(number) < 65_536:
+            raise StackError(f"--port {word} makes no sense", "Write it as PART=NUMBER, for instance api=8080")
+        pins[name] = int(number)
+    return pins

@@ -1,0 +1,106 @@
+"""Where things are: the files of one stack's folder, and the programs that it runs."""
+
+import hashlib
+import os
+import pwd
+import stat
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+SOURCE = Path(__file__).resolve().parents[2]
+TEMPLATES = SOURCE / "deploy" / "local"
+DEFAULT_FOLDER = Path(".local/stack/default")
+POSTGRES_USER = "postgres"
+
+
+def jars() -> Path:
+    """The folder that bootstrap fills with jars: `libs/` and `plugins/debezium/`."""
+    chosen = os.environ.get("MEDIALANE_STACK_JARS")
+    return Path(chosen) if chosen else SOURCE / ".local" / "jars"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The files of a stack. Everything that it writes is under `folder` (but see `postgres_data`)."""
+
+    folder: Path
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state.json"
+
+    @property
+    def env(self) -> Path:
+        return self.folder / "env"
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / "lock"
+
+    @property
+    def control(self) -> Path:
+        return self.folder / "control.sock"
+
+    @property
+    def logs(self) -> Path:
+        return self.folder / "logs"
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "config"
+
+    @property
+    def temp(self) -> Path:
+        return self.folder / "tmp"
+
+    def data(self, part: str) -> Path:
+        """A part's own data folder."""
+        return self.folder / "data" / part
+
+    def log(self, part: str) -> Path:
+        """A part's log file."""
+        return self.logs / f"{part}.log"
+
+    @cached_property
+    def postgres_data(self) -> Path:
+        """Postgres' data folder.
+
+        Postgres refuses to run as root, so for root it runs as its own user; where that user may not enter this
+        stack's folder (a clone under /root), the data lives under /var/lib/medialane instead.
+        """
+        if os.geteuid() != 0 or _may_enter(self.folder, POSTGRES_USER):
+            return self.data("postgres")
+        name = hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]
+        return Path("/var/lib/medialane") / name / "postgres"
+
+    def make(self) -> None:
+        """Make the folders."""
+        for folder in (self.folder, self.logs, self.config, self.temp, self.folder / "data"):
+            folder.mkdir(parents=True, exist_ok=True)
+
+
+def layout(folder: Path | None) -> Layout:
+    """The layout of a stack's folder, made absolute; the default one if None."""
+    return Layout((folder or DEFAULT_FOLDER).absolute())
+
+
+def _may_enter(folder: Path, user: str) -> bool:
+    try:
+        account = pwd.getpwnam(user)
+    except KeyError:
+        return True  # the preflight says that Postgres is missing, which is the better message
+    for parent in folder.absolute().parents:
+        try:
+            info = parent.stat()
+        except FileNotFoundError:
+            continue  # made by us, open to all
+        if info.st_uid == account.pw_uid:
+            allowed = info.st_mode & stat.S_IXUSR
+        elif info.st_gid == account.pw_gid:
+            allowed = info.st_mode & stat.S_IXGRP
+        else:
+            allowed = info.st_mode & stat.S_IXOTH
+        if not allowed:
+            return False
+    return True

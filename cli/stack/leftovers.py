@@ -1,0 +1,39 @@
+"""Who owns a stack's folder, and what a killed owner left behind."""
+
+import fcntl
+import time
+from typing import TextIO
+
+import msgspec
+
+from cli.stack import state, watch
+from cli.stack.errors import StackError
+from cli.stack.layout import Layout
+
+
+def sweep_leftovers(files: Layout) -> list[str]:
+    """Kill what a dead supervisor left, by pid and start time; returns the parts that were still there."""
+    before = state.load(files.state)
+    if before is None or before.boot != state.boot_id():
+        return []
+    left = []
+    for name, part in before.parts.items():
+        if part.process is not None and watch.kill_group(part.process.pid, part.process.started):
+            left.append(name)
+            while watch.alive(part.process.pid, part.process.started):
+                time.sleep(0.02)
+    parts = {name: msgspec.structs.replace(part, process=None) for name, part in before.parts.items()}
+    state.save(files.state, msgspec.structs.replace(before, parts=parts, supervisor=None, ready=False))
+    return left
+
+
+def take_lock(files: Layout) -> TextIO:
+    """The stack's lock, held while the returned file is open. The kernel frees it at our death: never stale."""
+    file = files.lock.open("a", encoding="ascii")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise StackError(
+            f"a stack already runs in {files.folder}", "Use it, or stop it: medialane stack down"
+        ) from None
+    return file

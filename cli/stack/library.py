@@ -1,0 +1,258 @@
+"""`Stack`: start a stack, or attach to one, from Python. What commands, tests, the demo and the benchmark use."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from cli.stack import control, state
+from cli.stack.control import Event, Options, Request
+from cli.stack.environment import process_variables, variables
+from cli.stack.errors import StackError
+from cli.stack.layout import Layout, layout
+from cli.stack.leftovers import sweep_leftovers
+from cli.stack.names import ALL
+from cli.stack.processes import alive, resident_bytes
+from cli.stack.state import StackState
+
+_STOP_BOUND_S = 75.0
+
+
+@dataclass(frozen=True)
+class PartView:
+    """One part as it is now. `rss_bytes` covers everything it started; `ready` is what the part says itself."""
+
+    name: str
+    pid: int | None
+    address: str
+    state: str
+    rss_bytes: int
+    ready: bool
+    log: Path
+
+
+class Stack:
+    """A handle on a stack: from `start`, a context manager that stops it at its end; from `attach`, it does not."""
+
+    def __init__(self, files: Layout, supervisor: subprocess.Popen[bytes] | None = None) -> None:
+        self._files = files
+        self._supervisor = supervisor
+
+    @classmethod
+    def start(
+        cls,
+        folder: Path | None = None,
+        *,
+        parts: Sequence[str] = ALL,
+        ports: Mapping[str, int] | None = None,
+        progress: Callable[[Event], None] = lambda _event: None,
+    ) -> "Stack":
+        """Start a stack that dies with this process, and wait until it is ready. Raises `StackError`."""
+        files = layout(folder)
+        try:
+            files.make()
+        except OSError as error:
+            raise StackError(
+                f"{error.filename} cannot be made: {error.strerror}", "Choose a folder with --dir"
+            ) from error
+        options = Options(parts=tuple(parts), ports=dict(ports or {}))
+        with files.log("supervisor").open("ab") as log:
+            supervisor = subprocess.Popen(
+                [sys.executable, "-P", "-m", "cli.stack.supervisor", str(files.folder), msgspec.json.encode(options)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+            )
+        stack = cls(files, supervisor)
+        try:
+            stack._await_ready(progress)
+        except BaseException:
+            stack.stop()
+            raise
+        return stack
+
+    @classmethod
+    def attach(cls, folder: Path | None = None) -> "Stack":
+        """A handle on a stack that runs. Raises `StackError` if none does."""
+        stack = cls(layout(folder))
+        if not stack.is_running:
+            raise StackError(f"no stack runs in {stack.folder}", "Start one: medialane stack up")
+        return stack
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._supervisor is not None:
+            self.stop()
+
+    @property
+    def folder(self) -> Path:
+        """The stack's folder."""
+        return self._files.folder
+
+    @property
+    def state(self) -> StackState:
+        """The state file as it is now. Raises `StackError` if this folder never held a stack."""
+        found = state.load(self._files.state)
+        if found is None:
+            raise StackError(f"no stack was ever started in {self.folder}", "Start one: medialane stack up")
+        return found
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its supervisor lives."""
+        found = state.load(self._files.state)
+        return (
+            found is not None
+            and found.supervisor is not None
+            and found.boot == state.boot_id()
+            and alive(found.supervisor.pid, found.supervisor.started)
+        )
+
+    @property
+    def env(self) -> dict[str, str]:
+        """Every `MEDIALANE_*` variable of this stack (the database under the worker role)."""
+        now = self.state
+        return variables(now.ports, now.secrets, self._files)
+
+    def process_env(self, name: str) -> dict[str, str]:
+        """The variables that one of Medialane's processes gets (for api: the database under the app role)."""
+        now = self.state
+        return process_variables(name, now.ports, now.secrets, self._files)
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Where each part listens."""
+        return {name: part.address for name, part in self.state.parts.items()}
+
+    def log(self, name: str) -> Path:
+        """A part's log file."""
+        return self._files.log(name)
+
+    def pid(self, name: str) -> int:
+        """The process id of a running part. Raises `StackError` if it does not run."""
+        part = self.state.parts.get(name)
+        if part is None or part.process is None or not alive(part.process.pid, part.process.started):
+            raise StackError(f"{name} does not run")
+        return part.process.pid
+
+    def start_part(self, name: str, env: Mapping[str, str] | None = None) -> None:
+        """Start a part and wait until it is ready; `env` goes on top of its variables.
+
+        `media-images@2` is a second worker of that kind.
+        """
+        self._call(Request(op="start", part=name, env=dict(env or {})))
+
+    def stop_part(self, name: str) -> None:
+        """Stop a part in good order (SIGTERM, then SIGKILL after its bound) and wait for its end."""
+        self._call(Request(op="stop", part=name))
+
+    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
+        """Signal a part's whole process group. After SIGKILL, returns when it is gone; nothing restarts it."""
+        self._call(Request(op="kill", part=name, signal=int(number)))
+
+    def restart(self, name: str, env: Mapping[str, str] | None = None) -> None:
+        """Stop a part in good order if it runs, start it, and wait until it is ready."""
+        self._call(Request(op="restart", part=name, env=dict(env or {})))
+
+    def status(self) -> list[PartView]:
+        """Every part as it is now, each asked whether it is ready."""
+        now = self.state
+        ready = self._call(Request(op="ready")).ready if self.is_running else {}
+        views = []
+        for name in {**now.parts, **ready}:
+            part = now.parts.get(name, state.PartState(address=""))
+            lives = part.process is not None and alive(part.process.pid, part.process.started)
+            views.append(
+                PartView(
+                    name=name,
+                    pid=part.process.pid if lives and part.process else None,
+                    address=part.address,
+                    state="running"
+                    if lives
+                    else "stopped"
+                    if part.exit_code in {None, 0}
+                    else f"exit {part.exit_code}",
+                    rss_bytes=resident_bytes(part.process) if part.process else 0,
+                    ready=lives and ready.get(name, False),
+                    log=self._files.log(name),
+                )
+            )
+        return views
+
+    def detach(self) -> None:
+        """Let the stack live on without this process."""
+        if self._supervisor is not None and self._supervisor.stdin is not None:
+            self._supervisor.stdin.write(b"d")
+            self._supervisor.stdin.close()
+            self._supervisor = None
+
+    def wait(self) -> None:
+        """Wait until the stack ends by itself: somebody took it down, or its supervisor was killed."""
+        if self._supervisor is not None:
+            self._supervisor.wait()
+
+    def stop(self, *, quick: bool = False) -> list[str]:
+        """Stop everything and wait; also what a killed supervisor left. Returns the leftovers that had to be killed.
+
+        `quick` kills at once: for a stack whose data nobody needs.
+        """
+        with contextlib.suppress(StackError):
+            self._call(Request(op="shutdown", quick=quick))
+        if self._supervisor is not None:
+            self._wait_child(self._supervisor)
+            self._supervisor = None
+        else:
+            self._wait_gone()
+        return sweep_leftovers(self._files)
+
+    def _wait_child(self, supervisor: subprocess.Popen[bytes]) -> None:
+        supervisor.send_signal(signal.SIGTERM)  # also when its socket was not there yet
+        try:
+            supervisor.wait(_STOP_BOUND_S)
+        except subprocess.TimeoutExpired:
+            supervisor.kill()
+            supervisor.wait()
+        for pipe in (supervisor.stdin, supervisor.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def _wait_gone(self) -> None:
+        found = state.load(self._files.state)
+        if found is None or found.supervisor is None or found.boot != state.boot_id():
+            return
+        deadline = time.monotonic() + _STOP_BOUND_S
+        while alive(found.supervisor.pid, found.supervisor.started):
+            if time.monotonic() > deadline:
+                os.kill(found.supervisor.pid, signal.SIGKILL)
+            time.sleep(0.05)
+
+    def _await_ready(self, progress: Callable[[Event], None]) -> None:
+        if self._supervisor is None or self._supervisor.stdout is None:
+            raise StackError("there is no supervisor to wait for")
+        for line in self._supervisor.stdout:
+            event = msgspec.json.decode(line, type=Event)
+            if event.event == "error":
+                raise StackError(event.cause, event.cure)
+            progress(event)
+            if event.event == "ready":
+                return
+        raise StackError(
+            f"the supervisor ended (exit {self._supervisor.wait()})", f"Its log: {self._files.log('supervisor')}"
+        )
+
+    def _call(self, request: Request) -> control.Answer:
+        return control.call(self._files.control, request)

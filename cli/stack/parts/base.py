@@ -1,0 +1,81 @@
+"""What a part is, and the probes that several parts share."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cli.stack.environment import HOST
+from cli.stack.layout import TEMPLATES, Layout
+from cli.stack.processes import Command
+from cli.stack.state import Secrets
+
+
+@dataclass(frozen=True)
+class Context:
+    """What parts are made from. `overrides` are extra environment variables for one of Medialane's own processes."""
+
+    layout: Layout
+    ports: Mapping[str, int]
+    secrets: Secrets
+    overrides: Mapping[str, str] = field(default_factory=dict)
+
+
+async def _nothing() -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Part:
+    """One program of the stack.
+
+    `prepare` runs before each start and may be slow the first time; `ready` is asked again and again until it says
+    yes and must not raise; `listens` are the ports that must be free at the start.
+    """
+
+    name: str
+    command: Command
+    address: str
+    ready: Callable[[], Awaitable[bool]]
+    listens: tuple[int, ...] = ()
+    prepare: Callable[[], Awaitable[None]] = _nothing
+    stop_signal: signal.Signals = signal.SIGTERM
+    stop_bound_s: float = 10.0
+    start_bound_s: float = 60.0
+
+
+def fill_template(name: str, target: Path, values: Mapping[str, object]) -> None:
+    """Write a template of deploy/local with its `{{placeholders}}` filled."""
+    text = (TEMPLATES / name).read_text(encoding="utf-8")
+    for key, value in values.items():
+        text = text.replace("{{" + key + "}}", str(value))
+    target.write_text(text, encoding="utf-8")
+
+
+async def listening(port: int) -> bool:
+    """Whether something accepts connections on a loopback port."""
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(2):
+            _, writer = await asyncio.open_connection(HOST, port)
+        writer.close()
+        return True
+    return False
+
+
+async def http_status(port: int, path: str, *, timeout_s: float = 2.0) -> int | None:
+    """The status that a loopback HTTP server answers to a GET, None if it does not answer in time.
+
+    By hand, because it is asked many times during a start and needs nothing but the first line.
+    """
+    with contextlib.suppress(OSError, TimeoutError, ValueError, IndexError):
+        async with asyncio.timeout(timeout_s):
+            reader, writer = await asyncio.open_connection(HOST, port)
+            try:
+                writer.write(f"GET {path} HTTP/1.1\r\nHost: {HOST}:{port}\r\nConnection: close\r\n\r\n".encode())
+                line = await reader.readline()
+            finally:
+                writer.close()
+        return int(line.split()[1])
+    return None

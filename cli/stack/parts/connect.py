@@ -1,0 +1,30 @@
+"""Kafka Connect with the Debezium plugin."""
+
+from cli.stack.environment import HOST
+from cli.stack.layout import jars
+from cli.stack.parts.base import Context, Part, fill_template, http_status
+from cli.stack.parts.kafka import java_argv
+from cli.stack.processes import Command
+
+
+def connect(context: Context) -> Part:
+    """One worker of a distributed Connect cluster. It may start before the broker and waits for it."""
+    port = context.ports["connect"]
+    config = context.layout.config / "connect.properties"
+
+    async def prepare() -> None:
+        values = {"kafka_port": context.ports["kafka"], "port": port, "plugins": jars() / "plugins"}
+        fill_template("connect.properties", config, values)
+
+    async def ready() -> bool:
+        # "/" answers before the worker has joined its group; the list of connectors only after.
+        return await http_status(port, "/connectors") == 200
+
+    return Part(
+        name="connect",
+        command=Command(java_argv("320m", "org.apache.kafka.connect.cli.ConnectDistributed", str(config))),
+        address=f"http://{HOST}:{port}",
+        ready=ready,
+        listens=(port,),
+        prepare=prepare,
+    )

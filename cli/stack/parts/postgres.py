@@ -1,0 +1,114 @@
+"""Postgres with logical decoding, every durability switch at its safe default."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import psycopg
+
+from cli.stack.checks import postgres_programs
+from cli.stack.environment import ADMIN, DATABASE, HOST, database_url
+from cli.stack.errors import StackError
+from cli.stack.layout import POSTGRES_USER
+from cli.stack.parts.base import Context, Part
+from cli.stack.processes import Command
+
+_SETTINGS = {
+    "listen_addresses": HOST,
+    "wal_level": "logical",
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "full_page_writes": "on",
+    "max_connections": "300",
+    "max_replication_slots": "64",
+    "max_wal_senders": "64",
+    # A slot that nobody reads may not fill the disk; the connector then starts over with a snapshot.
+    "max_slot_wal_keep_size": "2GB",
+    "shared_buffers": "128MB",
+    "log_line_prefix": "%m [%p] %u@%d ",
+    "timezone": "UTC",
+}
+_SOCKET_PATH_LIMIT = 107  # bytes of a Unix socket's address on Linux
+
+
+def postgres(context: Context) -> Part:
+    """The database server. As root it runs under Debian's `postgres` user, because it refuses to be root."""
+    data = context.layout.postgres_data
+    port = context.ports["postgres"]
+    # The data folder is the one place that the server's user may surely write to; a long path rules sockets out.
+    sockets = str(data) if len(f"{data}/.s.PGSQL.{port}") <= _SOCKET_PATH_LIMIT else ""
+    options = {**_SETTINGS, "port": str(port), "unix_socket_directories": sockets}
+    flags = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
+    url = database_url(context.ports, ADMIN, context.secrets.postgres_password, "postgres")
+
+    async def ready() -> bool:
+        with contextlib.suppress(psycopg.Error, OSError):
+            async with await psycopg.AsyncConnection.connect(url, connect_timeout=2, autocommit=True) as connection:
+                await connection.execute("SELECT 1")
+                return True
+        return False
+
+    async def prepare() -> None:
+        if not (data / "PG_VERSION").exists():
+            await _initialise(data, context)
+
+    return Part(
+        name="postgres",
+        command=Command([str(postgres_programs() / "postgres"), "-D", str(data), *flags], user=_user()),
+        address=f"{HOST}:{port}",
+        ready=ready,
+        listens=(port,),
+        prepare=prepare,
+        stop_signal=signal.SIGINT,  # "fast": SIGTERM would wait for every client to leave
+        stop_bound_s=15.0,
+    )
+
+
+async def create_database(context: Context) -> None:
+    """Make the stack's database if it is not there."""
+    url = database_url(context.ports, ADMIN, context.secrets.postgres_password, "postgres")
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        with contextlib.suppress(psycopg.errors.DuplicateDatabase):
+            await connection.execute(f"CREATE DATABASE {DATABASE}")
+
+
+def _user() -> str | None:
+    return POSTGRES_USER if os.geteuid() == 0 else None
+
+
+async def _initialise(data: Path, context: Context) -> None:
+    """Run initdb into a folder beside, moved into place when complete: half a cluster is never mistaken for one."""
+    unfinished = data.with_name("postgres.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    passwords = context.layout.config / "postgres-password"
+    passwords.write_text(context.secrets.postgres_password, encoding="ascii")
+    passwords.chmod(0o600)
+    user = _user()
+    if user is not None:
+        shutil.chown(unfinished, user, user)
+        shutil.chown(passwords, user, user)
+    descriptor = os.open(passwords, os.O_RDONLY)  # read through the descriptor: its user may not enter our folder
+    try:
+        argv = [
+            str(postgres_programs() / "initdb"), "-D", str(unfinished), "-U", ADMIN, "-A", "scram-sha-256",
+            f"--pwfile=/dev/fd/{descriptor}", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync",
+        ]  # fmt: skip
+        as_user = ["setpriv", "--reuid", user, "--regid", user, "--init-groups", "--"] if user else []
+        process = await asyncio.create_subprocess_exec(
+            *as_user, *argv,
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+            pass_fds=(descriptor,), cwd="/",
+        )  # fmt: skip
+        output, _ = await process.communicate()
+    finally:
+        os.close(descriptor)
+        passwords.unlink()
+    with context.layout.log("postgres").open("ab") as log:
+        log.write(output)
+    if process.returncode != 0:
+        raise StackError(f"initdb failed: {output.decode(errors='replace').strip().splitlines()[-1]}")
+    unfinished.rename(data)

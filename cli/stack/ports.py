@@ -1,0 +1,98 @@
+"""Free ports, and who holds one that is not."""
+
+import contextlib
+import random
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from cli.stack.errors import StackError
+from cli.stack.processes import command_of
+
+# Below the kernel's range for outgoing connections (32768 up), so that none of those takes one between two starts;
+# the upper bound leaves room for the S3 server, whose gRPC ports are 10000 above its others.
+_RANGE = (11_000, 22_000)
+GRPC_OFFSET = 10_000
+
+NAMES = (
+    "postgres", "kafka", "kafka-controller", "connect", "s3", "s3-master", "s3-volume", "s3-filer", "s3-admin",
+    "api", "media-images", "media-video", "webhooks", "keeper",
+)  # fmt: skip
+_WITH_GRPC = frozenset({"s3", "s3-master", "s3-volume", "s3-filer", "s3-admin"})
+
+
+def assign(
+    remembered: Mapping[str, int], pinned: Mapping[str, int], *, in_use: Iterable[int] = (),
+    pick: Callable[[], int] = lambda: random.randrange(*_RANGE),  # noqa: S311 - not a secret
+) -> dict[str, int]:  # fmt: skip
+    """A free port for every name: the pinned one, else the one it had, else a new one.
+
+    `in_use` are ports of this stack's own running parts. Raises `StackError` for a pinned port that is taken or an
+    unknown name.
+    """
+    unknown = set(pinned) - set(NAMES)
+    if unknown:
+        raise StackError(f"there is no part {', '.join(sorted(unknown))}", f"Parts with ports: {', '.join(NAMES)}")
+    chosen = dict.fromkeys(in_use)
+    ports: dict[str, int] = {}
+    for name in NAMES:
+        extra = (GRPC_OFFSET,) if name in _WITH_GRPC else ()
+        if name in pinned:
+            for port in (pinned[name], *(pinned[name] + offset for offset in extra)):
+                require_free(name, port)
+            ports[name] = pinned[name]
+        elif name in remembered and (remembered[name] in chosen or _usable(remembered[name], extra, ())):
+            ports[name] = remembered[name]
+        else:
+            ports[name] = next(port for port in iter(pick, None) if _usable(port, extra, chosen))
+        chosen[ports[name]] = None
+        chosen.update(dict.fromkeys(ports[name] + offset for offset in extra))
+    return ports
+
+
+def require_free(name: str, port: int) -> None:
+    """Raise `StackError` naming who holds the port, if it is taken."""
+    if is_free(port):
+        return
+    holder = holder_of(port)
+    by = f" by process {holder} ({command_of(holder)})" if holder else ""
+    raise StackError(
+        f"port {port} for {name} is taken{by}", f"Stop it, or choose another with --port {name}=NUMBER"
+    )  # fmt: skip
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen there on loopback now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def holder_of(port: int) -> int | None:
+    """The process that listens on a port, None if it cannot be seen (another user's, or nobody)."""
+    inodes = {f"socket:[{inode}]" for inode in _listeners(port)}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and inodes:
+            with contextlib.suppress(OSError):
+                if any(str(link.readlink()) in inodes for link in (entry / "fd").iterdir()):
+                    return int(entry.name)
+    return None
+
+
+def _listeners(port: int) -> list[str]:
+    found = []
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with contextlib.suppress(OSError):
+            for line in Path(table).read_text(encoding="ascii").splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == "0A" and int(fields[1].rsplit(":", 1)[1], 16) == port:
+                    found.append(fields[9])
+    return found
+
+
+def _usable(port: int, offsets: Iterable[int], chosen: Iterable[int]) -> bool:
+    return all(p not in set(chosen) and is_free(p) for p in (port, *(port + offset for offset in offsets)))
