@@ -6,7 +6,7 @@ What is stored last is not announced here but handed back, so that it becomes kn
 import asyncio
 from pathlib import Path
 
-from connectors.objectstore.port import ObjectStore
+from connectors.objectstore.port import ObjectStore, Stored
 
 from connectors.postgres import endings
 from connectors.postgres.database import Database
@@ -53,8 +53,9 @@ class Outputs:
             task.cancel()
 
     async def _keep(self, rendition: Rendition) -> NewVariant:
-        variant = _variant(self._job, self._sha256, rendition)
-        await self._store.put_file(variant.object_key, Path(rendition.path), variant.content_type, rendition.sha256)
+        key = _object_key(self._job, self._sha256, rendition)
+        stored = await self._store.put_file(key, Path(rendition.path), rendition.content_type, rendition.sha256)
+        variant = _variant(rendition, self._sha256, key, stored)
         self._stored.put_nowait(variant)
         return variant
 
@@ -72,18 +73,23 @@ class Outputs:
         return [variant for variant in taken if variant is not None]
 
 
-def _variant(job: ClaimedJob, sha256: bytes, rendition: Rendition) -> NewVariant:
-    name = f"{rendition.profile}.v{rendition.profile_version}.{Path(rendition.path).suffix.lstrip('.')}"
+def _object_key(job: ClaimedJob, sha256: bytes, rendition: Rendition) -> str:
+    name = f"{rendition.profile}.v{rendition.profile_version}{Path(rendition.path).suffix}"
+    return f"media/{job.tenant_id}/{sha256.hex()}/{name}"
+
+
+def _variant(rendition: Rendition, sha256: bytes, key: str, stored: Stored) -> NewVariant:
+    # Size and checksum are those of the object that stands there: another attempt may have been first.
     return NewVariant(
         profile=rendition.profile,
         profile_version=rendition.profile_version,
         content_sha256=sha256,
-        object_key=f"media/{job.tenant_id}/{sha256.hex()}/{name}",
+        object_key=key,
         content_type=rendition.content_type,
         format=rendition.format,
         width=rendition.width,
         height=rendition.height,
         duration_s=rendition.duration_s,
-        size=rendition.size,
-        sha256=bytes.fromhex(rendition.sha256),
+        size=stored.size,
+        sha256=bytes.fromhex(stored.sha256),
     )
