@@ -39,7 +39,7 @@ def target_size(clip: Clip, profile: Profile) -> tuple[int, int]:
     across = (profile.width or clip.width) / clip.width
     down = (profile.height or clip.height) / clip.height
     factor = min(1.0, {"width": across, "height": down, "crop": max(across, down)}[profile.fit])
-    return _even(clip.width * factor), _even(clip.height * factor)
+    return _even(clip.width * factor, clip.width), _even(clip.height * factor, clip.height)
 
 
 def poster_at(duration_s: float | None) -> float:
@@ -136,5 +136,6 @@ def _output(stream: Any, read: Any, clip: Clip, target: Target, threads: int) ->
     return ffmpeg.output(stream, str(target.path), **video, **common)
 
 
-def _even(side: float) -> int:
-    return max(2, round(side / 2) * 2)
+def _even(side: float, source: int) -> int:
+    """The nearest even number that is not above the source (4:2:0 video has no odd sides), and at least 2."""
+    return max(2, min(int(side / 2 + 0.5) * 2, source // 2 * 2))

@@ -1,0 +1,129 @@
+"""ffprobe's words as facts and limits; the boxes of MP4; the argv that runs them."""
+
+import subprocess
+
+import pytest
+
+from processors.contract import MediaError
+from processors.video import boxes
+from processors.video.graph import Target, compile_run, target_size
+from processors.video.probe import probe, read
+from schemas.errors import ErrorCode
+from schemas.profiles import profiles_for
+from schemas.settings import ProcessorSettings
+from schemas.states import Stage
+
+SETTINGS = ProcessorSettings()
+
+
+def found(**video):
+    stream = {"index": 0, "codec_type": "video", "codec_name": "h264", "width": 1920, "height": 1080}
+    return {"streams": [stream | {"avg_frame_rate": "30/1"} | video], "format": {"duration": "10.0"}}
+
+
+def audio(index=1, codec="aac", channels=2):
+    return {"index": index, "codec_type": "audio", "codec_name": codec, "channels": channels}
+
+
+@pytest.mark.parametrize(
+    ("video", "shown"),
+    [
+        ({}, (1920, 1080)),
+        ({"side_data_list": [{"rotation": -90}]}, (1080, 1920)),
+        ({"side_data_list": [{"rotation": 180}]}, (1920, 1080)),
+        ({"side_data_list": [{"side_data_type": "CPB"}, {"rotation": 90}]}, (1080, 1920)),
+        ({"width": 720, "height": 576, "sample_aspect_ratio": "64:45"}, (1024, 576)),
+        ({"sample_aspect_ratio": "0:1"}, (1920, 1080)),
+        ({"sample_aspect_ratio": "nonsense"}, (1920, 1080)),
+    ],
+)
+def test_the_size_is_the_shown_one(video, shown):
+    clip = read(found(**video), "mov", SETTINGS)
+    assert (clip.width, clip.height) == shown
+
+
+def test_sound_that_cannot_be_read_is_left_out():
+    streams = found()
+    streams["streams"] += [audio(1, "evil"), audio(2, "aac", 0), audio(3)]
+    assert read(streams, "mov", SETTINGS).audio == 3
+
+
+def test_a_duration_that_nobody_knows_is_none():
+    streams = found() | {"format": {"duration": "N/A"}}
+    assert read(streams, "matroska", SETTINGS).duration_s is None
+
+
+@pytest.mark.parametrize(
+    ("streams", "code"),
+    [
+        ({"streams": [audio()]}, ErrorCode.NO_VIDEO_STREAM),
+        ({}, ErrorCode.NO_VIDEO_STREAM),
+        (found(disposition={"attached_pic": 1}), ErrorCode.NO_VIDEO_STREAM),
+        (found(width=0), ErrorCode.CORRUPT),
+        (found(codec_name="wmv3"), ErrorCode.UNSUPPORTED_FORMAT),
+        (found(width=20_000), ErrorCode.TOO_MANY_PIXELS),
+        (found(sample_aspect_ratio="9:1"), ErrorCode.TOO_MANY_PIXELS),
+        (found() | {"format": {"duration": "99999"}}, ErrorCode.TOO_LONG),
+        (found(avg_frame_rate="90000/1"), ErrorCode.TOO_MANY_FRAMES),
+        ({"streams": [audio(i) for i in range(40)]}, ErrorCode.LIMIT_EXCEEDED),
+    ],
+)
+def test_what_is_past_a_cap_is_refused_before_it_is_decoded(streams, code):
+    with pytest.raises(MediaError) as caught:
+        read(streams, "mov", SETTINGS)
+    assert caught.value.code is code
+
+
+def test_one_run_reads_once_under_white_lists_and_writes_every_target(tmp_path):
+    streams = found()
+    streams["streams"].append(audio())
+    clip = read(streams, "mov", SETTINGS)
+    targets = [Target(p, *target_size(clip, p), tmp_path / p.name) for p in profiles_for(Stage.VIDEO_PRIMARY)]
+    argv = compile_run(tmp_path / "in.mp4", clip, targets, threads=2, max_seconds=60)
+    assert argv.count("-i") == 1
+    before = argv[: argv.index("-i")]
+    for option in ("-protocol_whitelist", "-format_whitelist", "-codec_whitelist", "-f"):
+        assert option in before
+    graph = argv[argv.index("-filter_complex") + 1]
+    # The source is scaled once, each smaller one comes from the larger: no branch starts at the source again.
+    assert graph.count("[0:0]") == 1
+    assert [str(t.path) for t in targets if str(t.path) in argv] == [str(t.path) for t in targets]
+    assert argv.count("-map_metadata") == 3
+    assert "-nostdin" in argv
+
+
+@pytest.fixture(scope="module")
+def movie(tmp_path_factory):
+    path = tmp_path_factory.mktemp("movie") / "a.mp4"
+    source = ["-f", "lavfi", "-i", "testsrc2=size=64x48:rate=10:duration=1"]
+    subprocess.run(["ffmpeg", "-nostdin", "-v", "error", *source, "-pix_fmt", "yuv420p", path], check=True)
+    return path
+
+
+def test_the_header_that_we_wrote_is_read(movie):
+    made = boxes.read_movie(movie)
+    assert (made.width, made.height) == (64, 48)
+    assert made.duration_s == pytest.approx(1.0, abs=0.11)
+
+
+def test_an_mp4_cut_anywhere_is_truncated_and_padding_after_it_is_not(movie, tmp_path):
+    data = movie.read_bytes()
+    boxes.check_complete(movie)
+    path = tmp_path / "b.mp4"
+    path.write_bytes(data + bytes(100))
+    boxes.check_complete(path)
+    for end in [*range(40, len(data) - 1, 501), len(data) - 1]:
+        path.write_bytes(data[:end])
+        with pytest.raises(MediaError) as caught:
+            boxes.check_complete(path)
+        assert caught.value.code is ErrorCode.TRUNCATED, end
+
+
+@pytest.mark.parametrize("script", ["#EXTM3U\n#EXTINF:1,\n{}\n#EXT-X-ENDLIST\n", "ffconcat version 1.0\nfile '{}'\n"])
+@pytest.mark.parametrize("video_format", ["mp4", "mkv", "avi"])
+def test_a_script_that_came_past_the_sniffer_opens_no_other_file(movie, tmp_path, script, video_format):
+    path = tmp_path / "a.mp4"
+    path.write_text(script.format(movie))
+    with pytest.raises(MediaError) as caught:
+        probe(path, video_format, SETTINGS)
+    assert caught.value.code in {ErrorCode.TRUNCATED, ErrorCode.CORRUPT}

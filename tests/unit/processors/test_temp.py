@@ -1,0 +1,67 @@
+"""Temporary folders: the living keep theirs, the dead lose theirs, a full disk is said."""
+
+import subprocess
+import sys
+
+import pytest
+
+from processors.contract import MediaError
+from processors.temp import TempFolders, sweep
+from schemas.errors import ErrorClass, ErrorCode
+
+OWNER = """
+import sys
+from pathlib import Path
+from processors.temp import TempFolders
+folders = TempFolders(Path(sys.argv[1]))
+context = folders.job("film")
+(context.__enter__() / "half.mp4").write_bytes(b"x" * 1000)
+print("there", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_job_folder_is_gone_with_all_that_is_in_it(tmp_path):
+    folders = TempFolders(tmp_path)
+    with folders.job("../../etc") as folder:
+        assert tmp_path in folder.parents
+        (folder / "deep").mkdir()
+        (folder / "deep" / "file").write_text("x")
+    assert not folder.exists()
+    folders.close()
+    folders.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_dead_are_swept_and_the_living_are_not(tmp_path):
+    command = [sys.executable, "-c", OWNER, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout.readline() == "there\n"
+        assert sweep(tmp_path) == 0
+        assert len(list(tmp_path.rglob("half.mp4"))) == 1
+        owner.kill()
+        owner.wait()
+        folders = TempFolders(tmp_path)
+    assert folders.swept == 1
+    assert list(tmp_path.rglob("half.mp4")) == []
+    folders.close()
+
+
+def test_two_owners_do_not_sweep_each_other(tmp_path):
+    first, second = TempFolders(tmp_path), TempFolders(tmp_path)
+    with first.job("a") as one, second.job("a") as two:
+        assert sweep(tmp_path) == 0
+        assert one.exists()
+        assert two.exists()
+    first.close()
+    second.close()
+
+
+def test_a_full_disk_is_a_dependency_that_is_away(tmp_path):
+    folders = TempFolders(tmp_path)
+    folders.ensure_room(1)
+    with pytest.raises(MediaError) as caught:
+        folders.ensure_room(1 << 60)
+    assert caught.value.code is ErrorCode.NO_TEMP_SPACE
+    assert caught.value.error_class is ErrorClass.DEPENDENCY
+    folders.close()
