@@ -8,17 +8,17 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import structlog
-from connectors.objectstore.port import ObjectStore
 
+from connectors.objectstore.port import ObjectStore
 from connectors.postgres import endings, jobs
 from connectors.postgres.database import Database
 from connectors.postgres.jobs import ClaimedJob, FencedError
 from connectors.telemetry.metrics import Metrics
 from connectors.telemetry.tracing import Tracing, current_traceparent
 from processors.pool import MediaPool
+from processors.temp import TempFolders
 from schemas.errors import ErrorClass, ErrorCode, MedialaneError
 from schemas.metrics import (
     ASSET_READY_DURATION,
@@ -54,7 +54,7 @@ class MediaJobRunner:
         leases: Leases,
         settings: WorkerSettings,
         owner: str,
-        workroot: Path,
+        folders: TempFolders,
         tracing: Tracing,
         metrics: Metrics,
     ) -> None:
@@ -64,7 +64,7 @@ class MediaJobRunner:
         self._leases = leases
         self._settings = settings
         self._owner = owner
-        self._workroot = workroot
+        self._folders = folders
         self._tracing = tracing
         self._metrics = metrics
 
@@ -120,9 +120,9 @@ class MediaJobRunner:
             f"job {job.stage}", parent_traceparent=job.traceparent, links=(job.traceparent,), attributes=kind
         ):
             log.info("job started", **_names(job))
-            work = Work(job, self._database, self._store, self._pool, self._workroot, self._tracing)
             try:
-                with work:
+                with self._folders.job(str(job.job_id)) as folder:
+                    work = Work(job, self._database, self._store, self._pool, folder, self._tracing)
                     await self._process(job, work)
             except FencedError:
                 self._metrics.counter(FENCED_FINISHES).inc()
@@ -132,6 +132,8 @@ class MediaJobRunner:
 
     async def _process(self, job: ClaimedJob, work: Work) -> None:
         try:
+            # The source, its renditions, and what ffmpeg writes twice for the fast start.
+            self._folders.ensure_room(3 * job.size)
             outcome = await work.produce()
         except MedialaneError as error:
             await self._failed(job, work, error)

@@ -7,7 +7,6 @@ import asyncio
 from pathlib import Path
 
 from connectors.objectstore.port import ObjectStore, Stored
-
 from connectors.postgres import endings
 from connectors.postgres.database import Database
 from connectors.postgres.jobs import ClaimedJob

@@ -1,19 +1,17 @@
 """One job's work: the source comes down, its content is joined, variants are made, stored and made known.
 
-A `Work` is made for one claim and thrown away with it; its folder goes with it.
+A `Work` is made for one claim and thrown away with it.
 """
 
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import msgspec
-from connectors.objectstore.port import ObjectStore
 
+from connectors.objectstore.port import ObjectStore
 from connectors.postgres import endings, variants
 from connectors.postgres.content import Role, join_content
 from connectors.postgres.database import Database
@@ -41,7 +39,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Work:
-    """The work of one claim. Use as a context manager: leaving it removes the folder."""
+    """The work of one claim, in a folder of its own that the caller removes afterwards."""
 
     def __init__(
         self,
@@ -49,27 +47,18 @@ class Work:
         database: Database,
         store: ObjectStore,
         pool: MediaPool,
-        workroot: Path,
+        folder: Path,
         tracing: Tracing,
     ) -> None:
         self._job = job
         self._database = database
         self._store = store
         self._pool = pool
-        self._folder = workroot / f"{job.job_id}-{job.epoch}"
+        self._folder = folder
         self._tracing = tracing
         self._stages: list[dict[str, Any]] = []
         self._processing: ProcessingReport | None = None
         self.sha256 = job.content_sha256
-
-    def __enter__(self) -> Self:
-        self._folder.mkdir(parents=True)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     async def produce(self) -> Outcome:
         """Make everything that is missing; raises `MedialaneError`, `FencedError` or `Parked`."""
