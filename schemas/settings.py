@@ -214,7 +214,7 @@ class TelemetrySettings(Settings, frozen=True, kw_only=True):
 class ShutdownSettings(Settings, frozen=True, kw_only=True):
     prefix: ClassVar[str] = "SHUTDOWN_"
 
-    drain_timeout_s: Annotated[
+    drain_timeout: Annotated[
         float, Meta(ge=0, description="How long running jobs may go on after SIGTERM, seconds")
     ] = 30.0
 
