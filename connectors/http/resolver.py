@@ -1,0 +1,48 @@
+"""Name resolution on threads of its own.
+
+getaddrinfo blocks, for half a minute when a name server is silent; on the loop's shared threads a few such names would
+stop everything else that uses them.
+"""
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+
+class OwnThreadsResolver(AbstractResolver):
+    """getaddrinfo, at most `threads` at once."""
+
+    def __init__(self, threads: int) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="resolve")
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """The addresses of a name; raises `OSError` (`socket.gaierror`) if it has none."""
+        found = await asyncio.get_running_loop().run_in_executor(self._pool, _lookup, host, port, family)
+        return [
+            ResolveResult(
+                hostname=host,
+                host=str(address[0]),
+                port=port,
+                family=kind,
+                proto=proto,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for kind, _type, proto, _name, address in found
+        ]
+
+    async def close(self) -> None:
+        """Let go of the threads; a lookup that hangs ends by itself."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+_Found = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]]
+
+
+def _lookup(host: str, port: int, family: socket.AddressFamily) -> _Found:
+    return socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)

@@ -1,0 +1,155 @@
+"""The outgoing client against a real server on loopback."""
+
+import asyncio
+import socket
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+
+from connectors.http.client import HttpClient, Outcome
+
+
+@asynccontextmanager
+async def serving(handler):
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", handler)
+    runner = web.AppRunner(app, shutdown_timeout=0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def client():
+    async with HttpClient(timeout_s=5, connections=4, allow_private=True) as client:
+        yield client
+
+
+async def test_an_answer_is_a_value(client):
+    async def handler(request):
+        assert request.headers["X-Extra"] == "1"
+        assert "Accept-Encoding" not in request.headers
+        return web.Response(status=429, text=(await request.text())[::-1], headers={"Retry-After": "7"})
+
+    async with serving(handler) as address:
+        answer = await client.post(f"{address}/hook", body=b"abc", headers={"X-Extra": "1"})
+    assert (answer.outcome, answer.status, answer.body, answer.retry_after) == (Outcome.ANSWERED, 429, b"cba", "7")
+
+
+async def test_redirects_are_answers_and_not_followed(client):
+    seen = []
+
+    async def handler(request):
+        seen.append(request.path)
+        raise web.HTTPFound("/elsewhere")
+
+    async with serving(handler) as address:
+        answer = await client.post(f"{address}/hook", body=b"", headers={})
+    assert (answer.status, seen) == (302, ["/hook"])
+
+
+async def test_a_receiver_that_does_not_answer_in_time():
+    released = asyncio.Event()
+
+    async def handler(_request):
+        await released.wait()
+        return web.Response()
+
+    async with serving(handler) as address, HttpClient(timeout_s=0.2, connections=1, allow_private=True) as client:
+        answer = await client.post(address, body=b"", headers={})
+        released.set()
+    assert (answer.outcome, answer.status) == (Outcome.TIMEOUT, None)
+
+
+async def test_a_body_that_never_ends_does_not_hide_the_status():
+    released = asyncio.Event()
+
+    async def handler(request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"start")
+        await released.wait()
+        return response
+
+    async with serving(handler) as address, HttpClient(timeout_s=0.3, connections=1, allow_private=True) as client:
+        answer = await client.post(address, body=b"", headers={})
+        released.set()
+    assert (answer.outcome, answer.status, answer.body) == (Outcome.ANSWERED, 200, b"start")
+
+
+async def test_a_large_body_is_cut(client):
+    async def handler(_request):
+        return web.Response(body=b"x" * 5_000_000)
+
+    async with serving(handler) as address:
+        answer = await client.post(address, body=b"", headers={})
+    assert (answer.status, len(answer.body)) == (200, 4096)
+
+
+async def test_connections_are_used_again(client):
+    peers = set()
+
+    async def handler(request):
+        peers.add(request.transport.get_extra_info("peername"))
+        return web.Response(body=b"y" * 10_000)
+
+    async with serving(handler) as address:
+        for _ in range(3):
+            await client.post(address, body=b"", headers={})
+    assert len(peers) == 1
+
+
+async def test_nobody_listens_and_nothing_resolves(client):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    answer = await client.post(f"http://127.0.0.1:{port}/", body=b"", headers={})
+    assert (answer.outcome, answer.detail) == (Outcome.UNREACHABLE, "no connection could be made")
+    answer = await client.post("http://nothing.invalid/", body=b"", headers={})
+    assert (answer.outcome, answer.detail) == (Outcome.UNREACHABLE, "the name has no address")
+
+
+async def test_a_server_that_hangs_up_or_speaks_no_http(client):
+    async def hang_up(_reader, writer):
+        writer.close()
+
+    async def babble(_reader, writer):
+        writer.write(b"SSH-2.0-server\r\n\r\n")
+        writer.close()
+
+    for speak in (hang_up, babble):
+        server = await asyncio.start_server(speak, "127.0.0.1", 0)
+        async with server:
+            answer = await client.post(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", body=b"", headers={})
+        assert answer.outcome is Outcome.UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "169.254.169.254", "2130706433"]
+)
+async def test_the_dialled_address_decides(host):
+    """`localhost` is a name that resolves to a refused address; no request may reach the server behind it."""
+    hits = []
+
+    async def handler(request):
+        hits.append(request)
+        return web.Response()
+
+    async with serving(handler) as address, HttpClient(timeout_s=5, connections=1) as client:
+        answer = await client.post(f"http://{host}:{address.rpartition(':')[2]}/", body=b"", headers={})
+    assert (answer.outcome, hits) == (Outcome.REFUSED, [])
+
+
+async def test_a_name_that_changes_its_mind_between_attempts_is_judged_at_each(client, monkeypatch):
+    """The guard sees what is dialled: an answer of the resolver that was fine before protects nothing."""
+    strict = HttpClient(timeout_s=5, connections=1)
+    monkeypatch.setattr("connectors.http.resolver._lookup", lambda host, port, family: [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("169.254.169.254", port))
+    ])  # fmt: skip
+    async with strict:
+        answer = await strict.post("http://rebound.example.com/", body=b"", headers={})
+    assert answer.outcome is Outcome.REFUSED
+    assert "169.254" not in answer.detail
