@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from cli.stack.control import Event
 from cli.stack.errors import StackError
 from cli.stack.layout import layout
 from cli.stack.library import Stack
@@ -103,14 +102,9 @@ def logs(folder: Path | None, part: str | None, followed: bool, lines: int) -> N
 
 
 def _start_missing(handle: Stack, parts: tuple[str, ...]) -> None:
-    dead = [view.name for view in handle.status() if view.pid is None]
-    known = set(handle.state.parts)
-    wanted = [name for name in parts if name in dead or name not in known]
-    with Progress() as progress:
-        for name in wanted:
-            begun = time.monotonic()
-            handle.start_part(name)
-            progress(Event(event="step", name=name, seconds=time.monotonic() - begun))
+    running = {view.name for view in handle.status() if view.pid is not None}
+    wanted = [name for name in parts if name not in running]
+    handle.ensure(wanted)
     click.echo(f"the stack in {handle.folder} is up" + (f"; started {', '.join(wanted)}" if wanted else " already"))
 
 

@@ -16,14 +16,18 @@ import msgspec
 
 from cli.stack.errors import StackError
 
-Operation = Literal["start", "stop", "kill", "restart", "ready", "shutdown"]
+Operation = Literal["ensure", "start", "stop", "kill", "restart", "ready", "shutdown"]
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What to do, and to which part. `env` is for start and restart, `signal` for kill, `quick` for shutdown."""
+    """What to do, and to which part (`parts`: for ensure).
+
+    `env` is for start and restart, `signal` for kill, `quick` for shutdown.
+    """
 
     op: Operation
     part: str = ""
+    parts: tuple[str, ...] = ()
     env: dict[str, str] = {}
     signal: int = 9
     quick: bool = False
@@ -38,10 +42,11 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run. `parts` in any order; `ports` are pinned ones."""
+    """What to run. `parts` in any order; `ports` are pinned ones; the stack ends when the process `owner` does."""
 
     parts: tuple[str, ...]
     ports: dict[str, int] = {}
+    owner: int | None = None
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

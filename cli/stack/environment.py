@@ -46,7 +46,7 @@ def process_variables(
     own = {
         "MEDIALANE_TELEMETRY_METRICS_HOST": HOST,
         "MEDIALANE_TELEMETRY_METRICS_PORT": "0" if copy else str(ports[kind]),
-        "MEDIALANE_SHUTDOWN_DRAIN_TIMEOUT_S": "8",
+        "MEDIALANE_SHUTDOWN_DRAIN_TIMEOUT": "8",
         "MEDIALANE_WORKER_TEMP_DIR": str(layout.temp / name),
     }
     if kind == "api":

@@ -54,9 +54,13 @@ class Stack:
         *,
         parts: Sequence[str] = ALL,
         ports: Mapping[str, int] | None = None,
+        owner: int | None = None,
         progress: Callable[[Event], None] = lambda _event: None,
     ) -> "Stack":
-        """Start a stack that dies with this process, and wait until it is ready. Raises `StackError`."""
+        """Start a stack that dies with this process, and wait until it is ready. Raises `StackError`.
+
+        After `detach` it lives on, but not longer than the process `owner`, if one is given.
+        """
         files = layout(folder)
         try:
             files.make()
@@ -64,7 +68,7 @@ class Stack:
             raise StackError(
                 f"{error.filename} cannot be made: {error.strerror}", "Choose a folder with --dir"
             ) from error
-        options = Options(parts=tuple(parts), ports=dict(ports or {}))
+        options = Options(parts=tuple(parts), ports=dict(ports or {}), owner=owner)
         with files.log("supervisor").open("ab") as log:
             supervisor = subprocess.Popen(
                 [sys.executable, "-P", "-m", "cli.stack.supervisor", str(files.folder), msgspec.json.encode(options)],
@@ -148,6 +152,10 @@ class Stack:
         if part is None or part.process is None or not alive(part.process.pid, part.process.started):
             raise StackError(f"{name} does not run")
         return part.process.pid
+
+    def ensure(self, parts: Sequence[str]) -> None:
+        """Start those of these parts that do not run, and wait until the whole stack is ready."""
+        self._call(Request(op="ensure", parts=tuple(parts)))
 
     def start_part(self, name: str, env: Mapping[str, str] | None = None) -> None:
         """Start a part and wait until it is ready; `env` goes on top of its variables.

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +46,8 @@ class Supervisor:
         self._report = report
         self._begun = time.monotonic()
         self._stopping = asyncio.Event()
+        self._ensuring = asyncio.Lock()
+        self._wanted: set[str] = set()
         self.quick = False
         before = state.load(files.state)
         secrets = before.secrets if before is not None else Secrets.generate()
@@ -81,7 +83,7 @@ class Supervisor:
 
     async def _start_or_stop(self) -> bool:
         """Bring everything up, unless told to stop before that; says which by True or False."""
-        starting = asyncio.ensure_future(self._up())
+        starting = asyncio.ensure_future(self._up(self._options.parts))
         stopping = asyncio.ensure_future(self._stopping.wait())
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -97,14 +99,15 @@ class Supervisor:
         self._report(Event(event="error", cause=error.cause, cure=error.cure))
         return False
 
-    async def _up(self) -> None:
+    async def _up(self, wanted: Sequence[str]) -> None:
         """Infrastructure at once, each step as soon as what it needs is there; then the processes; then the canary."""
-        wanted = self._options.parts
+        self._wanted |= set(wanted)
+        missing = [name for name in wanted if not self._runner.is_running(name)]
         async with asyncio.TaskGroup() as group:
             started = {
                 name: group.create_task(self._step(name, self._start, name))
                 for name in INFRASTRUCTURE
-                if name in wanted
+                if name in missing
             }
 
             async def after(*names: str) -> None:
@@ -115,12 +118,12 @@ class Supervisor:
                 started["tables"] = group.create_task(self._tables(after))
             if "s3" in wanted:
                 started["bucket"] = group.create_task(self._bucket(after))
-            if {"kafka", "postgres"} <= set(wanted):
+            if {"kafka", "postgres"} <= self._wanted:
                 started["topics"] = group.create_task(self._topics(after))
-            if {"connect", "kafka", "postgres"} <= set(wanted):
+            if {"connect", "kafka", "postgres"} <= self._wanted:
                 started["connector"] = group.create_task(self._connector(after))
         async with asyncio.TaskGroup() as group:
-            for name in wanted:
+            for name in missing:
                 if name not in INFRASTRUCTURE:
                     group.create_task(self._step(name, self._start, name))
             if "connector" in started:
@@ -171,6 +174,8 @@ class Supervisor:
 
     async def _handle(self, request: Request) -> Answer:
         match request.op:
+            case "ensure":
+                await self._ensure(request.parts)
             case "start":
                 await self._start(request.part, request.env)
             case "stop":
@@ -186,10 +191,17 @@ class Supervisor:
                 self.stop(quick=request.quick)
         return Answer()
 
+    async def _ensure(self, names: Sequence[str]) -> None:
+        try:
+            async with self._ensuring:
+                await self._up(names)
+        except BaseExceptionGroup as group:
+            raise _first_cause(group) or group from group
+
     async def _ready(self) -> dict[str, bool]:
         names = self._runner.running()
         answers = await asyncio.gather(*(build(name, self._context).ready() for name in names))
-        ready = dict.fromkeys(self._options.parts, False) | dict(zip(names, answers, strict=True))
+        ready = dict.fromkeys(self._wanted, False) | dict(zip(names, answers, strict=True))
         if "connect" in names:
             ready["connect"] = ready["connect"] and await self._tools().connector_running()
         return ready
@@ -246,6 +258,9 @@ async def _main(files: Layout, options: Options) -> int:
         loop.remove_reader(0)
 
     loop.add_reader(0, lifeline)
+    if options.owner is not None:
+        owner = os.pidfd_open(options.owner)
+        loop.add_reader(owner, lambda: (supervisor.stop(quick=True), loop.remove_reader(owner)))
     with lock:
         return await supervisor.run()
 
