@@ -260,7 +260,12 @@ async def _main(files: Layout, options: Options) -> int:
     loop.add_reader(0, lifeline)
     if options.owner is not None:
         owner = os.pidfd_open(options.owner)
-        loop.add_reader(owner, lambda: (supervisor.stop(quick=True), loop.remove_reader(owner)))
+
+        def owner_ended() -> None:
+            supervisor.stop(quick=True)
+            loop.remove_reader(owner)
+
+        loop.add_reader(owner, owner_ended)
     with lock:
         return await supervisor.run()
 
