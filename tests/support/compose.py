@@ -112,7 +112,7 @@ def restart_problems(compose: Compose) -> Iterator[str]:
     for name, service in compose["services"].items():
         if service.get("restart") != ("no" if _is_job(name, service, waited_for) else "unless-stopped"):
             yield f"{name}: restart is {service.get('restart')}"
-        drain = environment(service).get(variable(ShutdownSettings, "drain_timeout_s"))
+        drain = environment(service).get(variable(ShutdownSettings, "drain_timeout"))
         grace = seconds(service.get("stop_grace_period", "10s"))
         if drain is not None and grace <= float(drain):
             yield f"{name} is killed after {grace} s but drains for {drain} s"
