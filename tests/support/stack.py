@@ -183,7 +183,7 @@ async def _until_streaming(client: ConnectClient, stack: Stack, settings: Connec
 
 def _make_template(stack: Stack) -> None:
     with _admin(stack) as connection:
-        if connection.execute("SELECT FROM pg_database WHERE datname = %s", (TEMPLATE,)).fetchone():
+        if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (TEMPLATE,)).fetchone():
             return
         building = f"{TEMPLATE}_building"
         connection.execute(_sql("DROP DATABASE IF EXISTS {} WITH (FORCE)", building))
