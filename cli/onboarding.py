@@ -1,6 +1,7 @@
 """A new tenant with an API key, made by the same commands that an operator types."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -45,10 +46,11 @@ async def medialane(env: Mapping[str, str], *arguments: str) -> bytes:
     """Run a `medialane` command; returns its standard output. Raises `CommandError`."""
     child = await asyncio.create_subprocess_exec(
         sys.executable,
+        "-P",
         "-m",
         "cli.main",
         *arguments,
-        env=dict(env),
+        env={**os.environ, **env},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
-from schemas.settings import DatabaseSettings, KafkaSettings, load
+from schemas.settings import ApiSettings, ConnectSettings, DatabaseSettings, KafkaSettings, load
 from schemas.topics import Topic
 
 
@@ -16,6 +17,12 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True):
     env: Mapping[str, str]
     logs: Path
 
+    @classmethod
+    def of(cls, env: Mapping[str, str], logs: Path) -> Self:
+        """From the `MEDIALANE_*` variables of its processes. Raises `SettingsError` if one is missing."""
+        api = load(ApiSettings, env)
+        return cls(api_url=f"http://{api.host}:{api.port}", env=env, logs=logs)
+
     @property
     def database(self) -> DatabaseSettings:
         """The worker role's connection, which sees every tenant."""
@@ -25,6 +32,11 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True):
     def kafka(self) -> KafkaSettings:
         """The brokers and the topics' prefix."""
         return load(KafkaSettings, self.env)
+
+    @property
+    def connect(self) -> ConnectSettings:
+        """Kafka Connect's REST interface and the connector's name."""
+        return load(ConnectSettings, self.env)
 
     def topic(self, topic: Topic) -> str:
         """A topic's full name here."""

@@ -1,0 +1,1 @@
+"""`medialane bench`: every published figure from one run on one stack, with its goal and the reference beside it."""

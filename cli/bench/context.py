@@ -1,0 +1,109 @@
+"""What every kind of measurement gets: the running stack, a tenant of its own, and ways to upload and to wait."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from cli.client import MedialaneClient
+from cli.onboarding import Tenant, new_tenant
+from cli.platform import Platform
+from cli.stack import Stack
+from connectors.postgres.database import Database
+
+_STATES = sa.text(
+    "SELECT state, count(*) AS n FROM assets WHERE tenant_id = :tenant AND uploaded_at IS NOT NULL GROUP BY 1"
+)
+_SPAN = sa.text("""
+    SELECT max(extract(epoch FROM finished_at)) AS ended, avg(CAST(report ->> 'cpu_s' AS double precision)) AS cpu_s
+    FROM jobs WHERE tenant_id = :tenant
+""")
+_UPLOADS_AT_ONCE = 8
+_COMPLETES_AT_ONCE = 16
+_PATIENCE_S = 600.0
+
+
+class BenchError(Exception):
+    """Something went wrong that makes a figure meaningless."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One run. `quick` measures fewer jobs: for trying things out, not for publishing."""
+
+    stack: Stack
+    platform: Platform
+    quick: bool
+    tell: Callable[[str], None]
+
+    def pids(self) -> dict[str, int]:
+        """The process id of every running part."""
+        return {view.name: view.pid for view in self.stack.status() if view.pid is not None}
+
+    async def tenant(self, name: str) -> Tenant:
+        """A tenant of this measurement's own, so that no other one's content is found again."""
+        return await new_tenant(self.platform.env, f"bench-{name}")
+
+    def client(self, tenant: Tenant) -> MedialaneClient:
+        """The API as that tenant."""
+        return MedialaneClient(self.platform.api_url, tenant.api_key)
+
+    def database(self) -> Database:
+        """The database as the worker role."""
+        return Database(self.platform.database, application="bench")
+
+
+async def upload_only(client: MedialaneClient, name: str, content_type: str, contents: Sequence[bytes]) -> list[UUID]:
+    """Presign and PUT, without complete: nothing is processed yet."""
+    limit = asyncio.Semaphore(_UPLOADS_AT_ONCE)
+
+    async def one(index: int, content: bytes) -> UUID:
+        async with limit:
+            presigned = await client.presign(f"{index}-{name}", content_type, len(content))
+            await client.put(presigned, content, content_type)
+            return presigned.asset_id
+
+    return list(await asyncio.gather(*(one(index, content) for index, content in enumerate(contents))))
+
+
+async def process_all(
+    bench: Bench, tenant: Tenant, client: MedialaneClient, assets: Sequence[UUID]
+) -> tuple[float, float]:
+    """Complete everything at once and wait until all is ready.
+
+    Returns the seconds from the first complete to the end of the last job, and the children's CPU seconds per job.
+    Raises `BenchError` if one asset fails.
+    """
+    limit = asyncio.Semaphore(_COMPLETES_AT_ONCE)
+
+    async def complete(asset_id: UUID) -> None:
+        async with limit:
+            await client.complete(asset_id)
+
+    began = time.time()
+    await asyncio.gather(*(complete(asset_id) for asset_id in assets))
+    async with bench.database() as database:
+        await _until_ready(bench, database, tenant, len(assets))
+        async with database.transaction() as connection:
+            row = (await connection.execute(_SPAN, {"tenant": tenant.id})).one()
+    return float(row.ended) - began, float(row.cpu_s)
+
+
+async def _until_ready(bench: Bench, database: Database, tenant: Tenant, wanted: int) -> None:
+    told = time.monotonic()
+    async with asyncio.timeout(_PATIENCE_S):
+        while True:
+            async with database.transaction() as connection:
+                rows = (await connection.execute(_STATES, {"tenant": tenant.id})).all()
+            states = {row.state: row.n for row in rows}
+            if states.get("failed"):
+                raise BenchError(f"{states['failed']} of {wanted} jobs failed; the worker's log says why")
+            if states.get("ready", 0) >= wanted:
+                return
+            if time.monotonic() - told > 2:
+                bench.tell(f"  {states.get('ready', 0)} of {wanted} ready")
+                told = time.monotonic()
+            await asyncio.sleep(0.1)

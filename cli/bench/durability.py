@@ -1,0 +1,25 @@
+"""What durability was in force while the figures were taken, asked of the running parts and not assumed."""
+
+import aiohttp
+import sqlalchemy as sa
+
+from cli.bench.context import Bench, BenchError
+
+_SETTINGS = ("fsync", "synchronous_commit", "full_page_writes")
+
+
+async def settings_in_force(bench: Bench) -> dict[str, str]:
+    """Postgres' settings by SHOW, and the connector's acks and exactly-once support by Connect's REST interface."""
+    found: dict[str, str] = {}
+    async with bench.database() as database, database.transaction() as connection:
+        for name in _SETTINGS:
+            found[name] = str((await connection.execute(sa.text(f"SHOW {name}"))).scalar_one())
+    connect = bench.platform.connect
+    address = f"{connect.url}/connectors/{connect.connector}/config"
+    async with aiohttp.ClientSession() as session, session.get(address) as response:
+        if response.status != 200:
+            raise BenchError(f"Connect answered {response.status} to the question for the connector's settings")
+        config = await response.json()
+    found["connector acks"] = config.get("producer.override.acks", "all (default)")
+    found["connector exactly once"] = config.get("exactly.once.support", "requested (default)")
+    return found

@@ -1,0 +1,86 @@
+"""`medialane demo` as a program: its own stack up, the acts, the stack down, one last line that says all."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+from rich.markup import escape
+
+from cli.client import ClientError
+from cli.demo.acts import Verdict, act
+from cli.onboarding import CommandError
+from cli.running import Progress, ends_in_good_order, platform_of
+from cli.samples import MissingSamplesError, Samples, find_samples
+from cli.stack import Stack, StackError
+
+_FOLDER = Path(".local/stack/demo")
+_RESULT = Path("build/demo.json")
+
+
+@click.command(name="demo")
+@click.option("--keep", is_flag=True, envvar="KEEP", help="Leave the stack up at the end and print its addresses.")
+@click.option("--dir", "folder", type=click.Path(path_type=Path), default=_FOLDER, help="The stack's own folder.")
+def demo(*, keep: bool, folder: Path) -> None:
+    """Run the whole pipeline on real photos and a real video, and check every promise."""
+    console = Console(width=max(Console().width, 110))
+    progress = Progress(console)
+    try:
+        with ends_in_good_order():
+            verdict = _play(console, progress, folder, keep=keep)
+    except (StackError, MissingSamplesError, ClientError, CommandError) as error:
+        console.print(f"[red]demo failed:[/red] {escape(str(error))}", highlight=False)
+        raise SystemExit(1) from error
+    except KeyboardInterrupt:
+        console.print("demo interrupted; everything it started is stopped")
+        raise SystemExit(130) from None
+    _conclude(console, verdict, progress.seconds)
+
+
+def _play(console: Console, progress: Progress, folder: Path, *, keep: bool) -> Verdict:
+    samples = find_samples()
+    progress.tell("starting Postgres, Kafka, Connect, the S3 server and Medialane on free ports")
+    stack = Stack.start(folder, progress=progress.stack_event)
+    kept = False
+    try:
+        verdict = asyncio.run(_acts(stack, samples, console, progress))
+        if keep:
+            stack.detach()
+            kept = True
+            _show(console, stack)
+    finally:
+        if not kept:
+            stack.stop()
+    progress.tell("stack left running" if kept else "stack stopped")
+    return verdict
+
+
+async def _acts(stack: Stack, samples: Samples, console: Console, progress: Progress) -> Verdict:
+    return await act(platform_of(stack), samples, console, progress.tell)
+
+
+def _show(console: Console, stack: Stack) -> None:
+    console.print("The stack stays up:")
+    for name, address in stack.addresses.items():
+        console.print(f"  {name:14} {address}", highlight=False, markup=False)
+    folder = os.path.relpath(stack.folder)
+    console.print(f"  variables      source {folder}/env", highlight=False, markup=False)
+    console.print(f"  look at it     medialane stack status --dir {folder}", highlight=False, markup=False)
+    console.print(f"  stop it        medialane stack down --dir {folder}", highlight=False, markup=False)
+
+
+def _conclude(console: Console, verdict: Verdict, seconds: float) -> None:
+    for failure in verdict.failures:
+        console.print(f"[red]did not hold:[/red] {escape(failure)}", highlight=False)
+    _RESULT.parent.mkdir(exist_ok=True)
+    result = {"seconds": round(seconds, 1), "ok": not verdict.failures} | msgspec.structs.asdict(verdict)
+    _RESULT.write_bytes(msgspec.json.format(msgspec.json.encode(result)))
+    if verdict.failures:
+        click.echo(f"demo: {len(verdict.failures)} checks did not hold, {verdict.held} did, {seconds:.1f} s")
+        raise SystemExit(1)
+    click.echo(
+        f"demo: {verdict.assets} assets ready, {verdict.variants} variants, "
+        f"{verdict.webhooks} webhooks verified, {seconds:.1f} s"
+    )
