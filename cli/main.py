@@ -26,8 +26,8 @@ COMMANDS: dict[str, Lazy] = {
     "tenants": Lazy("cli.tenants", "tenants", "Create and list tenants."),
     "keys": Lazy("cli.keys", "keys", "Mint, list and revoke API keys."),
     "openapi": Lazy("cli.openapi", "openapi", "Print the API's OpenAPI document."),
-    "demo": Lazy("cli.demo", "demo", "Run the whole pipeline on real photos and a real video."),
-    "bench": Lazy("cli.bench", "bench", "Measure the whole pipeline."),
+    "demo": Lazy("cli.demo.command", "demo", "Run the whole pipeline on real photos and a real video."),
+    "bench": Lazy("cli.bench.command", "bench", "Measure the whole pipeline."),
 }
 
 
