@@ -42,6 +42,14 @@ class Database:
             },
         )
 
+    @property
+    def pool(self) -> sa.QueuePool:
+        """The connections, for gauges of how many are taken."""
+        pool = self.engine.pool
+        if not isinstance(pool, sa.QueuePool):
+            raise TypeError(f"not a bounded pool: {type(pool).__name__}")
+        return pool
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """One transaction: commits on a clean exit, rolls back on an exception.

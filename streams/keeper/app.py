@@ -1,0 +1,65 @@
+"""The keeper's composition root: settings in, a running process out."""
+
+from collections.abc import Mapping, Sequence
+
+from connectors.debezium import ConnectClient, Watchdog
+from connectors.debezium.watchdog import Report
+from connectors.postgres.database import Database
+from connectors.telemetry import Telemetry
+from schemas.metrics import CONNECTOR_RESTARTS, CONNECTOR_TASK_UP
+from schemas.settings import (
+    ConnectSettings,
+    DatabaseSettings,
+    KeeperSettings,
+    TelemetrySettings,
+    load,
+)
+from streams.keeper.outbox import OutboxUpkeep
+from streams.keeper.rounds import Rounds
+from streams.lifecycle import live
+
+# Three missed rounds, and at least long enough for one pause after a lost database.
+_LATE_ROUNDS = 3
+
+
+async def run(env: Mapping[str, str]) -> int:
+    """Run the keeper until it is told to stop; returns the exit code. Raises `SettingsError`."""
+    database_settings = load(DatabaseSettings, env)
+    connect = load(ConnectSettings, env)
+    settings = load(KeeperSettings, env)
+    telemetry_settings = load(TelemetrySettings, env)
+    telemetry = Telemetry.start(telemetry_settings, process="keeper")
+    metrics = telemetry.metrics
+
+    def on_report(report: Report) -> None:
+        metrics.gauge(CONNECTOR_TASK_UP).set(report.outcome == "healthy")
+        if report.outcome == "restarted":
+            metrics.counter(CONNECTOR_RESTARTS).inc()
+
+    async with (
+        Database(database_settings, application="keeper") as database,
+        ConnectClient(connect) as control,
+    ):
+        metrics.watch_pool(database.pool)
+        rounds = Rounds(database, settings, metrics)
+        upkeep = OutboxUpkeep(
+            database,
+            metrics,
+            slot=connect.slot,
+            retention_s=settings.outbox_retention_s,
+            interval_s=settings.interval_s,
+        )
+        watchdog = Watchdog(control, connect.connector, on_report=on_report)
+
+        async def ready() -> Sequence[str]:
+            since = rounds.seconds_since_good
+            if since is None:
+                return ["no round has succeeded yet"]
+            late = _LATE_ROUNDS * settings.interval_s + settings.lease_s
+            return [f"the last good round was {since:.0f} s ago"] if since > late else []
+
+        tasks = {"rounds": rounds.run, "outbox": upkeep.run, "watchdog": watchdog.run}
+        try:
+            return await live(telemetry, telemetry_settings, tasks, ready=ready)
+        finally:
+            telemetry.stop()
