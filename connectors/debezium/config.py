@@ -1,4 +1,8 @@
-"""Fills the placeholders of connector.json; the file itself is what operators read and review."""
+"""Fills the placeholders of connector.json; the file itself is what operators read and review.
+
+`ce_specversion` takes a detour there, through a field of the (otherwise unused) record key: InsertHeader would read the
+literal 1.0 as a number and send 1.
+"""
 
 import json
 import re

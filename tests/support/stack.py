@@ -6,6 +6,7 @@ Tests are kept apart by database, bucket and topic prefix, not by stacks: a stac
 import asyncio
 import contextlib
 import fcntl
+import hashlib
 import os
 import secrets
 import shutil
@@ -29,8 +30,6 @@ from connectors.kafka.admin import TopicAdmin
 from connectors.kafka.options import client_options
 from schemas.settings import ConnectSettings, KafkaSettings, ObjectStoreSettings
 from schemas.topics import TOPICS
-
-TEMPLATE = "medialane_template"
 
 
 @dataclass(frozen=True)
@@ -94,9 +93,9 @@ def fresh_database(stack: Stack) -> Iterator[Database]:
     """A migrated database of one's own; dropped afterwards, with the replication slots on it."""
     found = _addresses(stack, f"t_{secrets.token_hex(5)}")
     with locked(stack.folder):
-        _make_template(stack)
+        template = _make_template(stack)
         with _admin(stack) as connection:
-            connection.execute(_sql("CREATE DATABASE {} TEMPLATE {}", found.name, TEMPLATE))
+            connection.execute(_sql("CREATE DATABASE {} TEMPLATE {}", found.name, template))
     try:
         yield found
     finally:
@@ -181,15 +180,21 @@ async def _until_streaming(client: ConnectClient, stack: Stack, settings: Connec
             await asyncio.sleep(0.1)
 
 
-def _make_template(stack: Stack) -> None:
+def _make_template(stack: Stack) -> str:
+    """A migrated database to copy, made once per state of the migrations; its name."""
+    digest = hashlib.sha256()
+    for path in sorted((Path(migrations.__file__).parent / "versions").glob("*.*")):
+        digest.update(path.read_bytes())
+    template = f"template_{digest.hexdigest()[:12]}"
     with _admin(stack) as connection:
-        if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (TEMPLATE,)).fetchone():
-            return
-        building = f"{TEMPLATE}_building"
+        if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (template,)).fetchone():
+            return template
+        building = f"{template}_building"
         connection.execute(_sql("DROP DATABASE IF EXISTS {} WITH (FORCE)", building))
         connection.execute(_sql("CREATE DATABASE {}", building))
         migrations.upgrade(_addresses(stack, building).owner)
-        connection.execute(_sql("ALTER DATABASE {} RENAME TO {}", building, TEMPLATE))
+        connection.execute(_sql("ALTER DATABASE {} RENAME TO {}", building, template))
+    return template
 
 
 def _drop_slots(connection: psycopg.Connection, database: str) -> None:

@@ -1,0 +1,86 @@
+"""From a committed outbox row to the record that a consumer sees, through real Postgres, Debezium and Kafka."""
+
+import asyncio
+import time
+from uuid import uuid4
+
+import psycopg
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from support.stack import outbox_connector
+
+from connectors.kafka.options import client_options
+from connectors.postgres.database import Database
+from connectors.postgres.placements import confirm_partitions
+from schemas.settings import DatabaseSettings
+from schemas.topics import EVENTS, TOPICS
+
+INSERT = """
+    INSERT INTO outbox (id, aggregatetype, aggregateid, kkey, tenant_id, type, seq, kpart, payload, traceparent)
+    VALUES (%s, 'events', 'asset-1', 'key-1', %s, 'asset.ready', %s, %s, %s, %s)
+"""
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def read(kafka, count, *, within=60.0):
+    """The first `count` committed records of the events topic, by any partition."""
+    consumer = Consumer(
+        {**client_options(kafka), "group.id": "test", "isolation.level": "read_committed", "enable.auto.commit": False}
+    )
+    name = EVENTS.name(kafka.topic_prefix)
+    consumer.assign([TopicPartition(name, number, 0) for number in range(EVENTS.partitions)])
+    found, deadline = [], time.monotonic() + within
+    try:
+        while len(found) < count and time.monotonic() < deadline:
+            message = consumer.poll(0.5)
+            if message is not None and message.error() is None:
+                found.append(message)
+    finally:
+        consumer.close()
+    return found
+
+
+def insert(database, *, seq=None, kpart=None, tenant=None, payload="{}", trace=None):
+    identifier = uuid4()
+    with psycopg.connect(database.worker, autocommit=True) as connection:
+        connection.execute(INSERT, (identifier, tenant, seq, kpart, payload, trace))
+    return identifier
+
+
+@pytest.fixture(scope="module")
+def placed(database):
+    """The module's database, with every partition confirmed: the outbox may name them."""
+
+    async def confirm():
+        settings = DatabaseSettings(url=database.owner)
+        async with Database(settings, application="test") as opened, opened.transaction() as connection:
+            await confirm_partitions(connection, {topic.route: topic.partitions for topic in TOPICS})
+
+    asyncio.run(confirm())
+    return database
+
+
+@pytest.mark.stack
+async def test_rows_arrive_as_they_were_written_also_those_from_before_the_connector(stack, placed, kafka):
+    tenant = str(uuid4())
+    before = insert(placed, seq=7, kpart=5, tenant=tenant, payload='{"a": "ä"}', trace=TRACE)
+    async with outbox_connector(stack, placed, kafka):
+        bare = insert(placed)
+        records = await asyncio.to_thread(read, kafka, 2)
+    by_id = {dict(record.headers())["ce_id"].decode(): record for record in records}
+    assert set(by_id) == {str(before), str(bare)}
+
+    full = by_id[str(before)]
+    assert (full.key(), full.value(), full.partition()) == (b"key-1", '{"a": "ä"}'.encode(), 5)
+    assert dict(full.headers()) == {
+        "ce_specversion": b"1.0",
+        "ce_source": b"medialane",
+        "ce_id": str(before).encode(),
+        "ce_type": b"asset.ready",
+        "ce_subject": b"asset-1",
+        "ce_tenantid": tenant.encode(),
+        "ce_seq": b"7",
+        "traceparent": TRACE.encode(),
+    }
+    nothing = dict(by_id[str(bare)].headers())
+    assert (nothing["traceparent"], nothing["ce_seq"], nothing["ce_tenantid"]) == (None, None, None)
