@@ -14,7 +14,7 @@ ENGINE_OF: dict[str, Callable[[], Engine]] = {
     "avif": VipsEngine,
     "gif": VipsEngine,
     "heic": WandEngine,
-    "tiff": WandEngine,
+    "tiff": VipsEngine,
     "bmp": WandEngine,
 }
 

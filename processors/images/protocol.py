@@ -1,9 +1,15 @@
 """What an image engine must do; the cascade is written against it, and one contract suite holds every engine to it."""
 
+import re
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 WEBP_MAX_SIDE = 16_383
+
+
+def public(text: str) -> str:
+    """A library's message as one line, without paths of temporary files or of sources."""
+    return re.sub(r"[\"'`]?(\w+:)?/[^\s\"'`:]*[\"'`]?", "the file", " ".join(text.split()))[:300]
 
 
 class Header(NamedTuple):

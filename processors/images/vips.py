@@ -7,7 +7,7 @@ import pyvips
 
 from processors.contract import MediaError
 from processors.images.colour import is_srgb
-from processors.images.protocol import Header
+from processors.images.protocol import Header, public
 from schemas.errors import ErrorCode
 
 # The loaders of libvips by format; all others are blocked, so that its own sniffing cannot choose, say, SVG.
@@ -17,10 +17,13 @@ LOADERS = {
     "webp": "VipsForeignLoadWebp",
     "avif": "VipsForeignLoadHeif",
     "gif": "VipsForeignLoadNsgif",
+    "tiff": "VipsForeignLoadTiff",
 }
 _SIDEWAYS = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
 # Effort 2 of 6 encodes a photo in half the time of the default 4, for 1 to 4 % more bytes.
 _WEBP_EFFORT = 2
+# How bad a fault must be to fail the picture; in GIFs, missing frame data counts only as a warning.
+_STRICTNESS = {"gif": "warning"}
 _TRUNCATED = (
     "premature end",
     "truncated",
@@ -104,7 +107,12 @@ class VipsEngine:
                 # CMYK has to pass through its profile (or a stock one) before it can be scaled as RGB.
                 convert = {"export_profile": "srgb"} if cmyk else {}
                 image = pyvips.Image.thumbnail(
-                    str(path), width, height=height, size="force", fail_on="truncated", **convert
+                    str(path),
+                    width,
+                    height=height,
+                    size="force",
+                    fail_on=_STRICTNESS.get(image_format, "error"),
+                    **convert,
                 )
             if profile and not cmyk and not is_srgb(profile):
                 image = _through(image)
@@ -137,7 +145,7 @@ def _through(image: Any) -> Any:
 
 
 def _translated(error: Any) -> MediaError:
-    text = " ".join(str(error).split())[:300]
+    text = public(str(error))
     lower = text.lower()
     if any(word in lower for word in _TRUNCATED):
         return MediaError(ErrorCode.TRUNCATED, f"The picture ends too early: {text}")

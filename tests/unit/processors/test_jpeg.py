@@ -57,7 +57,9 @@ def test_fill_bytes_before_a_marker_are_allowed(noise, tmp_path):
     check_complete(path)
 
 
-@pytest.mark.parametrize("data", [b"\xff\xd8\xff\xd9", b"\xff\xd8\xff\xe0\0\x04ab\0\0\0\0\0", b"\xff\xd8\xff\xfe\0\2\xff\xd9"])
+@pytest.mark.parametrize(
+    "data", [b"\xff\xd8\xff\xd9", b"\xff\xd8\xff\xe0\0\x04ab\0\0\0\0\0", b"\xff\xd8\xff\xfe\0\2\xff\xd9"]
+)
 def test_markers_without_a_picture_are_corrupt(data, tmp_path):
     path = tmp_path / "a.jpg"
     path.write_bytes(data)
