@@ -1,0 +1,40 @@
+# Everything starts with bootstrap: on a bare Debian 12 with git and make, `make demo` is the only command to know.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help bootstrap demo test bench lint types imports check faults clean
+# Two workers, each test file whole on one of them, so that fixtures of a file are made once.
+WORKERS ?= 2
+PYTEST := .venv/bin/pytest -n $(WORKERS) --dist loadfile
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+bootstrap: ## Install what is missing (Debian packages, Python environment, jars)
+	@deploy/local/bootstrap.sh
+
+demo: bootstrap ## Run the whole pipeline on real photos and a real video (KEEP=1 leaves the stack up)
+	@KEEP=$(KEEP) .venv/bin/medialane demo
+
+test: bootstrap ## Run every test
+	@$(PYTEST) $(TESTS)
+
+bench: bootstrap ## Measure the whole pipeline; writes build/bench.json
+	@.venv/bin/medialane bench
+
+lint: bootstrap ## Check style and format
+	@.venv/bin/ruff check && .venv/bin/ruff format --check
+
+types: bootstrap ## Check types
+	@.venv/bin/mypy
+
+imports: bootstrap ## Check which way the imports point
+	@.venv/bin/lint-imports
+
+check: lint types imports ## All checks that need no stack
+
+faults: bootstrap ## Kill things under load and see that nothing is lost or done twice
+	@.venv/bin/pytest tests/faults
+
+clean: ## Stop the default stack and delete everything that was made here
+	@if [ -x .venv/bin/medialane ] && [ -d .local/stack/default ]; then .venv/bin/medialane stack down --purge; fi
+	rm -rf .local build dist .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
