@@ -1,0 +1,81 @@
+"""`medialane keys`: mint, list and revoke API keys."""
+
+from datetime import UTC, datetime, timedelta
+
+import click
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from cli.database import in_transaction
+from connectors.postgres.keys import KeyInfo, MintedKey, list_keys, mint_key, revoke_key
+from connectors.postgres.tenants import find_tenant
+from schemas.scopes import DEFAULT_SCOPES, Scope
+
+
+@click.group()
+def keys() -> None:
+    """API keys of a tenant.
+
+    The database is the one that MEDIALANE_DATABASE_URL names, under the worker role.
+    """
+
+
+@keys.command()
+@click.argument("tenant")
+@click.option("--name", default="", help="What the key is for.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice([scope.value for scope in Scope]),
+    help="What it may do; may be given more than once. Default: assets and webhooks.",
+)
+@click.option("--days", type=click.FloatRange(min=0, min_open=True), help="Days until it expires. Default: never.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object with id, prefix and key.")
+def mint(tenant: str, name: str, scopes: tuple[str, ...], days: float | None, as_json: bool) -> None:
+    """Make a key for TENANT (its slug) and print it, once: it cannot be had again."""
+    granted = tuple(Scope(scope) for scope in scopes) or DEFAULT_SCOPES
+    expires_at = datetime.now(UTC) + timedelta(days=days) if days is not None else None
+
+    async def work(connection: AsyncConnection) -> MintedKey:
+        found = await find_tenant(connection, tenant)
+        return await mint_key(connection, found.id, name=name, scopes=granted, expires_at=expires_at)
+
+    key = in_transaction(work)
+    if as_json:
+        body = {"id": key.id, "prefix": key.prefix, "key": key.text, "scopes": granted, "expires_at": expires_at}
+        click.echo(msgspec.json.encode(body).decode())
+        return
+    click.echo(key.text)
+    click.echo(f"This key of {tenant} is not shown again. Revoke it with: medialane keys revoke {key.prefix}", err=True)
+
+
+@keys.command("ls")
+@click.argument("tenant")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+def listing(tenant: str, as_json: bool) -> None:
+    """List the keys of TENANT (its slug), without their secrets."""
+
+    async def work(connection: AsyncConnection) -> tuple[KeyInfo, ...]:
+        return await list_keys(connection, (await find_tenant(connection, tenant)).id)
+
+    found = in_transaction(work)
+    if as_json:
+        click.echo(msgspec.json.encode(found).decode())
+        return
+    for key in found:
+        click.echo(f"{key.prefix}  {_state(key, datetime.now(UTC)):<8}  {','.join(key.scopes)}  {key.name}".rstrip())
+
+
+@keys.command()
+@click.argument("prefix")
+def revoke(prefix: str) -> None:
+    """Make the key with PREFIX (mp_PREFIX_...) useless, for good."""
+    in_transaction(lambda connection: revoke_key(connection, prefix))
+    click.echo(f"Key {prefix} is revoked; every API process follows within seconds.", err=True)
+
+
+def _state(key: KeyInfo, now: datetime) -> str:
+    if key.revoked_at is not None:
+        return "revoked"
+    return "expired" if key.expires_at is not None and key.expires_at <= now else "active"

@@ -1,0 +1,155 @@
+"""Assets as they are read: one with its variants, jobs and timeline, or a page of many."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, TypeVar
+from uuid import UUID
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schemas.events import Variant
+from schemas.states import AssetState, JobState, MediaKind, Stage
+
+T = TypeVar("T")
+
+_COLUMNS = """
+    id, state, generation, kind, file_name, content_type, size, object_key, width, height, duration_s,
+    error_code, error_detail, created_at, uploaded_at, finished_at
+"""
+_ONE = sa.text(f"""
+    SELECT {_COLUMNS} FROM assets WHERE tenant_id = :tenant_id AND id = :id AND state <> 'deleted'
+""")  # noqa: S608 - made of constants
+# The row comparison lets the listing index carry the page, however deep it lies.
+_PAGE = sa.text(f"""
+    SELECT {_COLUMNS} FROM assets
+    WHERE tenant_id = :tenant_id AND state <> 'deleted'
+        AND (CAST(:state AS text) IS NULL OR state = :state)
+        AND (CAST(:before_time AS timestamptz) IS NULL
+             OR (created_at, id) < (CAST(:before_time AS timestamptz), CAST(:before_id AS uuid)))
+    ORDER BY created_at DESC, id DESC LIMIT :limit
+""")  # noqa: S608 - made of constants
+_VARIANTS = sa.text("""
+    SELECT asset_id, profile, content_type, width, height, size, encode(sha256, 'hex') AS sha256, object_key, duration_s
+    FROM variants WHERE tenant_id = :tenant_id AND asset_id = ANY(:ids) ORDER BY asset_id, created_at, profile
+""")
+_JOBS = sa.text("""
+    SELECT id, generation, stage, state, reason, attempts, report, created_at, started_at, finished_at FROM jobs
+    WHERE tenant_id = :tenant_id AND asset_id = :id ORDER BY generation, created_at
+""")
+_EVENTS = sa.text("""
+    SELECT seq, type, subject, generation, created_at AS time FROM asset_events
+    WHERE tenant_id = :tenant_id AND asset_id = :id ORDER BY seq
+""")
+
+
+class AssetRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An asset; sizes in bytes, pixels and seconds, as far as they are known yet."""
+
+    id: UUID
+    state: AssetState
+    generation: int
+    kind: MediaKind
+    file_name: str
+    content_type: str
+    size: int
+    object_key: str
+    width: int | None
+    height: int | None
+    duration_s: float | None
+    error_code: str | None
+    error_detail: str | None
+    created_at: datetime
+    uploaded_at: datetime | None
+    finished_at: datetime | None
+
+
+class JobView(msgspec.Struct, frozen=True, kw_only=True):
+    """A job of an asset; `report` is what the worker measured of it."""
+
+    id: UUID
+    generation: int
+    stage: Stage
+    state: JobState
+    reason: str | None
+    attempts: int
+    report: dict[str, Any] | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class TimelineEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event of an asset: its number, type, and what it is about (a profile, a stage, or nothing)."""
+
+    seq: int
+    type: str
+    subject: str
+    generation: int
+    time: datetime
+
+
+class AssetView(NamedTuple):
+    """Everything about one asset."""
+
+    asset: AssetRow
+    variants: tuple[Variant, ...]
+    jobs: tuple[JobView, ...]
+    events: tuple[TimelineEvent, ...]
+
+
+class Position(NamedTuple):
+    """Where a page begins: after this asset."""
+
+    created_at: datetime
+    id: UUID
+
+
+async def read_asset(connection: AsyncConnection, tenant_id: UUID, asset_id: UUID) -> AssetView | None:
+    """One asset; None if the tenant has no such one."""
+    key = {"tenant_id": tenant_id, "id": asset_id}
+    row = (await connection.execute(_ONE, key)).mappings().one_or_none()
+    if row is None:
+        return None
+    variants = await read_variants(connection, tenant_id, [asset_id])
+    jobs = (await connection.execute(_JOBS, key)).mappings()
+    events = (await connection.execute(_EVENTS, key)).mappings()
+    return AssetView(
+        asset=_convert(row, AssetRow),
+        variants=variants.get(asset_id, ()),
+        jobs=tuple(_convert(job, JobView) for job in jobs),
+        events=tuple(_convert(event, TimelineEvent) for event in events),
+    )
+
+
+async def list_assets(
+    connection: AsyncConnection,
+    tenant_id: UUID,
+    *,
+    limit: int,
+    after: Position | None = None,
+    state: AssetState | None = None,
+) -> tuple[AssetRow, ...]:
+    """Up to `limit` assets, newest first, from after a position."""
+    values = {
+        "tenant_id": tenant_id, "limit": limit, "state": state.value if state else None,
+        "before_time": after.created_at if after else None, "before_id": after.id if after else None,
+    }  # fmt: skip
+    return tuple(_convert(row, AssetRow) for row in (await connection.execute(_PAGE, values)).mappings())
+
+
+async def read_variants(
+    connection: AsyncConnection, tenant_id: UUID, asset_ids: Sequence[UUID]
+) -> dict[UUID, tuple[Variant, ...]]:
+    """The variants of assets, by asset; assets without any are left out."""
+    found: dict[UUID, tuple[Variant, ...]] = {}
+    for row in (await connection.execute(_VARIANTS, {"tenant_id": tenant_id, "ids": list(asset_ids)})).mappings():
+        fields = dict(row)
+        asset_id = fields.pop("asset_id")
+        found[asset_id] = (*found.get(asset_id, ()), Variant(**fields))
+    return found
+
+
+def _convert(row: sa.RowMapping, kind: type[T]) -> T:
+    return msgspec.convert(dict(row), kind)

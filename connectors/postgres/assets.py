@@ -1,0 +1,107 @@
+"""Assets as the API writes them: made by presign, handed to the pipeline by complete. Reads are in `asset_views`."""
+
+from functools import partial
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from connectors.postgres import outbox
+from connectors.postgres.jobs import REEMIT_AFTER_S
+from schemas.events import AssetCreated, AssetUploaded, JobStarting
+from schemas.ids import uuid7
+from schemas.states import PRIMARY_STAGE, AssetState, MediaKind
+from schemas.topics import EVENTS, job_topic
+
+# The events partition is taken now and kept, so that an asset's events stay in order whatever is moved later.
+_INSERT = sa.text("""
+    INSERT INTO assets
+        (id, tenant_id, state, events_kpart, kind, file_name, content_type, size, object_key, traceparent)
+    VALUES (:id, :tenant_id, 'pending',
+        (SELECT kpart FROM placements WHERE tenant_id = :tenant_id AND topic = :route AND bucket = 0),
+        :kind, :file_name, :content_type, :size, :object_key, :traceparent)
+""")
+_UPLOAD = sa.text("""
+    SELECT state, object_key, content_type, size FROM assets
+    WHERE tenant_id = :tenant_id AND id = :id AND state <> 'deleted'
+""")
+# Decides who of two callers makes the job: the other one finds no pending row when it gets the lock.
+_COMPLETE = sa.text("""
+    UPDATE assets SET state = 'uploaded', etag = :etag, uploaded_at = clock_timestamp(), traceparent = :traceparent
+    WHERE tenant_id = :tenant_id AND id = :id AND state = 'pending'
+    RETURNING kind, generation, size
+""")
+_INSERT_JOB = sa.text("""
+    INSERT INTO jobs (id, tenant_id, asset_id, generation, stage, topic, state, traceparent, emitted_at, next_emit_at)
+    VALUES (:id, :tenant_id, :asset_id, :generation, :stage, :topic, 'queued', :traceparent, clock_timestamp(),
+        clock_timestamp() + :reemit * interval '1 second')
+""")
+
+
+class NewAsset(msgspec.Struct, frozen=True, kw_only=True):
+    """An announced upload: `size` in bytes, `object_key` where its bytes have to be put."""
+
+    id: UUID
+    kind: MediaKind
+    file_name: str
+    content_type: str
+    size: int
+    object_key: str
+
+
+class Upload(NamedTuple):
+    """What complete compares the stored object with."""
+
+    state: AssetState
+    object_key: str
+    content_type: str
+    size: int
+
+
+async def create_asset(
+    connection: AsyncConnection, tenant_id: UUID, asset: NewAsset, *, traceparent: str | None
+) -> None:
+    """Write a pending asset and its `asset.created`."""
+    values = msgspec.structs.asdict(asset) | {
+        "tenant_id": tenant_id, "kind": asset.kind.value, "route": EVENTS.route, "traceparent": traceparent,
+    }  # fmt: skip
+    await connection.execute(_INSERT, values)
+    created = partial(AssetCreated, file_name=asset.file_name, content_type=asset.content_type, size=asset.size)
+    await outbox.emit(connection, asset.id, [created], traceparent=traceparent)
+
+
+async def find_upload(connection: AsyncConnection, tenant_id: UUID, asset_id: UUID) -> Upload | None:
+    """The upload that an asset waits for, or waited for; None if the tenant has no such asset."""
+    row = (await connection.execute(_UPLOAD, {"tenant_id": tenant_id, "id": asset_id})).one_or_none()
+    return None if row is None else Upload(AssetState(row.state), row.object_key, row.content_type, row.size)
+
+
+async def complete_asset(
+    connection: AsyncConnection, tenant_id: UUID, asset_id: UUID, *, etag: str, traceparent: str | None
+) -> bool:
+    """Move a pending asset to uploaded and make its primary job, its events and its dispatch.
+
+    False, and nothing is written, if the asset is pending no more: somebody else has done it. `etag` pins the bytes.
+    """
+    values = {"tenant_id": tenant_id, "id": asset_id, "etag": etag, "traceparent": traceparent}
+    row = (await connection.execute(_COMPLETE, values)).one_or_none()
+    if row is None:
+        return False
+    stage, job_id = PRIMARY_STAGE[MediaKind(row.kind)], uuid7()
+    await connection.execute(
+        _INSERT_JOB,
+        {
+            "id": job_id, "tenant_id": tenant_id, "asset_id": asset_id, "generation": row.generation,
+            "stage": stage.value, "topic": job_topic(stage).route, "traceparent": traceparent, "reemit": REEMIT_AFTER_S,
+        },
+    )  # fmt: skip
+    uploaded = partial(AssetUploaded, size=row.size, etag=etag)
+    starting = partial(JobStarting, job_id=job_id, stage=stage)
+    await outbox.emit(connection, asset_id, [uploaded, starting], traceparent=traceparent)
+    await outbox.dispatch(
+        connection, job_id=job_id, tenant_id=tenant_id, asset_id=asset_id, stage=stage, number=1,
+        traceparent=traceparent,
+    )  # fmt: skip
+    return True
