@@ -27,6 +27,11 @@ def cpu_seconds(parts: Mapping[str, int]) -> dict[str, float]:
     }
 
 
+def descendants(pid: int) -> list[int]:
+    """The process ids of everything that a process has started and that still runs, at any depth."""
+    return _tree(pid, _processes())[1:]
+
+
 def resident_mb(parts: Mapping[str, int]) -> dict[str, float]:
     """Resident memory by part, MiB; a page shared by several processes counts by their share (PSS)."""
     processes = _processes()

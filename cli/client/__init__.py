@@ -21,12 +21,23 @@ from cli.client.errors import (
     UnauthenticatedError,
     UnreachableError,
 )
-from cli.client.models import Asset, AssetPage, AssetVariant, Completed, Endpoint, Presigned, TimelineEntry
+from cli.client.models import (
+    Asset,
+    AssetJob,
+    AssetPage,
+    AssetVariant,
+    Completed,
+    Endpoint,
+    JobStep,
+    Presigned,
+    TimelineEntry,
+)
 
 __all__ = [
     "ApiError",
     "Asset",
     "AssetFailedError",
+    "AssetJob",
     "AssetPage",
     "AssetVariant",
     "BadAnswerError",
@@ -36,6 +47,7 @@ __all__ = [
     "ConflictError",
     "Endpoint",
     "ForbiddenError",
+    "JobStep",
     "MedialaneClient",
     "NotFoundError",
     "Presigned",

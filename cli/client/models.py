@@ -47,6 +47,28 @@ class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     subject: str = ""
 
 
+class JobStep(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A step of a job's work, in seconds."""
+
+    name: str
+    started_at: datetime
+    seconds: float
+
+
+class AssetJob(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A job of an asset; `waiting_for` says why it waits, if it does, and `cpu_s` what it cost."""
+
+    id: UUID
+    stage: str
+    state: str
+    attempts: int
+    waiting_for: str | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    cpu_s: float | None = None
+    steps: list[JobStep] = []
+
+
 class Asset(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """An asset; `state` is pending, uploaded, processing, ready, failed or deleted."""
 
@@ -58,6 +80,7 @@ class Asset(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     error_code: str | None = None
     error_detail: str | None = None
     variants: list[AssetVariant] = []
+    jobs: list[AssetJob] = []
     timeline: list[TimelineEntry] = []
 
 
