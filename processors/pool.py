@@ -53,6 +53,11 @@ class MediaPool:
         return self._nursery is not None and self._nursery.network_isolated
 
     @property
+    def busy(self) -> int:
+        """How many jobs run now."""
+        return self._running
+
+    @property
     def pids(self) -> tuple[int, ...]:
         """Process ids of the nursery and of its children, for metrics of memory."""
         return self._nursery.pids if self._nursery else ()

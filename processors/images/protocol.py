@@ -42,7 +42,10 @@ class Picture(Protocol):
         ...
 
     def save(self, path: Path, image_format: str, quality: int) -> None:
-        """Write as `webp` or `jpeg` without any metadata; for JPEG, alpha is laid on white."""
+        """Write as `webp` or `jpeg` without any metadata; for JPEG, alpha is laid on white.
+
+        Raises `OSError` when the file cannot be written: encoding happens in memory, so a full disk is seen as one.
+        """
         ...
 
 

@@ -63,12 +63,13 @@ class VipsPicture:
     def save(self, path: Path, image_format: str, quality: int) -> None:
         """See `protocol.Picture.save`."""
         if image_format == "webp":
-            self._image.webpsave(str(path), Q=quality, effort=_WEBP_EFFORT, keep="none")
+            data = self._image.webpsave_buffer(Q=quality, effort=_WEBP_EFFORT, keep="none")
         elif image_format == "jpeg":
             flat = self._image.flatten(background=255) if self._image.hasalpha() else self._image
-            flat.jpegsave(str(path), Q=quality, optimize_coding=True, keep="none")
+            data = flat.jpegsave_buffer(Q=quality, optimize_coding=True, keep="none")
         else:
             raise ValueError(f"cannot write {image_format}")
+        path.write_bytes(data)
 
 
 class VipsEngine:

@@ -69,7 +69,7 @@ class WandPicture:
             if image_format == "jpeg":
                 copy.background_color = "white"
                 copy.alpha_channel = "remove"
-            copy.save(filename=f"{image_format}:{path}")
+            path.write_bytes(copy.make_blob(image_format))
 
 
 class WandEngine:

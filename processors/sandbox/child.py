@@ -29,7 +29,6 @@ def _answer(task: wire.Task, sock: socket.socket, settings: ProcessorSettings, t
     limits.reset_peak_rss()
     image = task.stage.kind is MediaKind.IMAGE
     limits.allow_cpu(settings.image_timeout_s if image else settings.video_timeout_s)
-    _work_in(task.workdir)
 
     def made(rendition: Rendition) -> None:
         sock.send(wire.encode(wire.Made(rendition)))
@@ -42,6 +41,7 @@ def _answer(task: wire.Task, sock: socket.socket, settings: ProcessorSettings, t
     )
     before = _cpu_s()
     try:
+        _work_in(task.workdir)
         outcome = run(job)
     except MediaError as error:
         return wire.Failed(error.code, error.detail, limits.rss_mb()[0])

@@ -44,7 +44,8 @@ def brightness(path: Path) -> float:
     """Mean luma of a JPEG, 0 to 255; -1 if there is none."""
     if not path.is_file() or not path.stat().st_size:
         return -1.0
-    return float(pyvips.Image.new_from_file(str(path)).colourspace("b-w").avg())
+    # Read into memory first: libvips would answer for the same path from its cache.
+    return float(pyvips.Image.new_from_buffer(path.read_bytes(), "").colourspace("b-w").avg())
 
 
 def _seek(source: Path, clip: Clip, target: Target, share: float, to: Path) -> list[str]:

@@ -1,0 +1,203 @@
+"""Real photos and hostile files through the real children: what comes out, what fails and how, and who survives."""
+
+import hashlib
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from processors.contract import MediaError
+from schemas.errors import ErrorClass, ErrorCode
+
+SIZES = {"thumbnail": (256, 256), "display_small": (512, 384), "display_large": (1280, 960)}
+PHOTOS = ["pic1/IMG_20200827_231612.jpg", "pic2/IMG_20191224_234846.jpg", "pic2/IMG_20200124_231153.jpg"]
+
+
+def rgb(path_or_image):
+    image = Image.open(path_or_image) if not isinstance(path_or_image, Image.Image) else path_or_image
+    return np.asarray(image.convert("RGB")).astype(float)
+
+
+def ssim(a, b):
+    """Structural similarity of two luma planes over 8x8 blocks, 1 for equal ones (Wang et al., 2004)."""
+    a, b = (x @ [0.299, 0.587, 0.114] for x in (a, b))
+    h, w = (side // 8 * 8 for side in a.shape)
+    blocks = [x[:h, :w].reshape(h // 8, 8, w // 8, 8).swapaxes(1, 2).reshape(-1, 64) for x in (a, b)]
+    (ma, mb), (va, vb) = [x.mean(1) for x in blocks], [x.var(1) for x in blocks]
+    cov = ((blocks[0] - ma[:, None]) * (blocks[1] - mb[:, None])).mean(1)
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    return float((((2 * ma * mb + c1) * (2 * cov + c2)) / ((ma**2 + mb**2 + c1) * (va + vb + c2))).mean())
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+def test_a_phone_photo_gives_its_three_variants(bench, samples, name, tmp_path):
+    made, report = bench.run(samples / name, tmp_path)
+    assert {profile: (r.width, r.height) for profile, r in made.items()} == SIZES
+    with Image.open(samples / name) as original:
+        turned = original.getexif().get(0x0112) == 3
+        upright = original.convert("RGB").rotate(180 if turned else 0)
+    for profile, rendition in made.items():
+        data = (tmp_path / f"{profile}.webp").read_bytes()
+        assert rendition.path == str(tmp_path / f"{profile}.webp")
+        assert (rendition.size, rendition.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+        assert (rendition.content_type, rendition.format, rendition.duration_s) == ("image/webp", "webp", None)
+        with Image.open(rendition.path) as image:
+            assert (image.format, image.size) == ("WEBP", SIZES[profile])
+            assert not {"exif", "xmp", "icc_profile"} & set(image.info)
+            assert rgb(image).mean() > 5
+        if profile != "thumbnail":
+            golden = rgb(upright.resize(SIZES[profile], Image.Resampling.LANCZOS))
+            assert ssim(rgb(rendition.path), golden) > 0.93
+    assert (report.kind, report.format, report.width, report.height) == ("image", "jpeg", 4000, 3000)
+    assert 0.05 < report.cpu_s < 5
+    assert 20 < report.max_rss_mb < 200
+    assert {"sniff", "inspect", "decode", *SIZES} == {stage.name for stage in report.stages}
+
+
+def test_nothing_of_where_it_was_taken_is_in_any_output(bench, photo, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 1, "CAMERA-MARK"
+    exif.get_ifd(0x8825)[1] = "N"
+    exif.get_ifd(0x8825)[2] = (52.0, 31.0, 12.0)
+    exif.get_ifd(0x8825)[29] = "GPS-MARK"
+    with Image.open(photo) as image:
+        image.save(tmp_path / "in.jpg", exif=exif, comment=b"COMMENT-MARK", xmp=b"<x:XMP-MARK/>")
+    marks = (b"CAMERA-MARK", b"GPS-MARK", b"COMMENT-MARK", b"XMP-MARK")
+    assert all(mark in (tmp_path / "in.jpg").read_bytes() for mark in marks)
+    made, _ = bench.run(tmp_path / "in.jpg", tmp_path)
+    assert len(made) == 3
+    for rendition in made.values():
+        data = (tmp_path / rendition.path).read_bytes()
+        assert not any(mark in data for mark in (*marks, b"EXIF", b"Exif", b"XMP "))
+
+
+def saved(picture, name, folder, **options):
+    path = folder / f"{name}.bin"
+    picture.save(path, name.upper(), **options)
+    return path
+
+
+def gradient(width, height):
+    across, down = np.meshgrid(np.linspace(40, 220, width), np.linspace(40, 220, height))
+    return Image.fromarray(np.stack([across, down, 255 - across], axis=-1).astype(np.uint8))
+
+
+@pytest.mark.parametrize("name", ["png", "webp", "avif", "gif", "tiff", "bmp"])
+def test_every_other_format_gives_the_same_variants(bench, name, tmp_path):
+    picture = gradient(900, 600)
+    made, report = bench.run(saved(picture, name, tmp_path), tmp_path)
+    assert report.format == name
+    assert (made["display_large"].width, made["display_large"].height) == (900, 600)  # never above the source
+    assert (made["display_small"].width, made["display_small"].height) == (512, 341)
+    assert ssim(rgb(made["display_large"].path), rgb(picture)) > 0.9
+
+
+ODD = [
+    ((3000, 1), (1280, 1), (512, 1)),
+    ((1, 3000), (1, 3000), (1, 3000)),
+    ((8000, 1000), (1280, 160), (512, 64)),
+    ((100, 50), (100, 50), (100, 50)),
+    ((1, 1), (1, 1), (1, 1)),
+]
+
+
+@pytest.mark.parametrize(("size", "large", "small"), ODD)
+def test_odd_shapes_are_fitted_and_the_thumbnail_is_always_square(bench, size, large, small, tmp_path):
+    made, _ = bench.run(saved(gradient(*size), "png", tmp_path), tmp_path)
+    assert [(made[p].width, made[p].height) for p in ("display_large", "display_small")] == [large, small]
+    assert (made["thumbnail"].width, made["thumbnail"].height) == (256, 256)
+    for rendition in made.values():
+        with Image.open(rendition.path) as image:
+            assert image.size == (rendition.width, rendition.height)
+            assert rgb(image).mean() > 10
+
+
+def test_skipped_profiles_are_not_made_and_each_file_is_announced(bench, photo, tmp_path):
+    heard = []
+    made, _ = bench.run(photo, tmp_path, skip=frozenset({"display_large"}), on_rendition=heard.append)
+    assert set(made) == {"thumbnail", "display_small"}
+    assert {rendition.profile for rendition in heard} == set(made)
+    assert not (tmp_path / "display_large.webp").exists()
+    made, report = bench.run(photo, tmp_path, skip=frozenset(SIZES))
+    assert made == {}
+    assert report.width == 4000
+
+
+def png_header(width, height):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    rows = zlib.compress(bytes(1000 * 1000))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def long_gif(frames):
+    buffer = io.BytesIO()
+    shades = [Image.new("L", (8, 8), shade) for shade in range(2)]
+    shades[0].save(buffer, "GIF", save_all=True, append_images=[shades[i % 2] for i in range(1, frames)])
+    return buffer.getvalue()
+
+
+def polyglot(photo):
+    return photo.read_bytes() + b"<html><script>alert(1)</script>"
+
+
+HOSTILE = {
+    "empty": (lambda _: b"", ErrorCode.EMPTY_FILE),
+    "HTML": (lambda _: b"<!doctype html><title>404</title>", ErrorCode.UNSUPPORTED_FORMAT),
+    "SVG": (
+        lambda _: b"<svg xmlns='http://www.w3.org/2000/svg'><image href='/etc/passwd'/></svg>",
+        ErrorCode.UNSUPPORTED_FORMAT,
+    ),
+    "MVG": (lambda _: b"push graphic-context\nimage over 0,0 0,0 '/etc/passwd'", ErrorCode.UNSUPPORTED_FORMAT),
+    "noise": (lambda _: bytes(range(7, 200)) * 50, ErrorCode.UNKNOWN_FORMAT),
+    "half a JPEG": (lambda p: p.read_bytes()[: p.stat().st_size // 2], ErrorCode.TRUNCATED),
+    "JPEG header only": (lambda p: p.read_bytes()[:300], ErrorCode.TRUNCATED),
+    "JPEG without its last byte": (lambda p: p.read_bytes()[:-1], ErrorCode.TRUNCATED),
+    "50k x 50k PNG": (lambda _: png_header(50_000, 50_000), ErrorCode.TOO_MANY_PIXELS),
+    "wide PNG": (lambda _: png_header(20_000, 10), ErrorCode.TOO_MANY_PIXELS),
+    "PNG with too little in it": (lambda _: png_header(5000, 5000), ErrorCode.TRUNCATED),
+    "10,000 frames": (lambda _: long_gif(10_000), ErrorCode.TOO_MANY_FRAMES),
+    "a video": (lambda p: b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(99), ErrorCode.TYPE_MISMATCH),
+}
+
+
+@pytest.mark.parametrize(("make", "code"), HOSTILE.values(), ids=HOSTILE)
+def test_hostile_files_fail_for_good_and_the_same_child_goes_on(bench, photo, make, code, tmp_path):
+    children = bench.pool.pids
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(make(photo))
+    with pytest.raises(MediaError) as caught:
+        bench.run(path, tmp_path)
+    assert caught.value.code is code
+    assert caught.value.error_class is ErrorClass.PERMANENT
+    assert str(tmp_path) not in caught.value.detail
+    assert bench.pool.pids == children
+    assert list(tmp_path.glob("*.webp")) == []
+
+
+def test_bytes_after_the_end_marker_are_dropped(bench, photo, tmp_path):
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(polyglot(photo))
+    made, _ = bench.run(path, tmp_path)
+    assert len(made) == 3
+    assert all(b"script" not in (tmp_path / r.path).read_bytes() for r in made.values())
+
+
+def test_a_file_that_is_too_large_is_refused(make_bench, photo, tmp_path):
+    with pytest.raises(MediaError) as caught:
+        make_bench(max_image_bytes=1000).run(photo, tmp_path)
+    assert caught.value.code is ErrorCode.TOO_LARGE
+
+
+def test_a_folder_that_is_not_there_is_no_fault_of_the_input(bench, photo, tmp_path):
+    children = bench.pool.pids
+    with pytest.raises(MediaError) as caught:
+        bench.run(photo, tmp_path / "nowhere")
+    assert caught.value.code is ErrorCode.PROCESSING_FAILED
+    assert caught.value.error_class is ErrorClass.TRANSIENT
+    assert bench.pool.pids == children

@@ -1,0 +1,272 @@
+"""The pool under everything that can happen to a child: killed, stuck, out of memory, cancelled, its worker gone."""
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from processors.contract import MediaError, Source
+from processors.pool import MediaPool
+from schemas.errors import ErrorClass, ErrorCode
+from schemas.profiles import profiles_for
+from schemas.settings import ProcessorSettings
+from schemas.states import Stage
+
+VIDEO = Stage.VIDEO_PRIMARY
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def descendants(pid):
+    """Living processes below one, by walking /proc."""
+    parents = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = entry.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if fields[0] != "Z":
+            parents[int(entry.parent.name)] = int(fields[1])
+    found, front = set(), {pid}
+    while front := {child for child, parent in parents.items() if parent in front}:
+        found |= front
+    return found
+
+
+def command(pid):
+    return Path(f"/proc/{pid}/comm").read_text().strip()
+
+
+def until(condition, what, bound_s=30):
+    """Wait for a condition; the bound only ends a test that would hang."""
+    end = time.monotonic() + bound_s
+    while not (value := condition()):
+        assert time.monotonic() < end, f"never: {what}"
+        time.sleep(0.01)
+    return value
+
+
+def ffmpeg_below(pid):
+    return {p for p in descendants(pid) if alive(p) and command(p) == "ffmpeg"}
+
+
+@pytest.fixture(scope="module")
+def long_video(make_video, tmp_path_factory):
+    """Takes minutes of CPU to process, and is made in two seconds: one clip, repeated."""
+    path = tmp_path_factory.mktemp("long") / "long.mp4"
+    clip = make_video("-g", "12", size="1280x720", seconds=2, rate=30)
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-stream_loop", "100", "-i", clip, "-c", "copy", path]
+    subprocess.run(command, check=True)
+    return path
+
+
+def test_a_killed_child_is_a_transient_failure_and_the_next_job_works(make_bench, long_video, photo, tmp_path):
+    bench = make_bench()
+    bench.run(photo, tmp_path)
+    nursery, child = bench.pool.pids
+    job = bench.submit(long_video, tmp_path, VIDEO)
+    encoders = until(lambda: ffmpeg_below(child), "ffmpeg runs")
+    os.kill(child, signal.SIGKILL)
+    with pytest.raises(MediaError) as caught:
+        job.result(30)
+    assert caught.value.code is ErrorCode.CHILD_DIED
+    assert caught.value.error_class is ErrorClass.TRANSIENT
+    assert "SIGKILL" in caught.value.detail
+    until(lambda: not any(map(alive, encoders)), "ffmpeg is gone with its child")
+    made, _ = bench.run(photo, tmp_path)
+    assert len(made) == 3
+    assert bench.pool.pids[0] == nursery
+    assert child not in bench.pool.pids
+
+
+def test_a_timeout_kills_child_and_ffmpeg(make_bench, long_video, photo, tmp_path):
+    bench = make_bench(video_timeout_s=1.5)
+    bench.run(photo, tmp_path)
+    nursery, child = bench.pool.pids
+    with pytest.raises(MediaError) as caught:
+        bench.run(long_video, tmp_path, VIDEO)
+    assert caught.value.code is ErrorCode.PROCESSING_TIMEOUT
+    assert not alive(child)
+    assert not ffmpeg_below(nursery)
+    assert len(bench.run(photo, tmp_path)[0]) == 3
+
+
+def test_cancelling_kills_child_and_ffmpeg_before_it_goes_on(make_bench, long_video, photo, tmp_path):
+    bench = make_bench()
+    bench.run(photo, tmp_path)
+    nursery, child = bench.pool.pids
+    after = []
+
+    async def cancelled():
+        source = Source(str(long_video), 1, "", "")
+        job = asyncio.ensure_future(bench.pool.process(VIDEO, source, tmp_path, profiles_for(VIDEO)))
+        while not ffmpeg_below(child):  # noqa: ASYNC110 - another process's doing
+            await asyncio.sleep(0.02)
+        job.cancel()
+        try:
+            await job
+        except asyncio.CancelledError:
+            after.append((alive(child), ffmpeg_below(nursery)))
+
+    asyncio.run_coroutine_threadsafe(cancelled(), bench.loop).result(60)
+    assert after == [(False, set())]
+    assert len(bench.run(photo, tmp_path)[0]) == 3
+
+
+def test_more_jobs_than_children_wait_their_turn(make_bench, photo, tmp_path):
+    bench = make_bench(workers=2)
+    folders = [tmp_path / str(n) for n in range(5)]
+    for folder in folders:
+        folder.mkdir()
+    jobs = [bench.submit(photo, folder) for folder in folders]
+    assert all(len(job.result(120)[0]) == 3 for job in jobs)
+    assert len(bench.pool.pids) == 3
+
+
+def test_a_child_is_replaced_after_its_share_of_jobs(make_bench, photo, tmp_path):
+    bench = make_bench(jobs_per_child=2)
+    seen = []
+    for _ in range(4):
+        bench.run(photo, tmp_path)
+        seen.append(bench.pool.pids[1:])
+    assert seen[0] != seen[-1]
+
+
+def test_a_picture_that_needs_more_memory_than_allowed_fails_for_good_and_the_pool_lives(make_bench, photo, tmp_path):
+    path = tmp_path / "large.bmp"
+    Image.new("RGB", (6000, 6000), (200, 100, 50)).save(path)
+    assert len(make_bench().run(path, tmp_path)[0]) == 3
+    starved = make_bench(memory_mb=500)
+    assert len(starved.run(photo, tmp_path)[0]) == 3
+    with pytest.raises(MediaError) as caught:
+        starved.run(path, tmp_path)
+    assert caught.value.code is ErrorCode.LIMIT_EXCEEDED
+    assert len(starved.run(photo, tmp_path)[0]) == 3
+
+
+def test_a_file_larger_than_a_child_may_write_is_a_permanent_failure(make_bench, photo, make_video, tmp_path):
+    bench = make_bench(max_output_bytes=20_000)
+    for path, stage in ((photo, Stage.IMAGE_PRIMARY), (make_video(seconds=3, size="640x480"), VIDEO)):
+        with pytest.raises(MediaError) as caught:
+            bench.run(path, tmp_path, stage)
+        assert caught.value.error_class is ErrorClass.PERMANENT, caught.value
+
+
+def test_children_see_no_secret_and_no_network(monkeypatch, make_bench, photo, tmp_path):
+    monkeypatch.setenv("MEDIALANE_DATABASE_URL", "postgresql://user:SECRET-MARK@host/db")
+    bench = make_bench()
+    bench.run(photo, tmp_path)
+    for pid in bench.pool.pids:
+        assert b"SECRET-MARK" not in Path(f"/proc/{pid}/environ").read_bytes()
+        same_network = Path(f"/proc/{pid}/ns/net").readlink() == Path("/proc/self/ns/net").readlink()
+        assert same_network is not bench.pool.network_isolated
+    child = bench.pool.pids[1]
+    # Standard streams and the socket to the worker; nothing of the worker's or of other children's.
+    assert len(list(Path(f"/proc/{child}/fd").iterdir())) <= 8
+    assert re.search(r"Max core file size +0 +0 ", Path(f"/proc/{child}/limits").read_text())
+
+
+def test_a_dead_nursery_fails_its_jobs_and_is_started_again(make_bench, long_video, photo, tmp_path):
+    bench = make_bench()
+    bench.run(photo, tmp_path)
+    nursery, child = bench.pool.pids
+    job = bench.submit(long_video, tmp_path, VIDEO)
+    encoders = until(lambda: ffmpeg_below(child), "ffmpeg runs")
+    os.kill(nursery, signal.SIGKILL)
+    with pytest.raises(MediaError) as caught:
+        job.result(30)
+    assert caught.value.code is ErrorCode.CHILD_DIED
+    until(lambda: not any(map(alive, [child, *encoders])), "everything below it is gone")
+    assert len(bench.run(photo, tmp_path)[0]) == 3
+    assert bench.pool.pids[0] != nursery
+
+
+WORKER = """
+import asyncio, sys
+from pathlib import Path
+from processors.contract import Source
+from processors.pool import MediaPool
+from schemas.profiles import profiles_for
+from schemas.settings import ProcessorSettings
+from schemas.states import Stage
+
+pool = MediaPool(ProcessorSettings(), workers=2)
+pool.start()
+stage = Stage.VIDEO_PRIMARY
+path, workdir = sys.argv[1:]
+source = Source(path, 1, "", "")
+asyncio.run(pool.process(stage, source, Path(workdir), profiles_for(stage)))
+"""
+
+
+def test_kill_9_of_the_worker_leaves_no_process(long_video, tmp_path):
+    with subprocess.Popen([sys.executable, "-c", WORKER, long_video, tmp_path]) as worker:
+        until(lambda: ffmpeg_below(worker.pid), "ffmpeg runs")
+        below = descendants(worker.pid)
+        assert len(below) >= 4  # nursery, two children, ffmpeg
+        worker.kill()
+        worker.wait()
+    until(lambda: not any(map(alive, below)), "nursery, children and ffmpeg are gone")
+
+
+def test_closing_waits_for_running_jobs_and_then_no_longer(make_bench, photo, long_video, tmp_path):
+    bench = make_bench()
+    job = bench.submit(photo, tmp_path)
+    until(lambda: bench.pool.busy, "the job runs")
+    asyncio.run_coroutine_threadsafe(bench.pool.close(60), bench.loop).result(90)
+    assert len(job.result(0)[0]) == 3
+    with pytest.raises(MediaError):
+        bench.run(photo, tmp_path)
+
+    bench = make_bench()
+    job = bench.submit(long_video, tmp_path, VIDEO)
+    pids = until(lambda: bench.pool.busy and bench.pool.pids, "the job runs")
+    asyncio.run_coroutine_threadsafe(bench.pool.close(0.1), bench.loop).result(30)
+    with pytest.raises(MediaError) as caught:
+        job.result(10)
+    assert caught.value.code is ErrorCode.CHILD_DIED
+    assert not any(map(alive, pids))
+
+
+def test_a_nursery_that_cannot_start_says_so(monkeypatch):
+    monkeypatch.setattr("processors.sandbox.handle.sys.executable", "/bin/false")
+    with pytest.raises(MediaError) as caught:
+        MediaPool(ProcessorSettings(), workers=1).start()
+    assert caught.value.code is ErrorCode.PROCESSING_FAILED
+    assert "nursery did not start" in caught.value.detail
+
+
+def test_starting_in_a_process_with_threads_is_safe(photo, tmp_path):
+    stop = threading.Event()
+    threads = [threading.Thread(target=stop.wait) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        pool = MediaPool(ProcessorSettings(), workers=1)
+        pool.start()
+        stage = Stage.IMAGE_PRIMARY
+
+        async def one():
+            source = Source(str(photo), 1, "", "")
+            made, _ = await pool.process(stage, source, tmp_path, profiles_for(stage))
+            await pool.close(5)
+            return made
+
+        assert len(asyncio.run(one())) == 3
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()

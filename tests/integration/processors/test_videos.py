@@ -1,0 +1,209 @@
+"""Real and made clips through one ffmpeg run each: what plays, in which size, and what fails how."""
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from processors.contract import MediaError
+from schemas.errors import ErrorClass, ErrorCode
+from schemas.states import Stage
+
+VIDEO = Stage.VIDEO_PRIMARY
+
+
+def sizes(made):
+    return {name: (rendition.width, rendition.height) for name, rendition in made.items()}
+
+
+def check(made, ffprobe, *, sound):
+    """What holds for every trio: it plays, it is what it says, it is clean."""
+    assert set(made) == {"poster", "video_720p", "preview"}
+    with Image.open(made["poster"].path) as poster:
+        assert (poster.format, poster.size) == ("JPEG", (made["poster"].width, made["poster"].height))
+        assert not poster.getexif()
+        assert "comment" not in poster.info
+        assert np.asarray(poster.convert("L")).mean() > 10
+    for name in ("video_720p", "preview"):
+        found = ffprobe(made[name].path)
+        video = found["video"]
+        assert (video["codec_name"], video["pix_fmt"]) == ("h264", "yuv420p")
+        assert (video["width"], video["height"]) == (made[name].width, made[name].height)
+        assert video.get("sample_aspect_ratio", "1:1") == "1:1"
+        assert not video.get("side_data_list")
+        assert float(found["format"]["duration"]) == pytest.approx(made[name].duration_s, abs=0.05)
+        data = Path(made[name].path).read_bytes()
+        assert data.index(b"moov") < data.index(b"mdat")  # faststart
+        assert ("audio" in found) == (sound and name == "video_720p")
+    if sound:
+        assert ffprobe(made["video_720p"].path)["audio"]["codec_name"] == "aac"
+
+
+def test_a_real_phone_video_with_variable_frame_rate(bench, samples, ffprobe, tmp_path):
+    heard, progress = [], []
+    path = samples / "movie1/VID_20191220_170832.mp4"
+    more = {"on_rendition": lambda r: heard.append(r.profile), "on_progress": progress.append}
+    made, report = bench.run(path, tmp_path, VIDEO, **more)
+    assert sizes(made) == {"poster": (640, 360), "video_720p": (1280, 720), "preview": (854, 480)}
+    check(made, ffprobe, sound=True)
+    assert sorted(heard) == sorted(made)
+    assert progress == sorted(progress)
+    assert progress[-1] > 0.8
+    assert (report.kind, report.format, report.width, report.height) == ("video", "mp4", 1920, 1080)
+    assert report.duration_s == pytest.approx(1.6, abs=0.2)
+    assert report.cpu_s > 0.5  # ffmpeg's share is in it
+    assert report.max_rss_mb > 50
+    assert {"sniff", "probe", "ffmpeg", "check"} == {stage.name for stage in report.stages}
+
+
+def test_the_preview_ends_after_four_seconds_and_the_rest_does_not(bench, samples, ffprobe, tmp_path):
+    made, report = bench.run(samples / "movie2/movie-hello.avi", tmp_path, VIDEO)
+    check(made, ffprobe, sound="audio" in ffprobe(samples / "movie2/movie-hello.avi"))
+    assert report.format == "avi"
+    assert made["preview"].duration_s == pytest.approx(4.0, abs=0.1)
+    assert made["video_720p"].duration_s == pytest.approx(8.3, abs=0.3)
+
+
+CLIPS = {
+    "one second": ({"seconds": 1.0}, (320, 240)),
+    "two frames": ({"seconds": 0.08}, (320, 240)),
+    "one frame": ({"seconds": 0.04}, (320, 240)),
+    "sound": ({"sound": True}, (320, 240)),
+    "odd size": ({"size": "321x241", "options": ("-pix_fmt", "yuv444p")}, (320, 240)),
+    "tiny": ({"size": "2x2"}, (2, 2)),
+    "portrait": ({"size": "240x320"}, (240, 320)),
+    "240 fps": ({"rate": 240}, (320, 240)),
+    "1 fps": ({"rate": 1, "seconds": 3}, (320, 240)),
+    "wide pixels": ({"size": "160x240", "options": ("-vf", "setsar=2")}, (320, 240)),
+    "HEVC in MOV": (
+        {"name": "a.mov", "options": ("-c:v", "libx265", "-tag:v", "hvc1", "-x265-params", "log-level=error")},
+        (320, 240),
+    ),
+    "HDR10": (
+        {"options": ("-color_primaries", "bt2020", "-color_trc", "smpte2084", "-colorspace", "bt2020nc")},
+        (320, 240),
+    ),
+    "HLG": (
+        {"options": ("-color_primaries", "bt2020", "-color_trc", "arib-std-b67", "-colorspace", "bt2020nc")},
+        (320, 240),
+    ),
+    "interlaced": ({"options": ("-flags", "+ilme+ildct", "-vf", "setfield=tff")}, (320, 240)),
+    "VP8 in WebM": (
+        {"name": "a.webm", "options": ("-c:v", "libvpx", "-cpu-used", "8", "-deadline", "realtime"), "sound": True},
+        (320, 240),
+    ),
+    "VP9 in MKV": (
+        {"name": "a.mkv", "options": ("-c:v", "libvpx-vp9", "-cpu-used", "8", "-deadline", "realtime")},
+        (320, 240),
+    ),
+    "AV1": ({"options": ("-c:v", "libsvtav1", "-preset", "12"), "seconds": 0.4}, (320, 240)),
+    "MPEG-4 in AVI": ({"name": "a.avi", "options": ("-c:v", "mpeg4")}, (320, 240)),
+    "fragmented": ({"options": ("-movflags", "frag_keyframe+empty_moov")}, (320, 240)),
+    "live WebM without a duration": (
+        {"name": "a.webm", "options": ("-c:v", "libvpx", "-deadline", "realtime", "-live", "1")},
+        (320, 240),
+    ),
+    "GPS in its header": (
+        {"options": ("-metadata", "location=+52.5200+013.4050/", "-movflags", "use_metadata_tags")},
+        (320, 240),
+    ),
+}
+
+
+@pytest.mark.parametrize(("clip", "size"), CLIPS.values(), ids=CLIPS)
+def test_everything_that_cameras_and_browsers_make(bench, make_video, ffprobe, clip, size, tmp_path):
+    path = make_video(*clip.get("options", ()), **{k: v for k, v in clip.items() if k != "options"})
+    made, _ = bench.run(path, tmp_path, VIDEO)
+    assert sizes(made)["video_720p"] == size
+    check(made, ffprobe, sound=clip.get("sound", False))
+    assert all(b"+52.52" not in (tmp_path / r.path).read_bytes() for r in made.values())
+
+
+def test_a_rotated_video_is_upright(bench, make_video, ffprobe, tmp_path):
+    flat = make_video(size="320x180")
+    turned = tmp_path / "turned.mp4"
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-i", flat, "-c", "copy", "-metadata:s:v", "rotate=90", turned]
+    subprocess.run(command, check=True)
+    made, report = bench.run(turned, tmp_path, VIDEO)
+    assert (report.width, report.height) == (180, 320)
+    assert sizes(made)["video_720p"] == (180, 320)
+    check(made, ffprobe, sound=False)
+
+
+def test_a_video_that_begins_black_gets_a_poster_that_is_not(bench, make_video, tmp_path):
+    path = make_video("-vf", "fade=in:st=6:d=1", seconds=10, rate=5)
+    made, _ = bench.run(path, tmp_path, VIDEO)
+    with Image.open(made["poster"].path) as poster:
+        assert np.asarray(poster.convert("L")).mean() > 10
+
+
+def test_a_video_that_is_black_throughout_keeps_its_black_poster(bench, make_video, tmp_path):
+    made, _ = bench.run(make_video("-vf", "drawbox=t=fill:c=black"), tmp_path, VIDEO)
+    with Image.open(made["poster"].path) as poster:
+        assert np.asarray(poster.convert("L")).max() < 10
+
+
+def test_skipped_profiles_are_not_made(bench, make_video, tmp_path):
+    made, _ = bench.run(make_video(), tmp_path, VIDEO, skip=frozenset({"video_720p", "poster"}))
+    assert set(made) == {"preview"}
+
+
+def cut(data):
+    return data[: len(data) // 2]
+
+
+def test_an_mp4_cut_in_half_is_truncated(bench, make_video, tmp_path):
+    path = tmp_path / "a.mp4"
+    for options in ((), ("-movflags", "+faststart")):
+        path.write_bytes(cut(make_video(*options).read_bytes()))
+        with pytest.raises(MediaError) as caught:
+            bench.run(path, tmp_path, VIDEO)
+        assert caught.value.code is ErrorCode.TRUNCATED
+
+
+SCRIPTS = {
+    "HLS": "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{}\n#EXT-X-ENDLIST\n",
+    "concat": "ffconcat version 1.0\nfile '{}'\n",
+    "DASH": "<MPD><BaseURL>{}</BaseURL></MPD>",
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
+def test_a_script_under_a_video_name_reads_no_other_file(bench, make_video, script, tmp_path):
+    path = tmp_path / "a.mp4"
+    path.write_text(script.format(make_video()))
+    with pytest.raises(MediaError) as caught:
+        bench.run(path, tmp_path, VIDEO)
+    assert caught.value.code is ErrorCode.UNSUPPORTED_FORMAT
+
+
+def hollow(data):
+    """The same file with nothing in its frames."""
+    at = data.index(b"mdat") + 4
+    end = data.index(b"moov") - 4
+    return data[:at] + bytes(end - at) + data[end:]
+
+
+def test_other_faults_are_permanent_too(bench, make_video, tmp_path):
+    song = tmp_path / "song.mp4"
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-f", "lavfi", "-i", "sine=duration=1", song]
+    subprocess.run(command, check=True)
+    empty = tmp_path / "hollow.mp4"
+    empty.write_bytes(hollow(make_video().read_bytes()))
+    still = tmp_path / "still.jpg"
+    Image.new("RGB", (64, 64)).save(still)
+    for path, code in ((song, ErrorCode.NO_VIDEO_STREAM), (empty, ErrorCode.CORRUPT), (still, ErrorCode.TYPE_MISMATCH)):
+        with pytest.raises(MediaError) as caught:
+            bench.run(path, tmp_path, VIDEO)
+        assert caught.value.code is code
+        assert caught.value.error_class is ErrorClass.PERMANENT
+
+
+def test_a_video_longer_or_larger_than_allowed_is_refused(make_bench, make_video, tmp_path):
+    strict = make_bench(max_video_seconds=0.5, max_video_side=300)
+    for clip, code in (({"size": "160x120"}, ErrorCode.TOO_LONG), ({}, ErrorCode.TOO_MANY_PIXELS)):
+        with pytest.raises(MediaError) as caught:
+            strict.run(make_video(**clip), tmp_path, VIDEO)
+        assert caught.value.code is code
