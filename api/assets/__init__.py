@@ -1,0 +1,1 @@
+"""Assets: complete an upload, read one, list many."""

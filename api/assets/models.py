@@ -1,0 +1,95 @@
+"""Assets as the API shows them; sizes in bytes, pixels and seconds, times in UTC."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from schemas.states import AssetState, JobState, MediaKind, Stage
+
+
+class VariantOut(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A finished variant."""
+
+    profile: str
+    content_type: str
+    width: int
+    height: int
+    size: int
+    sha256: str
+    url: Annotated[str, Meta(description="Signed address of the bytes; ends at `urlExpiresAt`")]
+    url_expires_at: datetime
+    duration_s: float | None = None
+
+
+class TimelineOut(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Something that happened to the asset."""
+
+    seq: Annotated[int, Meta(description="Its place among the asset's events, from 1, without gaps")]
+    type: str
+    subject: Annotated[str, Meta(description="What it is about: a profile, a stage, or nothing")]
+    generation: int
+    time: datetime
+
+
+class StepOut(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A step of a job's work."""
+
+    name: str
+    started_at: datetime
+    seconds: float
+
+
+class JobOut(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A job of the asset; `waitingFor` says why it waits, if it does."""
+
+    id: UUID
+    generation: int
+    stage: Stage
+    state: JobState
+    waiting_for: str | None
+    attempts: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    cpu_s: float | None
+    steps: tuple[StepOut, ...]
+
+
+class AssetSummary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """An asset in a list."""
+
+    id: UUID
+    state: AssetState
+    generation: Annotated[int, Meta(description="1 for the first processing, one more per replay")]
+    kind: MediaKind
+    file_name: str
+    content_type: str
+    size: int
+    width: int | None
+    height: int | None
+    duration_s: float | None
+    error_code: str | None
+    error_detail: str | None
+    created_at: datetime
+    uploaded_at: datetime | None
+    finished_at: datetime | None
+
+
+class AssetOut(AssetSummary, frozen=True, kw_only=True, rename="camel"):
+    """Everything about an asset."""
+
+    variants: tuple[VariantOut, ...]
+    jobs: tuple[JobOut, ...]
+    timeline: tuple[TimelineOut, ...]
+
+
+class AssetPage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Assets, newest first."""
+
+    items: tuple[AssetSummary, ...]
+    next_cursor: Annotated[
+        str | None, Meta(description="Pass it as `cursor` for the next page; none: this is the last")
+    ]

@@ -1,0 +1,67 @@
+"""Routes of `/api/v1/assets`."""
+
+from typing import Annotated
+from uuid import UUID
+
+from litestar import HttpMethod, Router, get, route
+from litestar.params import Parameter
+
+from api.assets.completion import Completion
+from api.assets.models import AssetOut, AssetPage
+from api.assets.service import AssetReader
+from api.envelope import Done, Success
+from api.failures import documented
+from api.principals import SCOPE_OPT, TenantRequest, tenant_of
+from connectors.telemetry.tracing import current_traceparent
+from schemas.scopes import Scope
+from schemas.states import AssetState
+
+MAX_PAGE = 100
+
+Limit = Annotated[int, Parameter(ge=1, le=MAX_PAGE, description="Most assets of the page")]
+Cursor = Annotated[str | None, Parameter(description="`nextCursor` of the page before")]
+InState = Annotated[AssetState | None, Parameter(query="state", description="Only assets in this state")]
+
+
+def assets_router(reader: AssetReader, completion: Completion) -> Router:
+    """The routes on top of the services."""
+
+    @route(
+        "/{asset_id:uuid}/complete",
+        # GET because the reference system's clients send it; it changes state only the first time.
+        http_method=[HttpMethod.GET, HttpMethod.POST],
+        status_code=200,
+        opt={SCOPE_OPT: Scope.ASSETS_WRITE},
+        summary="Say that the bytes are there",
+        description="Compares the object with what was announced and starts the processing. Safe to repeat.",
+        responses=documented(401, 403, 404, 409),
+    )
+    async def complete(request: TenantRequest, asset_id: UUID) -> Done:
+        await completion.complete(tenant_of(request), asset_id, traceparent=current_traceparent())
+        return Done(message="Asset marked as uploaded")
+
+    @get(
+        "/{asset_id:uuid}",
+        opt={SCOPE_OPT: Scope.ASSETS_READ},
+        summary="One asset",
+        description="State, variants with signed addresses, jobs and timeline.",
+        responses=documented(401, 403, 404),
+    )
+    async def read(request: TenantRequest, asset_id: UUID) -> Success[AssetOut]:
+        return Success(data=await reader.read(tenant_of(request), asset_id))
+
+    @get(
+        "/",
+        opt={SCOPE_OPT: Scope.ASSETS_READ},
+        summary="Assets, newest first",
+        responses=documented(400, 401, 403),
+    )
+    async def page(
+        request: TenantRequest,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+        in_state: InState = None,
+    ) -> Success[AssetPage]:
+        return Success(data=await reader.page(tenant_of(request), limit=limit, cursor=cursor, state=in_state))
+
+    return Router("/api/v1/assets", route_handlers=[complete, read, page], tags=["assets"])

@@ -1,0 +1,40 @@
+"""The API's OpenAPI description: what the routes say of themselves, and what concerns all of them."""
+
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin, ScalarRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme, Tag
+
+API_VERSION = "1.0.0"
+"""Of the wire, not of the program: additive changes raise the middle number."""
+
+_ABOUT = """\
+Upload photos and videos, get variants. Three calls: presign, PUT the bytes to the signed address, complete.
+Then watch the asset, or let a webhook tell you.
+
+Every answer carries `traceparent` and `X-Trace-Id`; quote the latter when something goes wrong.
+"""
+
+
+def description() -> OpenAPIConfig:
+    """What is served at `/schema` (a page) and `/schema/openapi.json`."""
+    return OpenAPIConfig(
+        title="Medialane",
+        version=API_VERSION,
+        description=_ABOUT,
+        path="/schema",
+        render_plugins=[ScalarRenderPlugin(path="/"), JsonRenderPlugin(path="/openapi.json")],
+        use_handler_docstrings=True,
+        tags=[
+            Tag(name="storage", description="Announce uploads"),
+            Tag(name="assets", description="Complete, follow and list assets"),
+            Tag(name="webhooks", description="Be told what happens"),
+            Tag(name="health", description="For whoever runs the service"),
+        ],
+        components=Components(
+            security_schemes={
+                "apiKey": SecurityScheme(
+                    type="http", scheme="bearer", bearer_format="mp_<prefix>_<secret>", description="An API key"
+                )
+            }
+        ),
+    )

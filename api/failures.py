@@ -1,0 +1,89 @@
+"""The one map from errors to HTTP answers. Whatever is not in it is a defect: logged with its trace, told as such."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+from litestar import MediaType, Request, Response
+from litestar.datastructures import State
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.openapi.datastructures import ResponseSpec
+
+from api.envelope import Failure
+from schemas.errors import ErrorCode, MedialaneError
+
+_log = structlog.get_logger(__name__)
+
+_RETRY_AFTER_S = "1"
+_NO_BODY = "'data'"  # Litestar's words
+_MISSING = re.compile(r"missing required field `([^`]+)`")
+_UNKNOWN = re.compile(r"unknown field `([^`]+)`")
+
+_BY_STATUS: dict[int, tuple[ErrorCode, str]] = {
+    401: (ErrorCode.UNAUTHENTICATED, "Send an API key: `Authorization: Bearer mp_...`."),
+    404: (ErrorCode.NOT_FOUND, "There is nothing at this address."),
+    405: (ErrorCode.INVALID_REQUEST, "This method is not possible here."),
+    413: (ErrorCode.INVALID_REQUEST, "The request's body is too large."),
+}
+
+
+def answer(request: Request[Any, Any, State], error: Exception) -> Response[Failure]:
+    """Litestar exception handler for everything."""
+    if isinstance(error, MedialaneError):
+        if error.status >= 500:
+            _log.warning("request failed", code=error.code, detail=error.detail, path=request.url.path)
+        return failure(error.status, error.code, error.detail, error.field)
+    if isinstance(error, ValidationException):
+        return _malformed(error)
+    if isinstance(error, HTTPException) and error.status_code < 500:
+        code, message = _BY_STATUS.get(error.status_code, (ErrorCode.INVALID_REQUEST, error.detail))
+        return failure(error.status_code, code, message, headers=_kept(error.headers))
+    _log.error("request crashed", path=request.url.path, exc_info=error)
+    return failure(500, ErrorCode.INTERNAL, "Something went wrong on our side.")
+
+
+def failure(
+    status: int,
+    code: ErrorCode,
+    message: str,
+    field: str | None = None,
+    *,
+    headers: Mapping[str, str] | None = None,
+) -> Response[Failure]:
+    """An error's answer; a 503 says when to come again."""
+    sent = dict(headers or {}) | ({"Retry-After": _RETRY_AFTER_S} if status == 503 else {})
+    body = Failure(status="error", message=message, code=code, field=field)
+    return Response(body, status_code=status, headers=sent, media_type=MediaType.JSON)
+
+
+def documented(*statuses: int) -> dict[int, ResponseSpec]:
+    """What a handler's OpenAPI entry says about errors."""
+    return {status: ResponseSpec(Failure, description=_DESCRIPTIONS[status]) for status in (*statuses, 500, 503)}
+
+
+_DESCRIPTIONS = {
+    400: "The request is malformed; `field` names the culprit.",
+    401: "The API key is missing, unknown, revoked or expired.",
+    403: "The API key may not do this.",
+    404: "There is no such thing for this tenant.",
+    409: "The request does not fit the present state.",
+    422: "Understood and refused.",
+    500: "Something went wrong on our side.",
+    503: "A part of the service does not answer; come again after `Retry-After` seconds.",
+}
+
+
+def _malformed(error: ValidationException) -> Response[Failure]:
+    details: Sequence[Any] = error.extra if isinstance(error.extra, list) else []
+    first = next((detail for detail in details if isinstance(detail, dict)), {})
+    message = str(first.get("message") or "The request cannot be read.")
+    if message == _NO_BODY:
+        message = "The request has no body."
+    named = _MISSING.search(message) or _UNKNOWN.search(message)
+    field = named[1] if named else str(first.get("key", "")).removeprefix("data") or None
+    return failure(400, ErrorCode.INVALID_REQUEST, f"{field}: {message}" if field else message, field)
+
+
+def _kept(headers: Mapping[str, str] | None) -> dict[str, str]:
+    return {name: value for name, value in (headers or {}).items() if name.lower() == "allow"}

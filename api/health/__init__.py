@@ -1,0 +1,1 @@
+"""How the process is: `/healthz`, `/readyz`, `/metrics`."""

@@ -1,0 +1,34 @@
+"""Routes for whoever runs the process; they need no key, so they tell nothing about tenants."""
+
+import msgspec
+from litestar import Response, Router, get
+
+from api.health.service import Readiness
+from connectors.telemetry.metrics import CONTENT_TYPE, Metrics
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """`ok`, or `unavailable` with a line per problem."""
+
+    status: str
+    problems: tuple[str, ...] = ()
+
+
+def health_router(readiness: Readiness, metrics: Metrics) -> Router:
+    """The routes on top of the checks."""
+
+    @get("/healthz", summary="The process answers")
+    async def healthz() -> Health:
+        return Health(status="ok")
+
+    @get("/readyz", summary="The process and what it depends on can serve")
+    async def readyz() -> Response[Health]:
+        problems = await readiness.problems()
+        health = Health(status="unavailable" if problems else "ok", problems=problems)
+        return Response(health, status_code=503 if problems else 200)
+
+    @get("/metrics", include_in_schema=False)
+    async def scrape() -> Response[bytes]:
+        return Response(metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+
+    return Router("/", route_handlers=[healthz, readyz, scrape], tags=["health"])

@@ -1,0 +1,87 @@
+"""Who makes a request: API keys from the Authorization header, looked up in the database, remembered for a moment."""
+
+import hashlib
+import time
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from litestar import Request
+from litestar.connection import ASGIConnection
+from litestar.datastructures import State
+from litestar.handlers.base import BaseRouteHandler
+from litestar.types import Guard
+
+from connectors.postgres.database import Database
+from connectors.postgres.keys import Principal, authenticate
+from schemas.errors import ErrorCode, MedialaneError
+from schemas.scopes import Scope, permits
+
+REMEMBERED_S = 2.0
+"""How long a process believes what it knows of a key: a revocation takes effect within this bound."""
+
+_MOST = 10_000
+
+TenantRequest = Request[Principal, str, State]
+"""A request that the guard has let through."""
+
+SCOPE_OPT = "scope"
+"""The key of a handler's `opt` that names the scope it needs."""
+
+
+class Authenticator:
+    """Finds the principal of an `Authorization: Bearer mp_<prefix>_<secret>` header."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        # By the key's hash: the keys themselves stay nowhere.
+        self._known: dict[bytes, tuple[float, Principal]] = {}
+
+    async def principal(self, header: str | None) -> Principal:
+        """Who this is. Raises `MedialaneError(unauthenticated)`, without telling what is wrong with a key."""
+        kind, _, text = (header or "").partition(" ")
+        if kind.lower() != "bearer" or not text:
+            detail = "Send an API key: `Authorization: Bearer mp_...`."
+            raise MedialaneError(ErrorCode.UNAUTHENTICATED, detail)
+        digest = hashlib.sha256(text.strip().encode()).digest()
+        now = datetime.now(UTC)
+        until, found = self._known.get(digest, (0.0, None))
+        if found is None or until < time.monotonic():
+            found = await self._look_up(digest, text.strip(), now)
+        if found is None or (found.expires_at is not None and found.expires_at <= now):
+            raise MedialaneError(ErrorCode.UNAUTHENTICATED)
+        return found
+
+    async def _look_up(self, digest: bytes, text: str, now: datetime) -> Principal | None:
+        async with self._database.transaction() as connection:
+            found = await authenticate(connection, text, now=now)
+        if found is None:
+            self._known.pop(digest, None)
+            return None
+        if len(self._known) >= _MOST:
+            self._known.clear()
+        self._known[digest] = (time.monotonic() + REMEMBERED_S, found)
+        return found
+
+
+def guard(authenticator: Authenticator) -> Guard:
+    """A Litestar guard that lets a request through, as `request.user`, if its key has the handler's scope.
+
+    A function and not a bound method: Litestar copies routers deeply, and a pool of connections cannot be copied.
+    """
+
+    async def check(connection: "ASGIConnection[Any, Any, Any, Any]", handler: BaseRouteHandler) -> None:
+        principal = await authenticator.principal(connection.headers.get("authorization"))
+        needed = handler.opt.get(SCOPE_OPT)
+        if not isinstance(needed, Scope):
+            raise TypeError(f"{handler} names no scope: nobody may call it")
+        if not permits(principal.scopes, needed):
+            raise MedialaneError(ErrorCode.FORBIDDEN, f"The API key has no scope {needed.value}.")
+        connection.scope["user"] = principal
+
+    return check
+
+
+def tenant_of(request: TenantRequest) -> UUID:
+    """The tenant that a request is confined to."""
+    return request.user.tenant_id

@@ -1,0 +1,134 @@
+"""The API as a process: granian around the application, in one event loop that this module owns.
+
+    await serve(dependencies, stop=event, listening=lambda address: ...)
+    run(os.environ)                      # what `medialane run api` calls; returns after SIGTERM or SIGINT
+
+On a stop no further connection is taken and every request in flight is answered, within the drain bound.
+"""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Iterator, Mapping
+
+import structlog
+import uvloop
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.server.embed import Server
+
+from api.app import Dependencies, create_app
+from api.observed import Observed
+from connectors.objectstore.s3 import S3ObjectStore
+from connectors.postgres.database import Database
+from connectors.telemetry import Telemetry
+from schemas.settings import (
+    ApiSettings,
+    DatabaseSettings,
+    ObjectStoreSettings,
+    ShutdownSettings,
+    TelemetrySettings,
+    WebhookSettings,
+    load,
+)
+
+_log = structlog.get_logger(__name__)
+
+_HEADER_TIMEOUT_MS = 10_000
+_MOST_AT_ONCE = 512  # requests; further ones wait in the socket's backlog instead of in memory
+
+Listening = Callable[[str], None]
+
+
+def run(env: Mapping[str, str]) -> None:
+    """Serve until SIGTERM or SIGINT. Raises `SettingsError`, or `OSError` when the port is taken."""
+    uvloop.run(_run(env))
+
+
+async def _run(env: Mapping[str, str]) -> None:
+    database_settings, store_settings = load(DatabaseSettings, env), load(ObjectStoreSettings, env)
+    api, webhooks, shutdown = load(ApiSettings, env), load(WebhookSettings, env), load(ShutdownSettings, env)
+    telemetry = Telemetry.start(load(TelemetrySettings, env), process="api")
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        async with (
+            Database(database_settings, application="api") as database,
+            S3ObjectStore(store_settings) as store,
+        ):
+            given = Dependencies(database, store, telemetry, api, webhooks)
+            await serve(given, stop=stop, drain_s=shutdown.drain_timeout)
+    finally:
+        telemetry.stop()
+
+
+async def serve(
+    given: Dependencies, *, stop: asyncio.Event, drain_s: float, listening: Listening | None = None
+) -> None:
+    """Serve until `stop` is set, then answer what is in flight, for at most `drain_s` seconds."""
+    with _reserved(given.api.host, given.api.port) as port:
+        server = _server(create_app(given), given.api.host, port)
+        serving = asyncio.create_task(server.serve())
+        await _until_listening(given.api.host, port, serving)
+    address = f"http://{given.api.host}:{port}"
+    _log.info("listening", address=address)
+    if listening is not None:
+        listening(address)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    server.stop()  # type: ignore[no-untyped-call]
+    _, late = await asyncio.wait({serving}, timeout=drain_s)
+    if late:
+        _log.warning("requests were cut off", drain_s=drain_s)
+        serving.cancel()
+    _log.info("stopped")
+
+
+def _server(app: Observed, host: str, port: int) -> Server:
+    return Server(
+        app,
+        address=host,
+        port=port,
+        interface=Interfaces.ASGI,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=_HEADER_TIMEOUT_MS),
+        websockets=False,
+        backlog=1024,
+        backpressure=_MOST_AT_ONCE,
+        log_level=LogLevels.error,
+        # Its lines go to our handler, as JSON, instead of its own.
+        log_dictconfig={"formatters": {}, "handlers": {}, "loggers": {"_granian": {"propagate": True}}},
+    )
+
+
+async def _until_listening(host: str, port: int, serving: "asyncio.Task[None]") -> None:
+    while not serving.done():
+        try:
+            _, writer = await asyncio.open_connection(host, port)
+        except OSError:
+            await asyncio.sleep(0.01)
+            continue
+        writer.close()
+        return
+    await serving
+    raise RuntimeError("the server stopped before it listened")
+
+
+@contextlib.contextmanager
+def _reserved(host: str, port: int) -> Iterator[int]:
+    """A port that is ours: held, without listening, until the server has it too. 0 finds a free one.
+
+    Granian binds with SO_REUSEPORT, so a second program on the port would go unnoticed; this bind notices one that
+    does not share, and knows the number.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        held.bind((host, port))
+        yield held.getsockname()[1]

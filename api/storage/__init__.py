@@ -1,0 +1,1 @@
+"""Upload addresses: `POST /api/v1/storage/presign`."""

@@ -1,0 +1,29 @@
+"""Routes of `/api/v1/storage`."""
+
+from litestar import Router, post
+
+from api.envelope import Success
+from api.failures import documented
+from api.principals import SCOPE_OPT, TenantRequest, tenant_of
+from api.storage.models import PresignedUpload, PresignRequest
+from api.storage.service import StorageService
+from connectors.telemetry.tracing import current_traceparent
+from schemas.scopes import Scope
+
+
+def storage_router(service: StorageService) -> Router:
+    """The routes on top of a service."""
+
+    @post(
+        "/presign",
+        status_code=200,
+        opt={SCOPE_OPT: Scope.ASSETS_WRITE},
+        summary="Announce an upload",
+        description="PUT the bytes to `uploadUrl` with the same `Content-Type`, then call complete.",
+        responses=documented(400, 401, 403),
+    )
+    async def presign(request: TenantRequest, data: PresignRequest) -> Success[PresignedUpload]:
+        upload = await service.presign(tenant_of(request), data, traceparent=current_traceparent())
+        return Success(data=upload)
+
+    return Router("/api/v1/storage", route_handlers=[presign], tags=["storage"])

@@ -1,0 +1,1 @@
+"""Webhook endpoints: `/api/v1/webhooks`."""

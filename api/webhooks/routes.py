@@ -1,0 +1,45 @@
+"""Routes of `/api/v1/webhooks`."""
+
+from uuid import UUID
+
+from litestar import Router, delete, get, post
+
+from api.envelope import Done, Success
+from api.failures import documented
+from api.principals import SCOPE_OPT, TenantRequest, tenant_of
+from api.webhooks.models import EndpointCreated, EndpointOut, EndpointRequest
+from api.webhooks.service import WebhookService
+from schemas.scopes import Scope
+
+_NEEDED = {SCOPE_OPT: Scope.WEBHOOKS}
+
+
+def webhooks_router(service: WebhookService) -> Router:
+    """The routes on top of a service."""
+
+    @post(
+        "/",
+        opt=_NEEDED,
+        summary="Register an endpoint",
+        description="The answer holds the secret that deliveries are signed with; it is not shown again.",
+        responses=documented(400, 401, 403, 422),
+    )
+    async def register(request: TenantRequest, data: EndpointRequest) -> Success[EndpointCreated]:
+        return Success(data=await service.register(tenant_of(request), data))
+
+    @get("/", opt=_NEEDED, summary="Registered endpoints", responses=documented(401, 403))
+    async def listing(request: TenantRequest) -> Success[tuple[EndpointOut, ...]]:
+        return Success(data=await service.list(tenant_of(request)))
+
+    @delete(
+        "/{endpoint_id:uuid}",
+        status_code=200,
+        opt=_NEEDED,
+        summary="Stop sending to an endpoint",
+        responses=documented(401, 403, 404),
+    )
+    async def remove(request: TenantRequest, endpoint_id: UUID) -> Done:
+        await service.delete(tenant_of(request), endpoint_id)
+        return Done(message="Webhook deleted")
+
+    return Router("/api/v1/webhooks", route_handlers=[register, listing, remove], tags=["webhooks"])
