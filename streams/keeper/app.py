@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+import uvloop
+
 from connectors.debezium import ConnectClient, Watchdog
 from connectors.debezium.watchdog import Report
 from connectors.postgres.database import Database
@@ -22,8 +24,12 @@ from streams.lifecycle import live
 _LATE_ROUNDS = 3
 
 
-async def run(env: Mapping[str, str]) -> int:
+def run(env: Mapping[str, str]) -> int:
     """Run the keeper until it is told to stop; returns the exit code. Raises `SettingsError`."""
+    return uvloop.run(_run(env))
+
+
+async def _run(env: Mapping[str, str]) -> int:
     database_settings = load(DatabaseSettings, env)
     connect = load(ConnectSettings, env)
     settings = load(KeeperSettings, env)
