@@ -23,6 +23,7 @@ COMMANDS: dict[str, Lazy] = {
     "run": Lazy("cli.run", "run", "Run one of Medialane's processes."),
     "migrate": Lazy("cli.migrate", "migrate", "Bring the database's tables to this release."),
     "topics": Lazy("cli.topics", "topics", "Plan and apply the topic table."),
+    "connector": Lazy("cli.connector", "connector", "Register the outbox connector, and ask how it is."),
     "tenants": Lazy("cli.tenants", "tenants", "Create and list tenants."),
     "keys": Lazy("cli.keys", "keys", "Mint, list and revoke API keys."),
     "openapi": Lazy("cli.openapi", "openapi", "Print the API's OpenAPI document."),

@@ -1,7 +1,12 @@
 """Who owns a stack's folder, and what a killed owner left behind."""
 
+import contextlib
 import fcntl
+import subprocess
+import sys
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TextIO
 
 import msgspec
@@ -37,3 +42,19 @@ def take_lock(files: Layout) -> TextIO:
             f"a stack already runs in {files.folder}", "Use it, or stop it: medialane stack down"
         ) from None
     return file
+
+
+@contextlib.contextmanager
+def watcher(path: Path) -> Iterator[Callable[[], None]]:
+    """Start the process that kills what we leave if we are killed; yields what to call when all is stopped in order."""
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-S", watch.__file__, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+    def orderly() -> None:
+        process.communicate(b"x")
+
+    yield orderly

@@ -71,7 +71,7 @@ class Stack:
         options = Options(parts=tuple(parts), ports=dict(ports or {}), owner=owner)
         with files.log("supervisor").open("ab") as log:
             supervisor = subprocess.Popen(
-                [sys.executable, "-P", "-m", "cli.stack.supervisor", str(files.folder), msgspec.json.encode(options)],
+                [sys.executable, "-P", "-m", "cli.stack.daemon", str(files.folder), msgspec.json.encode(options)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

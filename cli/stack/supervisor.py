@@ -1,28 +1,18 @@
-"""The process that owns a stack: brings it up in order, does what the control socket asks, takes it down.
-
-Its standard input is a lifeline: if the pipe ends before the byte that detaches it, the caller died, and so does the
-stack. Progress goes to standard output, a JSON line each. Run as `python -m cli.stack.supervisor FOLDER OPTIONS`.
-"""
+"""What owns a stack: brings it up in order, does what the control socket asks, takes it down. Runs in daemon.py."""
 
 import asyncio
-import contextlib
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from cli.stack import checks, control, ports, state, watch
+from cli.stack import control, ports, state
 from cli.stack.control import Answer, Event, Options, Request
 from cli.stack.environment import write_env_file
 from cli.stack.errors import StackError
-from cli.stack.layout import Layout, layout
-from cli.stack.leftovers import sweep_leftovers, take_lock
+from cli.stack.layout import Layout
+from cli.stack.leftovers import watcher
 from cli.stack.names import INFRASTRUCTURE, STOP_ORDER
 from cli.stack.parts import Context, build
 from cli.stack.parts.postgres import create_database
@@ -34,7 +24,7 @@ from cli.stack.state import Secrets, StackState
 if TYPE_CHECKING:
     from cli.stack.provision import Provisioner
 
-_CANARY_BOUND_S = 60.0
+_CANARY_BOUND_S = 120.0
 
 
 class Supervisor:
@@ -69,7 +59,7 @@ class Supervisor:
         write_env_file(self._files, self._context.ports, self._context.secrets)
         server = await control.serve(self._files.control, self._handle)
         failed = False
-        with _watcher(self._files.state) as orderly:
+        with watcher(self._files.state) as orderly:
             try:
                 failed = not await self._start_or_stop()
                 if not failed:
@@ -100,7 +90,7 @@ class Supervisor:
         return False
 
     async def _up(self, wanted: Sequence[str]) -> None:
-        """Infrastructure at once, each step as soon as what it needs is there; then the processes; then the canary."""
+        """Everything at once, each step as soon as what it needs is there; at the end the canary."""
         self._wanted |= set(wanted)
         missing = [name for name in wanted if not self._runner.is_running(name)]
         async with asyncio.TaskGroup() as group:
@@ -122,12 +112,11 @@ class Supervisor:
                 started["topics"] = group.create_task(self._topics(after))
             if {"connect", "kafka", "postgres"} <= self._wanted:
                 started["connector"] = group.create_task(self._connector(after))
-        async with asyncio.TaskGroup() as group:
             for name in missing:
                 if name not in INFRASTRUCTURE:
-                    group.create_task(self._step(name, self._start, name))
-            if "connector" in started:
-                group.create_task(self._step("canary", self._canary))
+                    group.create_task(self._process(name, after))
+        if "connector" in started:
+            await self._step("canary", self._canary)
 
     def _tools(self) -> "Provisioner":
         # SQLAlchemy, Alembic and aiohttp take a second to import: in a thread, while the parts start.
@@ -151,6 +140,10 @@ class Supervisor:
     async def _connector(self, after: Callable[..., Awaitable[None]]) -> None:
         await after("connect", "topics")
         await self._step("connector", self._tools().register)
+
+    async def _process(self, name: str, after: Callable[..., Awaitable[None]]) -> None:
+        await after("tables", "topics", "bucket")
+        await self._step(name, self._start, name)
 
     async def _canary(self) -> None:
         await self._tools().canary(timeout_s=_CANARY_BOUND_S)
@@ -214,61 +207,3 @@ def _first_cause(error: BaseException | None) -> StackError | None:
     if isinstance(error, BaseExceptionGroup):
         return next((found for part in error.exceptions if (found := _first_cause(part))), None)
     return StackError(f"{type(error).__name__}: {error}", "See the log of supervisor")
-
-
-@contextlib.contextmanager
-def _watcher(path: Path) -> Iterator[Callable[[], None]]:
-    """Start the process that kills what we leave if we are killed; yields what to call when all is stopped in order."""
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-S", watch.__file__, str(path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-
-    def orderly() -> None:
-        process.communicate(b"x")
-
-    yield orderly
-
-
-async def _main(files: Layout, options: Options) -> int:
-    def report(event: Event) -> None:
-        with contextlib.suppress(BrokenPipeError, ValueError):
-            sys.stdout.write(msgspec.json.encode(event).decode() + "\n")
-            sys.stdout.flush()
-
-    try:
-        files.make()
-        lock = take_lock(files)
-        sweep_leftovers(files)
-        checks.preflight(files)
-        supervisor = Supervisor(files, options, report)
-    except (StackError, OSError) as error:
-        cure = error.cure if isinstance(error, StackError) else ""
-        report(Event(event="error", cause=error.cause if isinstance(error, StackError) else str(error), cure=cure))
-        return 1
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, lambda: supervisor.stop(quick=False))
-
-    def lifeline() -> None:
-        if not os.read(0, 1):
-            supervisor.stop(quick=True)
-        loop.remove_reader(0)
-
-    loop.add_reader(0, lifeline)
-    if options.owner is not None:
-        owner = os.pidfd_open(options.owner)
-
-        def owner_ended() -> None:
-            supervisor.stop(quick=True)
-            loop.remove_reader(owner)
-
-        loop.add_reader(owner, owner_ended)
-    with lock:
-        return await supervisor.run()
-
-
-if __name__ == "__main__":
-    sys.exit(asyncio.run(_main(layout(Path(sys.argv[1])), msgspec.json.decode(sys.argv[2], type=Options))))

@@ -69,14 +69,17 @@ def acquire(folder: Path, controller: int, parts: tuple[str, ...]) -> Stack:
 
 
 def release(folder: Path) -> None:
-    """Stop the run's stack and delete it; called once, by the controller, after the last worker."""
-    if os.environ.get("MEDIALANE_TEST_STACK") or not folder.exists():
+    """Stop the run's stacks (a suite may have one more, in FOLDER-name) and delete them; once, by the controller."""
+    if os.environ.get("MEDIALANE_TEST_STACK"):
         return
-    files = layout(folder)
-    Stack(files).stop(quick=True)
-    if files.postgres_data != files.data("postgres"):
-        shutil.rmtree(files.postgres_data.parent, ignore_errors=True)
-    shutil.rmtree(folder, ignore_errors=True)
+    for found in (folder, *folder.parent.glob(f"{folder.name}-*")):
+        files = layout(found)
+        if not files.folder.is_dir():
+            continue
+        Stack(files).stop(quick=True)
+        if files.postgres_data != files.data("postgres"):
+            shutil.rmtree(files.postgres_data.parent, ignore_errors=True)
+        shutil.rmtree(found, ignore_errors=True)
 
 
 @contextmanager

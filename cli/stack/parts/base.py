@@ -43,7 +43,7 @@ class Part:
     prepare: Callable[[], Awaitable[None]] = _nothing
     stop_signal: signal.Signals = signal.SIGTERM
     stop_bound_s: float = 10.0
-    start_bound_s: float = 60.0
+    start_bound_s: float = 180.0  # generous: a busy machine is slow, not broken
 
 
 def fill_template(name: str, target: Path, values: Mapping[str, object]) -> None:
