@@ -5,7 +5,6 @@ import socket
 
 import aiohttp
 import pytest
-from support import e2e
 
 from cli import client as c
 from cli.onboarding import medialane, medialane_json, new_tenant
@@ -13,6 +12,7 @@ from cli.witness import Witness
 from schemas.ids import uuid7
 from schemas.records import HEADER_TENANT
 from schemas.topics import DEAD_LETTERS
+from tests.support import e2e
 
 pytestmark = pytest.mark.stack
 

@@ -3,7 +3,8 @@
 import asyncio
 
 import pytest
-from support import e2e
+
+from tests.support import e2e
 
 pytestmark = pytest.mark.stack
 

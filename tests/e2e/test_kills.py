@@ -10,7 +10,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from support import e2e
 
 from cli.bench.processes import descendants
 from cli.samples import distinct
@@ -18,6 +17,7 @@ from cli.witness import Witness
 from connectors.postgres.database import Database
 from schemas.records import HEADER_ID
 from schemas.topics import EVENTS
+from tests.support import e2e
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
@@ -156,7 +156,7 @@ async def test_the_webhook_agent_killed_in_mid_post(alone, killer, samples):
 
 
 def files_under(folder):
-    return [os.path.join(parent, name) for parent, _, names in os.walk(folder) for name in names]
+    return [str(Path(parent, name)) for parent, _, names in os.walk(folder) for name in names]
 
 
 async def delivery_states(database, asset_id):

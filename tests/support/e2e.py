@@ -24,7 +24,7 @@ from cli.stack import Stack
 from cli.stack.names import ALL
 from connectors.postgres.database import Database
 from schemas.events import EVENT_TYPES
-from support import stack as shared
+from tests.support import stack as shared
 
 PATIENCE_S = 90.0
 TERMINAL = ("asset.ready", "asset.failed")
