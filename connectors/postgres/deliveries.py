@@ -1,0 +1,280 @@
+"""Webhook deliveries: rows made from events, leased by an agent, tried, and settled.
+
+Every statement works on many rows at once, given as arrays: an agent sends a thousand requests a second, and a round
+trip for each would be most of its work. Pauses and leases are counted on the database's clock.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schemas.states import DeliveryState
+
+
+class Subscriber(msgspec.Struct, frozen=True, kw_only=True):
+    """An endpoint that may get deliveries; `secret` is sealed (`connectors.secrets`)."""
+
+    id: UUID
+    tenant_id: UUID
+    url: str
+    secret: bytes
+    events: tuple[str, ...]
+    since: datetime  # what happened earlier is not sent
+
+
+class NewDelivery(msgspec.Struct, frozen=True, kw_only=True):
+    """A delivery to be made; `leased`: its first attempt begins as soon as it is committed."""
+
+    id: UUID
+    tenant_id: UUID
+    endpoint_id: UUID
+    event_id: UUID
+    event_type: str
+    event_time: datetime
+    asset_id: UUID
+    seq: int
+    payload: str
+    traceparent: str | None
+    leased: bool
+
+
+class LeasedDelivery(msgspec.Struct, frozen=True, kw_only=True):
+    """A delivery that this agent owns for one attempt, number `attempt` from 1, fenced by `epoch`."""
+
+    id: UUID
+    endpoint_id: UUID
+    url: str
+    secret: bytes
+    event_id: UUID
+    event_type: str
+    payload: str
+    traceparent: str | None
+    epoch: int
+    attempt: int
+    event_time: datetime | None = None  # known only to the agent that read the event
+
+
+class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of an attempt: `state` is delivered, dead, or waiting again after `pause_s` seconds."""
+
+    id: UUID
+    epoch: int
+    attempt: int
+    state: DeliveryState
+    pause_s: float | None
+    outcome: str
+    status: int | None
+    response: str
+    traceparent: str | None
+
+
+class DueEndpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """An endpoint with due deliveries, and for how long the oldest has been due, seconds."""
+
+    endpoint_id: UUID
+    oldest_s: float
+
+
+# Locked until commit, so that an endpoint deleted meanwhile cannot break the inserts that follow.
+_SUBSCRIBERS = sa.text("""
+    SELECT id, tenant_id, url, secret, events, created_at FROM webhook_endpoints
+    WHERE tenant_id = ANY(CAST(:tenants AS uuid[])) AND enabled AND deleted_at IS NULL
+    ORDER BY id FOR KEY SHARE
+""")
+_INSERT = sa.text("""
+    WITH fresh AS (
+        INSERT INTO webhook_deliveries (id, tenant_id, endpoint_id, event_id, event_type, asset_id, seq, payload,
+            traceparent, state, attempts, owner, lease_until, due_at)
+        SELECT id, tenant_id, endpoint_id, event_id, event_type, asset_id, seq, payload, traceparent,
+            CASE WHEN leased THEN 'sending' ELSE 'waiting' END, leased::int, CASE WHEN leased THEN :owner END,
+            CASE WHEN leased THEN clock_timestamp() + :lease_s * interval '1 second' END,
+            CASE WHEN NOT leased THEN clock_timestamp() END
+        FROM unnest(CAST(:id AS uuid[]), CAST(:tenant_id AS uuid[]), CAST(:endpoint_id AS uuid[]),
+            CAST(:event_id AS uuid[]), CAST(:event_type AS text[]), CAST(:asset_id AS uuid[]), CAST(:seq AS bigint[]),
+            CAST(:payload AS text[]), CAST(:traceparent AS text[]), CAST(:leased AS boolean[]))
+            AS given (id, tenant_id, endpoint_id, event_id, event_type, asset_id, seq, payload, traceparent, leased)
+        ON CONFLICT (endpoint_id, event_id) DO NOTHING
+        RETURNING id, tenant_id, attempts
+    ), first_attempts AS (
+        INSERT INTO webhook_attempts (delivery_id, attempt, tenant_id)
+        SELECT id, attempts, tenant_id FROM fresh WHERE attempts > 0
+    )
+    SELECT id FROM fresh
+""")
+_LEASE = sa.text("""
+    WITH picked AS (
+        SELECT due.id FROM unnest(CAST(:endpoints AS uuid[]), CAST(:counts AS int[])) AS wanted (endpoint_id, count)
+        CROSS JOIN LATERAL (
+            SELECT id FROM webhook_deliveries
+            WHERE endpoint_id = wanted.endpoint_id AND state = 'waiting' AND due_at <= clock_timestamp()
+            ORDER BY due_at LIMIT wanted.count FOR NO KEY UPDATE SKIP LOCKED
+        ) AS due
+    ), leased AS (
+        UPDATE webhook_deliveries d SET epoch = epoch + 1, due_at = NULL,
+            state = CASE WHEN e.open THEN 'sending' ELSE 'dead' END,
+            attempts = attempts + e.open::int,
+            owner = CASE WHEN e.open THEN :owner END,
+            lease_until = CASE WHEN e.open THEN clock_timestamp() + :lease_s * interval '1 second' END,
+            finished_at = CASE WHEN NOT e.open THEN clock_timestamp() END
+        FROM picked, (SELECT id, url, secret, enabled AND deleted_at IS NULL AS open FROM webhook_endpoints) AS e
+        WHERE d.id = picked.id AND e.id = d.endpoint_id
+        RETURNING d.id, d.tenant_id, d.endpoint_id, e.url, e.secret, d.event_id, d.event_type, d.payload, d.traceparent,
+            d.epoch, d.attempts AS attempt, d.state
+    ), next_attempts AS (
+        INSERT INTO webhook_attempts (delivery_id, attempt, tenant_id)
+        SELECT id, attempt, tenant_id FROM leased WHERE state = 'sending'
+    )
+    SELECT * FROM leased
+""")
+# A loose index scan: one probe per endpoint that has anything waiting, however much that is.
+_DUE = sa.text("""
+    WITH RECURSIVE waiting AS (
+        (SELECT endpoint_id FROM webhook_deliveries WHERE state = 'waiting' ORDER BY endpoint_id LIMIT 1)
+        UNION ALL
+        SELECT (SELECT d.endpoint_id FROM webhook_deliveries d
+                WHERE d.state = 'waiting' AND d.endpoint_id > waiting.endpoint_id ORDER BY d.endpoint_id LIMIT 1)
+        FROM waiting WHERE waiting.endpoint_id IS NOT NULL
+    )
+    SELECT waiting.endpoint_id, extract(epoch FROM clock_timestamp() - first.due_at)::float8 AS oldest_s
+    FROM waiting CROSS JOIN LATERAL (
+        SELECT due_at FROM webhook_deliveries d
+        WHERE d.endpoint_id = waiting.endpoint_id AND d.state = 'waiting' ORDER BY due_at LIMIT 1
+    ) AS first
+    WHERE first.due_at <= clock_timestamp() ORDER BY first.due_at
+""")
+_EXPIRE = sa.text("""
+    WITH gone AS (
+        SELECT id FROM webhook_deliveries WHERE state = 'sending' AND lease_until < clock_timestamp()
+        ORDER BY lease_until LIMIT :batch FOR NO KEY UPDATE SKIP LOCKED
+    )
+    UPDATE webhook_deliveries d SET state = 'waiting', epoch = epoch + 1, owner = NULL, lease_until = NULL,
+        due_at = clock_timestamp()
+    FROM gone WHERE d.id = gone.id
+""")
+_SETTLE = sa.text("""
+    WITH given AS (
+        SELECT * FROM unnest(CAST(:id AS uuid[]), CAST(:epoch AS int[]), CAST(:attempt AS int[]),
+            CAST(:state AS text[]), CAST(:pause_s AS float8[]), CAST(:outcome AS text[]), CAST(:status AS int[]),
+            CAST(:response AS text[]), CAST(:traceparent AS text[]))
+            AS g (id, epoch, attempt, state, pause_s, outcome, status, response, traceparent)
+    ), settled AS (
+        UPDATE webhook_deliveries d SET state = given.state, owner = NULL, lease_until = NULL,
+            due_at = clock_timestamp() + given.pause_s * interval '1 second',
+            finished_at = CASE WHEN given.state <> 'waiting' THEN clock_timestamp() END
+        FROM given WHERE d.id = given.id AND d.epoch = given.epoch AND d.state = 'sending'
+        RETURNING d.id
+    ), told AS (
+        UPDATE webhook_attempts a SET finished_at = clock_timestamp(), outcome = given.outcome, status = given.status,
+            response = given.response, traceparent = given.traceparent
+        FROM given WHERE a.delivery_id = given.id AND a.attempt = given.attempt
+    )
+    SELECT id FROM settled
+""")
+_RELEASE = sa.text("""
+    UPDATE webhook_deliveries d SET state = 'waiting', epoch = d.epoch + 1, owner = NULL, lease_until = NULL,
+        due_at = clock_timestamp()
+    FROM unnest(CAST(:id AS uuid[]), CAST(:epoch AS int[])) AS given (id, epoch)
+    WHERE d.id = given.id AND d.epoch = given.epoch AND d.state = 'sending'
+""")
+_DISABLE = sa.text("UPDATE webhook_endpoints SET enabled = false, disabled_reason = :reason WHERE id = :id AND enabled")
+_DISABLED = sa.text("SELECT count(*) FROM webhook_endpoints WHERE NOT enabled AND deleted_at IS NULL")
+
+
+async def subscribers(connection: AsyncConnection, tenants: Collection[UUID]) -> dict[UUID, list[Subscriber]]:
+    """The enabled endpoints of each tenant; they cannot be deleted before this transaction ends."""
+    found: dict[UUID, list[Subscriber]] = {}
+    for row in await connection.execute(_SUBSCRIBERS, {"tenants": list(tenants)}):
+        subscriber = Subscriber(
+            id=row.id,
+            tenant_id=row.tenant_id,
+            url=row.url,
+            secret=bytes(row.secret),
+            events=tuple(row.events),
+            since=row.created_at,
+        )
+        found.setdefault(row.tenant_id, []).append(subscriber)
+    return found
+
+
+async def insert(
+    connection: AsyncConnection, deliveries: Sequence[NewDelivery], *, owner: str, lease_s: float
+) -> set[UUID]:
+    """Make deliveries, and the first attempt of those that are leased; returns the ids of those that were new.
+
+    One that exists already for its endpoint and event is left as it is.
+    """
+    columns = ("id", "tenant_id", "endpoint_id", "event_id", "event_type", "asset_id", "seq", "payload", "traceparent")
+    values = _arrays(deliveries, (*columns, "leased"))
+    return set((await connection.execute(_INSERT, {**values, "owner": owner, "lease_s": lease_s})).scalars())
+
+
+async def lease(
+    connection: AsyncConnection, wanted: Mapping[UUID, int], *, owner: str, lease_s: float
+) -> tuple[list[LeasedDelivery], list[UUID]]:
+    """Take up to so many due deliveries of each endpoint, oldest first, for one attempt each.
+
+    Returns them, and the endpoint of each one that was given up instead, since it is disabled or deleted.
+    """
+    given = {"endpoints": list(wanted), "counts": list(wanted.values()), "owner": owner, "lease_s": lease_s}
+    rows = (await connection.execute(_LEASE, given)).all()
+    leased = [
+        LeasedDelivery(
+            id=row.id,
+            endpoint_id=row.endpoint_id,
+            url=row.url,
+            secret=bytes(row.secret),
+            event_id=row.event_id,
+            event_type=row.event_type,
+            payload=row.payload,
+            traceparent=row.traceparent,
+            epoch=row.epoch,
+            attempt=row.attempt,
+        )
+        for row in rows
+        if row.state == DeliveryState.SENDING
+    ]
+    return leased, [row.endpoint_id for row in rows if row.state == DeliveryState.DEAD]
+
+
+async def due_endpoints(connection: AsyncConnection) -> list[DueEndpoint]:
+    """Every endpoint with due deliveries, the longest overdue first."""
+    rows = await connection.execute(_DUE)
+    return [DueEndpoint(endpoint_id=row.endpoint_id, oldest_s=row.oldest_s) for row in rows]
+
+
+async def expire(connection: AsyncConnection, *, batch: int) -> int:
+    """Make deliveries due again whose agent let the lease run out; returns how many."""
+    return (await connection.execute(_EXPIRE, {"batch": batch})).rowcount
+
+
+async def settle(connection: AsyncConnection, results: Sequence[Settlement]) -> set[UUID]:
+    """Record attempts and move their deliveries on; returns those that were still this agent's.
+
+    The attempt is recorded even if its delivery was taken over meanwhile.
+    """
+    fields = ("id", "epoch", "attempt", "state", "pause_s", "outcome", "status", "response", "traceparent")
+    return set((await connection.execute(_SETTLE, _arrays(results, fields))).scalars())
+
+
+async def release(connection: AsyncConnection, deliveries: Sequence[LeasedDelivery]) -> int:
+    """Give deliveries back, due at once; returns how many were still this agent's."""
+    return (await connection.execute(_RELEASE, _arrays(deliveries, ("id", "epoch")))).rowcount
+
+
+async def disable_endpoint(connection: AsyncConnection, endpoint_id: UUID, *, reason: str) -> bool:
+    """Stop sending to an endpoint; what waits for it is given up when it comes due. False: it was disabled already."""
+    return (await connection.execute(_DISABLE, {"id": endpoint_id, "reason": reason})).rowcount == 1
+
+
+async def count_disabled(connection: AsyncConnection) -> int:
+    """How many endpoints are registered and disabled."""
+    return int((await connection.execute(_DISABLED)).scalar_one())
+
+
+def _arrays(items: Sequence[msgspec.Struct], fields: Sequence[str]) -> dict[str, list[Any]]:
+    return {field: [getattr(item, field) for item in items] for field in fields}

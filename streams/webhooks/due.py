@@ -1,0 +1,142 @@
+"""Takes up what is due: retries, deliveries that found no slot, and those whose agent was lost.
+
+Once per interval the table is asked which endpoints have due work; as slots come back, only those endpoints' rows are
+leased, and no more than there are slots for. A slow or huge backlog of one endpoint is never walked over for another's.
+"""
+
+import asyncio
+import contextlib
+from collections import Counter, OrderedDict
+from collections.abc import Iterable
+from uuid import UUID
+
+import structlog
+
+from connectors.postgres import deliveries
+from connectors.postgres.database import Database
+from connectors.telemetry import Metrics
+from schemas.errors import ErrorClass, MedialaneError
+from schemas.metrics import WEBHOOK_DELIVERIES, WEBHOOK_ENDPOINTS_DISABLED, WEBHOOK_OLDEST_DUE_AGE
+from streams.webhooks.pace import pause
+from streams.webhooks.sender import Sender
+from streams.webhooks.slots import Slots
+
+log = structlog.get_logger(__name__)
+
+_EXPIRE_BATCH = 1000
+
+
+class DueLoop:
+    """Leases due deliveries and starts them, endpoint by endpoint in turn."""
+
+    def __init__(
+        self,
+        database: Database,
+        slots: Slots,
+        sender: Sender,
+        metrics: Metrics,
+        *,
+        owner: str,
+        lease_s: float,
+        interval_s: float,
+    ) -> None:
+        self._database = database
+        self._slots = slots
+        self._sender = sender
+        self._metrics = metrics
+        self._owner = owner
+        self._lease_s = lease_s
+        self._interval_s = interval_s
+        # Endpoints with due work, the next in turn first, and how often each was noticed.
+        self._ready: OrderedDict[UUID, int] = OrderedDict()
+        self._stopping = False
+
+    def busy(self, endpoint: UUID) -> bool:
+        """Whether deliveries are known to be due for the endpoint."""
+        return endpoint in self._ready
+
+    def notice(self, endpoints: Iterable[UUID]) -> None:
+        """These endpoints have due deliveries."""
+        for endpoint in endpoints:
+            self._ready[endpoint] = self._ready.get(endpoint, 0) + 1
+        if self._ready:
+            self._slots.freed.set()
+
+    def stop(self) -> None:
+        """Let `run` return after the round that it is in; nothing is leased afterwards."""
+        self._stopping = True
+        self._slots.freed.set()
+
+    async def run(self) -> None:
+        """Take up due deliveries until stopped; whatever fails is tried again."""
+        loop = asyncio.get_running_loop()
+        next_look, failures = loop.time(), 0
+        while not self._stopping:
+            try:
+                if loop.time() >= next_look:
+                    await self._look()
+                    next_look = loop.time() + self._interval_s
+                self._slots.freed.clear()
+                if not await self._lease():
+                    await self._wait(next_look - loop.time())
+                failures = 0
+            except Exception as error:
+                failures += 1
+                expected = isinstance(error, MedialaneError) and error.error_class is ErrorClass.DEPENDENCY
+                log.warning("due deliveries wait", failures=failures, exc_info=None if expected else error)
+                await pause(failures)
+
+    async def _wait(self, timeout_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, timeout_s)):
+                await self._slots.freed.wait()
+
+    async def _look(self) -> None:
+        async with self._database.transaction() as connection:
+            expired = await deliveries.expire(connection, batch=_EXPIRE_BATCH)
+            due = await deliveries.due_endpoints(connection)
+            disabled = await deliveries.count_disabled(connection)
+        if expired:
+            log.warning("leases ran out, deliveries are due again", deliveries=expired)
+        self._metrics.gauge(WEBHOOK_OLDEST_DUE_AGE).set(max((one.oldest_s for one in due), default=0.0))
+        self._metrics.gauge(WEBHOOK_ENDPOINTS_DISABLED).set(disabled)
+        self.notice(one.endpoint_id for one in due)
+
+    async def _lease(self) -> int:
+        """Lease and start one round; returns how many deliveries moved."""
+        taken = self._take()
+        if not taken:
+            return 0
+        noticed = {endpoint: self._ready[endpoint] for endpoint in taken}
+        try:
+            async with self._database.transaction() as connection:
+                leased, dead = await deliveries.lease(connection, taken, owner=self._owner, lease_s=self._lease_s)
+        except BaseException:
+            # What a lost answer leased after all is taken up again when the lease runs out.
+            self._give_back(taken)
+            raise
+        self._give_back(taken - Counter(delivery.endpoint_id for delivery in leased))
+        for delivery in leased:
+            self._sender.start(delivery)
+        self._metrics.counter(WEBHOOK_DELIVERIES, "dead").inc(len(dead))
+        moved = Counter(delivery.endpoint_id for delivery in leased) + Counter(dead)
+        for endpoint, asked in taken.items():
+            # Less than asked for: nothing is left, unless more was noticed meanwhile.
+            if moved[endpoint] < asked and self._ready.get(endpoint) == noticed[endpoint]:
+                del self._ready[endpoint]
+        return moved.total()
+
+    def _give_back(self, unused: Counter[UUID]) -> None:
+        for endpoint in unused.elements():
+            self._slots.give_back(endpoint)
+
+    def _take(self) -> Counter[UUID]:
+        """Reserve slots: one for each ready endpoint in turn, round after round, as long as there are any."""
+        taken: Counter[UUID] = Counter()
+        candidates = [] if self._stopping else list(self._ready)
+        while candidates:
+            candidates = [endpoint for endpoint in candidates if self._slots.take(endpoint)]
+            taken.update(candidates)
+        for endpoint in taken:
+            self._ready.move_to_end(endpoint)
+        return taken

@@ -1,0 +1,313 @@
+"""The agent on a real database and real receivers."""
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from cli.receiver import Receiver
+from connectors.telemetry import trace_id
+from schemas.settings import SettingsError
+
+PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.fixture
+async def receiver():
+    async with Receiver() as made:
+        yield made
+
+
+async def test_an_event_is_delivered_signed_and_in_its_trace(world, receiver):
+    endpoint = await world.endpoint(receiver.url())
+    event = world.event(traceparent=PARENT)
+    async with world.running() as agent:
+        await world.offer(agent, event)
+        await world.settled("delivered")
+    (got,) = receiver.received
+    got.verify(world.secret)
+    assert got.message_id == str(event.envelope.id)
+    assert got.payload["data"] == json.loads(event.value)
+    assert got.headers["content-type"] == "application/json"
+    assert got.trace_id == trace_id(PARENT)
+    (row,) = await world.rows()
+    assert (row["endpoint_id"], row["event_id"], row["attempts"], row["owner"]) == (
+        endpoint,
+        event.envelope.id,
+        1,
+        None,
+    )
+    (attempt,) = await world.attempts()
+    assert (attempt["outcome"], attempt["status"], attempt["traceparent"]) == (
+        "delivered",
+        200,
+        got.headers["traceparent"],
+    )
+    assert attempt["started_at"] < attempt["finished_at"]
+    (span,) = world.exporter.get_finished_spans()
+    assert format(span.parent.span_id, "016x") == "00f067aa0ba902b7"
+
+
+async def test_only_what_is_subscribed_to_and_happened_since(world, receiver):
+    early = world.event(time=datetime.now(UTC) - timedelta(hours=1))
+    await world.endpoint(receiver.url("created"), events=["asset.created", "asset.ready"])
+    await world.endpoint(receiver.url("other"), events=["asset.ready"])
+    await world.endpoint(receiver.url("all"))
+    await world.endpoint(receiver.url("off"))
+    await world.execute(
+        "UPDATE webhook_endpoints SET enabled = false WHERE url LIKE '%%/off' AND tenant_id = %s", world.tenant_id
+    )
+    event = world.event()
+    async with world.running() as agent:
+        await world.offer(agent, early, event)
+        await world.settled("delivered", "delivered")
+    assert sorted(one.path for one in receiver.received) == ["all", "created"]
+    assert {one.message_id for one in receiver.received} == {str(event.envelope.id)}
+
+
+async def test_an_event_that_comes_again_is_delivered_once(world, receiver):
+    await world.endpoint(receiver.url())
+    event, mark = world.event(), world.event()
+    async with world.running() as agent:
+        await world.offer(agent, event, event)
+        await world.offer(agent, event)
+        await world.offer(agent, mark)
+        await world.settled("delivered", "delivered")
+    assert [one.message_id for one in receiver.received].count(str(event.envelope.id)) == 1
+
+
+async def test_a_failure_is_tried_again_with_the_same_id_and_body_and_a_fresh_trace(world, receiver):
+    receiver.fail_next(2, status=503)
+    await world.endpoint(receiver.url())
+    async with world.running() as agent:
+        await world.offer(agent, world.event(traceparent=PARENT))
+        await world.settled("delivered")
+    first, second, third = receiver.received
+    assert first.message_id == second.message_id == third.message_id
+    assert first.body == second.body == third.body
+    for one in receiver.received:
+        one.verify(world.secret)
+    assert first.trace_id == trace_id(PARENT)
+    assert len({first.trace_id, second.trace_id, third.trace_id}) == 3
+    retry = world.exporter.get_finished_spans()[1]
+    assert [format(link.context.trace_id, "032x") for link in retry.links] == [trace_id(PARENT)]
+    assert [(a["attempt"], a["outcome"], a["status"]) for a in await world.attempts()] == [
+        (1, "rejected", 503), (2, "rejected", 503), (3, "delivered", 200),
+    ]  # fmt: skip
+
+
+async def test_the_schedule_is_kept_and_its_end_is_death(world, receiver):
+    receiver.fail_next(9)
+    await world.endpoint(receiver.url())
+    async with world.running() as agent:
+        await world.offer(agent, world.event())
+        await world.settled("dead")
+    assert len(receiver.received) == 4  # three pauses, four attempts
+    (row,) = await world.rows()
+    assert row["finished_at"] is not None
+    assert row["due_at"] is None
+
+
+async def test_a_retry_waits_for_its_time(world, receiver):
+    receiver.fail_next(1)
+    await world.endpoint(receiver.url())
+    mark = world.event()
+    async with world.running(schedule_s=(3600.0,)) as agent:
+        await world.offer(agent, world.event())
+        await world.settled("waiting")
+        await world.offer(agent, mark)
+        await world.settled("waiting", "delivered")
+        (row, _) = await world.rows()
+        assert 2800 < (row["due_at"] - datetime.now(UTC)).total_seconds() < 4400
+        assert len(receiver.received) == 2
+        await world.execute("UPDATE webhook_deliveries SET due_at = now() WHERE tenant_id = %s", world.tenant_id)
+        await world.settled("delivered", "delivered")
+    assert len(receiver.received) == 3
+
+
+async def test_gone_disables_the_endpoint_and_gives_up_what_waits_for_it(world, receiver):
+    endpoint = await world.endpoint(receiver.url())
+    receiver.fail_next(1, status=500)
+    async with world.running(schedule_s=(0.3,)) as agent:
+        await world.offer(agent, world.event(1))
+        await world.settled("waiting")
+        receiver.fail_next(1, status=410)
+        await world.offer(agent, world.event(2))
+        await world.settled("dead", "dead")
+        await world.offer(agent, world.event(3))
+    assert len(receiver.received) == 2
+    (row,) = await world.rows("webhook_endpoints", "id")
+    assert (row["id"], row["enabled"]) == (endpoint, False)
+    assert "410" in row["disabled_reason"]
+    assert await world.states() == ["dead", "dead"]
+
+
+async def test_a_receiver_that_hangs_times_out_and_delays_no_other(world, receiver):
+    async with Receiver() as hanging:
+        await world.endpoint(hanging.url())
+        await world.endpoint(receiver.url())
+        hanging.hang_next(1000)
+        events = [world.event(number) for number in range(60)]
+        async with world.running(
+            drain_s=0.1, in_flight=8, in_flight_per_endpoint=4, timeout_s=9.0, schedule_s=(600.0,)
+        ) as agent:
+            await world.offer(agent, *events)
+            await receiver.wait_for(lambda got: len(got) == 60, timeout_s=8)
+            assert 1 <= len(hanging.received) <= 4
+            states = await world.states()
+        assert states.count("waiting") >= 50  # they hold no lease and no slot
+
+
+async def test_no_answer_in_time(world, receiver):
+    receiver.hang_next(1)
+    await world.endpoint(receiver.url())
+    async with world.running(timeout_s=0.3) as agent:
+        await world.offer(agent, world.event())
+        await world.settled("delivered")
+    assert [(a["outcome"], a["status"]) for a in await world.attempts()] == [("timeout", None), ("delivered", 200)]
+
+
+async def test_nobody_listens_and_an_address_that_is_refused(world):
+    await world.endpoint("http://127.0.0.1:9/hook")
+    await world.endpoint("http://169.254.169.254/latest/meta-data")
+    async with world.running(schedule_s=()) as agent:
+        await world.offer(agent, world.event())
+        await world.settled("dead", "dead")
+    outcomes = {a["outcome"]: a["response"] for a in await world.attempts()}
+    assert set(outcomes) == {"unreachable", "refused"}
+    assert "169.254" not in outcomes["refused"]
+
+
+async def test_an_agent_that_dies_between_post_and_result_is_followed_by_another(world, receiver):
+    receiver.hang_next(1)
+    await world.endpoint(receiver.url())
+    dead = world.agent(owner="dead", lease_s=5.5)
+    dead.start()
+    await world.offer(dead, world.event())
+    await receiver.wait_for(lambda got: len(got) == 1, timeout_s=5)
+    for task in dead._tasks.values():  # what a SIGKILL leaves: a lease and an attempt without an end
+        task.cancel()
+    for task in list(dead._sender._tasks):
+        task.cancel()
+    await dead._http.close()
+    await world.execute("UPDATE webhook_deliveries SET lease_until = now() WHERE tenant_id = %s", world.tenant_id)
+    async with world.running(owner="next"):
+        await world.settled("delivered")
+    first, second = receiver.received
+    assert first.message_id == second.message_id
+    assert first.body == second.body
+    lost, ended = await world.attempts()
+    assert (lost["attempt"], lost["outcome"], ended["attempt"], ended["outcome"]) == (1, None, 2, "delivered")
+
+
+async def test_a_result_that_comes_after_the_lease_was_lost_changes_nothing(world, receiver):
+    receiver.hang_next(1)
+    await world.endpoint(receiver.url())
+    async with world.running(poll_interval_s=3600.0) as slow:
+        await world.offer(slow, world.event())
+        await receiver.wait_for(lambda got: len(got) == 1, timeout_s=5)
+        await world.execute("UPDATE webhook_deliveries SET lease_until = now() WHERE tenant_id = %s", world.tenant_id)
+        receiver.fail_next(1, status=500)
+        async with world.running(owner="quick", schedule_s=(600.0, 600.0)):
+            await world.settled("waiting")
+            receiver.release()
+            await world.until(lambda: _finished(world, 1))
+    assert await world.states() == ["waiting"]
+    assert [a["outcome"] for a in await world.attempts()] == ["delivered", "rejected"]
+    assert "media_webhook_fenced_results_total 1.0" in slow.metrics.render().decode()
+
+
+async def _finished(world, attempt):
+    return any(a["attempt"] == attempt and a["finished_at"] is not None for a in await world.attempts())
+
+
+async def test_two_agents_share_the_work_and_send_nothing_twice(world, receiver):
+    await world.endpoint(receiver.url())
+    events = [world.event(number) for number in range(200)]
+    changes = {"in_flight": 8, "in_flight_per_endpoint": 4}
+    async with world.running(owner="one", **changes) as one, world.running(owner="two", **changes) as two:
+        await asyncio.gather(world.offer(one, *events), world.offer(two, *reversed(events)))
+        await world.until(lambda: _all_delivered(world, 200))
+    ids = [got.message_id for got in receiver.received]
+    assert len(ids) == len(set(ids)) == 200
+
+
+async def _all_delivered(world, count):
+    return (await world.states()) == ["delivered"] * count
+
+
+async def test_stopping_finishes_what_is_in_flight_and_gives_back_the_rest(world, receiver):
+    async with Receiver() as hanging:
+        hanging.hang_next(1)
+        receiver.hang_next(1)
+        await world.endpoint(receiver.url())
+        await world.endpoint(hanging.url())
+        agent = world.agent()
+        agent.start()
+        await world.offer(agent, world.event())
+        await receiver.wait_for(lambda got: len(got) == 1, timeout_s=5)
+        await hanging.wait_for(lambda got: len(got) == 1, timeout_s=5)
+        stopping = asyncio.create_task(agent.stop(1.0))
+        await asyncio.sleep(0)
+        receiver.release()
+        await stopping
+    rows = {row["state"]: row for row in await world.rows()}
+    assert set(rows) == {"delivered", "waiting"}
+    assert rows["waiting"]["owner"] is None
+    assert rows["waiting"]["due_at"] <= datetime.now(UTC)
+
+
+async def test_more_than_there_are_slots_for_is_delivered_all_the_same(world, receiver):
+    await world.endpoint(receiver.url())
+    async with world.running(in_flight=2, in_flight_per_endpoint=1, poll_interval_s=3600.0) as agent:
+        await world.offer(agent, *(world.event(number) for number in range(50)))
+        await receiver.wait_for(lambda got: len(got) == 50, timeout_s=20)
+
+
+async def test_a_deleted_endpoint_gets_nothing_any_more(world, receiver):
+    receiver.fail_next(1)
+    await world.endpoint(receiver.url())
+    async with world.running(schedule_s=(600.0,)) as agent:
+        await world.offer(agent, world.event())
+        await world.settled("waiting")
+        await world.execute("UPDATE webhook_endpoints SET deleted_at = now() WHERE tenant_id = %s", world.tenant_id)
+        await world.execute("UPDATE webhook_deliveries SET due_at = now() WHERE tenant_id = %s", world.tenant_id)
+        await world.settled("dead")
+        await world.offer(agent, world.event())
+    assert len(receiver.received) == 1
+
+
+async def test_a_secret_under_another_key_is_said_so(world, receiver):
+    endpoint = await world.endpoint(receiver.url())
+    await world.execute("UPDATE webhook_endpoints SET secret = %s WHERE id = %s", b"\x01" + b"x" * 40, endpoint)
+    async with world.running(schedule_s=()) as agent:
+        await world.offer(agent, world.event())
+        await world.settled("dead")
+    assert not receiver.received
+    (attempt,) = await world.attempts()
+    assert "encryption key" in attempt["response"]
+
+
+async def test_answers_of_any_bytes_are_kept_as_text(world):
+    async def babble(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 500 No\r\nContent-Length: 6000\r\n\r\n" + b"\x00\xff\xf0" * 2000)
+        await writer.drain()
+
+    server = await asyncio.start_server(babble, "127.0.0.1", 0)
+    async with server:
+        await world.endpoint(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+        async with world.running(schedule_s=()) as agent:
+            await world.offer(agent, world.event())
+            await world.settled("dead")
+    (attempt,) = await world.attempts()
+    assert 0 < len(attempt["response"].encode()) <= 4096
+    assert "\x00" not in attempt["response"]
+
+
+async def test_settings_that_do_not_fit_together_name_themselves(world):
+    with pytest.raises(SettingsError) as caught:
+        world.agent(timeout_s=30.0, lease_s=30.0, encryption_key="short")
+    assert "MEDIALANE_WEBHOOK_LEASE_S=30" in caught.value.problems[0]
+    assert "MEDIALANE_WEBHOOK_ENCRYPTION_KEY" in caught.value.problems[1]
