@@ -9,11 +9,13 @@ import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import click
 import jsonschema
 import pytest
 import yaml
+from support import compose as c
 
-from tests.support import compose as c
+from cli.main import medialane
 
 TEXT = (c.ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 RAW = c.parse(TEXT)
@@ -150,10 +152,25 @@ def test_every_process_is_scraped(filled: c.Compose) -> None:
     assert scraped == serving
 
 
+def test_every_command_exists(filled: c.Compose) -> None:
+    for name, service in filled["services"].items():
+        if c.process_of(service) is not None:
+            assert _resolves(medialane, service["command"]), name
+    assert not _resolves(medialane, ["topics", "aply"])
+
+
 def test_durability_stays_on(filled: c.Compose) -> None:
     flags = set(filled["services"]["postgres"]["command"])
     assert "-cwal_level=logical" in flags
     assert not [flag for flag in flags if flag.startswith(("-cfsync", "-csynchronous_commit", "-cfull_page_writes"))]
+
+
+def _resolves(command: click.Command, words: list[str]) -> bool:
+    """Whether every word but a last command's own arguments names a subcommand."""
+    if not isinstance(command, click.Group):
+        return True
+    found = command.get_command(click.Context(command), words[0]) if words else None
+    return found is not None and _resolves(found, words[1:])
 
 
 def _set(tree: Any, path: tuple[str, ...], value: Any) -> None:

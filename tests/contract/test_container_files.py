@@ -14,8 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-
-from tests.support import compose as c
+from support import compose as c
 
 CONTAINER = c.ROOT / "deploy/container"
 LIST = c.ROOT / "deploy/local/apt-packages.txt"

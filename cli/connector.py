@@ -1,0 +1,52 @@
+"""`medialane connector`: register the outbox connector with Kafka Connect, and ask how it is."""
+
+import asyncio
+import os
+
+import click
+
+from connectors.debezium import ConnectClient, connector_config
+from connectors.debezium.client import ConnectorStatus
+from schemas.settings import ConnectSettings, KafkaSettings, load
+
+
+@click.group()
+def connector() -> None:
+    """The connector that carries the outbox to Kafka. Takes MEDIALANE_CONNECT_* and MEDIALANE_KAFKA_*."""
+
+
+@connector.command()
+@click.option(
+    "--replication-factor", type=click.IntRange(min=1), default=1, show_default=True, help="Copies of its own topics."
+)
+def register(replication_factor: int) -> None:
+    """Register the connector, or give it this release's configuration. May be repeated."""
+    connect, kafka = load(ConnectSettings, os.environ), load(KafkaSettings, os.environ)
+    try:
+        config = connector_config(connect, topic_prefix=kafka.topic_prefix, replication_factor=replication_factor)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    asyncio.run(_register(connect, config))
+    click.echo(f"{connect.connector} is registered")
+
+
+@connector.command()
+def status() -> None:
+    """Say whether the connector runs; exits with 1, and its cause, if it does not."""
+    connect = load(ConnectSettings, os.environ)
+    found = asyncio.run(_status(connect))
+    if found is None:
+        raise click.ClickException(f"Connect knows no {connect.connector}: run `medialane connector register`")
+    click.echo(f"{found.name}: {found.connector.state}, {len(found.tasks)} tasks")
+    if not found.running:
+        raise click.ClickException(found.cause or "it does not run (yet)")
+
+
+async def _register(settings: ConnectSettings, config: dict[str, str]) -> None:
+    async with ConnectClient(settings) as client:
+        await client.register(settings.connector, config, wait_s=60)
+
+
+async def _status(settings: ConnectSettings) -> ConnectorStatus | None:
+    async with ConnectClient(settings) as client:
+        return await client.status(settings.connector)

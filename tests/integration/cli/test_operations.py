@@ -1,0 +1,99 @@
+"""The one-shot jobs of an installation, as the container file runs them, on the real stack."""
+
+import json
+import os
+import subprocess
+import sys
+
+import psycopg
+import pytest
+
+from schemas.topics import TOPICS
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture
+def env(stack, database, kafka):
+    return {
+        "MEDIALANE_KAFKA_BROKERS": kafka.brokers,
+        "MEDIALANE_KAFKA_TOPIC_PREFIX": kafka.topic_prefix + "x",  # topics that do not exist yet
+        "MEDIALANE_MIGRATION_DATABASE_URL": database.owner,
+        "MEDIALANE_CONNECT_URL": stack.env["MEDIALANE_CONNECT_URL"],
+        "MEDIALANE_CONNECT_DATABASE_URL": database.replication,
+        "MEDIALANE_CONNECT_CONNECTOR": f"ops-{database.name}",
+        "MEDIALANE_CONNECT_SLOT": f"ops_{database.name}",
+    }
+
+
+def medialane(env, *arguments):
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MEDIALANE_")}
+    return subprocess.run(
+        [sys.executable, "-m", "cli.main", *arguments], env=clean | env, check=False, capture_output=True, text=True
+    )
+
+
+def test_migrate_may_be_repeated(env):
+    ran = medialane(env, "migrate")
+    assert (ran.returncode, ran.stdout) == (0, "nothing to apply\n"), ran.stderr
+
+
+def test_topics_are_planned_then_made_then_recorded(env, database):
+    before = medialane(env, "topics", "plan")
+    assert before.returncode == 0, before.stderr
+    assert before.stdout.count("~ create ") == len(TOPICS)
+    applied = medialane(env, "topics", "apply")
+    assert applied.returncode == 0, applied.stderr
+    after = medialane(env, "topics", "plan")
+    assert all(line.startswith("= ") for line in after.stdout.splitlines()), after.stdout
+    with psycopg.connect(database.owner) as connection:
+        recorded = dict(connection.execute("SELECT topic, count(*) FROM partitions GROUP BY topic").fetchall())
+    assert recorded == {topic.route: topic.partitions for topic in TOPICS}
+
+
+def test_a_missing_variable_is_named_before_anything_changes(env):
+    del env["MEDIALANE_MIGRATION_DATABASE_URL"]
+    env["MEDIALANE_KAFKA_TOPIC_PREFIX"] += "y"
+    ran = medialane(env, "topics", "apply")
+    assert ran.returncode == 2
+    assert "MEDIALANE_MIGRATION_DATABASE_URL is not set" in ran.stderr
+    assert medialane(env, "topics", "plan").stdout.count("~ create ") == len(TOPICS)
+
+
+def test_the_connector_is_registered_once(env, stack, database):
+    unknown = medialane(env, "connector", "status")
+    assert unknown.returncode == 1
+    assert "medialane connector register" in unknown.stderr
+    try:
+        for _ in range(2):
+            ran = medialane(env, "connector", "register")
+            assert ran.returncode == 0, ran.stderr
+        assert env["MEDIALANE_CONNECT_CONNECTOR"] in json.loads(_get(f"{env['MEDIALANE_CONNECT_URL']}/connectors"))
+    finally:
+        _delete(f"{env['MEDIALANE_CONNECT_URL']}/connectors/{env['MEDIALANE_CONNECT_CONNECTOR']}")
+
+
+def test_the_connector_needs_the_replication_role(env):
+    del env["MEDIALANE_CONNECT_DATABASE_URL"]
+    ran = medialane(env, "connector", "register")
+    assert ran.returncode == 2
+    assert "MEDIALANE_CONNECT_DATABASE_URL is not set" in ran.stderr
+
+
+def test_connect_that_does_not_answer_is_said_so(env):
+    ran = medialane(env | {"MEDIALANE_CONNECT_URL": "http://127.0.0.1:9"}, "connector", "status")
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("medialane: Connect at http://127.0.0.1:9 does not answer")
+
+
+def _get(url):
+    import urllib.request
+
+    with urllib.request.urlopen(url) as answer:
+        return answer.read()
+
+
+def _delete(url):
+    import urllib.request
+
+    urllib.request.urlopen(urllib.request.Request(url, method="DELETE")).close()
