@@ -43,6 +43,7 @@ class ErrorCode(StrEnum):
     # Shared dependencies
     OBJECT_STORE_UNAVAILABLE = "object_store_unavailable"
     DATABASE_UNAVAILABLE = "database_unavailable"
+    BROKER_UNAVAILABLE = "broker_unavailable"
     NO_TEMP_SPACE = "no_temp_space"
     # Requests
     UNAUTHENTICATED = "unauthenticated"
@@ -92,6 +93,7 @@ ERRORS: dict[ErrorCode, ErrorSpec] = {
     ErrorCode.UNDECODABLE_RECORD: ErrorSpec(_P, 500, "The Kafka record cannot be decoded."),
     ErrorCode.OBJECT_STORE_UNAVAILABLE: ErrorSpec(_D, 503, "The object store does not answer."),
     ErrorCode.DATABASE_UNAVAILABLE: ErrorSpec(_D, 503, "The database does not answer."),
+    ErrorCode.BROKER_UNAVAILABLE: ErrorSpec(_D, 503, "The message broker does not answer."),
     ErrorCode.NO_TEMP_SPACE: ErrorSpec(_D, 503, "There is no room for temporary files."),
     ErrorCode.UNAUTHENTICATED: ErrorSpec(_R, 401, "The API key is missing, unknown, revoked or expired."),
     ErrorCode.FORBIDDEN: ErrorSpec(_R, 403, "The API key may not do this."),

@@ -57,7 +57,7 @@ class Buckets:
 
 
 STATUS_CLASSES = ("2xx", "3xx", "4xx", "5xx")
-DISPATCH_OUTCOMES = ("claimed", "stale", "undecodable")
+DISPATCH_OUTCOMES = ("claimed", "stale", "undecodable", "left")
 EVENT_OUTCOMES = ("ok", "dead")
 WEBHOOK_OUTCOMES = ("delivered", "rejected", "redirected", "timeout", "unreachable", "refused", "gone")
 WAIT_REASONS = ("credit", "retry", "twin", "breaker", "cap")
@@ -80,7 +80,8 @@ HTTP_REQUEST_DURATION = HistogramSpec(
 # -- Kafka records ---------------------------------------------------------------------------------------------------
 EVENTS_PROCESSED = CounterSpec(
     "media_events_processed_total",
-    "Records whose outcome is durable: claimed, stale or undecodable for dispatches, ok or dead for events.",
+    "Records whose outcome is durable: claimed, stale, undecodable or left to the keeper (of a newer release) for "
+    "dispatches, ok or dead for events.",
     _CONSUMERS,
     ("topic", "event_type", "outcome"),
 )

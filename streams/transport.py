@@ -7,7 +7,7 @@ a full partition has room again. Pinned to the releases in pyproject.toml; docs/
 import asyncio
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import aiokafka
 import faust
@@ -167,6 +167,7 @@ class Consumer(driver.Consumer):
         """Commit first, while the group still takes it from us."""
         await self.force_commit()
         self._books.revoke(revoked)
+        self._buffered_partitions.difference_update(revoked)
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[Any], generation_id: int = 0) -> None:
@@ -191,6 +192,25 @@ class Consumer(driver.Consumer):
 
     def verify_event_path(self, now: float, tp: Any) -> None:
         """Faust's own watchdog takes a full lane for a stuck one; ours is in `streams.health`."""
+
+
+class Fetched(NamedTuple):
+    """How far a partition was read, and its end as of the last fetch (of committed records); None if unknown."""
+
+    position: int | None
+    end: int | None
+
+
+def fetched(consumer: Any, partition: Partition) -> Fetched:
+    """How far an assigned partition was read. Never raises: while the group rebalances nothing is known."""
+    try:
+        subscription = consumer._thread._ensure_consumer()._subscription.subscription  # noqa: SLF001
+        state = subscription.assignment.state_value(driver.ensure_aiokafka_TP(faust.types.TP(*partition)))
+    except (AttributeError, faust.exceptions.FaustError):
+        return Fetched(None, None)
+    if state is None or not state.has_valid_position:
+        return Fetched(None, None)
+    return Fetched(state.position, state.lso if state.lso is not None else state.highwater)
 
 
 class Transport(driver.Transport):

@@ -60,17 +60,25 @@ class Ledger:
         for partition in partitions:
             self._watermarks.pop(Partition(*partition), None)
 
-    def open(self, partition: tuple[str, int], offset: int) -> Entry | None:
-        """Take in a record; None if the partition is not assigned (any more): drop the record, it comes again."""
+    def open(self, partition: tuple[str, int], offset: int, at: float = 0.0) -> Entry | None:
+        """Take in a record; None if the partition is not assigned (any more): drop the record, it comes again.
+
+        `at` is the caller's clock, for `head_since`.
+        """
         key = Partition(*partition)
         watermark = self._watermarks.get(key)
-        return None if watermark is None else Entry(key, self._assignment, watermark.open(offset))
+        return None if watermark is None else Entry(key, self._assignment, watermark.open(offset, at))
 
     def settle(self, entry: Entry) -> None:
         """The record's outcome is durable; does nothing under another assignment than the one it was opened in."""
         watermark = self._watermarks.get(entry.partition)
         if watermark is not None and entry.assignment == self._assignment:
             watermark.settle(entry.ticket)
+
+    def is_open(self, entry: Entry) -> bool:
+        """Whether the record is still waited for: not settled, and its assignment not over."""
+        watermark = self._watermarks.get(entry.partition)
+        return watermark is not None and entry.assignment == self._assignment and watermark.is_open(entry.ticket)
 
     def positions(self) -> Mapping[Partition, int]:
         """What may be committed now, per partition that any record was read from."""
@@ -81,6 +89,11 @@ class Ledger:
         """The lowest offset without a durable outcome; None if there is none or the partition is not assigned."""
         watermark = self._watermarks.get(Partition(*partition))
         return None if watermark is None else watermark.head
+
+    def head_since(self, partition: tuple[str, int]) -> float | None:
+        """When the lowest open record was taken in; None if there is none."""
+        watermark = self._watermarks.get(Partition(*partition))
+        return None if watermark is None else watermark.head_since
 
     def gap(self, partition: tuple[str, int]) -> int:
         """How far the newest record is ahead of the lowest open one."""

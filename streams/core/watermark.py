@@ -25,21 +25,25 @@ class Watermark:
     def __init__(self) -> None:
         self._run = 0
         self._last: int | None = None
-        self._open: OrderedDict[int, None] = OrderedDict()
+        self._open: OrderedDict[int, float] = OrderedDict()
 
-    def open(self, offset: int) -> Ticket:
-        """Take in a record that was fetched."""
+    def open(self, offset: int, at: float = 0.0) -> Ticket:
+        """Take in a record that was fetched; `at` is the caller's clock, for `head_since`."""
         if self._last is not None and offset <= self._last:
             self._run += 1
             self._open.clear()
         self._last = offset
-        self._open[offset] = None
+        self._open[offset] = at
         return Ticket(self._run, offset)
 
     def settle(self, ticket: Ticket) -> None:
         """The record's outcome is durable. Settling twice, or a ticket of an older run, changes nothing."""
         if ticket.run == self._run:
             self._open.pop(ticket.offset, None)
+
+    def is_open(self, ticket: Ticket) -> bool:
+        """Whether this record still has no durable outcome, in the current run."""
+        return ticket.run == self._run and ticket.offset in self._open
 
     @property
     def position(self) -> int | None:
@@ -54,6 +58,11 @@ class Watermark:
         """The lowest offset without a durable outcome; None if every record has one."""
         # Within a run offsets only grow, so the first that was opened is the lowest.
         return next(iter(self._open), None)
+
+    @property
+    def head_since(self) -> float | None:
+        """When the lowest open record was taken in; None if there is none."""
+        return next(iter(self._open.values()), None)
 
     @property
     def open_records(self) -> int:

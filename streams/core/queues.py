@@ -1,0 +1,67 @@
+"""The order in which a lane starts what waits in it: a small port, and first in, first out."""
+
+from collections import deque
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from streams.core.ledger import Entry
+
+T = TypeVar("T")
+
+
+class Item(NamedTuple, Generic[T]):
+    """A record that waits in a lane."""
+
+    entry: Entry
+    tenant: str
+    payload: T
+
+
+class LaneQueue(Protocol[T]):
+    """Decides which waiting item is next. What was popped may be put back if it could not be started."""
+
+    def push(self, item: Item[T]) -> None:
+        """Add a new item."""
+
+    def pop(self) -> Item[T]:
+        """Take the next item; raises `IndexError` when there is none."""
+
+    def put_back(self, item: Item[T]) -> None:
+        """Undo a `pop`."""
+
+    def settle(self, tenant: str, cost: float) -> None:
+        """A started item of this tenant turned out to cost so much, in CPU seconds."""
+
+    def clear(self) -> None:
+        """Forget every waiting item."""
+
+    def __len__(self) -> int:
+        """How many items wait."""
+
+
+class Fifo(Generic[T]):
+    """First in, first out, whoever's it is."""
+
+    def __init__(self) -> None:
+        self._items: deque[Item[T]] = deque()
+
+    def push(self, item: Item[T]) -> None:
+        """Add a new item at the end."""
+        self._items.append(item)
+
+    def pop(self) -> Item[T]:
+        """Take the oldest item; raises `IndexError` when there is none."""
+        return self._items.popleft()
+
+    def put_back(self, item: Item[T]) -> None:
+        """Undo a `pop`."""
+        self._items.appendleft(item)
+
+    def settle(self, tenant: str, cost: float) -> None:
+        """Costs do not matter here."""
+
+    def clear(self) -> None:
+        """Forget every waiting item."""
+        self._items.clear()
+
+    def __len__(self) -> int:
+        return len(self._items)

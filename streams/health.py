@@ -1,0 +1,148 @@
+"""The truth about a worker: is the database there, is it in its group, does it still read what it could work on.
+
+What nothing inside can mend ends the process, with a reason in the log, so that its supervisor starts it again.
+"""
+
+import asyncio
+import faulthandler
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+
+from connectors.postgres.database import Database
+from schemas.errors import MedialaneError
+from streams.core.ledger import Partition
+from streams.lanes import Lanes
+from streams.member import Member
+
+log = structlog.get_logger(__name__)
+
+_PING = sa.text("SELECT 1")
+_PING_INTERVAL_S = 3.0
+_STUCK_LOOP_EXIT = 70
+
+
+class UnhealthyError(Exception):
+    """The worker is in a state that it cannot leave by itself."""
+
+
+class DatabasePulse:
+    """Asks the database now and then whether it is there."""
+
+    def __init__(self, database: Database, *, fresh_s: float = 15.0) -> None:
+        self._database = database
+        self._fresh_s = fresh_s
+        self._answered: float | None = None
+
+    async def run(self) -> None:
+        """Ask until cancelled."""
+        while True:
+            try:
+                async with self._database.transaction() as connection:
+                    await connection.execute(_PING)
+                self._answered = time.monotonic()
+            except MedialaneError as error:
+                log.warning("the database does not answer", error=str(error))
+            await asyncio.sleep(_PING_INTERVAL_S)
+
+    def problems(self) -> Sequence[str]:
+        """Why the worker is not ready."""
+        if self._answered is None:
+            return ["the database has not answered yet"]
+        age = time.monotonic() - self._answered
+        return [f"the database last answered {age:.0f} s ago"] if age > self._fresh_s else []
+
+
+class Watchdog:
+    """Raises `UnhealthyError` when the worker has no partitions from its group, or stopped reading, for `patience_s`.
+
+    Reading has stopped where a partition has records, its lane is empty, slots are free, and nothing moves.
+    """
+
+    def __init__(
+        self,
+        member: Member,
+        lanes: Lanes[Any, Any],
+        *,
+        patience_s: float = 60.0,
+        interval_s: float = 2.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._member = member
+        self._lanes = lanes
+        self._patience_s = patience_s
+        self._interval_s = interval_s
+        self._clock = clock
+        self._well = clock()
+        self._moved: dict[Partition, tuple[int | None, float]] = {}
+
+    async def run(self) -> None:
+        """Look until something is wrong for too long."""
+        while True:
+            self.look()
+            await asyncio.sleep(self._interval_s)
+
+    def look(self) -> None:
+        """Look once. Raises `UnhealthyError`."""
+        now = self._clock()
+        if self._member.joined:
+            self._well = now
+        elif now - self._well > self._patience_s:
+            raise UnhealthyError(f"no assignment from the consumer group for {now - self._well:.0f} s")
+        idle = [key for key in self._lanes.ledger.partitions if self._starved(key)]
+        self._moved = {key: self._moved.get(key, (None, now)) for key in idle}
+        for key in idle:
+            position = self._member.position(key)
+            before, since = self._moved[key]
+            if position != before:
+                self._moved[key] = (position, now)
+            elif now - since > self._patience_s:
+                raise UnhealthyError(
+                    f"{key.topic}/{key.partition} has records that were not read for {now - since:.0f} s"
+                )
+
+    def _starved(self, key: Partition) -> bool:
+        end, position = self._member.highwater(key), self._member.position(key)
+        behind = end is not None and position is not None and position < end
+        return behind and not self._lanes.lanes[key].waiting and self._lanes.slots.free > 0
+
+
+class LoopWatch:
+    """A thread that ends the process when the event loop has not run for `patience_s`: nothing inside the loop could.
+
+    It prints every thread's stack first. Leases expire, and others take the work over.
+    """
+
+    def __init__(self, *, patience_s: float = 30.0, interval_s: float = 1.0) -> None:
+        self._patience_s = patience_s
+        self._interval_s = interval_s
+        self._beat = time.monotonic()
+        self._stop = threading.Event()
+
+    async def run(self) -> None:
+        """Watch this event loop until cancelled."""
+        threading.Thread(target=self._watch, name="loop-watch", daemon=True).start()
+        try:
+            while True:
+                self._beat = time.monotonic()
+                await asyncio.sleep(self._interval_s)
+        finally:
+            self._stop.set()
+
+    def _watch(self) -> None:
+        seen = time.monotonic()
+        while not self._stop.wait(self._interval_s):
+            now = time.monotonic()
+            # The whole process may have been stopped (SIGSTOP, a laptop's lid): then this thread was late as well.
+            if now - seen > self._interval_s * 5:
+                self._beat = now
+            seen = now
+            if now - self._beat > self._patience_s:
+                faulthandler.dump_traceback(file=sys.stderr)
+                os._exit(_STUCK_LOOP_EXIT)

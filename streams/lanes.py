@@ -1,0 +1,185 @@
+"""Lanes at work: records go in, are claimed when a slot is free, and their jobs run beside each other.
+
+A record's outcome is durable as soon as its claim is; the job goes on under its lease and holds no offset. What a claim
+needs and does not get (the database) pauses the lane; nothing is acked, and it goes on by itself.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
+
+import structlog
+
+from schemas.errors import MedialaneError
+from streams.core.lane import Bounds, Lane, Signal
+from streams.core.ledger import Ledger, Partition
+from streams.core.queues import Fifo, Item
+from streams.core.slots import Slots
+from streams.crew import Callbacks, Crew, Drained, Handler
+
+P = TypeVar("P")
+W = TypeVar("W")
+
+log = structlog.get_logger(__name__)
+
+_PAUSE_S = 0.25
+_LONGEST_PAUSE_S = 5.0
+_DEFECT_TRIES = 5
+_CLAIM_BOUND_S = 8.0
+
+
+class Flow(Protocol):
+    """Who fetches: Faust's consumer."""
+
+    def on_buffer_full(self, tp: Any) -> None:
+        """Stop fetching from a partition."""
+
+    def on_buffer_drop(self, tp: Any) -> None:
+        """Fetch from it again."""
+
+
+class Lanes(Generic[P, W]):
+    """The lanes of a process, and the books of its consumer (`streams.transport.Books`). One event loop only.
+
+    `flow` is asked for whenever a lane becomes full or has room again: the consumer is made after the lanes are.
+    """
+
+    def __init__(self, handler: Handler[P, W], flow: Callable[[], Flow], *, slots: int, bounds: Bounds) -> None:
+        self.ledger = Ledger()
+        self._crew = Crew(handler)
+        self._flow = flow
+        self._bounds = bounds
+        self._slots: Slots[Partition] = Slots(slots)
+        self._lanes: dict[Partition, Lane[P]] = {}
+        self._failures: dict[Partition, int] = {}
+        self._closing = False
+
+    # -- what the consumer calls ------------------------------------------------------------------------------------
+
+    def assign(self, partitions: Iterable[tuple[str, int]]) -> None:
+        """An assignment of exactly these partitions begins."""
+        mine = [Partition(*partition) for partition in partitions]
+        self.ledger.assign(mine)
+        for key in mine:
+            self._lanes.setdefault(key, Lane(Fifo(), self._bounds))
+
+    def revoke(self, partitions: Iterable[tuple[str, int]]) -> None:
+        """Drop what has not started: it comes again, here or elsewhere. Jobs go on under their leases."""
+        mine = [Partition(*partition) for partition in partitions]
+        self.ledger.revoke(mine)
+        for key in mine:
+            if key in self._lanes:
+                self._lanes[key].drop()
+                self._tidy(key)
+
+    def positions(self) -> Mapping[Partition, int]:
+        """What may be committed."""
+        return self.ledger.positions()
+
+    def put(self, key: Partition, offset: int, tenant: str, payload: P) -> None:
+        """Take in a record; dropped if the partition is not ours any more, or the process is draining."""
+        entry = None if self._closing else self.ledger.open(key, offset, at=time.monotonic())
+        if entry is None:
+            return
+        self._lanes[key].put(Item(entry, tenant, payload))
+        self._deal()
+        self._signal(key)
+
+    # -- what is shown ----------------------------------------------------------------------------------------------
+
+    @property
+    def lanes(self) -> Mapping[Partition, Lane[P]]:
+        """The lanes of assigned partitions, and of revoked ones whose jobs still run."""
+        return self._lanes
+
+    @property
+    def slots(self) -> Slots[Partition]:
+        """The process's slots."""
+        return self._slots
+
+    # -- the end ----------------------------------------------------------------------------------------------------
+
+    async def stop_intake(self) -> None:
+        """Take in nothing more, drop what has not started, and wait until no claim is under way.
+
+        Then every outcome is known: commit and leave the group, while jobs go on.
+        """
+        self._closing = True
+        for lane in self._lanes.values():
+            lane.drop()
+        try:
+            await self._crew.claims_done(_CLAIM_BOUND_S)
+        except TimeoutError:
+            log.warning("claims did not end in time; their records come again", claims=self._crew.claiming)
+
+    async def drain(self, timeout_s: float) -> Drained:
+        """After `stop_intake`: wait for running jobs up to `timeout_s`, then have the rest given back."""
+        return await self._crew.drain(timeout_s)
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _deal(self) -> None:
+        while (key := self._slots.deal(k for k, lane in self._lanes.items() if lane.ready)) is not None:
+            item = self._lanes[key].take()
+            callbacks = Callbacks(
+                partial(self._claimed, key, item), partial(self._failed, key, item), partial(self._over, key, item)
+            )
+            self._crew.start(item.payload, callbacks)
+
+    def _claimed(self, key: Partition, item: Item[P]) -> None:
+        self.ledger.settle(item.entry)
+        self._failures.pop(key, None)
+        self._signal(key)
+
+    def _over(self, key: Partition, item: Item[P], cost: float) -> None:
+        self._lanes[key].finish(item.tenant, cost)
+        self._slots.give_back(key)
+        self._signal(key)
+        self._tidy(key)
+        self._deal()
+
+    def _failed(self, key: Partition, item: Item[P], error: Exception) -> None:
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        names = {"topic": key.topic, "kpart": key.partition, "offset": item.entry.offset, "failures": failures}
+        outage = isinstance(error, MedialaneError)
+        if not outage and failures >= _DEFECT_TRIES:
+            # A defect, and the row owns the work: the keeper emits it again. Holding the partition would help nobody.
+            log.error("record given up, left to the keeper", exc_info=error, **names)
+            self._claimed(key, item)
+            self._over(key, item, 0.0)
+            return
+        pause_s = min(_PAUSE_S * 2.0 ** (failures - 1), _LONGEST_PAUSE_S) * random.uniform(0.5, 1.0)  # noqa: S311
+        log.warning("lane paused", error=str(error), pause_s=round(pause_s, 2), exc_info=not outage, **names)
+        lane = self._lanes[key]
+        if self.ledger.is_open(item.entry) and not self._closing:
+            lane.put_back(item)
+        else:
+            lane.finish(item.tenant)
+        lane.pause()
+        self._slots.give_back(key)
+        asyncio.get_running_loop().call_later(pause_s, self._resume, key, lane)
+        self._deal()
+
+    def _resume(self, key: Partition, lane: Lane[P]) -> None:
+        lane.resume()
+        self._tidy(key)
+        self._deal()
+
+    def _signal(self, key: Partition) -> None:
+        if key not in self.ledger.partitions:
+            return
+        match self._lanes[key].signal(self.ledger.gap(key)):
+            case Signal.FULL:
+                self._flow().on_buffer_full(key)
+            case Signal.ROOM:
+                self._flow().on_buffer_drop(key)
+
+    def _tidy(self, key: Partition) -> None:
+        lane = self._lanes.get(key)
+        if lane is not None and lane.idle and key not in self.ledger.partitions:
+            del self._lanes[key]
+            self._failures.pop(key, None)
+            self._slots.forget(key)

@@ -1,0 +1,97 @@
+"""A media worker's composition root: settings in, a running process out."""
+
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import uvloop
+
+from connectors.kafka.producer import RecordProducer
+from connectors.objectstore.s3 import S3ObjectStore
+from connectors.postgres.database import Database
+from connectors.telemetry import Telemetry
+from processors.pool import MediaPool
+from processors.temp import TempFolders
+from schemas.ids import uuid7
+from schemas.metrics import Process
+from schemas.settings import (
+    DatabaseSettings,
+    KafkaSettings,
+    ObjectStoreSettings,
+    ProcessorSettings,
+    ShutdownSettings,
+    TelemetrySettings,
+    WorkerSettings,
+    load,
+)
+from schemas.states import MediaKind
+from schemas.topics import DEAD_LETTERS, JOB_TOPICS
+from streams.health import DatabasePulse, LoopWatch
+from streams.lifecycle import live
+from streams.media.execution import MediaJobRunner
+from streams.media.handler import MediaHandler
+from streams.media.leases import Leases
+from streams.media.undecodable import Undertaker
+from streams.media.worker import MediaWorker
+
+PROCESSES: dict[MediaKind, Process] = {MediaKind.IMAGE: "media-images", MediaKind.VIDEO: "media-video"}
+
+
+def run_images(env: Mapping[str, str]) -> int:
+    """Run a worker for pictures until it is told to stop; returns the exit code. Raises `SettingsError`."""
+    return uvloop.run(_run(env, MediaKind.IMAGE))
+
+
+def run_video(env: Mapping[str, str]) -> int:
+    """Run a worker for videos until it is told to stop; returns the exit code. Raises `SettingsError`."""
+    return uvloop.run(_run(env, MediaKind.VIDEO))
+
+
+async def _run(env: Mapping[str, str], kind: MediaKind) -> int:
+    worker_settings, kafka = load(WorkerSettings, env), load(KafkaSettings, env)
+    database_settings, store_settings = load(DatabaseSettings, env), load(ObjectStoreSettings, env)
+    processor_settings, shutdown = load(ProcessorSettings, env), load(ShutdownSettings, env)
+    telemetry_settings = load(TelemetrySettings, env)
+    process = PROCESSES[kind]
+    telemetry = Telemetry.start(telemetry_settings, process=process)
+    topic, group = JOB_TOPICS[kind].name(kafka.topic_prefix), f"{kafka.topic_prefix}-{process}"
+    cores = worker_settings.slots or os.cpu_count() or 1
+
+    async with AsyncExitStack() as stack:
+        stack.callback(telemetry.stop)
+        database = await stack.enter_async_context(Database(database_settings, application=process))
+        telemetry.metrics.watch_pool(database.pool)
+        store = S3ObjectStore(store_settings)
+        stack.push_async_callback(store.close)
+        folders = TempFolders(Path(worker_settings.temp_dir))
+        stack.callback(folders.close)
+        pool = MediaPool(processor_settings, workers=cores)
+        pool.start()
+        stack.push_async_callback(pool.close, 0)
+        leases = Leases(database, lease_s=worker_settings.lease_s, heartbeat_s=worker_settings.heartbeat_s)
+        runner = MediaJobRunner(
+            database=database, store=store, pool=pool, leases=leases, settings=worker_settings,
+            owner=f"{socket.gethostname()}/{os.getpid()}/{uuid7()}", folders=folders, tracing=telemetry.tracing,
+            metrics=telemetry.metrics,
+        )  # fmt: skip
+        undertaker = Undertaker(
+            RecordProducer(kafka, telemetry.tracing), database, telemetry.tracing,
+            topic=DEAD_LETTERS.name(kafka.topic_prefix), group=group,
+        )  # fmt: skip
+        handler = MediaHandler(runner, undertaker, telemetry.metrics, topic=topic)
+        # One job more than there are children: it downloads while they compute.
+        worker = MediaWorker(
+            handler, kafka, worker_settings, telemetry.metrics, kind=kind, group=group, slots=cores + 1
+        )
+        pulse = DatabasePulse(database)
+
+        async def ready() -> Sequence[str]:
+            return [*worker.problems(), *pulse.problems()]
+
+        async def drain() -> None:
+            await worker.drain(shutdown.drain_timeout)
+
+        tasks = {"leases": leases.run, "pulse": pulse.run, "loop": LoopWatch().run, **worker.tasks}
+        return await live(telemetry, telemetry_settings, tasks, ready=ready, drain=drain)

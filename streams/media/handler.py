@@ -1,0 +1,67 @@
+"""What a media lane does with a record: claim the job that it offers, bury what is none, leave what is not for us."""
+
+import time
+
+import structlog
+
+from connectors.postgres.jobs import ClaimedJob
+from connectors.telemetry.messaging import header_traceparent
+from connectors.telemetry.metrics import Metrics
+from schemas.errors import ErrorCode
+from schemas.metrics import DLQ_MESSAGES, EVENT_AGE, EVENT_PROCESSING_DURATION, EVENTS_PROCESSED
+from schemas.records import DISPATCH_TYPE
+from streams.faust_app import Record
+from streams.media.ports import JobRunner
+from streams.media.records import Foreign, Offer, Undecodable
+from streams.media.undecodable import Undertaker
+
+log = structlog.get_logger(__name__)
+
+Payload = Offer | Foreign | Undecodable
+
+
+class MediaHandler:
+    """The lanes' handler (`streams.crew.Handler`) for one job topic."""
+
+    def __init__(self, runner: JobRunner, undertaker: Undertaker, metrics: Metrics, *, topic: str) -> None:
+        self._runner = runner
+        self._undertaker = undertaker
+        self._metrics = metrics
+        self._topic = topic
+
+    async def claim(self, payload: Payload) -> ClaimedJob | None:
+        """Make the record's outcome durable; returns the job that is ours now, if one is. Raises `MedialaneError`."""
+        started = time.monotonic()
+        self._metrics.histogram(EVENT_AGE, self._topic).observe(max(0.0, time.time() - payload.record.timestamp))
+        job = None
+        match payload:
+            case Offer(dispatch, record):
+                job = await self._runner.claim(dispatch, header_traceparent(record.headers))
+                outcome = "stale" if job is None else "claimed"
+            case Undecodable():
+                await self._undertaker.bury(payload)
+                self._metrics.counter(DLQ_MESSAGES, self._topic, ErrorCode.UNDECODABLE_RECORD).inc()
+                outcome = "undecodable"
+            case Foreign(reason, record):
+                log.warning("record left to the keeper", reason=reason, **_names(record))
+                outcome = "left"
+        self._metrics.counter(EVENTS_PROCESSED, self._topic, DISPATCH_TYPE, outcome).inc()
+        self._metrics.histogram(EVENT_PROCESSING_DURATION, self._topic, DISPATCH_TYPE).observe(
+            time.monotonic() - started
+        )
+        return job
+
+    async def run(self, work: ClaimedJob) -> float:
+        """Do the job; returns the seconds that it took, by which the lane's queue settles accounts."""
+        started = time.monotonic()
+        await self._runner.run(work)
+        return time.monotonic() - started
+
+
+def tenant_of(payload: Payload) -> str:
+    """Whose turn it is when this record is; what belongs to nobody shares a turn."""
+    return str(payload.dispatch.tenant_id) if isinstance(payload, Offer) else ""
+
+
+def _names(record: Record) -> dict[str, object]:
+    return {"topic": record.partition.topic, "kpart": record.partition.partition, "offset": record.offset}

@@ -1,0 +1,86 @@
+"""Where bytes go that are no dispatch: to the dead-letter topic as they came, and to a row that people can list."""
+
+import base64
+
+import structlog
+
+from connectors.kafka.producer import RecordProducer, RecordTooLargeError
+from connectors.postgres.database import Database
+from connectors.postgres.dead_letters import BadRecord, bury_record
+from connectors.telemetry.messaging import header_traceparent
+from connectors.telemetry.tracing import Tracing, current_traceparent
+from schemas.errors import ErrorCode
+from streams.media.records import Undecodable
+
+log = structlog.get_logger(__name__)
+
+_ERRORS = "__dlq.errors."  # the names that Kafka's own dead-letter queues use
+_CODE = "medialane_code"
+_TRACE = "medialane_original_traceparent"
+
+
+class Undertaker:
+    """Writes dead letters of records that cannot be decoded; the record's offset may move when `bury` returned."""
+
+    def __init__(
+        self, producer: RecordProducer, database: Database, tracing: Tracing, *, topic: str, group: str
+    ) -> None:
+        self._producer = producer
+        self._database = database
+        self._tracing = tracing
+        self._topic = topic
+        self._group = group
+
+    async def bury(self, bad: Undecodable) -> None:
+        """Send the record to the dead-letter topic, wait for the confirmation, and remember it in a row.
+
+        Repeats after a crash may send it twice; the row is there once. Raises `MedialaneError` if the broker or the
+        database does not answer.
+        """
+        record = bad.record
+        parent = header_traceparent(record.headers)
+        with self._tracing.span("bury", parent_traceparent=parent):
+            headers = [*record.headers, *self._reasons(bad, parent)]
+            try:
+                await self._producer.send(self._topic, key=record.key, value=record.value, headers=headers)
+            except RecordTooLargeError:
+                # The row keeps the bytes.
+                headers.append((f"{_ERRORS}value.dropped", b"true"))
+                await self._producer.send(self._topic, key=record.key, value=None, headers=headers)
+            async with self._database.transaction() as connection:
+                await bury_record(connection, _row(bad, current_traceparent()))
+        log.error(
+            "record cannot be decoded, sent to the dead letters",
+            topic=record.partition.topic, kpart=record.partition.partition, offset=record.offset, reason=bad.reason,
+        )  # fmt: skip
+
+    def _reasons(self, bad: Undecodable, parent: str | None) -> list[tuple[str, bytes]]:
+        partition, offset = bad.record.partition, bad.record.offset
+        values = {
+            f"{_ERRORS}topic": partition.topic, f"{_ERRORS}partition": str(partition.partition),
+            f"{_ERRORS}offset": str(offset), f"{_ERRORS}group": self._group, f"{_ERRORS}message": bad.reason,
+            _CODE: ErrorCode.UNDECODABLE_RECORD.value,
+        }  # fmt: skip
+        if parent is not None:
+            values[_TRACE] = parent
+        return [(name, value.encode()) for name, value in values.items()]
+
+
+def _row(bad: Undecodable, traceparent: str | None) -> BadRecord:
+    record = bad.record
+    return BadRecord(
+        topic=record.partition.topic, partition=record.partition.partition, offset=record.offset, key=record.key,
+        value=record.value, headers=[(name, _text(value)) for name, value in record.headers], detail=bad.reason,
+        traceparent=traceparent,
+    )  # fmt: skip
+
+
+def _text(value: bytes | None) -> str:
+    """A header's value for a JSON column; what is no text stands there in base64. Postgres takes no NUL in text."""
+    if value is None:
+        return ""
+    try:
+        text = bytes(value).decode()
+    except UnicodeDecodeError:
+        return "base64:" + base64.b64encode(value).decode()
+    return text if "\0" not in text else "base64:" + base64.b64encode(value).decode()

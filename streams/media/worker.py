@@ -1,0 +1,73 @@
+"""A media worker between Kafka and the jobs: the Faust app of one topic, its lanes, their gauges and their watchdog."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from connectors.postgres.jobs import ClaimedJob
+from connectors.telemetry.metrics import Metrics
+from schemas.settings import KafkaSettings, WorkerSettings
+from schemas.states import MediaKind
+from schemas.topics import JOB_TOPICS
+from streams.core.lane import Bounds
+from streams.crew import Drained, Handler
+from streams.faust_app import Record, build_app
+from streams.gauges import LaneGauges
+from streams.health import Watchdog
+from streams.lanes import Lanes
+from streams.lifecycle import Task
+from streams.media.handler import Payload, tenant_of
+from streams.media.records import read
+from streams.member import Member
+
+log = structlog.get_logger(__name__)
+
+
+class MediaWorker:
+    """Consumes one job topic. Start its `tasks`; end with `drain`."""
+
+    def __init__(
+        self,
+        handler: Handler[Payload, ClaimedJob],
+        kafka: KafkaSettings,
+        settings: WorkerSettings,
+        metrics: Metrics,
+        *,
+        kind: MediaKind,
+        group: str,
+        slots: int,
+    ) -> None:
+        self._route = JOB_TOPICS[kind].route
+        bounds = Bounds.of(running=settings.lane_concurrency, window=settings.lane_window)
+        self.lanes: Lanes[Payload, ClaimedJob] = Lanes(handler, lambda: self.member.flow, slots=slots, bounds=bounds)
+        self._app = build_app(
+            group, JOB_TOPICS[kind].name(kafka.topic_prefix), kafka, settings, self.lanes, self._receive,
+            poll_records=bounds.poll,
+        )  # fmt: skip
+        self.member = Member(self._app)
+        self._gauges = LaneGauges(metrics, self.lanes, self.member)
+        self._watchdog = Watchdog(self.member, self.lanes)
+
+    @property
+    def tasks(self) -> Mapping[str, Task]:
+        """What runs as long as the process does; one that ends or raises is a reason to end the process."""
+        return {"consumer": self.member.run, "gauges": self._gauges.run, "watchdog": self._watchdog.run}
+
+    def problems(self) -> Sequence[str]:
+        """Why the worker is not ready."""
+        return self.member.problems()
+
+    async def drain(self, timeout_s: float) -> Drained:
+        """Take in nothing more, commit, leave the group, and let jobs finish for `timeout_s`; the rest is given back.
+
+        The group goes on without us at once: jobs are held by their leases, not by partitions.
+        """
+        await self.lanes.stop_intake()
+        ended, _ = await asyncio.gather(self.lanes.drain(timeout_s), self.member.leave())
+        log.info("drained", finished=ended.finished, given_back=ended.returned, abandoned=ended.abandoned)
+        return ended
+
+    def _receive(self, record: Record) -> None:
+        payload = read(record, self._route)
+        self.lanes.put(record.partition, record.offset, tenant_of(payload), payload)

@@ -1,0 +1,75 @@
+"""A Faust app's life as a member of its consumer group: join, notice its death, commit, leave."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import faust
+import structlog
+
+from streams.core.ledger import Partition
+from streams.transport import fetched
+
+log = structlog.get_logger(__name__)
+
+_LEAVE_BOUND_S = 10.0
+
+
+class MemberLostError(Exception):
+    """The Faust app stopped by itself; the process must end, for its supervisor to start it again."""
+
+
+class Member:
+    """Runs an app and answers for its membership."""
+
+    def __init__(self, app: faust.App) -> None:
+        self._app = app
+        self._leaving = False
+
+    async def run(self) -> None:
+        """Join and stay until `leave`. Raises `MemberLostError` if the app stops by itself."""
+        await self._app.start()
+        await self._app.wait_until_stopped()
+        if self._leaving:
+            await asyncio.Event().wait()  # the end is the caller's to say
+        reason = getattr(self._app, "crash_reason", None)
+        raise MemberLostError(f"the consumer stopped: {reason!r}") from reason
+
+    async def leave(self) -> None:
+        """Commit what is due, and leave the group at once, so that others take over now and not after a timeout."""
+        self._leaving = True
+        try:
+            async with asyncio.timeout(_LEAVE_BOUND_S):
+                if self._joined_once:
+                    await self._app.consumer.commit()
+                await self._app.stop()
+        except TimeoutError:
+            log.warning("leaving the group took too long; its other members wait for the session timeout")
+        except Exception:
+            log.exception("leaving the group failed; its other members wait for the session timeout")
+
+    @property
+    def flow(self) -> Any:
+        """The consumer, which lanes tell to stop fetching and to go on."""
+        return self._app.consumer
+
+    @property
+    def joined(self) -> bool:
+        """Whether the group has given this member an assignment, which may be empty, and is not rebalancing now."""
+        return self._joined_once and not self._app.rebalancing
+
+    @property
+    def _joined_once(self) -> bool:
+        return self._app.consumer_generation_id > 0
+
+    def problems(self) -> Sequence[str]:
+        """Why this member is not ready."""
+        return [] if self.joined else ["the consumer group has not given this process its partitions"]
+
+    def highwater(self, partition: Partition) -> int | None:
+        """The offset after the partition's last record, as of the last fetch; None before that."""
+        return fetched(self._app.consumer, partition).end if self._joined_once else None
+
+    def position(self, partition: Partition) -> int | None:
+        """The offset that is fetched next; None before the first fetch."""
+        return fetched(self._app.consumer, partition).position if self._joined_once else None
