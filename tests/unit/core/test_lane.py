@@ -1,0 +1,118 @@
+"""A lane against a model of plain lists: order, bounds, and signals that match what was told before."""
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from streams.core.lane import Bounds, Lane, Signal
+from streams.core.ledger import Entry, Partition
+from streams.core.queues import Fifo, Item
+from streams.core.watermark import Ticket
+
+HERE = Partition("jobs", 0)
+BOUNDS = Bounds.of(running=3, window=8)
+
+
+def item(offset):
+    return Item(Entry(HERE, 1, Ticket(0, offset)), "tenant", offset)
+
+
+class Model(RuleBasedStateMachine):
+    def __init__(self):
+        super().__init__()
+        self.lane = Lane(Fifo(), BOUNDS)
+        self.waiting: list[int] = []
+        self.running: list[int] = []
+        self.paused = False
+        self.full = False
+        self.gap = 0
+        self.next = 0
+
+    @rule()
+    def put(self):
+        self.lane.put(item(self.next))
+        self.waiting.append(self.next)
+        self.next += 1
+
+    @precondition(lambda self: self.waiting and len(self.running) < BOUNDS.running and not self.paused)
+    @rule()
+    def take(self):
+        assert self.lane.ready
+        taken = self.lane.take()
+        assert taken.payload == self.waiting.pop(0)
+        self.running.append(taken.payload)
+
+    @precondition(lambda self: self.running)
+    @rule(back=st.booleans())
+    def end(self, back):
+        payload = self.running.pop()
+        if back:
+            self.lane.put_back(item(payload))
+            self.waiting.insert(0, payload)
+        else:
+            self.lane.finish("tenant")
+
+    @rule()
+    def toggle_pause(self):
+        self.paused = not self.paused
+        (self.lane.pause if self.paused else self.lane.resume)()
+
+    @rule()
+    def drop(self):
+        self.lane.drop()
+        self.waiting.clear()
+        self.full = False
+
+    @rule(gap=st.integers(0, BOUNDS.ahead + 4))
+    def signal(self, gap):
+        found = self.lane.signal(gap)
+        if found is Signal.FULL:
+            assert not self.full, "told to stop twice"
+            assert len(self.waiting) >= BOUNDS.window / 2 or gap >= BOUNDS.ahead
+        if found is Signal.ROOM:
+            assert self.full, "told to go on, though nobody had stopped"
+            assert len(self.waiting) <= BOUNDS.window / 4
+            assert gap <= BOUNDS.ahead / 2
+        if found is None and not self.full:
+            assert len(self.waiting) < BOUNDS.window / 2
+            assert gap < BOUNDS.ahead
+        self.full = self.lane.full
+
+    @invariant()
+    def counts_agree(self):
+        assert self.lane.waiting == len(self.waiting)
+        assert self.lane.running == len(self.running) <= BOUNDS.running
+        assert self.lane.idle == (not self.waiting and not self.running)
+        assert self.lane.ready == (bool(self.waiting) and len(self.running) < BOUNDS.running and not self.paused)
+
+
+TestLane = Model.TestCase
+TestLane.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 8, 256])
+def test_a_full_lane_that_runs_empty_always_asks_for_more(window):
+    lane = Lane(Fifo(), Bounds.of(running=window, window=window))
+    offset = 0
+    while lane.signal(0) is not Signal.FULL:
+        lane.put(item(offset))
+        offset += 1
+    assert lane.waiting <= window
+    for _ in range(offset):
+        lane.take()
+    assert lane.signal(0) is Signal.ROOM
+
+
+def test_two_fetches_after_full_fit_into_the_window():
+    bounds = Bounds.of(running=1, window=256)
+    assert bounds.window / 2 + 2 * bounds.poll <= bounds.window
+
+
+def test_taking_from_a_busy_lane_is_a_defect():
+    lane = Lane(Fifo(), Bounds.of(running=1, window=4))
+    lane.put(item(0))
+    lane.put(item(1))
+    lane.take()
+    with pytest.raises(RuntimeError):
+        lane.take()

@@ -1,0 +1,208 @@
+"""Lanes with a handler that the test holds the strings of: what is claimed when, what may be committed, who is told."""
+
+import asyncio
+
+from schemas.errors import ErrorCode, MedialaneError
+from streams.core.lane import Bounds
+from streams.core.ledger import Partition
+from streams.lanes import Lanes
+
+A, B = Partition("jobs", 0), Partition("jobs", 1)
+
+
+class Handler:
+    def __init__(self):
+        self.claimed = []
+        self.failing = {}
+        self.stale = set()
+        self.jobs = {}
+
+    async def claim(self, payload):
+        if self.failing.get(payload, 0):
+            self.failing[payload] -= 1
+            raise MedialaneError(ErrorCode.DATABASE_UNAVAILABLE)
+        self.claimed.append(payload)
+        return None if payload in self.stale else payload
+
+    async def run(self, work):
+        self.jobs[work] = asyncio.Event()
+        await self.jobs[work].wait()
+        return 1.0
+
+
+class Flow:
+    def __init__(self):
+        self.full = set()
+
+    def on_buffer_full(self, tp):
+        self.full.add(tp)
+
+    def on_buffer_drop(self, tp):
+        self.full.discard(tp)
+
+
+def lanes(handler, *, slots=2, running=2, window=8, partitions=(A, B)):
+    flow = Flow()
+    made = Lanes(handler, lambda: flow, slots=slots, bounds=Bounds.of(running=running, window=window))
+    made.assign(partitions)
+    return made, flow
+
+
+async def settle():
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def until(condition):
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_the_offset_moves_with_the_claim_and_not_with_the_job():
+    handler = Handler()
+    made, _ = lanes(handler)
+    made.put(A, 10, "t", "long job")
+    assert made.positions() == {A: 10}
+    await settle()
+    assert handler.claimed == ["long job"]
+    assert made.positions() == {A: 11}
+    assert made.lanes[A].running == 1
+
+
+async def test_nothing_is_claimed_without_a_slot():
+    handler = Handler()
+    made, _ = lanes(handler, slots=1)
+    made.put(A, 0, "t", "first")
+    made.put(A, 1, "t", "second")
+    await settle()
+    assert handler.claimed == ["first"]
+    assert made.positions() == {A: 1}
+    handler.jobs["first"].set()
+    await settle()
+    assert handler.claimed == ["first", "second"]
+
+
+async def test_a_lane_runs_no_more_than_its_bound_though_slots_are_free():
+    handler = Handler()
+    made, _ = lanes(handler, slots=5, running=2)
+    for offset in range(4):
+        made.put(A, offset, "t", f"a{offset}")
+    await settle()
+    assert handler.claimed == ["a0", "a1"]
+    assert made.slots.free == 3
+
+
+async def test_stale_records_take_no_slot_for_long():
+    handler = Handler()
+    handler.stale = {f"a{offset}" for offset in range(5)}
+    made, _ = lanes(handler, slots=1)
+    for offset in range(5):
+        made.put(A, offset, "t", f"a{offset}")
+    await settle()
+    assert made.positions() == {A: 5}
+    assert made.slots.free == 1
+
+
+async def test_an_outage_pauses_the_lane_moves_no_offset_and_ends_by_itself():
+    handler = Handler()
+    handler.failing = {"a0": 2}
+    made, _ = lanes(handler)
+    made.put(A, 0, "t", "a0")
+    made.put(B, 0, "t", "b0")
+    await settle()
+    assert handler.claimed == ["b0"], "the other lane goes on"
+    assert made.positions() == {A: 0, B: 1}
+    assert made.slots.free == 1, "a paused lane holds no slot"
+    await until(lambda: handler.claimed == ["b0", "a0"])
+    assert made.positions() == {A: 1, B: 1}
+
+
+async def test_a_full_lane_says_so_and_asks_for_more_when_it_has_room():
+    handler = Handler()
+    made, flow = lanes(handler, slots=1, window=8)
+    for offset in range(5):
+        made.put(A, offset, "t", f"a{offset}")
+    await settle()
+    assert flow.full == {A}
+    for name in ("a0", "a1"):
+        handler.jobs[name].set()
+        await settle()
+    assert flow.full == set()
+
+
+async def test_a_revoke_drops_what_has_not_started_and_lets_jobs_go_on():
+    handler = Handler()
+    made, _ = lanes(handler, slots=1)
+    made.put(A, 0, "t", "running")
+    made.put(A, 1, "t", "waiting")
+    await settle()
+    made.revoke([A, B])
+    assert made.positions() == {}
+    assert made.lanes[A].running == 1
+    assert made.lanes[A].waiting == 0
+    handler.jobs["running"].set()
+    await settle()
+    assert handler.claimed == ["running"]
+    assert A not in made.lanes, "nothing is left of the lane"
+    made.put(A, 1, "t", "too late")
+    assert A not in made.lanes
+
+
+async def test_jobs_of_the_last_assignment_count_against_the_lane():
+    handler = Handler()
+    made, _ = lanes(handler, slots=4, running=1)
+    made.put(A, 0, "t", "old")
+    await settle()
+    made.revoke([A, B])
+    made.assign([A])
+    made.put(A, 1, "t", "new")
+    await settle()
+    assert handler.claimed == ["old"]
+    handler.jobs["old"].set()
+    await settle()
+    assert handler.claimed == ["old", "new"]
+
+
+async def test_a_claim_that_fails_after_a_revoke_is_not_offered_again():
+    handler = Handler()
+    gate = asyncio.Event()
+
+    async def claim(payload):
+        await gate.wait()
+        raise MedialaneError(ErrorCode.DATABASE_UNAVAILABLE, payload)
+
+    handler.claim = claim
+    made, _ = lanes(handler)
+    made.put(A, 0, "t", "a0")
+    await settle()
+    made.revoke([A, B])
+    gate.set()
+    await until(lambda: A not in made.lanes)
+    assert made.slots.free == 2
+
+
+async def test_a_defect_in_the_claim_does_not_hold_the_partition_for_ever():
+    handler = Handler()
+
+    async def claim(payload):
+        raise KeyError(payload)
+
+    handler.claim = claim
+    made, _ = lanes(handler)
+    made.put(A, 0, "t", "a0")
+    await until(lambda: made.positions() == {A: 1})
+    assert made.slots.free == 2
+
+
+async def test_after_stop_intake_nothing_starts_and_claims_are_known():
+    handler = Handler()
+    made, _ = lanes(handler, slots=1)
+    made.put(A, 0, "t", "running")
+    made.put(A, 1, "t", "waiting")
+    await made.stop_intake()
+    assert made.positions() == {A: 1}, "what waited comes again"
+    made.put(A, 2, "t", "too late")
+    handler.jobs["running"].set()
+    assert await made.drain(5) == (1, 0, 0)
+    assert handler.claimed == ["running"]
