@@ -54,12 +54,19 @@ def check_memory(*, needed_mb: int = MIN_FREE_MEMORY_MB, source: Path = Path("/p
 
 def check_owner(folder: Path) -> None:
     """The folder, if it is there, must be ours to write."""
-    if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
+    cure = "Use another folder with --dir, or run as that user"
+    try:
+        owner_id = folder.stat().st_uid
+    except FileNotFoundError:
+        return
+    except PermissionError:
+        raise StackError(f"{folder} is in a folder of somebody else", cure) from None
+    if not os.access(folder, os.W_OK | os.X_OK):
         try:
-            owner = pwd.getpwuid(folder.stat().st_uid).pw_name
+            owner = pwd.getpwuid(owner_id).pw_name
         except KeyError:
-            owner = str(folder.stat().st_uid)
-        raise StackError(f"{folder} belongs to {owner}", "Use another folder with --dir, or run as that user")
+            owner = str(owner_id)
+        raise StackError(f"{folder} belongs to {owner}", cure)
 
 
 def java() -> str:

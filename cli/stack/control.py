@@ -80,7 +80,7 @@ async def serve(path: Path, handler: Handler) -> asyncio.Server:
     return await asyncio.start_unix_server(connected, sock=_listener(path))
 
 
-def call(path: Path, request: Request, *, timeout_s: float = 180.0) -> Answer:
+def call(path: Path, request: Request, *, timeout_s: float = 600.0) -> Answer:
     """Ask the supervisor. Raises `StackError` with its refusal, or when there is no supervisor."""
     try:
         with socket.socket(socket.AF_UNIX) as connection, _short(path) as address:

@@ -1,0 +1,138 @@
+"""What keeps a stack from starting is said cause first, then cure."""
+
+import multiprocessing
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from cli.stack import checks
+from cli.stack.errors import StackError
+
+
+def java_program(folder, version):
+    program = folder / "bin" / "java"
+    program.parent.mkdir(parents=True)
+    program.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\" 2025-01-01' >&2\n")
+    program.chmod(0o755)
+    return program
+
+
+def test_no_java_on_the_path(monkeypatch, tmp_path):
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(StackError, match=r"^no Java on PATH: Kafka needs a JDK.*\. Run deploy/local/bootstrap\.sh"):
+        checks.java()
+
+
+def test_a_java_home_without_java_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    with pytest.raises(StackError, match=f"no Java in JAVA_HOME \\({tmp_path}\\)"):
+        checks.java()
+
+
+@pytest.mark.parametrize(("version", "said"), [("11.0.2", "Java 11"), ("1.8.0_402", "Java 8")])
+def test_an_old_java_is_named_with_its_version(monkeypatch, tmp_path, version, said):
+    java_program(tmp_path, version)
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    with pytest.raises(StackError, match=f"is {said}: Kafka needs a JDK, 17"):
+        checks.java()
+
+
+def test_missing_jars_are_named_with_their_folder(monkeypatch, tmp_path):
+    java_program(tmp_path / "jdk", "17.0.1")
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "jdk"))
+    monkeypatch.setenv("MEDIALANE_STACK_JARS", str(tmp_path))
+    with pytest.raises(StackError, match=f"no jars in {tmp_path}/libs"):
+        checks.java()
+
+
+def test_a_full_disk_says_how_much_is_free_and_how_much_is_needed(tmp_path):
+    with pytest.raises(StackError, match=rf"disk of {tmp_path} is full: \d+ MB free, 999999999 MB needed\. Free some"):
+        checks.check_disk(tmp_path / "not" / "yet", needed_mb=999_999_999)
+    checks.check_disk(tmp_path, needed_mb=1)
+
+
+def test_too_little_memory_says_how_much_there_is(tmp_path):
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal:  8000000 kB\nMemAvailable:  512000 kB\n")
+    with pytest.raises(StackError, match=r"not enough memory: 500 MB available, 1400 MB needed\. Stop other"):
+        checks.check_memory(needed_mb=1400, source=meminfo)
+    checks.check_memory(needed_mb=400, source=meminfo)
+    checks.check_memory(needed_mb=400, source=tmp_path / "absent")
+
+
+def complaint_of_nobody(folder):
+    """What `check_owner` says to a user who owns nothing; asked in a process that has become that user."""
+
+    def ask(answers):
+        if os.geteuid() == 0:
+            os.setgid(65_534)
+            os.setuid(65_534)
+        try:
+            checks.check_owner(folder)
+            answers.send("no complaint")
+        except StackError as error:
+            answers.send(str(error))
+
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe(duplex=False)
+    child = context.Process(target=ask, args=(theirs,))
+    child.start()
+    theirs.close()  # so that a child that fails ends the pipe, and does not leave us waiting
+    try:
+        return ours.recv()
+    finally:
+        child.join()
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that every user may enter, unlike pytest's own."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+def test_a_folder_of_somebody_else_is_named_with_its_owner(open_folder):
+    (open_folder / "theirs").mkdir(mode=0o555)
+    expected = f"{open_folder / 'theirs'} belongs to {open_folder.owner()}. Use another folder with --dir, or run as"
+    assert complaint_of_nobody(open_folder / "theirs").startswith(expected)
+    assert complaint_of_nobody(open_folder / "not yet there") == "no complaint"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an owner may always look into what is his")
+def test_a_folder_that_cannot_even_be_looked_at_is_named(open_folder):
+    (open_folder / "closed" / "stack").mkdir(parents=True)
+    (open_folder / "closed").chmod(0o700)
+    assert "closed/stack is in a folder of somebody else. Use another" in complaint_of_nobody(
+        open_folder / "closed" / "stack"
+    )
+
+
+@pytest.mark.parametrize(
+    ("log", "cause"),
+    [
+        ("java.net.BindException: Address already in use", "a port of it is taken"),
+        ("FATAL:  could not write lock file: No space left on device", "the disk is full"),
+        ("There is insufficient memory for the Java Runtime Environment", "there is not enough memory"),
+        ('FATAL:  lock file "postmaster.pid" already exists', "another process holds its data folder"),
+        ("kafka: Lock acquisition failure", "another process holds its data folder"),
+        ("initdb: could not access directory: Permission denied", "it may not use its data folder"),
+        ("java.lang.UnsupportedClassVersionError: x", "this Java is too old"),
+        ("medialane: MEDIALANE_S3_BUCKET is not set: Bucket that", "MEDIALANE_S3_BUCKET is not set: Bucket that"),
+        ("one\nsomething odd\n\n", "something odd"),
+    ],
+)
+def test_the_log_of_a_part_that_did_not_start_is_read_for_people(log, cause):
+    error = checks.diagnose("it", log, exit_code=1, log_path=Path("logs/it.log"))
+    assert error.cause.startswith("it stopped during its start (exit 1): ")
+    assert cause in error.cause
+    assert "Its log: logs/it.log" in error.cure
+
+
+def test_a_part_that_only_hangs_is_told_from_one_that_died():
+    error = checks.diagnose("it", "", exit_code=None, log_path=Path("log"))
+    assert error.cause == "it did not become ready in time"

@@ -1,0 +1,52 @@
+"""Free ports: remembered where possible, never one that somebody holds, and a taken one names its holder."""
+
+import itertools
+import os
+import socket
+
+import pytest
+
+from cli.stack import ports
+from cli.stack.errors import StackError
+
+
+@pytest.fixture
+def taken():
+    """A port that this process listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def test_every_name_gets_a_port_of_its_own_and_the_object_store_room_for_grpc():
+    assigned = ports.assign({}, {})
+    assert set(assigned) == set(ports.NAMES)
+    grpc = [assigned[name] + ports.GRPC_OFFSET for name in ports.NAMES if name.startswith("s3")]
+    every = [*assigned.values(), *grpc]
+    assert len(set(every)) == len(every)
+    assert all(port < 65_536 for port in every)
+
+
+def test_a_stack_keeps_its_ports_but_not_one_that_was_taken_meanwhile(taken):
+    before = ports.assign({}, {})
+    again = ports.assign({**before, "api": taken}, {})
+    assert again.pop("api") != taken
+    assert again == {name: port for name, port in before.items() if name != "api"}
+
+
+def test_a_port_that_is_taken_is_passed_over(taken):
+    candidates = itertools.chain([taken, taken], itertools.count(23_000))
+    assert taken not in ports.assign({}, {}, pick=lambda: next(candidates)).values()
+
+
+def test_a_pinned_port_that_is_taken_names_its_holder_and_the_cure(taken):
+    with pytest.raises(StackError) as refused:
+        ports.assign({}, {"api": taken})
+    assert f"port {taken} for api is taken by process {os.getpid()}" in refused.value.cause
+    assert "--port api=NUMBER" in refused.value.cure
+
+
+def test_a_pin_of_an_unknown_part_lists_the_known_ones():
+    with pytest.raises(StackError, match=r"there is no part kafak.*kafka, kafka-controller"):
+        ports.assign({}, {"kafak": 12_345})
