@@ -36,7 +36,7 @@ def told():
     callbacks = Callbacks(
         lambda: events.append("claimed"),
         lambda error: events.append(type(error).__name__),
-        lambda cost: events.append(cost),
+        events.append,
     )
     return events, callbacks
 

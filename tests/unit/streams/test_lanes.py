@@ -55,7 +55,7 @@ async def settle():
 
 async def until(condition):
     async with asyncio.timeout(20):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - it looks from outside
             await asyncio.sleep(0.01)
 
 
