@@ -1,0 +1,75 @@
+"""The README against the code: its settings table, its commands, its links and folders."""
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from cli.main import medialane
+from schemas import settings_table
+from schemas.settings import PROCESSES, variable
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+
+
+def test_the_settings_table_is_what_the_code_reads() -> None:
+    assert settings_table.replace(TEXT) == TEXT, "run python -m schemas.settings_table README.md"
+
+
+def test_every_setting_is_in_the_table_and_explained() -> None:
+    table = settings_table.render()
+    for group in {group for groups in PROCESSES.values() for group in groups}:
+        for field in group.__struct_fields__:
+            row = re.search(rf"(?m)^\| `{variable(group, field)}` \|[^|]+\|[^|]*\| (\S.+) \|$", table)
+            assert row is not None, variable(group, field)
+
+
+def test_a_document_without_markers_is_refused() -> None:
+    with pytest.raises(ValueError, match="the document has no"):
+        settings_table.replace("# Nothing here\n")
+
+
+def commands() -> list[list[str]]:
+    blocks = re.findall(r"(?s)```sh\n(.*?)```", TEXT)
+    lines = [line for block in blocks for line in block.splitlines()]
+    found = [re.search(r"(?:^|\$\()(medialane [a-z -]+)", line) for line in lines]
+    return [shlex.split(match[1])[1:] for match in found if match is not None]
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_every_command_of_the_examples_exists(words: list[str]) -> None:
+    command: click.Command | None = medialane
+    for word in words:
+        if not isinstance(command, click.Group):
+            break
+        command = command.get_command(click.Context(command), word)
+        assert command is not None, word
+
+
+def test_the_make_targets_exist() -> None:
+    targets = set(re.findall(r"(?m)^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8")))
+    assert {"demo", "test", "bench"} <= set(re.findall(r"make ([a-z]+)", TEXT)) <= targets
+
+
+def test_every_folder_of_the_table_exists() -> None:
+    folders = re.findall(r"`([\w/]+/)`", TEXT.partition("## Where things are")[2].partition("## Settings")[0])
+    assert len(folders) > 10
+    assert [folder for folder in folders if not (ROOT / folder).is_dir()] == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        document = (path.parent / name) if name else path
+        assert document.exists(), target
+        if anchor:
+            titles = re.findall(r"(?m)^#+ (.+)$", document.read_text(encoding="utf-8"))
+            assert anchor in {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}, target
