@@ -16,7 +16,7 @@ from structlog.tracebacks import ExceptionDictTransformer
 Level = Literal["debug", "info", "warning", "error"]
 
 # These log every request or rebalance step at INFO, which nobody reads and which costs more than the work.
-_NOISY = ("aiokafka", "aiohttp.access", "urllib3", "botocore", "faust.transport", "mode")
+_NOISY = ("aiokafka", "aiohttp.access", "urllib3", "botocore", "faust", "mode")
 
 
 def configure_logs(*, service: str, level: Level = "info", stream: TextIO | None = None) -> None:

@@ -9,6 +9,7 @@ metrics.render() -> bytes (Prometheus text format; content type in `CONTENT_TYPE
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol
 
@@ -100,7 +101,8 @@ class Metrics:
         """Drop a child, for example of a partition that was revoked: a stale gauge is worse than none."""
         found = self._gauges.get(spec.name)
         if found is not None:
-            found.remove(*labels)
+            with suppress(KeyError):  # it was never shown
+                found.remove(*labels)
 
     def watch_pool(self, pool: Pool) -> None:
         """Show a connection pool's size and use at every scrape."""

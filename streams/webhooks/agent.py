@@ -91,8 +91,14 @@ class WebhookAgent:
         """Why this agent does not work; empty while it does."""
         return [f"the webhook agent's {name} task has ended" for name, task in self._tasks.items() if task.done()]
 
-    async def stop(self, timeout_s: float) -> None:
-        """Take in nothing more, give requests in flight `timeout_s` to finish, and give back what is left.
+    async def watch(self) -> None:
+        """Return only when one of the agent's tasks has ended, which is a defect while nobody stops it."""
+        await asyncio.wait(self._tasks.values(), return_when=asyncio.FIRST_COMPLETED)
+        if self._stopping:
+            await asyncio.Event().wait()  # the end is the caller's to say
+
+    async def stop_intake(self) -> None:
+        """Take in and take up nothing more; on return every outcome that will be known is known.
 
         Events that were offered and not planned yet are dropped: their offsets are not committed, they come again.
         """
@@ -100,8 +106,12 @@ class WebhookAgent:
         self._arrived.set()
         self._due.stop()
         await _ended([self._tasks[name] for name in ("intake", "due") if name in self._tasks], within_s=_LAST_WORDS_S)
+
+    async def stop(self, timeout_s: float) -> None:
+        """Give requests in flight `timeout_s` to finish, and the deliveries of those that do not back to the table."""
+        await self.stop_intake()
         cut_off = await self._sender.finish(timeout_s)
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError, MedialaneError):
             async with asyncio.timeout(_LAST_WORDS_S):
                 await self._settling.flushed()
                 if cut_off:

@@ -49,7 +49,7 @@ def read_event(value: bytes | None, traceparent: str | None) -> IncomingEvent:
     """Read a record's value; raises `MedialaneError(undecodable_record)` on what is no event."""
     try:
         return IncomingEvent(_decoder.decode(value or b""), bytes(value or b""), traceparent)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MedialaneError(ErrorCode.UNDECODABLE_RECORD, f"The record is no event: {error}") from error
 
 

@@ -1,0 +1,90 @@
+"""The webhook agent's composition root: settings in, a running process out."""
+
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import uvloop
+
+from connectors.kafka.producer import RecordProducer
+from connectors.postgres.database import Database
+from connectors.telemetry import Telemetry
+from schemas.settings import (
+    DatabaseSettings,
+    KafkaSettings,
+    ShutdownSettings,
+    TelemetrySettings,
+    WebhookSettings,
+    WorkerSettings,
+    load,
+)
+from schemas.topics import DEAD_LETTERS, EVENTS
+from streams.faust_app import Record, build_app
+from streams.health import DatabasePulse, LoopWatch
+from streams.lifecycle import live
+from streams.media.records import Undecodable
+from streams.media.undecodable import Undertaker
+from streams.member import Member
+from streams.webhooks.agent import WebhookAgent
+from streams.webhooks.gauges import IntakeGauges
+from streams.webhooks.intake import Flow, Intake
+
+# Many small records: fetched by the hundred, planned by the hundred.
+_POLL_RECORDS = 500
+
+
+def run(env: Mapping[str, str]) -> int:
+    """Run the webhook agent until it is told to stop; returns the exit code. Raises `SettingsError`."""
+    Path(load(WorkerSettings, env).temp_dir).mkdir(parents=True, exist_ok=True)  # Faust keeps a folder there
+    return uvloop.run(_run(env))
+
+
+async def _run(env: Mapping[str, str]) -> int:
+    database_settings, kafka = load(DatabaseSettings, env), load(KafkaSettings, env)
+    worker, settings = load(WorkerSettings, env), load(WebhookSettings, env)
+    shutdown, telemetry_settings = load(ShutdownSettings, env), load(TelemetrySettings, env)
+    telemetry = Telemetry.start(telemetry_settings, process="webhooks")
+    group, topic = group_name(kafka), EVENTS.name(kafka.topic_prefix)
+    async with Database(database_settings, application="webhooks") as database:
+        telemetry.metrics.watch_pool(database.pool)
+        agent = WebhookAgent(database, settings, telemetry, owner=f"{socket.gethostname()}/{os.getpid()}")
+        undertaker = Undertaker(
+            RecordProducer(kafka, telemetry.tracing), database, telemetry.tracing,
+            topic=DEAD_LETTERS.name(kafka.topic_prefix), group=group,
+        )  # fmt: skip
+
+        async def bury(record: Record, reason: str) -> None:
+            await undertaker.bury(Undecodable(reason, record))
+
+        def flow() -> Flow:
+            found: Flow = member.flow
+            return found
+
+        intake = Intake(agent, bury, flow, telemetry.metrics)
+        app = build_app(group, topic, kafka, worker, intake, intake.receive, poll_records=_POLL_RECORDS)
+        member, pulse = Member(app), DatabasePulse(database)
+
+        async def ready() -> Sequence[str]:
+            return [*member.problems(), *pulse.problems(), *agent.problems()]
+
+        async def drain() -> None:
+            await intake.close()
+            await member.leave()
+            await agent.stop(shutdown.drain_timeout)
+
+        agent.start()
+        gauges = IntakeGauges(telemetry.metrics, intake.ledger, member.highwater)
+        tasks = {
+            "consumer": member.run, "pulse": pulse.run, "loop": LoopWatch().run, "gauges": gauges.run,
+            "agent": agent.watch,
+        }  # fmt: skip
+        try:
+            return await live(telemetry, telemetry_settings, tasks, ready=ready, drain=drain)
+        finally:
+            telemetry.stop()
+
+
+def group_name(kafka: KafkaSettings) -> str:
+    """The consumer group of every webhook agent of an installation."""
+    return f"{kafka.topic_prefix}-webhooks"
