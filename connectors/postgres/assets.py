@@ -9,11 +9,11 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.postgres import outbox
-from connectors.postgres.jobs import REEMIT_AFTER_S
+from connectors.postgres.credits import make_job
 from schemas.events import AssetCreated, AssetUploaded, JobStarting
 from schemas.ids import uuid7
 from schemas.states import PRIMARY_STAGE, AssetState, MediaKind
-from schemas.topics import EVENTS, job_topic
+from schemas.topics import EVENTS
 
 # The events partition is taken now and kept, so that an asset's events stay in order whatever is moved later.
 _INSERT = sa.text("""
@@ -32,11 +32,6 @@ _COMPLETE = sa.text("""
     UPDATE assets SET state = 'uploaded', etag = :etag, uploaded_at = clock_timestamp(), traceparent = :traceparent
     WHERE tenant_id = :tenant_id AND id = :id AND state = 'pending'
     RETURNING kind, generation, size
-""")
-_INSERT_JOB = sa.text("""
-    INSERT INTO jobs (id, tenant_id, asset_id, generation, stage, topic, state, traceparent, emitted_at, next_emit_at)
-    VALUES (:id, :tenant_id, :asset_id, :generation, :stage, :topic, 'queued', :traceparent, clock_timestamp(),
-        clock_timestamp() + :reemit * interval '1 second')
 """)
 
 
@@ -90,18 +85,11 @@ async def complete_asset(
     if row is None:
         return False
     stage, job_id = PRIMARY_STAGE[MediaKind(row.kind)], uuid7()
-    await connection.execute(
-        _INSERT_JOB,
-        {
-            "id": job_id, "tenant_id": tenant_id, "asset_id": asset_id, "generation": row.generation,
-            "stage": stage.value, "topic": job_topic(stage).route, "traceparent": traceparent, "reemit": REEMIT_AFTER_S,
-        },
-    )  # fmt: skip
     uploaded = partial(AssetUploaded, size=row.size, etag=etag)
     starting = partial(JobStarting, job_id=job_id, stage=stage)
     await outbox.emit(connection, asset_id, [uploaded, starting], traceparent=traceparent)
-    await outbox.dispatch(
-        connection, job_id=job_id, tenant_id=tenant_id, asset_id=asset_id, stage=stage, number=1,
+    await make_job(
+        connection, job_id=job_id, tenant_id=tenant_id, asset_id=asset_id, generation=row.generation, stage=stage,
         traceparent=traceparent,
     )  # fmt: skip
     return True

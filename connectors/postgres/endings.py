@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.postgres import dead_letters, outbox
 from connectors.postgres.content import close_content
+from connectors.postgres.credits import pass_on
 from connectors.postgres.jobs import ClaimedJob, FencedError
 from connectors.postgres.variants import NewVariant, insert_variants, of_asset
 from schemas.errors import ErrorCode
@@ -98,6 +99,7 @@ async def finish(
     )  # fmt: skip
     makers = [partial(VariantReady, variant=variant.public()) for variant in variants]
     await outbox.emit(connection, job.asset_id, [*makers, done, ready], traceparent=traceparent)
+    await pass_on(connection, job.tenant_id, job.stage)
 
 
 async def fail(
@@ -116,6 +118,7 @@ async def fail(
         await close_content(connection, job.tenant_id, sha256, job.job_id, code=code, detail=detail)
     counts = await _end(connection, job, state="failed", report=report, code=code, detail=detail)
     await give_up(connection, job, counts, code=code, detail=detail, sha256=sha256, traceparent=traceparent)
+    await pass_on(connection, job.tenant_id, job.stage)
 
 
 async def give_up(

@@ -14,13 +14,11 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.postgres import outbox
+from connectors.postgres.credits import REEMIT_AFTER_S, pass_on
 from schemas.errors import ErrorCode
 from schemas.events import JobStarted
 from schemas.records import Dispatch
 from schemas.states import Stage, WaitReason
-
-REEMIT_AFTER_S = 30.0
-"""How long a dispatch may go unclaimed before the keeper emits it again; doubles with every emission."""
 
 
 class FencedError(Exception):
@@ -136,6 +134,7 @@ async def wait(
     }  # fmt: skip
     if (await connection.execute(_WAIT, values)).one_or_none() is None:
         raise FencedError(str(job.job_id))
+    await pass_on(connection, job.tenant_id, job.stage)
 
 
 async def release(connection: AsyncConnection, job: ClaimedJob) -> None:

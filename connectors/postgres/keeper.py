@@ -3,37 +3,42 @@
 Rows are taken with SKIP LOCKED, so that any number of keepers may run and none waits for a worker.
 """
 
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from connectors.postgres import outbox
 from connectors.postgres.content import close_content
+from connectors.postgres.credits import QUEUE, REEMIT_AFTER_S, RETURNING, emit_queued, pass_on
 from connectors.postgres.endings import give_up
-from connectors.postgres.jobs import REEMIT_AFTER_S, ClaimedJob, FencedError
+from connectors.postgres.jobs import ClaimedJob, FencedError
 from schemas.errors import ERRORS, ErrorCode
 from schemas.states import Stage
 
-_RETURNING = (
-    "RETURNING jobs.id, jobs.tenant_id, jobs.asset_id, jobs.stage, jobs.dispatch, jobs.bucket, jobs.traceparent"
-)
-_QUEUE = """
-    UPDATE jobs SET state = 'queued', reason = NULL, due_at = NULL, owner = NULL, lease_until = NULL,
-        dispatch = dispatch + 1, emissions = 1, emitted_at = clock_timestamp(),
-        next_emit_at = clock_timestamp() + :reemit * interval '1 second'
-"""
+# Beyond its tenant's credit, what is due waits on, for credit.
 _DUE = sa.text(f"""
-    WITH due AS (SELECT id FROM jobs WHERE state = 'waiting' AND due_at <= clock_timestamp()
-                 ORDER BY due_at LIMIT :batch FOR NO KEY UPDATE SKIP LOCKED)
-    {_QUEUE} FROM due WHERE jobs.id = due.id {_RETURNING}
+    WITH due AS MATERIALIZED (
+        SELECT id, tenant_id, topic, due_at FROM jobs WHERE state = 'waiting' AND due_at <= clock_timestamp()
+        ORDER BY due_at LIMIT :batch FOR NO KEY UPDATE SKIP LOCKED
+    ), used AS (
+        SELECT of.tenant_id, of.topic, t.credits - (
+            SELECT count(*) FROM jobs j
+            WHERE j.tenant_id = of.tenant_id AND j.topic = of.topic AND j.state IN ('queued', 'running')
+        ) AS free
+        FROM (SELECT DISTINCT tenant_id, topic FROM due) AS of JOIN tenants t ON t.id = of.tenant_id
+    ), ranked AS (
+        SELECT id, row_number() OVER (PARTITION BY tenant_id, topic ORDER BY due_at, id) <= free AS now
+        FROM due JOIN used USING (tenant_id, topic)
+    ), later AS (
+        UPDATE jobs SET reason = 'credit', due_at = NULL FROM ranked WHERE jobs.id = ranked.id AND NOT now
+    )
+    {QUEUE} FROM ranked WHERE jobs.id = ranked.id AND now {RETURNING}
 """)  # noqa: S608 - made of constants
 _EXPIRED = sa.text(f"""
     WITH gone AS (SELECT id FROM jobs WHERE state = 'running' AND lease_until < clock_timestamp()
                   AND deaths + 1 < :max_deaths ORDER BY lease_until LIMIT :batch FOR NO KEY UPDATE SKIP LOCKED)
-    {_QUEUE}, deaths = deaths + 1 FROM gone WHERE jobs.id = gone.id {_RETURNING}
+    {QUEUE}, deaths = deaths + 1 FROM gone WHERE jobs.id = gone.id {RETURNING}
 """)  # noqa: S608 - made of constants
 # The same dispatch again: a new one would make the record that waits behind a backlog stale, for ever.
 _UNCLAIMED = sa.text(f"""
@@ -41,7 +46,7 @@ _UNCLAIMED = sa.text(f"""
                   ORDER BY next_emit_at LIMIT :batch FOR NO KEY UPDATE SKIP LOCKED)
     UPDATE jobs SET emissions = emissions + 1,
         next_emit_at = clock_timestamp() + :reemit * power(2, least(emissions, 10)) * interval '1 second'
-    FROM slow WHERE jobs.id = slow.id {_RETURNING}
+    FROM slow WHERE jobs.id = slow.id {RETURNING}
 """)  # noqa: S608 - made of constants
 _LOST = sa.text("""
     SELECT id, asset_id, topic FROM jobs WHERE state = 'running' AND lease_until < clock_timestamp()
@@ -102,7 +107,7 @@ class OutboxState(NamedTuple):
 
 async def emit_due(connection: AsyncConnection, *, batch: int, reemit_s: float = REEMIT_AFTER_S) -> int:
     """Queue what waited long enough; returns how many."""
-    return await _emit(connection, await connection.execute(_DUE, {"batch": batch, "reemit": reemit_s}))
+    return await emit_queued(connection, await connection.execute(_DUE, {"batch": batch, "reemit": reemit_s}))
 
 
 async def emit_expired(
@@ -110,12 +115,12 @@ async def emit_expired(
 ) -> int:
     """Queue what lost its worker, counting a death; returns how many."""
     values = {"batch": batch, "reemit": reemit_s, "max_deaths": max_deaths}
-    return await _emit(connection, await connection.execute(_EXPIRED, values))
+    return await emit_queued(connection, await connection.execute(_EXPIRED, values))
 
 
 async def emit_unclaimed(connection: AsyncConnection, *, batch: int, reemit_s: float = REEMIT_AFTER_S) -> int:
     """Send dispatches again that nobody claimed for long; returns how many."""
-    return await _emit(connection, await connection.execute(_UNCLAIMED, {"batch": batch, "reemit": reemit_s}))
+    return await emit_queued(connection, await connection.execute(_UNCLAIMED, {"batch": batch, "reemit": reemit_s}))
 
 
 async def lost_jobs(connection: AsyncConnection, *, batch: int, max_deaths: int) -> list[LostJob]:
@@ -139,6 +144,7 @@ async def bury_lost(connection: AsyncConnection, job_id: UUID, asset_id: UUID) -
     job = ClaimedJob(**(dict(asset) | dict(row) | {"stage": Stage(row["stage"]), "content_sha256": known}))
     counts = (job.attempts, job.deaths)
     await give_up(connection, job, counts, code=code, detail=detail, sha256=known, traceparent=job.traceparent)
+    await pass_on(connection, job.tenant_id, job.stage)
 
 
 async def backlog(connection: AsyncConnection) -> list[Backlog]:
@@ -155,14 +161,3 @@ async def outbox_state(connection: AsyncConnection, *, slot: str) -> OutboxState
 async def rotate_outbox(connection: AsyncConnection, *, keep_s: float, slot: str) -> list[str]:
     """Make the coming days' partitions, drop old ones that the slot has confirmed; returns the dropped ones' names."""
     return list((await connection.execute(_ROTATE, {"keep": keep_s, "slot": slot})).scalars())
-
-
-async def _emit(connection: AsyncConnection, rows: Iterable[sa.Row[Any]]) -> int:
-    count = 0
-    for row in rows:
-        await outbox.dispatch(
-            connection, job_id=row.id, tenant_id=row.tenant_id, asset_id=row.asset_id, stage=Stage(row.stage),
-            number=row.dispatch, bucket=row.bucket, traceparent=row.traceparent,
-        )  # fmt: skip
-        count += 1
-    return count

@@ -4,6 +4,7 @@
 CREATE TABLE tenants (
     id          uuid PRIMARY KEY,
     slug        text NOT NULL UNIQUE CHECK (slug ~ '^[a-z0-9][a-z0-9-]{1,62}$'),
+    credits     int  NOT NULL DEFAULT 64 CHECK (credits >= 1),
     created_at  timestamptz NOT NULL DEFAULT now()
 );
 
@@ -80,6 +81,8 @@ CREATE TABLE content (
     PRIMARY KEY (tenant_id, sha256)
 );
 
+-- A job is dispatched while its tenant has credit: at most `tenants.credits` rows per topic are queued or running, counted
+-- from the rows themselves. The others wait; `turn_at` orders them (work that may yield gets a later turn, so it ages).
 CREATE TABLE jobs (
     id              uuid PRIMARY KEY,
     tenant_id       uuid NOT NULL REFERENCES tenants ON DELETE CASCADE,
@@ -103,6 +106,7 @@ CREATE TABLE jobs (
     error_detail    text,
     emissions       int  NOT NULL DEFAULT 1,
     next_emit_at    timestamptz,
+    turn_at         timestamptz NOT NULL DEFAULT now(),
     report          jsonb,
     created_at      timestamptz NOT NULL DEFAULT now(),
     emitted_at      timestamptz,
@@ -117,6 +121,7 @@ CREATE INDEX jobs_leases ON jobs (lease_until) WHERE state = 'running';
 CREATE INDEX jobs_owner ON jobs (owner) WHERE state = 'running';
 CREATE INDEX jobs_emissions ON jobs (next_emit_at) WHERE state = 'queued';
 CREATE INDEX jobs_credit ON jobs (tenant_id, topic) WHERE state IN ('queued', 'running');
+CREATE INDEX jobs_turn ON jobs (tenant_id, topic, turn_at, id) WHERE state = 'waiting' AND reason = 'credit';
 CREATE INDEX jobs_twins ON jobs (tenant_id, content_sha256) WHERE state = 'waiting' AND reason = 'twin';
 
 CREATE TABLE variants (

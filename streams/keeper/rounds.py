@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from connectors.postgres import credits as credit
 from connectors.postgres import keeper
 from connectors.postgres.database import Database
 from connectors.postgres.jobs import FencedError
@@ -67,6 +68,7 @@ class Rounds:
             "expired", lambda c: keeper.emit_expired(c, batch=batch, max_deaths=deaths, reemit_s=reemit_s)
         )
         await self._drain("unclaimed", lambda c: keeper.emit_unclaimed(c, batch=batch, reemit_s=reemit_s))
+        await self._drain("credit", lambda c: credit.mend(c, batch=batch, reemit_s=reemit_s))
         await self._bury_lost()
         await self._measure()
 

@@ -14,6 +14,7 @@ import msgspec
 from connectors.objectstore.port import ObjectStore
 from connectors.postgres import endings, variants
 from connectors.postgres.content import Role, join_content
+from connectors.postgres.credits import pass_on
 from connectors.postgres.database import Database
 from connectors.postgres.endings import Facts
 from connectors.postgres.jobs import ClaimedJob, FencedError
@@ -120,6 +121,8 @@ class Work:
                 decision = await join_content(
                     connection, tenant_id=job.tenant_id, sha256=sha256, job_id=job.job_id, epoch=job.epoch
                 )
+                if decision is not None and decision.role is Role.TWIN:
+                    await pass_on(connection, job.tenant_id, job.stage)
         if decision is None:
             raise FencedError(str(job.job_id))
         if decision.role is Role.TWIN:

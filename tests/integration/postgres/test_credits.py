@@ -1,0 +1,147 @@
+"""Credit: a tenant's dispatches in Kafka are bounded, the rest waits its turn, and nothing is ever stranded."""
+
+import asyncio
+
+import pytest
+
+from connectors.postgres import credits as credit
+from connectors.postgres import endings, jobs, keeper
+from connectors.postgres.content import join_content
+from connectors.postgres.endings import Facts
+from schemas.errors import ErrorCode
+from schemas.ids import uuid7
+from schemas.states import Stage, WaitReason
+
+CREDITS = 3
+
+
+@pytest.fixture
+async def tenant(worker, seed):
+    tenant_id = await seed.tenant(worker)
+    await seed.change(worker, "UPDATE tenants SET credits = :n WHERE id = :t", n=CREDITS, t=tenant_id)
+    return tenant_id
+
+
+async def upload(worker, seed, tenant_id, yields_s=0.0):
+    """An asset whose job was made the product's way (the seed's own job is put out of the way)."""
+    made = await seed.asset(worker, tenant_id)
+    await seed.change(worker, "DELETE FROM jobs WHERE id = :j", j=made.job_id)
+    async with worker.transaction() as connection:
+        await credit.make_job(
+            connection, job_id=made.job_id, tenant_id=tenant_id, asset_id=made.asset_id, generation=1,
+            stage=Stage.IMAGE_PRIMARY, traceparent=None, yields_s=yields_s,
+        )  # fmt: skip
+    return made
+
+
+async def states(worker, seed, tenant_id):
+    statement = "SELECT state || coalesce(' ' || reason, '') FROM jobs WHERE tenant_id = :t ORDER BY id"
+    return await seed.column(worker, statement, t=tenant_id)
+
+
+async def sent(worker, seed, job_id):
+    statement = "SELECT payload::json->>'dispatch' FROM outbox WHERE aggregateid = :j AND type = 'job.dispatch'"
+    return await seed.column(worker, statement, j=str(job_id))
+
+
+async def claim(worker, made, number=1):
+    async with worker.transaction() as connection:
+        return await jobs.claim(connection, made.dispatch(number), owner="w", lease_s=60)
+
+
+async def finish(worker, job):
+    sha256 = uuid7().bytes * 2
+    async with worker.transaction() as connection:
+        held = {"tenant_id": job.tenant_id, "job_id": job.job_id, "epoch": job.epoch}
+        await join_content(connection, sha256=sha256, **held)
+        await endings.finish(
+            connection, job, [], sha256=sha256, facts=Facts(width=1, height=1), report={}, traceparent=None
+        )
+
+
+async def test_what_is_over_the_credit_waits_and_is_not_in_kafka(worker, seed, tenant):
+    made = [await upload(worker, seed, tenant) for _ in range(CREDITS + 2)]
+    assert await states(worker, seed, tenant) == ["queued"] * CREDITS + ["waiting credit"] * 2
+    assert [await sent(worker, seed, one.job_id) for one in made] == [["1"]] * CREDITS + [[]] * 2
+
+
+async def end_well(worker, job):
+    await finish(worker, job)
+
+
+async def end_badly(worker, job):
+    async with worker.transaction() as connection:
+        values = {"code": ErrorCode.CORRUPT, "detail": "", "sha256": None, "report": {}, "traceparent": None}
+        await endings.fail(connection, job, **values)
+
+
+async def try_later(worker, job):
+    async with worker.transaction() as connection:
+        await jobs.wait(connection, job, reason=WaitReason.RETRY, delay_s=3600, costs_attempt=True)
+
+
+@pytest.mark.parametrize("leave", [end_well, end_badly, try_later])
+async def test_whatever_leaves_passes_its_credit_on_in_turn(worker, seed, tenant, leave):
+    made = [await upload(worker, seed, tenant) for _ in range(CREDITS)]
+    yielding = await upload(worker, seed, tenant, yields_s=3600)
+    urgent = await upload(worker, seed, tenant)
+    await leave(worker, await claim(worker, made[0]))
+    assert await sent(worker, seed, urgent.job_id) == ["1"]
+    assert await sent(worker, seed, yielding.job_id) == []
+    assert await claim(worker, urgent) is not None
+    await leave(worker, await claim(worker, made[1]))
+    assert await sent(worker, seed, yielding.job_id) == ["1"]
+
+
+async def test_drain_keeps_the_credit(worker, seed, tenant):
+    made = [await upload(worker, seed, tenant) for _ in range(CREDITS + 1)]
+    job = await claim(worker, made[0])
+    async with worker.transaction() as connection:
+        await jobs.release(connection, job)
+    assert (await states(worker, seed, tenant)).count("queued") == CREDITS
+
+
+async def test_what_becomes_due_over_the_credit_waits_for_it(worker, seed, tenant):
+    made = [await upload(worker, seed, tenant) for _ in range(CREDITS)]
+    for one in made:
+        job = await claim(worker, one)
+        async with worker.transaction() as connection:
+            await jobs.wait(connection, job, reason=WaitReason.RETRY, delay_s=0, costs_attempt=False)
+    others = [await upload(worker, seed, tenant) for _ in range(CREDITS - 1)]
+    async with worker.transaction() as connection:
+        assert await keeper.emit_due(connection, batch=10) == 1
+    now = await states(worker, seed, tenant)
+    assert sorted(now) == ["queued"] * CREDITS + ["waiting credit"] * (CREDITS - 1)
+    assert len(others) == CREDITS - 1
+
+
+async def test_the_keeper_mends_credit_that_a_crash_left(worker, seed, tenant):
+    for _ in range(CREDITS + 2):
+        await upload(worker, seed, tenant)
+    # A raised limit looks like credit that nobody passed on.
+    await seed.change(worker, "UPDATE tenants SET credits = :n WHERE id = :t", n=CREDITS + 1, t=tenant)
+    async with worker.transaction() as connection:
+        assert await credit.mend(connection, batch=100) == 1
+        assert await credit.mend(connection, batch=100) == 0
+    assert (await states(worker, seed, tenant)).count("queued") == CREDITS + 1
+
+
+async def test_many_at_once_are_all_done_in_the_end(worker, seed, tenant):
+    made = await asyncio.gather(*(upload(worker, seed, tenant) for _ in range(20)))
+    done, rounds = set(), 0
+    while len(done) < len(made):
+        rounds += 1
+        assert rounds < 100, f"stranded: {await states(worker, seed, tenant)}"
+
+        async def work(one):
+            job = await claim(worker, one)
+            if job is not None:
+                await finish(worker, job)
+                done.add(one.job_id)
+
+        await asyncio.gather(*(work(one) for one in made))
+        queued = (await states(worker, seed, tenant)).count("queued")
+        assert queued <= CREDITS + 8, "a race may overshoot by as many transactions as ran at once, not more"
+        if not queued and len(done) < len(made):
+            async with worker.transaction() as connection:
+                await credit.mend(connection, batch=100)
