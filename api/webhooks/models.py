@@ -29,9 +29,12 @@ class EndpointRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
             examples=[["asset.ready", "asset.failed"]],
         ),
     ]
-    secret: Annotated[
-        str | None, Meta(min_length=1, max_length=256, description="Key of the signatures; made for you if left out")
-    ] = None
+    secret: (
+        Annotated[
+            str, Meta(min_length=1, max_length=256, description="Key of the signatures; made for you if left out")
+        ]
+        | None
+    ) = None
 
 
 class EndpointOut(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
