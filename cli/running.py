@@ -1,9 +1,11 @@
 """What the demo and the bench share as programs: a stack with progress on the terminal, and an end in good order."""
 
 import contextlib
+import shutil
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 
 from rich.console import Console
@@ -11,6 +13,7 @@ from rich.console import Console
 from cli.platform import Platform
 from cli.stack import Stack
 from cli.stack.control import Event
+from cli.stack.layout import layout
 
 
 class Progress:
@@ -50,6 +53,18 @@ def ends_in_good_order() -> Iterator[None]:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+
+
+def forget(folder: Path) -> None:
+    """Delete the data of a stack that no longer runs, so that what follows begins on an empty one.
+
+    Touches nothing that is not a stack's folder. A stack that still runs stays as it is: starting it says so.
+    """
+    files = layout(folder)
+    if not files.state.is_file() or Stack(files).is_running:
+        return
+    shutil.rmtree(files.postgres_data, ignore_errors=True)
+    shutil.rmtree(files.folder, ignore_errors=True)
 
 
 def platform_of(stack: Stack) -> Platform:

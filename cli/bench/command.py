@@ -19,7 +19,7 @@ from cli.bench.figures import Figure, line, verdict
 from cli.bench.load import LoadError
 from cli.client import ClientError
 from cli.onboarding import CommandError
-from cli.running import Progress, ends_in_good_order, platform_of
+from cli.running import Progress, ends_in_good_order, forget, platform_of
 from cli.samples import MissingSamplesError
 from cli.stack import Stack, StackError
 
@@ -68,6 +68,7 @@ def _measure(progress: Progress, folder: Path, wanted: set[str], *, quick: bool)
         return [], {}
     figures: list[Figure] = []
     progress.tell("starting the stack")
+    forget(folder)
     with Stack.start(folder, progress=progress.stack_event) as stack:
         run = Bench(stack, platform_of(stack), quick, progress.tell)
         conditions = {"load average before": _load_average()} | asyncio.run(settings_in_force(run))

@@ -12,7 +12,7 @@ from rich.markup import escape
 from cli.client import ClientError
 from cli.demo.acts import Verdict, act
 from cli.onboarding import CommandError
-from cli.running import Progress, ends_in_good_order, platform_of
+from cli.running import Progress, ends_in_good_order, forget, platform_of
 from cli.samples import MissingSamplesError, Samples, find_samples
 from cli.stack import Stack, StackError
 
@@ -42,6 +42,7 @@ def demo(*, keep: bool, folder: Path) -> None:
 def _play(console: Console, progress: Progress, folder: Path, *, keep: bool) -> Verdict:
     samples = find_samples()
     progress.tell("starting Postgres, Kafka, Connect, the S3 server and Medialane on free ports")
+    forget(folder)
     stack = Stack.start(folder, progress=progress.stack_event)
     kept = False
     try:
