@@ -27,6 +27,8 @@ def sweep_leftovers(files: Layout) -> list[str]:
             left.append(name)
             while watch.alive(part.process.pid, part.process.started):
                 time.sleep(0.02)
+    if not left and before.supervisor is None:
+        return []
     parts = {name: msgspec.structs.replace(part, process=None) for name, part in before.parts.items()}
     state.save(files.state, msgspec.structs.replace(before, parts=parts, supervisor=None, ready=False))
     return left

@@ -19,7 +19,7 @@ from cli.stack.control import Event, Options, Request
 from cli.stack.environment import process_variables, variables
 from cli.stack.errors import StackError
 from cli.stack.layout import Layout, layout
-from cli.stack.leftovers import sweep_leftovers
+from cli.stack.leftovers import sweep_leftovers, take_lock
 from cli.stack.names import ALL
 from cli.stack.processes import alive, resident_bytes
 from cli.stack.state import StackState
@@ -81,7 +81,8 @@ class Stack:
         try:
             stack._await_ready(progress)
         except BaseException:
-            stack.stop()
+            # Not `stop`: if the folder's stack is somebody else's, that one must go on.
+            stack._let_go(supervisor)
             raise
         return stack
 
@@ -221,14 +222,19 @@ class Stack:
         with contextlib.suppress(StackError):
             self._call(Request(op="shutdown", quick=quick))
         if self._supervisor is not None:
-            self._wait_child(self._supervisor)
+            self._let_go(self._supervisor)
             self._supervisor = None
         else:
             self._wait_gone()
-        return sweep_leftovers(self._files)
+        try:
+            with take_lock(self._files):
+                return sweep_leftovers(self._files)
+        except StackError:
+            return []  # somebody has started it anew meanwhile
 
-    def _wait_child(self, supervisor: subprocess.Popen[bytes]) -> None:
-        supervisor.send_signal(signal.SIGTERM)  # also when its socket was not there yet
+    def _let_go(self, supervisor: subprocess.Popen[bytes]) -> None:
+        """End our supervisor, with all that it started."""
+        supervisor.send_signal(signal.SIGTERM)
         try:
             supervisor.wait(_STOP_BOUND_S)
         except subprocess.TimeoutExpired:

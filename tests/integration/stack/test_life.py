@@ -1,0 +1,151 @@
+"""A stack's life: it stops in order, comes back with its data, and leaves no orphan whatever is killed.
+
+Postgres and the S3 server stand for all parts: one runs as another user, the other as us. What is shown here of
+processes does not depend on which program they run.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+from click.testing import CliRunner
+from support.stack import folder_for, release
+
+from cli.main import medialane
+from cli.stack import Stack, StackError
+from cli.stack.layout import layout
+from cli.stack.processes import alive, identify
+
+pytestmark = pytest.mark.stack
+PARTS = ("postgres", "s3")
+START = """
+import sys, time
+from pathlib import Path
+from cli.stack import Stack
+stack = Stack.start(Path(sys.argv[1]), parts=("postgres", "s3"))
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def folder(controller, request):
+    """A folder for a stack of this test's own; whatever is left of it is removed."""
+    base = folder_for(os.getpid())
+    found = base.with_name(f"{base.name}-{request.node.name[:40]}")
+    yield found
+    release(found)
+
+
+@pytest.fixture
+def caller(folder):
+    """Another program that has started a stack which is to die with it."""
+    with subprocess.Popen([sys.executable, "-c", START, folder], stdout=subprocess.PIPE, text=True) as popen:
+        assert popen.stdout.readline() == "ready\n"
+        yield popen
+        popen.kill()
+
+
+def everybody(folder: Path):
+    """Every process of a stack: parts, supervisor, and the watcher that the supervisor started."""
+    state = Stack(layout(folder)).state
+    supervisor = state.supervisor
+    children = Path(f"/proc/{supervisor.pid}/task/{supervisor.pid}/children").read_text().split()
+    found = [supervisor, *(identify(int(child)) for child in children)]
+    assert {part.process for part in state.parts.values()} <= set(found)
+    assert len(found) == 2 + len(PARTS)
+    return found
+
+
+def assert_gone(processes, within=30.0):
+    deadline = time.monotonic() + within
+    while left := [process for process in processes if alive(process.pid, process.started)]:
+        assert time.monotonic() < deadline, f"orphans: {left}"
+        time.sleep(0.02)
+
+
+def kill(process):
+    os.kill(process.pid, signal.SIGKILL)
+
+
+def test_nothing_outlives_a_killed_caller(caller, folder):
+    processes = everybody(folder)
+    caller.kill()
+    assert_gone(processes)
+
+
+def test_nothing_outlives_a_killed_supervisor_and_the_next_start_finds_the_data(caller, folder):
+    stack = Stack.attach(folder)
+    with psycopg.connect(stack.env["MEDIALANE_MIGRATION_DATABASE_URL"], autocommit=True) as connection:
+        connection.execute("INSERT INTO tenants VALUES ('00000000-0000-4000-8000-000000000001', 'kept')")
+    processes = everybody(folder)
+    kill(processes[0])
+    assert_gone(processes)
+    assert not stack.is_running
+
+    with Stack.start(folder, parts=PARTS) as again:
+        assert again.state.secrets == stack.state.secrets
+        with psycopg.connect(again.env["MEDIALANE_MIGRATION_DATABASE_URL"]) as connection:
+            assert connection.execute("SELECT slug FROM tenants").fetchall() == [("kept",)]
+
+
+def test_nothing_outlives_supervisor_and_watcher_killed_together(caller, folder):
+    processes = everybody(folder)
+    parts = {part.process for part in Stack(layout(folder)).state.parts.values()}
+    (watcher,) = [process for process in processes[1:] if process not in parts]
+    kill(watcher)
+    kill(processes[0])
+    assert_gone(processes)
+
+
+def test_parts_stop_in_good_order_and_a_killed_one_can_be_started_again(folder):
+    with Stack.start(folder, parts=PARTS) as stack:
+        before = everybody(folder)
+        pid = stack.pid("s3")
+        stack.kill("s3")
+        views = {view.name: view for view in stack.status()}
+        assert (views["s3"].state, views["s3"].ready, views["postgres"].ready) == ("exit -9", False, True)
+        stack.start_part("s3")
+        assert stack.pid("s3") != pid
+        assert all(view.ready for view in stack.status())
+        with pytest.raises(StackError, match="s3 already runs"):
+            stack.start_part("s3")
+        with pytest.raises(StackError, match=r"there is no part s4\. Medialane's processes: api"):
+            stack.start_part("s4")
+        processes = everybody(folder)
+        with pytest.raises(StackError, match="a stack already runs in"):
+            Stack.start(folder, parts=PARTS)
+    assert_gone([*before, *processes], within=1)
+    assert {part.exit_code for part in stack.state.parts.values()} <= {0, -9}  # the S3 server may need its SIGKILL
+    assert stack.state.parts["postgres"].exit_code == 0
+
+
+def test_commands_show_it_and_take_it_down(folder):
+    run = CliRunner().invoke
+    Stack.start(folder, parts=PARTS).detach()
+    processes = everybody(folder)
+
+    shown = run(medialane, ["stack", "status", "--dir", str(folder)])
+    assert shown.exit_code == 0
+    rows = [line.split("\t") for line in shown.output.splitlines()]
+    assert rows[0] == ["part", "pid", "address", "state", "RSS MB", "ready"]
+    assert {row[0]: (row[3], row[5]) for row in rows[1:]} == dict.fromkeys(PARTS, ("running", "yes"))
+    assert all(int(row[4]) > 0 for row in rows[1:])
+
+    Stack.attach(folder).kill("s3")
+    assert run(medialane, ["stack", "status", "--dir", str(folder)]).exit_code == 1
+
+    logged = run(medialane, ["stack", "logs", "postgres", "--dir", str(folder)])
+    assert "database system is ready to accept connections" in logged.output
+    with pytest.raises(StackError, match=r"there is no log of redis.*Logs: .*postgres"):
+        run(medialane, ["stack", "logs", "redis", "--dir", str(folder)], catch_exceptions=False)
+
+    assert run(medialane, ["stack", "down", "--purge", "--dir", str(folder)]).exit_code == 0
+    assert_gone(processes, within=1)
+    assert not folder.exists()
+    assert "nothing runs" in run(medialane, ["stack", "down", "--dir", str(folder)]).output
