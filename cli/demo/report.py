@@ -37,7 +37,7 @@ def print_timeline(console: Console, upload: Upload, steps: Sequence[Step]) -> N
     """A row per step, with a bar on the asset's own time axis."""
     zero = steps[0].began
     span = max(step.began + step.seconds for step in steps) - zero
-    table = Table(title=f"{upload.path.name} ({upload.asset_id}): {span * 1000:.0f} ms from presign to the last step")
+    table = Table(title=f"{upload.path.name}: {span * 1000:.0f} ms from presign to the last step")
     table.add_column("step")
     table.add_column("at ms", justify="right")
     table.add_column("took ms", justify="right")
