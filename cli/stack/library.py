@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,23 +20,11 @@ from cli.stack.errors import StackError
 from cli.stack.layout import Layout, layout
 from cli.stack.leftovers import sweep_leftovers, take_lock
 from cli.stack.names import ALL
-from cli.stack.processes import alive, resident_bytes
+from cli.stack.processes import alive
 from cli.stack.state import StackState
+from cli.stack.view import PartView, view_parts
 
 _STOP_BOUND_S = 75.0
-
-
-@dataclass(frozen=True)
-class PartView:
-    """One part as it is now. `rss_bytes` covers everything it started; `ready` is what the part says itself."""
-
-    name: str
-    pid: int | None
-    address: str
-    state: str
-    rss_bytes: int
-    ready: bool
-    log: Path
 
 
 class Stack:
@@ -179,28 +166,8 @@ class Stack:
 
     def status(self) -> list[PartView]:
         """Every part as it is now, each asked whether it is ready."""
-        now = self.state
         ready = self._call(Request(op="ready")).ready if self.is_running else {}
-        views = []
-        for name in {**now.parts, **ready}:
-            part = now.parts.get(name, state.PartState(address=""))
-            lives = part.process is not None and alive(part.process.pid, part.process.started)
-            views.append(
-                PartView(
-                    name=name,
-                    pid=part.process.pid if lives and part.process else None,
-                    address=part.address,
-                    state="running"
-                    if lives
-                    else "stopped"
-                    if part.exit_code in {None, 0}
-                    else f"exit {part.exit_code}",
-                    rss_bytes=resident_bytes(part.process) if part.process else 0,
-                    ready=lives and ready.get(name, False),
-                    log=self._files.log(name),
-                )
-            )
-        return views
+        return view_parts(self._files, self.state, ready)
 
     def detach(self) -> None:
         """Let the stack live on without this process."""

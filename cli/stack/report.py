@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.stack.control import Event
-from cli.stack.library import PartView, Stack
+from cli.stack.library import Stack
+from cli.stack.view import PartView
 
 _TOLD_S = 2.0
 _MB = 1024 * 1024
