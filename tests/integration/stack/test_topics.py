@@ -1,0 +1,55 @@
+"""Topics on a real broker: made and grown to the table, never shrunk, by two at once if need be."""
+
+import asyncio
+import secrets
+
+import msgspec
+import pytest
+
+from connectors.kafka.admin import TopicAdmin, TopicsError
+from schemas.settings import KafkaSettings
+from schemas.topics import EVENTS, TOPICS
+
+pytestmark = pytest.mark.stack
+ONE = msgspec.structs.replace(EVENTS, route="one", partitions=2, retention_ms=60_000)
+
+
+@pytest.fixture
+def settings(stack):
+    return KafkaSettings(brokers=stack.env["MEDIALANE_KAFKA_BROKERS"], topic_prefix=f"t{secrets.token_hex(4)}")
+
+
+def admin(settings, **changes):
+    return TopicAdmin(settings, topics=[msgspec.structs.replace(ONE, **changes)])
+
+
+async def test_a_missing_topic_is_planned_then_made_by_two_at_once_then_left_alone(settings):
+    name = ONE.name(settings.topic_prefix)
+    assert [str(change) for change in await admin(settings).plan()] == [f"create {name} with 2 partitions"]
+    assert await admin(settings).partition_counts() == {}, "a plan makes nothing"
+    assert await asyncio.gather(admin(settings).apply(), admin(settings).apply()) == [{"one": 2}, {"one": 2}]
+    (settled,) = await admin(settings).plan()
+    assert not settled.needed
+    assert str(settled) == f"{name} is as it should be"
+
+
+async def test_a_topic_grows_changes_its_retention_and_never_shrinks(settings):
+    await admin(settings).apply()
+    (change,) = await admin(settings, partitions=5, retention_ms=120_000).plan()
+    assert "from 2 to 5 partitions" in str(change)
+    assert "retention" in str(change)
+    assert await admin(settings, partitions=5, retention_ms=120_000).apply() == {"one": 5}
+    assert not (await admin(settings, partitions=5, retention_ms=120_000).plan())[0].needed
+    (smaller,) = await admin(settings, partitions=1, retention_ms=120_000).plan()
+    assert not smaller.needed
+    assert "topics never shrink" in str(smaller)
+    assert await admin(settings, partitions=1, retention_ms=120_000).apply() == {"one": 5}
+
+
+async def test_the_whole_table_is_confirmed(kafka):
+    assert await TopicAdmin(kafka).partition_counts() == {topic.route: topic.partitions for topic in TOPICS}
+
+
+async def test_a_broker_that_is_not_there_is_said_so():
+    with pytest.raises(TopicsError, match="the Kafka cluster does not answer"):
+        await TopicAdmin(KafkaSettings(brokers="127.0.0.1:9"), timeout_s=1).plan()

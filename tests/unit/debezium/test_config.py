@@ -1,0 +1,57 @@
+"""connector.json with its placeholders filled."""
+
+import pytest
+
+from connectors.debezium import ConnectorStatus, connector_config
+from connectors.debezium.client import ConnectorState
+from schemas.settings import ConnectSettings
+
+URL = "postgresql://rep%40l:p%5Cw%24%7B1%7D@db.example:6543/media?sslmode=verify-full"
+
+
+def settings(**changes):
+    return ConnectSettings(**{"url": "http://c", "database_url": URL, "slot": "my_slot"} | changes)
+
+
+def test_every_placeholder_is_filled_and_values_go_in_as_they_are():
+    config = connector_config(settings(poll_interval_ms=5), topic_prefix="shop", replication_factor=3)
+    assert not [value for value in config.values() if "{{" in value]
+    assert config["database.hostname"] == "db.example"
+    assert config["database.port"] == "6543"
+    assert config["database.user"] == "rep@l"
+    assert config["database.password"] == "p\\w${1}"
+    assert config["database.sslmode"] == "verify-full"
+    assert config["slot.name"] == config["topic.prefix"] == "my_slot"
+    assert config["predicates.isOutbox.pattern"] == r"my_slot\.public\.outbox"
+    assert config["transforms.outbox.route.topic.replacement"] == "shop.${routedByValue}"
+    assert config["topic.creation.default.replication.factor"] == "3"
+    assert config["poll.interval.ms"] == "5"
+
+
+def test_what_durability_rests_on_is_set():
+    config = connector_config(settings())
+    assert config["exactly.once.support"] == "required"
+    assert config["snapshot.mode"] == "when_needed"
+    assert config["producer.override.acks"] == "all"
+    assert config["errors.tolerance"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"database_url": None}, "MEDIALANE_CONNECT_DATABASE_URL is not set"),
+        ({"database_url": "mysql://u:p@h/d"}, "must be postgresql://user:password@host:port/name"),
+        ({"database_url": "postgresql://u:p@h"}, "must be postgresql://"),
+        ({"slot": "Not a slot"}, "MEDIALANE_CONNECT_SLOT='Not a slot' is not a slot name"),
+    ],
+)
+def test_a_wrong_setting_names_itself(changes, message):
+    with pytest.raises(ValueError, match=message):
+        connector_config(settings(**changes))
+
+
+def test_a_connector_without_tasks_does_not_run():
+    status = ConnectorStatus(name="n", connector=ConnectorState(state="RUNNING", worker_id="w"))
+    assert not status.running
+    assert not status.failed
+    assert status.cause == ""
