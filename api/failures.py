@@ -17,6 +17,7 @@ _log = structlog.get_logger(__name__)
 
 _RETRY_AFTER_S = "1"
 _NO_BODY = "'data'"  # Litestar's words
+_PUBLIC_NAMES = {"in_state": "state"}  # parameters whose public name Litestar keeps for itself
 _MISSING = re.compile(r"missing required field `([^`]+)`")
 _UNKNOWN = re.compile(r"unknown field `([^`]+)`")
 
@@ -81,7 +82,8 @@ def _malformed(error: ValidationException) -> Response[Failure]:
     if message == _NO_BODY:
         message = "The request has no body."
     named = _MISSING.search(message) or _UNKNOWN.search(message)
-    field = named[1] if named else str(first.get("key", "")).removeprefix("data") or None
+    key = named[1] if named else str(first.get("key", "")).removeprefix("data")
+    field = _PUBLIC_NAMES.get(key, key) or None
     return failure(400, ErrorCode.INVALID_REQUEST, f"{field}: {message}" if field else message, field)
 
 

@@ -8,6 +8,8 @@ On a stop no further connection is taken and every request in flight is answered
 
 import asyncio
 import contextlib
+import logging
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -44,10 +46,13 @@ Listening = Callable[[str], None]
 
 def run(env: Mapping[str, str]) -> None:
     """Serve until SIGTERM or SIGINT. Raises `SettingsError`, or `OSError` when the port is taken."""
-    uvloop.run(_run(env))
+    if not uvloop.run(_run(env)):
+        # A thread that waits for a hung store cannot be stopped, and the interpreter would wait for it.
+        logging.shutdown()
+        os._exit(0)
 
 
-async def _run(env: Mapping[str, str]) -> None:
+async def _run(env: Mapping[str, str]) -> bool:
     database_settings, store_settings = load(DatabaseSettings, env), load(ObjectStoreSettings, env)
     api, webhooks, shutdown = load(ApiSettings, env), load(WebhookSettings, env), load(ShutdownSettings, env)
     telemetry = Telemetry.start(load(TelemetrySettings, env), process="api")
@@ -61,15 +66,18 @@ async def _run(env: Mapping[str, str]) -> None:
             S3ObjectStore(store_settings) as store,
         ):
             given = Dependencies(database, store, telemetry, api, webhooks)
-            await serve(given, stop=stop, drain_s=shutdown.drain_timeout)
+            return await serve(given, stop=stop, drain_s=shutdown.drain_timeout)
     finally:
         telemetry.stop()
 
 
 async def serve(
     given: Dependencies, *, stop: asyncio.Event, drain_s: float, listening: Listening | None = None
-) -> None:
-    """Serve until `stop` is set, then answer what is in flight, for at most `drain_s` seconds."""
+) -> bool:
+    """Serve until `stop` is set, then answer what is in flight, for at most `drain_s` seconds.
+
+    False if something had to be cut off.
+    """
     with _reserved(given.api.host, given.api.port) as port:
         server = _server(create_app(given), given.api.host, port)
         serving = asyncio.create_task(server.serve())
@@ -87,6 +95,7 @@ async def serve(
         _log.warning("requests were cut off", drain_s=drain_s)
         serving.cancel()
     _log.info("stopped")
+    return not late
 
 
 def _server(app: Observed, host: str, port: int) -> Server:

@@ -1,0 +1,46 @@
+import aiohttp
+import pytest
+from support import api
+
+
+@pytest.fixture
+def env(database, bucket):
+    """The variables of an API process on this module's database and bucket."""
+    return api.environment(database, bucket)
+
+
+@pytest.fixture(scope="module")
+def server(database, bucket):
+    """A running API."""
+    with api.running(api.environment(database, bucket)) as started:
+        yield started
+
+
+@pytest.fixture
+async def session():
+    async with aiohttp.ClientSession() as opened:
+        yield opened
+
+
+@pytest.fixture
+async def operator(database):
+    opened = api.Operator(database)
+    yield opened
+    await opened.database.close()
+
+
+@pytest.fixture
+def new_caller(server, operator, session):
+    """A caller for a new tenant."""
+
+    async def make(base=None):
+        tenant = await operator.tenant()
+        key = await operator.key(tenant.id)
+        return api.Caller(base or server.address, tenant.id, key.text, session)
+
+    return make
+
+
+@pytest.fixture
+async def caller(new_caller):
+    return await new_caller()

@@ -1,0 +1,132 @@
+"""Presign, PUT, complete: over HTTP, on a real database and a real object store."""
+
+import asyncio
+
+import boto3
+import pytest
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+async def test_the_reference_systems_own_flow(caller, operator):
+    presigned = await caller.presign(size=5)
+    assert set(presigned) == {
+        "uploadUrl", "assetId", "method", "headers", "objectPath", "publicUrl", "expiresAt",
+    }  # fmt: skip
+    assert presigned["method"] == "PUT"
+    assert isinstance(presigned["expiresAt"], int)
+    assert presigned["publicUrl"].endswith(f"/{presigned['objectPath']}")
+    assert await caller.put(presigned, b"hello") == 200
+    status, answer, _ = await caller.call("GET", f"/api/v1/assets/{presigned['assetId']}/complete")
+    assert (status, answer) == (200, {"status": "success", "message": "Asset marked as uploaded"})
+    rows = await operator.rows("SELECT state, etag FROM assets WHERE id = :id", id=presigned["assetId"])
+    assert (rows[0]["state"], len(rows[0]["etag"])) == ("uploaded", 32)
+
+
+async def test_completes_at_once_make_one_job(caller, operator):
+    asset_id = await caller.upload()
+    answers = await asyncio.gather(
+        *(caller.call(method, f"/api/v1/assets/{asset_id}/complete") for method in ["GET", "POST"] * 8)
+    )
+    assert {status for status, _, _ in answers} == {200}
+    assert {answer["message"] for _, answer, _ in answers} == {"Asset marked as uploaded"}
+    jobs = await operator.rows("SELECT id, state, dispatch, stage, topic FROM jobs WHERE asset_id = :id", id=asset_id)
+    assert [(job["state"], job["dispatch"], job["stage"], job["topic"]) for job in jobs] == [
+        ("queued", 1, "image.primary", "jobs.image")
+    ]
+    events = await operator.rows("SELECT seq, type FROM asset_events WHERE asset_id = :id ORDER BY seq", id=asset_id)
+    assert [(event["seq"], event["type"]) for event in events] == [
+        (1, "asset.created"), (2, "asset.uploaded"), (3, "job.starting"),
+    ]  # fmt: skip
+    dispatches = await operator.rows("SELECT kkey, kpart FROM outbox WHERE aggregateid = :id", id=str(jobs[0]["id"]))
+    assert [row["kkey"] for row in dispatches] == [str(caller.tenant_id)]
+    assert dispatches[0]["kpart"] is not None
+
+
+async def test_complete_again_answers_the_same_whatever_happened_since(caller, operator):
+    asset_id = await caller.upload()
+    first = await caller.call("POST", f"/api/v1/assets/{asset_id}/complete")
+    await operator.rows("UPDATE assets SET state = 'failed' WHERE id = :id RETURNING id", id=asset_id)
+    second = await caller.call("POST", f"/api/v1/assets/{asset_id}/complete")
+    assert first[:2] == second[:2]
+    assert len(await operator.rows("SELECT FROM jobs WHERE asset_id = :id", id=asset_id)) == 1
+
+
+async def test_a_second_put_is_not_what_was_completed(caller, operator):
+    presigned = await caller.presign(size=5)
+    await caller.put(presigned, b"hello")
+    await caller.call("GET", f"/api/v1/assets/{presigned['assetId']}/complete")
+    pinned = await operator.rows("SELECT etag FROM assets WHERE id = :id", id=presigned["assetId"])
+    await caller.put(presigned, b"world")
+    await caller.call("GET", f"/api/v1/assets/{presigned['assetId']}/complete")
+    assert pinned == await operator.rows("SELECT etag FROM assets WHERE id = :id", id=presigned["assetId"])
+
+
+@pytest.fixture
+def stored(bucket):
+    """Puts an object behind the API's back, past what the signed address allows."""
+    client = boto3.client(
+        "s3",
+        endpoint_url=bucket.endpoint,
+        region_name=bucket.region,
+        aws_access_key_id=bucket.access_key,
+        aws_secret_access_key=bucket.secret_key,
+    )
+    return lambda key, data, kind: client.put_object(Bucket=bucket.bucket, Key=key, Body=data, ContentType=kind)
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "code"),
+    [
+        (b"hell", "image/jpeg", "upload_size_mismatch"),
+        (b"hello!", "image/jpeg", "upload_size_mismatch"),
+        (b"hello", "text/html", "upload_type_mismatch"),
+        (None, None, "upload_missing"),
+    ],
+)
+async def test_what_is_not_what_was_announced_is_refused_and_may_be_mended(caller, operator, stored, data, kind, code):
+    presigned = await caller.presign(size=5)
+    if data is not None:
+        await asyncio.to_thread(stored, presigned["objectPath"], data, kind)
+    status, answer, _ = await caller.call("GET", f"/api/v1/assets/{presigned['assetId']}/complete")
+    assert (status, answer["status"], answer["code"]) == (409, "error", code)
+    assert await operator.rows("SELECT FROM jobs WHERE asset_id = :id", id=presigned["assetId"]) == []
+    assert await caller.put(presigned, b"hello") == 200
+    assert (await caller.call("GET", f"/api/v1/assets/{presigned['assetId']}/complete"))[0] == 200
+
+
+async def test_one_trace_from_the_caller_into_every_row(caller, operator):
+    asset_id = await caller.upload()
+    headers = {"traceparent": TRACE}
+    _, _, answered = await caller.call("POST", f"/api/v1/assets/{asset_id}/complete", headers=headers)
+    trace_id = TRACE.split("-")[1]
+    assert answered["traceparent"].split("-")[1] == trace_id
+    assert answered["traceparent"] != TRACE
+    assert answered["X-Trace-Id"] == trace_id
+    rows = await operator.rows(
+        """SELECT traceparent FROM assets WHERE id = CAST(:id AS uuid)
+           UNION ALL SELECT traceparent FROM jobs WHERE asset_id = CAST(:id AS uuid)
+           UNION ALL SELECT traceparent FROM outbox WHERE type = 'job.dispatch'
+               AND aggregateid IN (SELECT id::text FROM jobs WHERE asset_id = CAST(:id AS uuid))
+           UNION ALL SELECT traceparent FROM outbox WHERE aggregateid = CAST(:id AS text) AND seq > 1""",
+        id=asset_id,
+    )
+    assert [row["traceparent"] for row in rows] == [answered["traceparent"]] * 5
+
+
+async def test_without_a_trace_each_request_begins_one(caller):
+    traces = {(await caller.call("GET", "/api/v1/assets"))[2]["X-Trace-Id"] for _ in range(3)}
+    assert len(traces) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "ending"),
+    [("räksmörgås.jpg", "r_ksm_rg_s.jpg"), ("../../etc/passwd", "_.._etc_passwd"), ("a" * 200 + ".jpg", "a.jpg")],
+)
+async def test_a_file_name_never_leaves_its_folder(caller, name, ending):
+    presigned = await caller.presign(name=name)
+    folder, _, last = presigned["objectPath"].rpartition("/")
+    assert folder == f"uploads/{caller.tenant_id}/{presigned['assetId']}"
+    assert last.endswith(ending)
+    assert len(last) <= 100
+    assert await caller.put(presigned) == 200

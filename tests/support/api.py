@@ -1,0 +1,155 @@
+"""A really running API process, tenants with keys, and a plain HTTP client that knows nothing of our own."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import aiohttp
+import sqlalchemy as sa
+from yarl import URL
+
+from connectors.postgres.database import Database
+from connectors.postgres.keys import mint_key, revoke_key
+from connectors.postgres.placements import confirm_partitions
+from connectors.postgres.tenants import create_tenant
+from schemas.ids import uuid7
+from schemas.scopes import DEFAULT_SCOPES
+from schemas.settings import DatabaseSettings
+from schemas.topics import TOPICS
+
+ENCRYPTION_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+_RUN = "import os; from api.server import run; run(os.environ)"
+
+
+def environment(database, bucket, **change):
+    """The variables of an API process on a database and a bucket."""
+    return {
+        "PATH": os.environ["PATH"],
+        "MEDIALANE_DATABASE_URL": database.app,
+        "MEDIALANE_S3_ENDPOINT": bucket.endpoint,
+        "MEDIALANE_S3_BUCKET": bucket.bucket,
+        "MEDIALANE_S3_ACCESS_KEY": bucket.access_key,
+        "MEDIALANE_S3_SECRET_KEY": bucket.secret_key,
+        "MEDIALANE_WEBHOOK_ENCRYPTION_KEY": ENCRYPTION_KEY,
+        "MEDIALANE_API_PORT": "0",
+    } | change
+
+
+class Server:
+    """A process that listens at `address`; `log` grows with every line that it writes."""
+
+    def __init__(self, env):
+        self.process = subprocess.Popen([sys.executable, "-c", _RUN], env=env, stderr=subprocess.PIPE)
+        self.log = []
+        self._listening = threading.Event()
+        self.address = None
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        for line in self.process.stderr:
+            self.log.append(_parsed(line))
+            if self.log[-1].get("event") == "listening":
+                self.address = self.log[-1]["address"]
+                self._listening.set()
+        self._listening.set()
+
+    def wait_until_listening(self):
+        assert self._listening.wait(60), f"the API does not listen: {self.log}"
+        assert self.address, f"the API did not start: {self.log}"
+
+    def terminate(self):
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait(self):
+        """The exit code, once everything that it wrote is in `log`."""
+        code = self.process.wait(30)
+        self._reader.join(10)
+        return code
+
+
+@contextlib.contextmanager
+def running(env):
+    """An API process of one's own, on a port that it finds itself."""
+    server = Server(env)
+    try:
+        server.wait_until_listening()
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.terminate()
+        server.wait()
+
+
+def _parsed(line):
+    try:
+        return json.loads(line)
+    except ValueError:
+        return {"event": line.decode(errors="replace").rstrip()}
+
+
+@dataclass
+class Caller:
+    """A tenant's plain HTTP client."""
+
+    base: str
+    tenant_id: UUID
+    key: str
+    session: aiohttp.ClientSession
+
+    async def call(self, method, path, body=None, *, headers=None, key=None):
+        """Returns (status, decoded body, headers)."""
+        sent = {"Authorization": f"Bearer {self.key if key is None else key}"} | (headers or {})
+        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        async with self.session.request(method, self.base + path, data=data, headers=sent) as response:
+            raw = await response.read()
+            return response.status, json.loads(raw) if raw else None, response.headers
+
+    async def presign(self, size=5, content_type="image/jpeg", name="photo.jpg"):
+        body = {"fileName": name, "contentType": content_type, "size": size}
+        status, answer, _ = await self.call("POST", "/api/v1/storage/presign", body)
+        assert status == 200, answer
+        return answer["data"]
+
+    async def put(self, presigned, data=b"hello", content_type="image/jpeg"):
+        """As the reference's load client does: nothing but the content type is set."""
+        address = URL(presigned["uploadUrl"], encoded=True)
+        async with self.session.put(address, data=data, headers={"Content-Type": content_type}) as response:
+            return response.status
+
+    async def upload(self, **about):
+        presigned = await self.presign(**about)
+        assert await self.put(presigned) == 200
+        return presigned["assetId"]
+
+
+class Operator:
+    """What an operator does, under the worker role."""
+
+    def __init__(self, database):
+        self.database = Database(DatabaseSettings(url=database.worker, pool_size=2), application="test")
+
+    async def tenant(self):
+        async with self.database.transaction() as connection:
+            await confirm_partitions(connection, {topic.route: topic.partitions for topic in TOPICS})
+            return await create_tenant(connection, f"t-{uuid7().hex[-12:]}")
+
+    async def key(self, tenant_id, *, scopes=DEFAULT_SCOPES, expires_in_s=None):
+        expires_at = None if expires_in_s is None else datetime.now(UTC) + timedelta(seconds=expires_in_s)
+        async with self.database.transaction() as connection:
+            return await mint_key(connection, tenant_id, scopes=scopes, expires_at=expires_at)
+
+    async def revoke(self, key):
+        async with self.database.transaction() as connection:
+            await revoke_key(connection, key.prefix)
+
+    async def rows(self, statement, **values):
+        async with self.database.transaction() as connection:
+            return (await connection.execute(sa.text(statement), values)).mappings().all()
