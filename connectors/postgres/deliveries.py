@@ -1,7 +1,8 @@
 """Webhook deliveries: rows made from events, leased by an agent, tried, and settled.
 
-Every statement works on many rows at once, given as arrays: an agent sends a thousand requests a second, and a round
-trip for each would be most of its work. Pauses and leases are counted on the database's clock.
+Every statement works on many rows at once, given as one JSON text (Postgres arrays of texts full of quotes cost ten
+times as much to write): an agent sends hundreds of requests a second, and a round trip for each would be most of its
+work. Pauses and leases are counted on the database's clock.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -94,10 +95,8 @@ _INSERT = sa.text("""
             CASE WHEN leased THEN 'sending' ELSE 'waiting' END, leased::int, CASE WHEN leased THEN :owner END,
             CASE WHEN leased THEN clock_timestamp() + :lease_s * interval '1 second' END,
             CASE WHEN NOT leased THEN clock_timestamp() END
-        FROM unnest(CAST(:id AS uuid[]), CAST(:tenant_id AS uuid[]), CAST(:endpoint_id AS uuid[]),
-            CAST(:event_id AS uuid[]), CAST(:event_type AS text[]), CAST(:asset_id AS uuid[]), CAST(:seq AS bigint[]),
-            CAST(:payload AS text[]), CAST(:traceparent AS text[]), CAST(:leased AS boolean[]))
-            AS given (id, tenant_id, endpoint_id, event_id, event_type, asset_id, seq, payload, traceparent, leased)
+        FROM json_to_recordset(CAST(:rows AS json)) AS given (id uuid, tenant_id uuid, endpoint_id uuid, event_id uuid,
+            event_type text, asset_id uuid, seq bigint, payload text, traceparent text, leased boolean)
         ON CONFLICT (endpoint_id, event_id) DO NOTHING
         RETURNING id, tenant_id, attempts
     ), first_attempts AS (
@@ -158,10 +157,8 @@ _EXPIRE = sa.text("""
 """)
 _SETTLE = sa.text("""
     WITH given AS (
-        SELECT * FROM unnest(CAST(:id AS uuid[]), CAST(:epoch AS int[]), CAST(:attempt AS int[]),
-            CAST(:state AS text[]), CAST(:pause_s AS float8[]), CAST(:outcome AS text[]), CAST(:status AS int[]),
-            CAST(:response AS text[]), CAST(:traceparent AS text[]))
-            AS g (id, epoch, attempt, state, pause_s, outcome, status, response, traceparent)
+        SELECT * FROM json_to_recordset(CAST(:rows AS json)) AS g (id uuid, epoch int, attempt int, state text,
+            pause_s float8, outcome text, status int, response text, traceparent text)
     ), settled AS (
         UPDATE webhook_deliveries d SET state = given.state, owner = NULL, lease_until = NULL,
             due_at = clock_timestamp() + given.pause_s * interval '1 second',
@@ -178,7 +175,7 @@ _SETTLE = sa.text("""
 _RELEASE = sa.text("""
     UPDATE webhook_deliveries d SET state = 'waiting', epoch = d.epoch + 1, owner = NULL, lease_until = NULL,
         due_at = clock_timestamp()
-    FROM unnest(CAST(:id AS uuid[]), CAST(:epoch AS int[])) AS given (id, epoch)
+    FROM json_to_recordset(CAST(:rows AS json)) AS given (id uuid, epoch int)
     WHERE d.id = given.id AND d.epoch = given.epoch AND d.state = 'sending'
 """)
 _DISABLE = sa.text("UPDATE webhook_endpoints SET enabled = false, disabled_reason = :reason WHERE id = :id AND enabled")
@@ -208,9 +205,8 @@ async def insert(
 
     One that exists already for its endpoint and event is left as it is.
     """
-    columns = ("id", "tenant_id", "endpoint_id", "event_id", "event_type", "asset_id", "seq", "payload", "traceparent")
-    values = _arrays(deliveries, (*columns, "leased"))
-    return set((await connection.execute(_INSERT, {**values, "owner": owner, "lease_s": lease_s})).scalars())
+    values = {"rows": _rows(deliveries), "owner": owner, "lease_s": lease_s}
+    return set((await connection.execute(_INSERT, values)).scalars())
 
 
 async def lease(
@@ -257,13 +253,13 @@ async def settle(connection: AsyncConnection, results: Sequence[Settlement]) -> 
 
     The attempt is recorded even if its delivery was taken over meanwhile.
     """
-    fields = ("id", "epoch", "attempt", "state", "pause_s", "outcome", "status", "response", "traceparent")
-    return set((await connection.execute(_SETTLE, _arrays(results, fields))).scalars())
+    return set((await connection.execute(_SETTLE, {"rows": _rows(results)})).scalars())
 
 
 async def release(connection: AsyncConnection, deliveries: Sequence[LeasedDelivery]) -> int:
     """Give deliveries back, due at once; returns how many were still this agent's."""
-    return (await connection.execute(_RELEASE, _arrays(deliveries, ("id", "epoch")))).rowcount
+    fences = [{"id": delivery.id, "epoch": delivery.epoch} for delivery in deliveries]
+    return (await connection.execute(_RELEASE, {"rows": _rows(fences)})).rowcount
 
 
 async def disable_endpoint(connection: AsyncConnection, endpoint_id: UUID, *, reason: str) -> bool:
@@ -276,5 +272,5 @@ async def count_disabled(connection: AsyncConnection) -> int:
     return int((await connection.execute(_DISABLED)).scalar_one())
 
 
-def _arrays(items: Sequence[msgspec.Struct], fields: Sequence[str]) -> dict[str, list[Any]]:
-    return {field: [getattr(item, field) for item in items] for field in fields}
+def _rows(items: Sequence[Any]) -> str:
+    return msgspec.json.encode(items).decode()

@@ -24,6 +24,8 @@ from streams.webhooks.slots import Slots
 log = structlog.get_logger(__name__)
 
 _EXPIRE_BATCH = 1000
+# Between rounds: slots come back one by one, and a round for each would cost more than the requests.
+_GATHER_S = 0.004
 
 
 class DueLoop:
@@ -77,7 +79,9 @@ class DueLoop:
                     await self._look()
                     next_look = loop.time() + self._interval_s
                 self._slots.freed.clear()
-                if not await self._lease():
+                if await self._lease():
+                    await asyncio.sleep(_GATHER_S)
+                else:
                     await self._wait(next_look - loop.time())
                 failures = 0
             except Exception as error:

@@ -19,6 +19,8 @@ from streams.webhooks.pace import pause
 log = structlog.get_logger(__name__)
 
 _MAX_BATCH = 500
+# Results of requests that ended together come within this time; the delivery is over, so it delays nobody.
+_GATHER_S = 0.005
 _WORDS = {DeliveryState.DELIVERED: "delivered", DeliveryState.WAITING: "retried", DeliveryState.DEAD: "dead"}
 
 
@@ -53,6 +55,7 @@ class Settling:
         size = _MAX_BATCH
         while True:
             await self._arrived.wait()
+            await asyncio.sleep(_GATHER_S)
             self._arrived.clear()
             while self._pending:
                 batch = self._pending[:size]

@@ -1,0 +1,26 @@
+"""The queries of the due-table, judged by what Postgres does with them."""
+
+from connectors.postgres import deliveries
+
+
+async def test_due_work_is_found_by_endpoint_and_not_by_walking_over_what_waits(world):
+    busy, quiet = await world.endpoint("http://a.example/"), await world.endpoint("http://b.example/")
+    later = await world.endpoint("http://c.example/")
+    rows = """
+        INSERT INTO webhook_deliveries (id, tenant_id, endpoint_id, event_id, event_type, asset_id, seq, payload, state, due_at)
+        SELECT gen_random_uuid(), %s, %s, gen_random_uuid(), 'asset.ready', gen_random_uuid(), 1, '{}', 'waiting',
+            now() + %s * interval '1 second' FROM generate_series(1, %s)
+    """
+    await world.execute(rows, world.tenant_id, busy, -100, 20_000)
+    await world.execute(rows, world.tenant_id, quiet, -5, 3)
+    await world.execute(rows, world.tenant_id, later, 500, 1000)
+    await world.execute("ANALYZE webhook_deliveries")
+    async with world.database.transaction() as connection:
+        found = await deliveries.due_endpoints(connection)
+        assert [one.endpoint_id for one in found] == [busy, quiet]
+        assert 99 < found[0].oldest_s < 160
+        plan = (await connection.exec_driver_sql("EXPLAIN (ANALYZE, BUFFERS) " + str(deliveries._DUE))).scalars().all()
+        leased, dead = await deliveries.lease(connection, {quiet: 2, later: 2}, owner="me", lease_s=10)
+    assert "Seq Scan on webhook_deliveries" not in "\n".join(plan)
+    assert [one.endpoint_id for one in leased] == [quiet, quiet]
+    assert dead == []

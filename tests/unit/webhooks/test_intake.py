@@ -1,0 +1,159 @@
+"""The books between Kafka and the agent."""
+
+import asyncio
+import json
+from uuid import uuid4
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from connectors.telemetry import Metrics
+from schemas.errors import ErrorCode, MedialaneError
+from streams.core.ledger import Partition
+from streams.faust_app import Record
+from streams.webhooks import intake as module
+from streams.webhooks.gauges import IntakeGauges
+from streams.webhooks.intake import Intake
+
+KEY = Partition("media.events", 0)
+
+
+class Agent:
+    """What the intake needs of an agent; the real one is in the integration tests."""
+
+    def __init__(self):
+        self.offers = []
+
+    def offer(self, event, *, durable, broken):
+        self.offers.append((event, durable, broken))
+
+    async def stop_intake(self):
+        pass
+
+
+class Flow:
+    def __init__(self):
+        self.calls = []
+
+    def on_buffer_full(self, tp):
+        self.calls.append(("full", tp))
+
+    def on_buffer_drop(self, tp):
+        self.calls.append(("room", tp))
+
+
+class World:
+    def __init__(self):
+        self.agent, self.flow, self.buried, self.refusals = Agent(), Flow(), [], 0
+        self.metrics = Metrics(CollectorRegistry(), process="webhooks")
+        self.intake = Intake(self.agent, self.bury, lambda: self.flow, self.metrics)
+        self.intake.assign([KEY])
+
+    async def bury(self, record, reason):
+        if self.refusals:
+            self.refusals -= 1
+            raise MedialaneError(ErrorCode.BROKER_UNAVAILABLE)
+        self.buried.append((record.offset, reason))
+
+    def read(self, offset, value=None):
+        fields = {"type": "asset.ready", "id": str(uuid4()), "time": "2030-01-01T00:00:00Z", "tenant_id": str(uuid4())}
+        good = json.dumps(fields | {"asset_id": str(uuid4()), "seq": 1}).encode()
+        self.intake.receive(Record(KEY, offset, b"k", good if value is None else value, (), 0.0))
+
+    async def reaches(self, offset):
+        async with asyncio.timeout(5):
+            while self.position != offset:  # noqa: ASYNC110 - the books tell nobody
+                await asyncio.sleep(0)
+
+    @property
+    def position(self):
+        return self.intake.positions().get(KEY)
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+def test_an_offset_moves_when_everything_before_it_is_durable(world):
+    for offset in (5, 6, 9):
+        world.read(offset)
+    assert world.position == 5
+    world.agent.offers[1][1]()
+    assert world.position == 5
+    world.agent.offers[0][1]()
+    assert world.position == 9
+    world.agent.offers[2][1]()
+    assert world.position == 10
+
+
+async def test_what_is_no_event_holds_its_offset_until_it_is_buried(world, monkeypatch):
+    held, again = asyncio.Event(), asyncio.Event()
+
+    async def pause(_failures):
+        held.set()
+        await again.wait()
+
+    monkeypatch.setattr(module, "pause", pause)
+    world.refusals = 1
+    world.read(0, b"junk")
+    world.read(1)
+    world.agent.offers[0][1]()
+    assert world.position == 0
+    await held.wait()
+    assert world.position == 0
+    again.set()
+    await world.reaches(2)
+    assert world.buried[0][0] == 0
+    assert (
+        'media_dlq_messages_total{reason="undecodable_record",topic="media.events"} 1.0'
+        in world.metrics.render().decode()
+    )
+
+
+async def test_an_event_that_breaks_the_agent_is_buried_too(world):
+    world.read(0)
+    world.agent.offers[0][2](ValueError("defect"))
+    await world.reaches(1)
+    assert world.buried == [(0, "ValueError: defect")]
+
+
+def test_a_partition_that_fills_up_is_not_fetched_from_until_it_has_room(world):
+    for offset in range(2100):
+        world.read(offset)
+    assert world.flow.calls == [("full", KEY)]
+    for _, durable, _ in world.agent.offers[:1599]:
+        durable()
+    assert world.flow.calls == [("full", KEY)]
+    world.agent.offers[1599][1]()
+    assert world.flow.calls == [("full", KEY), ("room", KEY)]
+
+
+def test_what_was_taken_in_under_an_older_assignment_has_no_say(world):
+    world.read(0)
+    world.intake.revoke([KEY])
+    world.intake.assign([KEY])
+    world.read(0)
+    world.agent.offers[0][1]()
+    assert world.position == 0
+    world.agent.offers[1][1]()
+    assert world.position == 1
+
+
+async def test_after_close_nothing_is_taken_in(world):
+    await world.intake.close()
+    world.read(0)
+    assert not world.agent.offers
+    assert world.position is None
+
+
+def test_gauges_show_the_books_and_forget_what_is_revoked(world):
+    gauges = IntakeGauges(world.metrics, world.intake.ledger, lambda key: 12)
+    world.read(4)
+    gauges.update()
+    shown = world.metrics.render().decode()
+    assert 'media_consumer_lag_records{partition="0",topic="media.events"} 8.0' in shown
+    assert 'media_lane_queued{partition="0",topic="media.events"} 1.0' in shown
+    world.intake.revoke([KEY])
+    gauges.update()
+    assert "media_consumer_lag_records{" not in world.metrics.render().decode()
