@@ -1,0 +1,92 @@
+"""The published payloads: the committed schemas are the code's, and every shape that was ever released is still read."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import msgspec
+import pytest
+
+from schemas import generate
+from schemas.events import EVENT_TYPES, decode_event, encode_event
+
+GOLDEN = Path(__file__).parent / "golden"
+STRUCTS = generate.payloads()
+
+
+def golden(name):
+    return json.loads((GOLDEN / f"{name}.json").read_text())
+
+
+def published(name):
+    return json.loads((generate.FOLDER / f"{name}.schema.json").read_text())
+
+
+def test_the_committed_schemas_are_those_of_the_code():
+    assert generate.outdated(generate.FOLDER, generate.documents()) == []
+
+
+def test_a_stale_or_missing_file_is_noticed(tmp_path):
+    generate.write(tmp_path, generate.documents())
+    (tmp_path / "asset.ready.schema.json").write_text("{}\n")
+    (tmp_path / "asyncapi.json").unlink()
+    assert sorted(generate.outdated(tmp_path, generate.documents())) == ["asset.ready.schema.json", "asyncapi.json"]
+    assert generate.main(["--check", str(tmp_path)]) == 1
+
+
+def test_every_payload_has_a_golden_one():
+    assert {path.stem for path in GOLDEN.glob("*.json")} == set(STRUCTS)
+
+
+@pytest.mark.parametrize("name", sorted(STRUCTS))
+def test_golden_payloads_are_read_and_written_as_they_were(name):
+    """Additive change only: what was written then is read now, and nothing of it is lost or renamed."""
+    old = golden(name)
+    again = json.loads(msgspec.json.encode(msgspec.convert(old, STRUCTS[name])))
+    assert {key: again[key] for key in old} == old
+    jsonschema.validate(old, published(name), format_checker=jsonschema.FormatChecker())
+
+
+@pytest.mark.parametrize("name", sorted(STRUCTS))
+def test_a_payload_with_a_field_of_the_future_is_still_read(name):
+    msgspec.convert(golden(name) | {"added_later": {"anything": 1}}, STRUCTS[name])
+
+
+@pytest.mark.parametrize("name", sorted(EVENT_TYPES))
+def test_events_are_told_apart_by_their_type(name):
+    event = decode_event(json.dumps(golden(name)))
+    assert type(event) is EVENT_TYPES[name]
+    assert decode_event(encode_event(event)) == event
+    with pytest.raises(msgspec.ValidationError):
+        decode_event(json.dumps(golden(name) | {"type": "asset.unheard_of"}))
+
+
+@pytest.mark.parametrize("name", sorted(STRUCTS))
+def test_the_schemas_refuse_what_lacks_a_field(name):
+    required = published(name)["$defs"][STRUCTS[name].__name__]["required"]
+    broken = golden(name)
+    del broken[required[-1]]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(broken, published(name))
+
+
+def test_every_reference_of_the_asyncapi_document_resolves():
+    document = generate.asyncapi()
+
+    def references(node):
+        if isinstance(node, dict):
+            if "$ref" in node:
+                yield node["$ref"]
+            for child in node.values():
+                yield from references(child)
+        elif isinstance(node, list):
+            for child in node:
+                yield from references(child)
+
+    found = set(references(document))
+    assert len(found) > len(STRUCTS)
+    for reference in found:
+        place = document
+        for step in reference.removeprefix("#/").split("/"):
+            assert step in place, reference
+            place = place[step]
