@@ -83,7 +83,11 @@ class ConnectClient:
     async def __aenter__(self) -> Self:
         tls = ssl.create_default_context(cafile=self._ca_file) if self._ca_file else True
         self._session = aiohttp.ClientSession(
-            auth=self._auth, timeout=self._timeout, connector=aiohttp.TCPConnector(ssl=tls, limit=4)
+            auth=self._auth,
+            timeout=self._timeout,
+            connector=aiohttp.TCPConnector(ssl=tls, limit=4),
+            # Also for a POST without a body, which Connect refuses with 415 otherwise.
+            headers={"Content-Type": "application/json"},
         )
         return self
 

@@ -72,7 +72,7 @@ async def test_a_failed_connector_says_why_and_stays_down_until_it_is_restarted(
 
     await control.create(name, broken=True)
     failed = await until(control, name, lambda status: status.failed)
-    assert "publication" in failed.cause
+    assert "publication" in failed.cause.lower()
     assert "\n" not in failed.cause
 
     await control.mend(name)
