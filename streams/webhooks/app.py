@@ -1,5 +1,6 @@
 """The webhook agent's composition root: settings in, a running process out."""
 
+import asyncio
 import os
 import socket
 from collections.abc import Mapping, Sequence
@@ -70,8 +71,8 @@ async def _run(env: Mapping[str, str]) -> int:
 
         async def drain() -> None:
             await intake.close()
-            await member.leave()
-            await agent.stop(shutdown.drain_timeout)
+            # The group goes on without us at once: deliveries are held by their leases, not by partitions.
+            await asyncio.gather(member.leave(), agent.stop(shutdown.drain_timeout))
 
         agent.start()
         gauges = IntakeGauges(telemetry.metrics, intake.ledger, member.highwater)

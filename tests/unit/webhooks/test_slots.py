@@ -3,7 +3,7 @@
 from uuid import uuid4
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -68,6 +68,7 @@ def test_a_slot_that_nobody_holds_cannot_come_back():
         Slots(4, 4).give_back(ENDPOINTS[0])
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.integers(1, 40), st.integers(1, 40), st.lists(st.sampled_from(ENDPOINTS), max_size=60))
 def test_room_tells_what_take_gives(total, cap, taken):
     slots = Slots(total, cap)
@@ -119,3 +120,4 @@ class SlotsMachine(RuleBasedStateMachine):
 
 
 TestSlotsMachine = SlotsMachine.TestCase
+TestSlotsMachine.settings = settings(deadline=None, max_examples=40, stateful_step_count=30)
