@@ -60,7 +60,10 @@ def failure(
 
 def documented(*statuses: int) -> dict[int, ResponseSpec]:
     """What a handler's OpenAPI entry says about errors."""
-    return {status: ResponseSpec(Failure, description=_DESCRIPTIONS[status]) for status in (*statuses, 500, 503)}
+    return {
+        status: ResponseSpec(Failure, description=_DESCRIPTIONS[status], generate_examples=False)
+        for status in (*statuses, 500, 503)
+    }
 
 
 _DESCRIPTIONS = {

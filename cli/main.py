@@ -26,7 +26,7 @@ COMMANDS: dict[str, Lazy] = {
     "connector": Lazy("cli.connector", "connector", "Register the outbox connector, and ask how it is."),
     "tenants": Lazy("cli.tenants", "tenants", "Create and list tenants."),
     "keys": Lazy("cli.keys", "keys", "Mint, list and revoke API keys."),
-    "openapi": Lazy("cli.openapi", "openapi", "Print the API's OpenAPI document."),
+    "schemas": Lazy("cli.schemas", "schemas", "Generate or check the published contracts."),
     "demo": Lazy("cli.demo.command", "demo", "Run the whole pipeline on real photos and a real video."),
     "bench": Lazy("cli.bench.command", "bench", "Measure the whole pipeline."),
 }

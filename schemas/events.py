@@ -37,7 +37,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     id: Annotated[
         UUID, Meta(description="Event id; the same in Kafka (`ce_id`) and on every webhook attempt (`webhook-id`)")
     ]
-    time: Annotated[datetime, Meta(description="When the fact was committed, UTC")]
+    time: Annotated[
+        datetime, Meta(description="When the fact was committed, UTC", extra_json_schema={"format": "date-time"})
+    ]
     tenant_id: UUID
     asset_id: UUID
     generation: Annotated[int, Meta(description="1 for the first processing, one more per replay", ge=1)]

@@ -4,7 +4,8 @@ from typing import Annotated
 from uuid import UUID
 
 from litestar import HttpMethod, Router, get, route
-from litestar.params import Parameter
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath, QueryParameter
 
 from api.assets.completion import Completion
 from api.assets.models import AssetOut, AssetPage
@@ -18,9 +19,13 @@ from schemas.states import AssetState
 
 MAX_PAGE = 100
 
-Limit = Annotated[int, Parameter(ge=1, le=MAX_PAGE, description="Most assets of the page")]
-Cursor = Annotated[str | None, Parameter(description="`nextCursor` of the page before")]
-InState = Annotated[AssetState | None, Parameter(query="state", description="Only assets in this state")]
+Limit = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE, description="Most assets of the page")]
+Cursor = Annotated[str | None, QueryParameter(description="`nextCursor` of the page before")]
+InState = Annotated[AssetState | None, QueryParameter(name="state", description="Only assets in this state")]
+
+
+def _complete_id(_handler: HTTPRouteHandler, method: object, _path: object) -> str:
+    return "completeAssetByGet" if method == HttpMethod.GET else "completeAsset"
 
 
 def assets_router(reader: AssetReader, completion: Completion) -> Router:
@@ -32,27 +37,30 @@ def assets_router(reader: AssetReader, completion: Completion) -> Router:
         http_method=[HttpMethod.GET, HttpMethod.POST],
         status_code=200,
         opt={SCOPE_OPT: Scope.ASSETS_WRITE},
+        operation_id=_complete_id,
         summary="Say that the bytes are there",
         description="Compares the object with what was announced and starts the processing. Safe to repeat.",
         responses=documented(401, 403, 404, 409),
     )
-    async def complete(request: TenantRequest, asset_id: UUID) -> Done:
+    async def complete(request: TenantRequest, asset_id: FromPath[UUID]) -> Done:
         await completion.complete(tenant_of(request), asset_id, traceparent=current_traceparent())
         return Done(message="Asset marked as uploaded")
 
     @get(
         "/{asset_id:uuid}",
         opt={SCOPE_OPT: Scope.ASSETS_READ},
+        operation_id="readAsset",
         summary="One asset",
         description="State, variants with signed addresses, jobs and timeline.",
         responses=documented(401, 403, 404),
     )
-    async def read(request: TenantRequest, asset_id: UUID) -> Success[AssetOut]:
+    async def read(request: TenantRequest, asset_id: FromPath[UUID]) -> Success[AssetOut]:
         return Success(data=await reader.read(tenant_of(request), asset_id))
 
     @get(
         "/",
         opt={SCOPE_OPT: Scope.ASSETS_READ},
+        operation_id="listAssets",
         summary="Assets, newest first",
         responses=documented(400, 401, 403),
     )

@@ -17,11 +17,11 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 def health_router(readiness: Readiness, metrics: Metrics) -> Router:
     """The routes on top of the checks."""
 
-    @get("/healthz", summary="The process answers")
+    @get("/healthz", operation_id="healthz", summary="The process answers")
     async def healthz() -> Health:
         return Health(status="ok")
 
-    @get("/readyz", summary="The process and what it depends on can serve")
+    @get("/readyz", operation_id="readyz", summary="The process and what it depends on can serve")
     async def readyz() -> Response[Health]:
         problems = await readiness.problems()
         health = Health(status="unavailable" if problems else "ok", problems=problems)

@@ -1,6 +1,7 @@
 """Routes of `/api/v1/storage`."""
 
 from litestar import Router, post
+from litestar.params import JSONBody
 
 from api.envelope import Success
 from api.failures import documented
@@ -18,11 +19,12 @@ def storage_router(service: StorageService) -> Router:
         "/presign",
         status_code=200,
         opt={SCOPE_OPT: Scope.ASSETS_WRITE},
+        operation_id="presignUpload",
         summary="Announce an upload",
         description="PUT the bytes to `uploadUrl` with the same `Content-Type`, then call complete.",
         responses=documented(400, 401, 403),
     )
-    async def presign(request: TenantRequest, data: PresignRequest) -> Success[PresignedUpload]:
+    async def presign(request: TenantRequest, data: JSONBody[PresignRequest]) -> Success[PresignedUpload]:
         upload = await service.presign(tenant_of(request), data, traceparent=current_traceparent())
         return Success(data=upload)
 

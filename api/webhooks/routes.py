@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from litestar import Router, delete, get, post
+from litestar.params import FromPath, JSONBody
 
 from api.envelope import Done, Success
 from api.failures import documented
@@ -20,14 +21,15 @@ def webhooks_router(service: WebhookService) -> Router:
     @post(
         "/",
         opt=_NEEDED,
+        operation_id="registerWebhook",
         summary="Register an endpoint",
         description="The answer holds the secret that deliveries are signed with; it is not shown again.",
         responses=documented(400, 401, 403, 422),
     )
-    async def register(request: TenantRequest, data: EndpointRequest) -> Success[EndpointCreated]:
+    async def register(request: TenantRequest, data: JSONBody[EndpointRequest]) -> Success[EndpointCreated]:
         return Success(data=await service.register(tenant_of(request), data))
 
-    @get("/", opt=_NEEDED, summary="Registered endpoints", responses=documented(401, 403))
+    @get("/", opt=_NEEDED, operation_id="listWebhooks", summary="Registered endpoints", responses=documented(401, 403))
     async def listing(request: TenantRequest) -> Success[tuple[EndpointOut, ...]]:
         return Success(data=await service.list(tenant_of(request)))
 
@@ -35,10 +37,11 @@ def webhooks_router(service: WebhookService) -> Router:
         "/{endpoint_id:uuid}",
         status_code=200,
         opt=_NEEDED,
+        operation_id="deleteWebhook",
         summary="Stop sending to an endpoint",
         responses=documented(401, 403, 404),
     )
-    async def remove(request: TenantRequest, endpoint_id: UUID) -> Done:
+    async def remove(request: TenantRequest, endpoint_id: FromPath[UUID]) -> Done:
         await service.delete(tenant_of(request), endpoint_id)
         return Done(message="Webhook deleted")
 
