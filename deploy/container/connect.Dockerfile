@@ -1,13 +1,14 @@
-# Kafka Connect with the Debezium plugin, from the same poms as the local stack.
+# Kafka Connect with the Debezium plugin, from the same pom and the same properties as the local stack.
 # Build from the repository's root: docker build -f deploy/container/connect.Dockerfile -t medialane-connect .
-FROM maven:3.9-eclipse-temurin-17 AS jars
+FROM maven:3.9-eclipse-temurin-17 AS build
 COPY deploy/local/jars/plugin/pom.xml /plugin/pom.xml
 RUN mvn --batch-mode --no-transfer-progress --file /plugin/pom.xml dependency:copy-dependencies \
-        -DincludeScope=runtime -DoutputDirectory=/plugins/debezium
+        -DincludeScope=runtime -DoutputDirectory=/opt/connect/plugins/debezium
+COPY deploy/container/connect-properties.sh deploy/local/connect.properties /setup/
+RUN /setup/connect-properties.sh /setup/connect.properties > /opt/connect/connect.properties
 
 FROM apache/kafka:4.3.1
-COPY --from=jars /plugins /opt/connect/plugins
-COPY deploy/container/connect.properties /opt/connect/connect.properties
+COPY --from=build /opt/connect /opt/connect
 EXPOSE 8083
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8083/connectors"]

@@ -16,6 +16,8 @@ from types import ModuleType
 import pytest
 from support import compose as c
 
+from schemas.settings import PROCESSES, variable
+
 CONTAINER = c.ROOT / "deploy/container"
 LIST = c.ROOT / "deploy/local/apt-packages.txt"
 DOCKERFILES = ("Dockerfile", "connect.Dockerfile")
@@ -89,6 +91,16 @@ def test_the_image_runs_as_nobody_special_and_gets_its_signals() -> None:
     assert 'ENTRYPOINT ["medialane"]' in lines
 
 
+def test_the_variables_of_the_image_are_settings() -> None:
+    known = {
+        variable(group, field) for groups in PROCESSES.values() for group in groups for field in group.__struct_fields__
+    }
+    text = (CONTAINER / "Dockerfile").read_text(encoding="utf-8")
+    used = set(re.findall(r"MEDIALANE_\w+", text + (CONTAINER / "healthcheck.py").read_text(encoding="utf-8")))
+    assert len(used) > 2
+    assert used <= known
+
+
 @pytest.mark.parametrize("name", DOCKERFILES)
 def test_what_is_copied_exists_and_is_in_the_build_context(name: str) -> None:
     ignore = (c.ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
@@ -103,14 +115,31 @@ def test_what_is_copied_exists_and_is_in_the_build_context(name: str) -> None:
         assert (c.ROOT / entry).exists(), entry
 
 
-def test_connect_in_a_container_is_the_local_one() -> None:
-    local = properties((c.ROOT / "deploy/local/connect.properties").read_text(encoding="utf-8"))
-    container = properties((CONTAINER / "connect.properties").read_text(encoding="utf-8"))
-    places = {"bootstrap.servers", "plugin.path", "listeners", "rest.advertised.host.name"}
-    assert {k: v for k, v in container.items() if k not in places} == {
-        k: v for k, v in local.items() if k not in places
+def connect_properties(template: Path) -> subprocess.CompletedProcess[str]:
+    script = CONTAINER / "connect-properties.sh"
+    return subprocess.run([script, template], check=False, capture_output=True, text=True)
+
+
+def test_connect_in_a_container_is_the_local_one_at_other_addresses() -> None:
+    template = c.ROOT / "deploy/local/connect.properties"
+    local = properties(template.read_text(encoding="utf-8"))
+    made = connect_properties(template)
+    assert (made.returncode, made.stderr) == (0, "")
+    elsewhere = {
+        "bootstrap.servers": "kafka:9092",
+        "listeners": "http://0.0.0.0:8083",
+        "plugin.path": "/opt/connect/plugins",
+        "rest.advertised.host.name": "connect",
     }
-    assert container["bootstrap.servers"] == "kafka:9092"
+    assert properties(made.stdout) == local | elsewhere
+
+
+def test_a_placeholder_that_only_the_local_stack_fills_is_an_error(tmp_path: Path) -> None:
+    template = tmp_path / "connect.properties"
+    for line in ("group.id={{group}}", "admin.listeners=http://127.0.0.1:1"):
+        template.write_text(f"bootstrap.servers=127.0.0.1:{{{{kafka_port}}}}\n{line}\n")
+        made = connect_properties(template)
+        assert (made.returncode, made.stdout) == (2, "")
 
 
 def test_the_broker_in_a_container_keeps_the_local_promises() -> None:

@@ -36,7 +36,7 @@ def test_a_document_without_markers_is_refused() -> None:
 def commands() -> list[list[str]]:
     blocks = re.findall(r"(?s)```sh\n(.*?)```", TEXT)
     lines = [line for block in blocks for line in block.splitlines()]
-    found = [re.search(r"(?:^|\$\()(medialane [a-z -]+)", line) for line in lines]
+    found = [re.search(r"(?:^|\$\(|exec \w+ )(medialane [a-z -]+)", line) for line in lines]
     return [shlex.split(match[1])[1:] for match in found if match is not None]
 
 
@@ -48,6 +48,13 @@ def test_every_command_of_the_examples_exists(words: list[str]) -> None:
             break
         command = command.get_command(click.Context(command), word)
         assert command is not None, word
+
+
+def test_every_command_is_in_the_table() -> None:
+    table = TEXT.partition("| command | does |")[2].partition("\n\n")[0]
+    assert [
+        name for name in medialane.list_commands(click.Context(medialane)) if not re.search(rf"`{name}\b", table)
+    ] == []
 
 
 def test_the_make_targets_exist() -> None:
