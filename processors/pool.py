@@ -42,8 +42,8 @@ class MediaPool:
 
         Raises `MediaError` (`processing_failed`) if the nursery does not come up.
         """
-        # One ffmpeg may use its share of the cores and never less than two threads: decoding and encoding overlap.
-        threads = max(2, -(-(os.cpu_count() or 1) // self._workers))
+        # One ffmpeg uses its share of the cores: more threads finish one video sooner and all of them later.
+        threads = max(1, (os.cpu_count() or 1) // self._workers)
         self._nursery = NurseryHandle(self._settings, threads)
         self._idle = [self._nursery.spawn() for _ in range(self._workers)]
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from processors.contract import MediaError
+from processors.images.completeness import check_complete
 from processors.images.engines import engine_for
-from processors.images.jpeg import check_complete
 from processors.images.protocol import WEBP_MAX_SIDE, Header, Picture
 from processors.job import Job, Outcome
 from schemas.errors import ErrorCode
@@ -32,8 +32,7 @@ def process(job: Job, path: Path, image_format: str) -> Outcome:
     """
     engine = engine_for(image_format)
     with job.timings.step("inspect"):
-        if image_format == "jpeg":
-            check_complete(path)
+        check_complete(path, image_format)
         header = engine.inspect(path, image_format)
         check_limits(header, job.settings)
     if job.wanted:

@@ -31,7 +31,6 @@ _TRUNCATED = (
     "end of file",
     "unexpected end",
     "not enough",
-    "read error",
 )
 
 

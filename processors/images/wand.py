@@ -110,6 +110,8 @@ class WandEngine:
             _to_srgb(image)
             image.strip()
             image.depth = 8
+            # What was wrong but read all the same waits in the wand, to be raised by whatever comes next: ask now.
+            image.raise_exception()
         return WandPicture(image)
 
 

@@ -216,6 +216,17 @@ def test_a_cut_file_never_passes_for_a_whole_one(name, image_format, tmp_path):
         assert str(tmp_path) not in caught.value.detail
 
 
+def test_a_fault_that_imagemagick_keeps_for_later_is_raised_at_once(tmp_path):
+    path = write(tmp_path / "in", "bmp")
+    path.write_bytes(path.read_bytes() + bytes(7))
+    data = bytearray(path.read_bytes())
+    data[2:6] = (999_999).to_bytes(4, "little")  # the size that the header gives
+    path.write_bytes(data)
+    with pytest.raises(MediaError) as caught:
+        WandEngine().decode(path, "bmp", *SIZE)
+    assert caught.value.code is ErrorCode.CORRUPT
+
+
 @pytest.mark.parametrize(("name", "image_format"), CASES)
 def test_bytes_that_are_no_picture_are_a_permanent_failure(name, image_format, tmp_path):
     engine = ENGINES[name]()
