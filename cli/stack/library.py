@@ -186,8 +186,10 @@ class Stack:
 
         `quick` kills at once: for a stack whose data nobody needs.
         """
-        with contextlib.suppress(StackError):
+        try:
             self._call(Request(op="shutdown", quick=quick))
+        except StackError:
+            self._terminate()  # no answer on its socket: still starting, or stuck
         if self._supervisor is not None:
             self._let_go(self._supervisor)
             self._supervisor = None
@@ -210,6 +212,12 @@ class Stack:
         for pipe in (supervisor.stdin, supervisor.stdout):
             if pipe is not None:
                 pipe.close()
+
+    def _terminate(self) -> None:
+        found = state.load(self._files.state)
+        if self.is_running and found is not None and found.supervisor is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(found.supervisor.pid, signal.SIGTERM)
 
     def _wait_gone(self) -> None:
         found = state.load(self._files.state)
