@@ -7,8 +7,9 @@ import aiohttp
 import pytest
 
 from cli import client as c
-from cli.onboarding import medialane, medialane_json, new_tenant
+from cli.onboarding import medialane, medialane_json
 from cli.witness import Witness
+from connectors.postgres.database import Database
 from schemas.ids import uuid7
 from schemas.records import HEADER_TENANT
 from schemas.topics import DEAD_LETTERS
@@ -130,8 +131,9 @@ async def test_the_store_takes_only_the_signed_length_and_type(actor):
         assert caught.value.status == 403
 
 
-async def test_unknown_and_foreign_ids_are_404_alike(actor, whole):
-    other = await new_tenant(actor.platform.env, "other")
+async def test_unknown_and_foreign_ids_are_404_alike(actor):
+    async with Database(actor.platform.database, application="e2e") as database:
+        other = await e2e.quick_tenant(database, "other")
     presigned = await actor.client.presign("a.jpg", "image/jpeg", 10)
     [endpoint] = await actor.client.webhooks()
     async with c.MedialaneClient(actor.platform.api_url, other.api_key) as stranger:

@@ -69,7 +69,7 @@ async def test_a_media_worker_killed_in_mid_video(alone, killer, clip):
     await e2e.eventually(all_gone, "no ffmpeg and no child outlives the worker", 20)
     assert (await killer.client.asset(asset_id)).state == "processing"
 
-    alone.start_part("media-video")
+    await asyncio.to_thread(alone.start_part, "media-video")
     asset = await killer.ready(asset_id)
     await killer.told(asset_id)
     await killer.finished_once(asset)
@@ -97,14 +97,14 @@ async def test_connect_killed_between_commit_and_send(alone, killer, samples):
 
         # Half of the completes are committed with Connect alive and perhaps in mid-send, half with Connect dead.
         await asyncio.gather(*(killer.client.complete(one.asset_id) for one in presigned[:3]))
-        alone.kill("connect", signal.SIGKILL)
+        await asyncio.to_thread(alone.kill, "connect", signal.SIGKILL)
         await asyncio.gather(*(killer.client.complete(one.asset_id) for one in presigned[3:]))
         late = [row.id for one in presigned[3:] for row in await killer.ledger.outbox(one.asset_id)]
         assert len(late) >= 3 * 3
         for one in presigned[3:]:
             assert (await killer.client.asset(one.asset_id)).state == "uploaded"
 
-        alone.start_part("connect")
+        await asyncio.to_thread(alone.start_part, "connect")
         for one in presigned:
             asset = await killer.ready(one.asset_id)
             await killer.told(one.asset_id)
@@ -121,15 +121,15 @@ async def test_connect_killed_between_commit_and_send(alone, killer, samples):
 
 
 async def test_the_webhook_agent_killed_in_mid_post(alone, killer, samples):
-    alone.restart("webhooks", FAST_WEBHOOKS)
+    await asyncio.to_thread(alone.restart, "webhooks", FAST_WEBHOOKS)
     killer.receiver.hang_next(1)
     asset_id = await killer.upload("photo.jpg", "image/jpeg", samples.photos[1].read_bytes())
     await killer.receiver.wait_for(lambda got: any(one.plan == "hang" for one in got), e2e.PATIENCE_S)
     [hung] = [one for one in killer.receiver.received if one.plan == "hang"]
 
-    alone.kill("webhooks", signal.SIGKILL)
+    await asyncio.to_thread(alone.kill, "webhooks", signal.SIGKILL)
     asset = await killer.ready(asset_id)
-    alone.start_part("webhooks", FAST_WEBHOOKS)
+    await asyncio.to_thread(alone.start_part, "webhooks", FAST_WEBHOOKS)
 
     def sent_again(got):
         return [one.message_id for one in got].count(hung.message_id) >= 2
@@ -152,7 +152,7 @@ async def test_the_webhook_agent_killed_in_mid_post(alone, killer, samples):
 
         await e2e.eventually(all_delivered, "every delivery is known as delivered")
         assert len(await delivery_states(database, asset_id)) == len(events)
-    alone.restart("webhooks")
+    await asyncio.to_thread(alone.restart, "webhooks")
 
 
 def files_under(folder):

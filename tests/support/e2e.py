@@ -16,14 +16,18 @@ import boto3
 
 from cli.client import Asset, MedialaneClient
 from cli.ledger import EventRow, Ledger
-from cli.onboarding import Tenant, new_tenant
+from cli.onboarding import Tenant
 from cli.platform import Platform
 from cli.receiver import Receiver
 from cli.running import platform_of
 from cli.stack import Stack
 from cli.stack.names import ALL
 from connectors.postgres.database import Database
+from connectors.postgres.keys import mint_key
+from connectors.postgres.tenants import create_tenant
 from schemas.events import EVENT_TYPES
+from schemas.ids import uuid7
+from schemas.scopes import DEFAULT_SCOPES
 from tests.support import stack as shared
 
 PATIENCE_S = 90.0
@@ -126,17 +130,26 @@ class Actor:
         assert [entry.seq for entry in asset.timeline] == list(range(1, len(types) + 1))
 
 
+async def quick_tenant(database: Database, name: str) -> Tenant:
+    """What `medialane tenants create` and `keys mint` do, without starting two interpreters for every test."""
+    slug = f"{name}-{uuid7().hex[-8:]}"
+    async with database.transaction() as connection:
+        made = await create_tenant(connection, slug)
+        key = await mint_key(connection, made.id, name="", scopes=DEFAULT_SCOPES, expires_at=None)
+    return Tenant(id=made.id, slug=slug, api_key=key.text)
+
+
 @asynccontextmanager
 async def actor(
     stack: Stack, *, name: str = "e2e", events: tuple[str, ...] = tuple(EVENT_TYPES)
 ) -> AsyncIterator[Actor]:
     """A tenant with an API key, and an endpoint on a receiver of its own."""
     platform = platform_of(stack)
-    tenant = await new_tenant(platform.env, name)
     async with contextlib.AsyncExitStack() as scope:
         receiver = await scope.enter_async_context(Receiver())
-        client = await scope.enter_async_context(MedialaneClient(platform.api_url, tenant.api_key))
         database = await scope.enter_async_context(Database(platform.database, application="e2e"))
+        tenant = await quick_tenant(database, name)
+        client = await scope.enter_async_context(MedialaneClient(platform.api_url, tenant.api_key))
         endpoint = await client.register_webhook(receiver.url(), list(events))
         assert endpoint.secret is not None
         yield Actor(platform, tenant, client, receiver, Ledger(database), endpoint.secret)
