@@ -33,7 +33,7 @@ imports: bootstrap ## Check which way the imports point
 check: lint types imports ## All checks that need no stack
 
 faults: bootstrap ## Kill things under load and see that nothing is lost or done twice
-	@.venv/bin/pytest tests/faults
+	@.venv/bin/pytest tests/e2e/test_kills.py
 
 clean: ## Stop the default stack and delete everything that was made here
 	@if [ -x .venv/bin/medialane ] && [ -d .local/stack/default ]; then .venv/bin/medialane stack down --purge; fi
