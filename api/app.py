@@ -4,7 +4,6 @@ from typing import NamedTuple, Self
 
 from litestar import Litestar, Router
 from litestar.config.app import AppConfig
-from sqlalchemy.pool import QueuePool
 
 from api.assets.completion import Completion
 from api.assets.routes import assets_router
@@ -59,8 +58,7 @@ def create_app(given: Dependencies) -> Observed:
 
 def _config(given: Dependencies) -> AppConfig:
     database, store, settings = given.database, given.store, given.api
-    if isinstance(database.engine.pool, QueuePool):
-        given.telemetry.metrics.watch_pool(database.engine.pool)
+    given.telemetry.metrics.watch_pool(database.pool)
     storage = StorageService(database, store, max_upload_bytes=settings.max_upload_bytes)
     reader = AssetReader(database, store, variant_ttl_s=settings.variant_ttl_s)
     box = SecretBox(given.webhooks.encryption_key)

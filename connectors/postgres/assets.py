@@ -16,23 +16,26 @@ from schemas.states import PRIMARY_STAGE, AssetState, MediaKind
 from schemas.topics import EVENTS
 
 # The events partition is taken now and kept, so that an asset's events stay in order whatever is moved later.
-_INSERT = sa.text("""
-    INSERT INTO assets
-        (id, tenant_id, state, events_kpart, kind, file_name, content_type, size, object_key, traceparent)
-    VALUES (:id, :tenant_id, 'pending',
+# Both statements take the numbers of the events that go with them, which saves a round trip on the hottest paths.
+_INSERT = sa.text(f"""
+    INSERT INTO assets (id, tenant_id, state, event_seq, events_kpart, kind, file_name, content_type, size, object_key,
+        traceparent)
+    VALUES (:id, :tenant_id, 'pending', 1,
         (SELECT kpart FROM placements WHERE tenant_id = :tenant_id AND topic = :route AND bucket = 0),
         :kind, :file_name, :content_type, :size, :object_key, :traceparent)
-""")
+    RETURNING {outbox.TAKEN}
+""")  # noqa: S608 - made of constants
 _UPLOAD = sa.text("""
     SELECT state, object_key, content_type, size FROM assets
     WHERE tenant_id = :tenant_id AND id = :id AND state <> 'deleted'
 """)
 # Decides who of two callers makes the job: the other one finds no pending row when it gets the lock.
-_COMPLETE = sa.text("""
-    UPDATE assets SET state = 'uploaded', etag = :etag, uploaded_at = clock_timestamp(), traceparent = :traceparent
+_COMPLETE = sa.text(f"""
+    UPDATE assets SET state = 'uploaded', etag = :etag, uploaded_at = clock_timestamp(), traceparent = :traceparent,
+        event_seq = event_seq + 2
     WHERE tenant_id = :tenant_id AND id = :id AND state = 'pending'
-    RETURNING kind, generation, size
-""")
+    RETURNING {outbox.TAKEN}, kind, size
+""")  # noqa: S608 - made of constants
 
 
 class NewAsset(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,9 +65,9 @@ async def create_asset(
     values = msgspec.structs.asdict(asset) | {
         "tenant_id": tenant_id, "kind": asset.kind.value, "route": EVENTS.route, "traceparent": traceparent,
     }  # fmt: skip
-    await connection.execute(_INSERT, values)
+    numbered = outbox.Numbered(*(await connection.execute(_INSERT, values)).one())
     created = partial(AssetCreated, file_name=asset.file_name, content_type=asset.content_type, size=asset.size)
-    await outbox.emit(connection, asset.id, [created], traceparent=traceparent)
+    await outbox.record(connection, asset.id, numbered, [created], traceparent=traceparent)
 
 
 async def find_upload(connection: AsyncConnection, tenant_id: UUID, asset_id: UUID) -> Upload | None:
@@ -84,10 +87,12 @@ async def complete_asset(
     row = (await connection.execute(_COMPLETE, values)).one_or_none()
     if row is None:
         return False
-    stage, job_id = PRIMARY_STAGE[MediaKind(row.kind)], uuid7()
-    uploaded = partial(AssetUploaded, size=row.size, etag=etag)
+    *taken, kind, size = row
+    numbered = outbox.Numbered(*taken)
+    stage, job_id = PRIMARY_STAGE[MediaKind(kind)], uuid7()
+    uploaded = partial(AssetUploaded, size=size, etag=etag)
     starting = partial(JobStarting, job_id=job_id, stage=stage)
-    await outbox.emit(connection, asset_id, [uploaded, starting], traceparent=traceparent)
+    await outbox.record(connection, asset_id, numbered, [uploaded, starting], traceparent=traceparent)
     await make_job(
         connection, job_id=job_id, tenant_id=tenant_id, asset_id=asset_id, generation=row.generation, stage=stage,
         traceparent=traceparent,

@@ -3,6 +3,7 @@
 Every query runs in a transaction that this module opened; a database that does not answer becomes one typed error.
 """
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -10,11 +11,16 @@ from typing import Self
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy import exc
+from sqlalchemy import event, exc
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.settings import DatabaseSettings
+
+_USED = "medialane.used"
+_TRUSTED_S = 1.0
 
 _SET_TENANT = sa.text("SELECT set_config('medialane.tenant_id', :tenant, true)")
 
@@ -34,13 +40,14 @@ class Database:
             pool_size=settings.pool_size,
             max_overflow=0,
             pool_timeout=settings.pool_timeout_s,
-            pool_pre_ping=True,
             connect_args={
                 "application_name": f"medialane-{application}",
                 "connect_timeout": 5,
                 "options": " ".join(f"-c {name}={value}" for name, value in session.items()),
             },
         )
+
+        _ping_what_was_idle(self.engine.sync_engine)
 
     @property
     def pool(self) -> sa.QueuePool:
@@ -85,3 +92,24 @@ class Database:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+def _ping_what_was_idle(engine: sa.Engine) -> None:
+    """Ask a connection whether it lives before it is used, unless it did a moment ago.
+
+    SQLAlchemy's own pre-ping asks always: a round trip for every transaction.
+    """
+
+    @event.listens_for(engine, "checkin")
+    def note(_connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+        record.info[_USED] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def ping(connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: PoolProxiedConnection) -> None:
+        used = record.info.get(_USED)
+        if used is None or time.monotonic() - used < _TRUSTED_S:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise exc.InvalidatePoolError from error

@@ -26,11 +26,23 @@ class Emitted(NamedTuple):
     events: tuple[Event, ...]
 
 
+class Numbered(NamedTuple):
+    """Sequence numbers that were taken for an asset, up to `last_seq`; the columns of `TAKEN`, in its order."""
+
+    tenant_id: UUID
+    generation: int
+    last_seq: int
+    events_kpart: int | None
+    now: datetime
+
+
+TAKEN = "tenant_id, generation, event_seq AS last_seq, events_kpart, clock_timestamp() AS now"
+"""What a statement that adds to an asset's `event_seq` has to return."""
+
 # Taking the numbers locks the asset row until commit, so seq order is commit order.
-_TAKE_SEQ = sa.text("""
-    UPDATE assets SET event_seq = event_seq + :count WHERE id = :asset_id
-    RETURNING tenant_id, generation, event_seq, events_kpart, clock_timestamp() AS now
-""")
+_TAKE_SEQ = sa.text(
+    f"UPDATE assets SET event_seq = event_seq + :count WHERE id = :asset_id RETURNING {TAKEN}"  # noqa: S608 - constant
+)
 # One round trip for any number of events: into the asset's timeline and into the outbox, in the order of their numbers.
 _INSERT_EVENTS = sa.text("""
     WITH event AS MATERIALIZED (
@@ -49,8 +61,13 @@ _INSERT_OUTBOX = sa.text("""
     INSERT INTO outbox (id, aggregatetype, aggregateid, kkey, tenant_id, type, seq, kpart, payload, traceparent)
     VALUES (:id, :route, :subject_id, :key, :tenant, :type, :seq, :kpart, :payload, :traceparent)
 """)
-_PLACEMENT = sa.text("""
-    SELECT kpart FROM placements WHERE tenant_id = :tenant_id AND topic = :route AND bucket = :bucket
+# A dispatch goes where the tenant is placed at this moment; without a placement its key's hash decides.
+_INSERT_DISPATCH = sa.text("""
+    INSERT INTO outbox (id, aggregatetype, aggregateid, kkey, tenant_id, type, kpart, payload, traceparent)
+    VALUES (:id, :route, :subject_id, :key, :key, :type,
+        (SELECT kpart FROM placements
+         WHERE tenant_id = CAST(:tenant_id AS uuid) AND topic = :route AND bucket = :bucket),
+        :payload, :traceparent)
 """)
 
 
@@ -65,27 +82,35 @@ async def emit(
     row = (await connection.execute(_TAKE_SEQ, {"asset_id": asset_id, "count": len(makers)})).one_or_none()
     if row is None:
         raise LookupError(f"asset {asset_id} does not exist")
-    first = row.event_seq - len(makers) + 1
-    common = {"time": row.now, "tenant_id": row.tenant_id, "asset_id": asset_id, "generation": row.generation}
+    return await record(connection, asset_id, Numbered(*row), makers, traceparent=traceparent)
+
+
+async def record(
+    connection: AsyncConnection,
+    asset_id: UUID,
+    numbered: Numbered,
+    makers: Sequence[EventMaker],
+    *,
+    traceparent: str | None,
+) -> Emitted:
+    """Write events whose numbers the caller took itself, in a statement that it had to make on the asset anyway."""
+    first = numbered.last_seq - len(makers) + 1
+    common = {
+        "time": numbered.now, "tenant_id": numbered.tenant_id, "asset_id": asset_id, "generation": numbered.generation,
+    }  # fmt: skip
     events = tuple(maker(id=uuid7(), seq=first + index, **common) for index, maker in enumerate(makers))
     await connection.execute(
         _INSERT_EVENTS,
         {
-            "asset_id": asset_id, "tenant_id": row.tenant_id, "generation": row.generation, "now": row.now,
-            "route": EVENTS.route, "key": str(asset_id), "tenant": str(row.tenant_id), "kpart": row.events_kpart,
-            "traceparent": traceparent, "ids": [event.id for event in events], "seqs": [event.seq for event in events],
-            "types": [event.event_type for event in events], "subjects": [event.subject for event in events],
+            "asset_id": asset_id, "tenant_id": numbered.tenant_id, "generation": numbered.generation,
+            "now": numbered.now, "route": EVENTS.route, "key": str(asset_id), "tenant": str(numbered.tenant_id),
+            "kpart": numbered.events_kpart, "traceparent": traceparent, "ids": [event.id for event in events],
+            "seqs": [event.seq for event in events], "types": [event.event_type for event in events],
+            "subjects": [event.subject for event in events],
             "payloads": [encode_event(event).decode() for event in events],
         },
     )  # fmt: skip
-    return Emitted(row.now, events)
-
-
-async def placement(connection: AsyncConnection, tenant_id: UUID, route: str, bucket: int = 0) -> int | None:
-    """The partition on which a tenant's records of a topic go now; None leaves it to the key's hash."""
-    found = await connection.execute(_PLACEMENT, {"tenant_id": tenant_id, "route": route, "bucket": bucket})
-    kpart: int | None = found.scalar_one_or_none()
-    return kpart
+    return Emitted(numbered.now, events)
 
 
 async def dispatch(
@@ -101,18 +126,15 @@ async def dispatch(
 ) -> None:
     """Write the dispatch of a job: an offer to claim it while its row's counter is `number`."""
     topic = job_topic(stage)
-    record = Dispatch(job_id=job_id, tenant_id=tenant_id, asset_id=asset_id, stage=stage, dispatch=number)
-    await write(
-        connection,
-        route=topic.route,
-        subject_id=str(job_id),
-        key=str(tenant_id),
-        tenant_id=tenant_id,
-        record_type=DISPATCH_TYPE,
-        payload=msgspec.json.encode(record).decode(),
-        kpart=await placement(connection, tenant_id, topic.route, bucket),
-        traceparent=traceparent,
-    )
+    offer = Dispatch(job_id=job_id, tenant_id=tenant_id, asset_id=asset_id, stage=stage, dispatch=number)
+    await connection.execute(
+        _INSERT_DISPATCH,
+        {
+            "id": uuid7(), "route": topic.route, "subject_id": str(job_id), "key": str(tenant_id),
+            "tenant_id": tenant_id, "bucket": bucket, "type": DISPATCH_TYPE,
+            "payload": msgspec.json.encode(offer).decode(), "traceparent": traceparent,
+        },
+    )  # fmt: skip
 
 
 async def write(

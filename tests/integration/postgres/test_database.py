@@ -1,0 +1,39 @@
+"""The pool: connections that died are noticed, before their use if they were idle, by a typed error if not."""
+
+import pytest
+import sqlalchemy as sa
+
+from connectors.postgres import database as module
+from schemas.errors import ErrorCode, MedialaneError
+
+BACKENDS = sa.text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = :pid")
+
+
+async def backend(worker):
+    async with worker.transaction() as connection:
+        return (await connection.execute(sa.text("SELECT pg_backend_pid()"))).scalar_one()
+
+
+@pytest.fixture
+async def killed(worker, database):
+    """A pool whose only connection was ended by the server."""
+    pid = await backend(worker)
+    engine = sa.create_engine(database.owner.replace("postgresql://", "postgresql+psycopg://"), poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        assert connection.execute(BACKENDS, {"pid": pid}).scalar_one() is True
+        while connection.execute(sa.text("SELECT FROM pg_stat_activity WHERE pid = :pid"), {"pid": pid}).first():
+            pass
+    return pid
+
+
+async def test_a_connection_that_died_while_idle_is_replaced_unseen(worker, killed, monkeypatch):
+    monkeypatch.setattr(module, "_TRUSTED_S", 0.0)
+    assert await backend(worker) != killed
+
+
+async def test_a_connection_that_died_in_use_is_one_typed_error_and_then_replaced(worker, killed, monkeypatch):
+    monkeypatch.setattr(module, "_TRUSTED_S", 3600.0)
+    with pytest.raises(MedialaneError) as caught:
+        await backend(worker)
+    assert caught.value.code is ErrorCode.DATABASE_UNAVAILABLE
+    assert await backend(worker) != killed
