@@ -49,7 +49,7 @@ _UNCLAIMED = sa.text(f"""
     FROM slow WHERE jobs.id = slow.id {RETURNING}
 """)  # noqa: S608 - made of constants
 _LOST = sa.text("""
-    SELECT id, asset_id, topic FROM jobs WHERE state = 'running' AND lease_until < clock_timestamp()
+    SELECT id, asset_id, topic, stage FROM jobs WHERE state = 'running' AND lease_until < clock_timestamp()
         AND deaths + 1 >= :max_deaths ORDER BY lease_until LIMIT :batch
 """)
 _LOCK_ASSET = sa.text("""
@@ -94,6 +94,7 @@ class LostJob(NamedTuple):
     job_id: UUID
     asset_id: UUID
     topic: str
+    stage: Stage
 
 
 class OutboxState(NamedTuple):
@@ -126,7 +127,7 @@ async def emit_unclaimed(connection: AsyncConnection, *, batch: int, reemit_s: f
 async def lost_jobs(connection: AsyncConnection, *, batch: int, max_deaths: int) -> list[LostJob]:
     """Jobs whose last permitted worker died; `bury_lost` ends each in its own transaction."""
     rows = await connection.execute(_LOST, {"batch": batch, "max_deaths": max_deaths})
-    return [LostJob(row.id, row.asset_id, row.topic) for row in rows]
+    return [LostJob(row.id, row.asset_id, row.topic, Stage(row.stage)) for row in rows]
 
 
 async def bury_lost(connection: AsyncConnection, job_id: UUID, asset_id: UUID) -> None:

@@ -15,9 +15,10 @@ from connectors.postgres import keeper
 from connectors.postgres.database import Database
 from connectors.postgres.jobs import FencedError
 from connectors.telemetry.metrics import Metrics
-from schemas.errors import ErrorCode, MedialaneError
+from schemas.errors import ERRORS, ErrorCode, MedialaneError
 from schemas.metrics import (
     DLQ_MESSAGES,
+    JOBS_FINISHED,
     JOBS_OLDEST_WAITING,
     JOBS_WAITING,
     KEEPER_MOVES,
@@ -93,6 +94,7 @@ class Rounds:
             except FencedError:
                 continue  # it came back to life, or another keeper was faster
             self._metrics.counter(KEEPER_MOVES, "lost").inc()
+            self._metrics.counter(JOBS_FINISHED, job.stage, "failed", ERRORS[ErrorCode.WORKER_LOST].error_class).inc()
             self._metrics.counter(DLQ_MESSAGES, job.topic, ErrorCode.WORKER_LOST).inc()
             log.error("job given up: it took too many workers with it", job_id=str(job.job_id))
 

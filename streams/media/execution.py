@@ -6,7 +6,6 @@ knows Kafka: a lane calls `claim`, moves its offset, and then calls `run`.
 
 import asyncio
 import random
-import time
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -20,19 +19,11 @@ from connectors.telemetry.tracing import Tracing, current_traceparent
 from processors.pool import MediaPool
 from processors.temp import TempFolders
 from schemas.errors import ErrorClass, ErrorCode, MedialaneError
-from schemas.metrics import (
-    ASSET_READY_DURATION,
-    CLAIMS,
-    DLQ_MESSAGES,
-    FENCED_FINISHES,
-    JOBS_FINISHED,
-    LEASES_LOST,
-    STAGE_DURATION,
-)
+from schemas.metrics import CLAIMS, FENCED_FINISHES, LEASES_LOST
 from schemas.records import Dispatch
 from schemas.settings import WorkerSettings
 from schemas.states import WaitReason
-from schemas.topics import job_topic
+from streams.media.figures import JobFigures
 from streams.media.leases import Leases
 from streams.media.work import Parked, Work
 
@@ -67,6 +58,7 @@ class MediaJobRunner:
         self._folders = folders
         self._tracing = tracing
         self._metrics = metrics
+        self._figures = JobFigures(metrics)
 
     async def claim(self, record: Dispatch, traceparent: str | None) -> ClaimedJob | None:
         """Take the job in one committed transaction; None when the record is stale or a repeat.
@@ -145,13 +137,12 @@ class MediaJobRunner:
             await self._failed(job, work, MedialaneError(ErrorCode.PROCESSING_FAILED, type(error).__name__))
         else:
             await self._persist(lambda: work.finish(outcome))
-            self._ended(job, work, "done")
-            ready_s = time.time() - job.queued_at.timestamp()
-            self._metrics.histogram(ASSET_READY_DURATION, job.stage.kind).observe(ready_s)
+            self._figures.done(job, work.report())
             log.info("job done", reused=outcome.reused, variants=len(outcome.variants), **_names(job))
 
     async def _failed(self, job: ClaimedJob, work: Work, error: MedialaneError) -> None:
         names = _names(job) | {"code": error.code, "detail": error.detail}
+        self._figures.failed_attempt(job, error)
         exhausted = job.attempts + 1 >= self._settings.max_attempts
         if error.error_class is ErrorClass.DEPENDENCY:
             log.warning("job waits for a shared dependency", **names)
@@ -162,13 +153,7 @@ class MediaJobRunner:
         else:
             log.warning("job given up", attempt=job.attempts + 1, **names)
             await self._persist(lambda: self._fail(job, work, error))
-            self._ended(job, work, "failed", error.error_class)
-            self._metrics.counter(DLQ_MESSAGES, job_topic(job.stage).route, error.code).inc()
-
-    def _ended(self, job: ClaimedJob, work: Work, outcome: str, error_class: str = "none") -> None:
-        self._metrics.counter(JOBS_FINISHED, job.stage, outcome, error_class).inc()
-        for step in work.report()["stages"]:
-            self._metrics.histogram(STAGE_DURATION, job.stage, step["name"]).observe(step["seconds"])
+            self._figures.given_up(job, work.report(), error)
 
     async def _fail(self, job: ClaimedJob, work: Work, error: MedialaneError) -> None:
         async with self._database.transaction() as connection:
