@@ -167,15 +167,15 @@ class TopicAdmin:
                     raise TopicsError(f"{subject}: the cluster refused: {error.args[0].str()}") from error
 
     async def _confirm(self) -> dict[str, int]:
-        """Wait until the brokers' metadata shows what was made: creation is answered before it is known everywhere."""
+        """Wait until the brokers show what was made: a change is answered before it is known everywhere."""
         deadline = asyncio.get_running_loop().time() + self._timeout_s
         while True:
-            counts = await self.partition_counts()
-            short = [t.name(self._prefix) for t in self._topics if counts.get(t.route, 0) < t.partitions]
-            if not short:
-                return counts
+            changes = await self.plan()
+            unseen = [change.name for change in changes if change.needed]
+            if not unseen:
+                return {change.topic.route: change.have for change in changes}
             if asyncio.get_running_loop().time() >= deadline:
-                raise TopicsError(f"{', '.join(short)}: made, but not visible after {self._timeout_s:.0f} s")
+                raise TopicsError(f"{', '.join(unseen)}: changed, but not visible after {self._timeout_s:.0f} s")
             await asyncio.sleep(0.05)
 
     async def _call(self, function: Any, *arguments: Any, **options: Any) -> Any:
