@@ -58,7 +58,9 @@ class LaneGauges:
             LANE_HEAD_AGE: 0.0 if since is None else time.monotonic() - since,
             LANE_WATERMARK_GAP: ledger.gap(key),
         }
-        highwater, position = self._member.highwater(key), ledger.positions().get(key)
-        if highwater is not None and position is not None:
-            figures[CONSUMER_LAG] = max(0, highwater - position)
+        # Without open records the fetch position is the truth: it is past the marker after the last transaction.
+        head, end = ledger.head(key), self._member.highwater(key)
+        position = self._member.position(key) if head is None else head
+        if end is not None and position is not None:
+            figures[CONSUMER_LAG] = max(0, end - position)
         return figures

@@ -1,0 +1,212 @@
+"""What the stream tests work with: topics, a transactional producer, our consumer, and plain Faust beside it."""
+
+import asyncio
+import contextlib
+import secrets
+import uuid
+
+import faust
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka.admin import NewTopic
+
+from connectors.kafka.options import client_options
+from schemas.settings import WorkerSettings
+from streams.core.lane import Bounds
+from streams.faust_app import build_app
+from streams.lanes import Lanes
+from streams.member import Member
+
+BOUND_S = 60
+
+
+async def until(condition, what="the condition", bound_s=BOUND_S):
+    """Wait until something observed from outside holds."""
+    try:
+        async with asyncio.timeout(bound_s):
+            while not condition():  # noqa: ASYNC110 - it looks from outside
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(f"not within {bound_s} s: {what}") from None
+
+
+class Handler:
+    """Claims whatever is not held; every value that was claimed is remembered, jobs end at once."""
+
+    def __init__(self):
+        self.seen: list[bytes] = []
+        self.held: dict[bytes, asyncio.Event] = {}
+        self.finish: asyncio.Event | None = None
+        self.given_back: list[bytes] = []
+
+    def hold(self, value):
+        self.held[value] = asyncio.Event()
+
+    def release(self, value):
+        self.held[value].set()
+
+    async def claim(self, payload):
+        if payload in self.held:
+            await self.held[payload].wait()
+        self.seen.append(payload)
+        return payload if self.finish is not None else None
+
+    async def run(self, work):
+        try:
+            await self.finish.wait()
+        except asyncio.CancelledError:
+            self.given_back.append(work)
+            raise
+        return 0.0
+
+
+class Worker:
+    """Our consumer with lanes, in this event loop."""
+
+    def __init__(self, bench, topic, group, *, slots=64, running=64, window=64, handler=None):
+        self.handler = handler or Handler()
+        bounds = Bounds.of(running=running, window=window)
+        self.lanes = Lanes(self.handler, lambda: self.member.flow, slots=slots, bounds=bounds)
+        self.most_waiting = 0
+        self.app = build_app(
+            group, topic, bench.kafka, bench.worker, self.lanes, self._receive, poll_records=bounds.poll
+        )  # fmt: skip
+        self.member = Member(self.app)
+        self.task = None
+
+    def _receive(self, record):
+        self.lanes.put(record.partition, record.offset, "", record.value)
+        self.most_waiting = max(self.most_waiting, *(lane.waiting for lane in self.lanes.lanes.values()), 0)
+
+    async def start(self):
+        self.task = asyncio.create_task(self.member.run())
+        await until(lambda: self.member.joined or self.task.done(), "the worker joins its group")
+        if self.task.done():
+            self.task.result()
+
+    def holds(self):
+        return [*self.handler.held.values(), *filter(None, [self.handler.finish])]
+
+    async def stop(self):
+        """As a drain does: claims become known, then commit and leave. Idempotent."""
+        if self.task is None or self.task.done():
+            return
+        await self.lanes.stop_intake()
+        await self.member.leave()
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+
+class Bench:
+    """Made by the `bench` fixture."""
+
+    def __init__(self, kafka, admin, folder):
+        self.kafka = kafka
+        self.admin = admin
+        self.worker = WorkerSettings(
+            temp_dir=str(folder), commit_interval_s=0.1, session_timeout_s=6.0, rebalance_timeout_s=6.0
+        )
+        self._topics = []
+        self._running = []
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        for running in self._running:
+            for event in running.holds():
+                event.set()
+            async with asyncio.timeout(BOUND_S):
+                await running.stop()
+        if self._topics:
+            for future in self.admin.delete_topics(self._topics).values():
+                with contextlib.suppress(Exception):
+                    await asyncio.to_thread(future.result, 10)
+
+    async def topic(self, partitions=1, name=None):
+        """A new topic; it exists when this returns."""
+        name = name or f"{self.kafka.topic_prefix}.{secrets.token_hex(3)}"
+        future = self.admin.create_topics([NewTopic(name, num_partitions=partitions, replication_factor=1)])[name]
+        await asyncio.to_thread(future.result, 15)
+        self._topics.append(name)
+        return name
+
+    def group(self):
+        return f"{self.kafka.topic_prefix}-{secrets.token_hex(3)}"
+
+    def ours(self, topic, group, **options):
+        made = Worker(self, topic, group, **options)
+        self._running.append(made)
+        return made
+
+    def plain(self, topic, group, read, **options):
+        """Stock Faust with the same settings, for what it does instead."""
+        made = Plain(self, topic, group, read, **options)
+        self._running.append(made)
+        return made
+
+    async def produce(self, topic, values, *, per_transaction=2, partition=0, abort=False):
+        """Send values in transactions, as the exactly-once connector does: a marker after each takes an offset."""
+        await asyncio.to_thread(self._produce, topic, list(values), per_transaction, partition, abort)
+
+    def _produce(self, topic, values, per_transaction, partition, abort):
+        producer = Producer(client_options(self.kafka) | {"transactional.id": str(uuid.uuid4())})
+        producer.init_transactions(30)
+        for first in range(0, len(values), per_transaction):
+            producer.begin_transaction()
+            for value in values[first : first + per_transaction]:
+                producer.produce(topic, value, partition=partition)
+            producer.flush(30)  # an abort forgets what was not sent
+            (producer.abort_transaction if abort else producer.commit_transaction)(30)
+
+    def committed(self, group, topic, partition=0):
+        """The group's committed offset, None if there is none."""
+        asked = [ConsumerGroupTopicPartitions(group, [TopicPartition(topic, partition)])]
+        try:
+            found = self.admin.list_consumer_group_offsets(asked)[group].result(10)
+        except Exception:  # noqa: BLE001 - the group does not exist yet
+            return None
+        offset = found.topic_partitions[0].offset
+        return None if offset < 0 else offset
+
+    def read_all(self, topic, count, *, bound_s=30):
+        """The first `count` records of a topic."""
+        consumer = Consumer(
+            client_options(self.kafka) | {"group.id": str(uuid.uuid4()), "auto.offset.reset": "earliest"}
+        )
+        consumer.subscribe([topic])
+        records = []
+        try:
+            while len(records) < count:
+                message = consumer.poll(bound_s)
+                assert message is not None, f"only {len(records)} records in {topic}"
+                records.append(message)
+        finally:
+            consumer.close()
+        return records
+
+
+class Plain:
+    """Faust as it comes: stock transport, the read loop is the test's."""
+
+    def __init__(self, bench, topic, group, read, **options):
+        self.app = faust.App(
+            group, broker=f"kafka://{bench.kafka.brokers}", broker_session_timeout=6.0, broker_heartbeat_interval=1.5,
+            broker_rebalance_timeout=6.0, broker_commit_interval=0.1, consumer_auto_offset_reset="earliest",
+            topic_disable_leader=True, topic_allow_declare=False, web_enabled=False, autodiscover=False,
+            stream_wait_empty=False, stream_recovery_delay=0.0, datadir=bench.worker.temp_dir + "/plain",
+            **options.pop("settings", {}),
+        )  # fmt: skip
+        types = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw"} | options
+        self.app.agent(self.app.topic(topic, **types), name="read")(read(self.app))
+        self.task = None
+
+    async def start(self):
+        self.task = asyncio.create_task(self.app.start())
+        await until(lambda: self.app.consumer_generation_id > 0 and not self.app.rebalancing, "plain Faust joins")
+
+    def holds(self):
+        return []
+
+    async def stop(self):
+        await self.app.stop()
+        await asyncio.gather(self.task, return_exceptions=True)
