@@ -6,10 +6,12 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, NamedTuple
 
 from processors.contract import MediaError
-from processors.sandbox import limits
+from processors.sandbox import landlock, limits
 from schemas.errors import ErrorCode
 
 _ERROR_BYTES = 8192
@@ -36,35 +38,56 @@ class Finished(NamedTuple):
     rss_mb: float
 
 
-def run(argv: Sequence[str], *, cpu_s: float, wall_s: float, on_line: Callable[[str], None] | None = None) -> Finished:
-    """Run a program to its end. With `on_line`, its output is handed over line by line and not kept.
+def run(
+    argv: Sequence[str],
+    *,
+    reads: Path,
+    writes: Path | None = None,
+    cpu_s: float,
+    wall_s: float,
+    on_line: Callable[[str], None] | None = None,
+) -> Finished:
+    """Run a program to its end. It can open the file `reads` and the folder `writes`, and nothing else of anybody's.
 
+    With `on_line`, its output is handed over line by line (in another thread) and not kept.
     Raises `MediaError`: permanent if the input or a limit is to blame, transient otherwise.
     """
-    with tempfile.TemporaryFile() as errors:
-        # It stays in the child's process group, which is killed as a whole.
-        with subprocess.Popen(
-            [*_DIE_WITH_PARENT, *argv],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            env=_environment(),
-        ) as process:
-            limits.limit_cpu_of(process.pid, cpu_s)
-            deadline = _Deadline(process, wall_s)
-            kept: list[str] = []
-            try:
-                for line in process.stdout or ():
-                    (on_line or kept.append)(line)
-                _, status, usage = os.wait4(process.pid, 0)
-                process.returncode = os.waitstatus_to_exitcode(status)
-            except BaseException:
-                process.kill()
-                raise
-            finally:
-                deadline.cancel()
-        words = _last_words(errors.fileno())
+
+    def confined(errors: IO[bytes]) -> Finished:
+        landlock.confine(argv[:1], [reads], [writes] if writes else [])
+        return _run(argv, errors, cpu_s, wall_s, on_line)
+
+    # The confinement is this thread's; so is the program's life, by PDEATHSIG: the thread ends after it.
+    with tempfile.TemporaryFile() as errors, ThreadPoolExecutor(1) as thread:
+        return thread.submit(confined, errors).result()
+
+
+def _run(
+    argv: Sequence[str], errors: IO[bytes], cpu_s: float, wall_s: float, on_line: Callable[[str], None] | None
+) -> Finished:
+    # It stays in the child's process group, which is killed as a whole.
+    with subprocess.Popen(
+        [*_DIE_WITH_PARENT, *argv],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        text=True,
+        env=_environment(),
+    ) as process:
+        limits.limit_cpu_of(process.pid, cpu_s)
+        deadline = _Deadline(process, wall_s)
+        kept: list[str] = []
+        try:
+            for line in process.stdout or ():
+                (on_line or kept.append)(line)
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            deadline.cancel()
+    words = _last_words(errors.fileno())
     if deadline.passed:
         raise MediaError(ErrorCode.PROCESSING_TIMEOUT, f"{argv[0]} was not finished after {wall_s:g} s.")
     if process.returncode < 0:

@@ -26,7 +26,14 @@ def process(job: Job, path: Path, video_format: str) -> Outcome:
         argv = compile_run(path, clip, targets, threads=job.threads, max_seconds=job.settings.max_video_seconds)
         limit = job.settings.video_timeout_s
         with job.timings.step("ffmpeg"):
-            ran = helper.run(argv, cpu_s=limit * job.threads, wall_s=limit, on_line=_progress(job, clip))
+            ran = helper.run(
+                argv,
+                reads=path,
+                writes=job.workdir,
+                cpu_s=limit * job.threads,
+                wall_s=limit,
+                on_line=_progress(job, clip),
+            )
         rss_mb = ran.rss_mb
         with job.timings.step("check"):
             rss_mb = max([rss_mb, *(_finish(job, path, clip, target) for target in targets)])

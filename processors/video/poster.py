@@ -26,9 +26,9 @@ def ensure(source: Path, clip: Clip, target: Target) -> float:
     candidate = target.path.with_suffix(".try.jpg")
     for share in _TRIES if best < BLACK_BELOW else ():
         try:
-            rss_mb = max(
-                rss_mb, helper.run(_seek(source, clip, target, share, candidate), cpu_s=_CPU_S, wall_s=_WALL_S).rss_mb
-            )
+            argv = _seek(source, clip, target, share, candidate)
+            ran = helper.run(argv, reads=source, writes=candidate.parent, cpu_s=_CPU_S, wall_s=_WALL_S)
+            rss_mb = max(rss_mb, ran.rss_mb)
         except MediaError:
             continue
         if (bright := brightness(candidate)) > best:

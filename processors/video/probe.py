@@ -58,7 +58,7 @@ def probe(path: Path, video_format: str, settings: ProcessorSettings) -> Clip:
     demuxer = DEMUXERS[video_format]
     options = [part for name, value in input_options(demuxer).items() for part in (f"-{name}", value)]
     argv = ["ffprobe", "-v", "error", "-print_format", "json", "-show_format", "-show_streams", *options]
-    found = helper.run([*argv, "-i", f"file:{path}"], cpu_s=_CPU_S, wall_s=_WALL_S)
+    found = helper.run([*argv, "-i", f"file:{path}"], reads=path, cpu_s=_CPU_S, wall_s=_WALL_S)
     return read(msgspec.json.decode(found.output), demuxer, settings)
 
 
