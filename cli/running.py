@@ -30,7 +30,7 @@ class Progress:
 
     def tell(self, what: str) -> None:
         """Say what was just done."""
-        self._console.print(f"[dim]{self.seconds:6.1f} s[/dim]  {what}", highlight=False)
+        self._console.print(f"[dim]{self.seconds:6.1f} s[/dim]  {what}", highlight=False, soft_wrap=True)
 
     def stack_event(self, event: Event) -> None:
         """Say how far the stack is."""

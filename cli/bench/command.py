@@ -97,13 +97,13 @@ def _demo_times(progress: Progress, wanted: set[str]) -> list[Figure]:
 
 def _publish(console: Console, figures: Sequence[Figure], conditions: dict[str, str]) -> None:
     for name, value in conditions.items():
-        console.print(f"{name}: {value}", highlight=False)
+        console.print(f"{name}: {value}", highlight=False, soft_wrap=True)
     for figure in figures:
         click.echo(line(figure))
     for figure in figures:
         beside = verdict(figure)
         if beside:
-            console.print(f"{line(figure):52} {beside}", highlight=False)
+            console.print(f"{line(figure):52} {beside}", highlight=False, soft_wrap=True)
     _RESULT.parent.mkdir(exist_ok=True)
     _RESULT.write_text(json.dumps({figure.name: figure.value for figure in figures}, indent=2) + "\n", encoding="utf-8")
 

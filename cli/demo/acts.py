@@ -106,9 +106,11 @@ class _Audit:
             name, variants = upload.path.name, upload.asset.variants
             source = await measure(await asyncio.to_thread(upload.path.read_bytes))
             check_variants(self._checks, name, stage_of(upload.path)[0], variants)
-            for variant in variants:
-                content = upload.contents[variant.profile]
-                found = await check_variant(self._checks, name, variant, content, source)
+            checks = (
+                check_variant(self._checks, name, variant, upload.contents[variant.profile], source)
+                for variant in variants
+            )
+            for variant, found in zip(variants, await asyncio.gather(*checks), strict=True):
                 if found is not None:
                     measured[str(upload.asset_id), variant.profile] = found
         return measured

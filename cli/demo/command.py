@@ -53,7 +53,7 @@ def _play(console: Console, progress: Progress, folder: Path, *, keep: bool) -> 
             _show(console, stack)
     finally:
         if not kept:
-            stack.stop()
+            stack.stop(quick=True)  # the next demo begins on empty data, so nobody needs this one's
     progress.tell("stack left running" if kept else "stack stopped")
     return verdict
 
