@@ -1,9 +1,9 @@
 """Fixtures of the end-to-end tests: the whole stack, shared or alone, and a tenant of the test's own."""
 
 import pytest
+from support import e2e
 
 from cli.samples import find_samples, make_clip
-from tests.support import e2e
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import socket
 
 import aiohttp
 import pytest
+from support import e2e
 
 from cli import client as c
 from cli.onboarding import medialane, medialane_json
@@ -13,7 +14,6 @@ from connectors.postgres.database import Database
 from schemas.ids import uuid7
 from schemas.records import HEADER_TENANT
 from schemas.topics import DEAD_LETTERS
-from tests.support import e2e
 
 pytestmark = pytest.mark.stack
 

@@ -3,8 +3,7 @@
 import asyncio
 
 import pytest
-
-from tests.support import e2e
+from support import e2e
 
 pytestmark = pytest.mark.stack
 

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from support.e2e import PATIENCE_S
 
 from cli.demo.checks import Checks, check_variant, check_variants
 from cli.demo.trace import check_trace, logged_traces
@@ -12,7 +13,6 @@ from schemas.events import decode_event
 from schemas.records import HEADER_ID, HEADER_SEQ, HEADER_TENANT, HEADER_TYPE
 from schemas.states import Stage
 from schemas.topics import EVENTS, IMAGE_JOBS, VIDEO_JOBS
-from tests.support.e2e import PATIENCE_S
 
 pytestmark = pytest.mark.stack
 

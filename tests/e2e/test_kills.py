@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from support import e2e
 
 from cli.bench.processes import descendants
 from cli.samples import distinct
@@ -17,7 +18,6 @@ from cli.witness import Witness
 from connectors.postgres.database import Database
 from schemas.records import HEADER_ID
 from schemas.topics import EVENTS
-from tests.support import e2e
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 

@@ -28,7 +28,7 @@ from connectors.postgres.tenants import create_tenant
 from schemas.events import EVENT_TYPES
 from schemas.ids import uuid7
 from schemas.scopes import DEFAULT_SCOPES
-from tests.support import stack as shared
+from support import stack as shared
 
 PATIENCE_S = 90.0
 TERMINAL = ("asset.ready", "asset.failed")
