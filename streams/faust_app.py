@@ -55,6 +55,8 @@ def build_app(
     `poll_records` bounds one fetch; twice that many may arrive after `on_buffer_full`. `instance_id` makes membership
     static: a restart within the session timeout keeps its partitions.
     """
+    # Faust makes its own folder, of which it needs nothing here, but not the ones above it.
+    Path(worker.temp_dir).mkdir(parents=True, exist_ok=True)
     app = faust.App(
         group,
         broker=[f"kafka://{broker.strip()}" for broker in kafka.brokers.split(",")],

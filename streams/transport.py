@@ -26,8 +26,8 @@ _FULL_POLL_S = 0.05
 _PRIVATE = {
     driver.Consumer: (
         "_new_consumer_thread", "_filter_committable_offsets", "_filter_tps_with_pending_acks", "_commit",
-        "_wait_next_records", "_get_active_partitions", "force_commit", "on_buffer_drop", "verify_event_path",
-        "on_partitions_assigned", "on_partitions_revoked",
+        "_wait_next_records", "_get_active_partitions", "force_commit", "on_buffer_full", "on_buffer_drop",
+        "verify_event_path", "on_partitions_assigned", "on_partitions_revoked",
     ),
     driver.AIOKafkaConsumerThread: ("_create_worker_consumer", "_fetch_records", "_commit", "_ensure_consumer"),
     driver: ("credentials_to_aiokafka_auth", "server_list"),
@@ -176,9 +176,13 @@ class Consumer(driver.Consumer):
         self._books.assign(assigned)
         await super().on_partitions_assigned(assigned, generation_id)
 
+    def on_buffer_full(self, tp: Any) -> None:
+        """Stop fetching from the partition; what was fetched still comes."""
+        super().on_buffer_full(faust.types.TP(*tp))  # of no other class, or Faust's fetcher dies of it
+
     def on_buffer_drop(self, tp: Any) -> None:
         """Fetch from the partition again, and at once."""
-        super().on_buffer_drop(tp)
+        super().on_buffer_drop(faust.types.TP(*tp))
         self._room.set()
 
     async def _wait_next_records(self, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's signature
