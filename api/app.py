@@ -12,6 +12,7 @@ from api.description import description
 from api.failures import answer
 from api.health.routes import health_router
 from api.health.service import Readiness
+from api.idempotency import Once
 from api.observed import Observed
 from api.principals import Authenticator, guard
 from api.storage.routes import storage_router
@@ -63,14 +64,15 @@ def _config(given: Dependencies) -> AppConfig:
     reader = AssetReader(database, store, variant_ttl_s=settings.variant_ttl_s)
     box = SecretBox(given.webhooks.encryption_key)
     webhooks = WebhookService(database, box, allow_private=given.webhooks.allow_private)
+    once = Once(database, box)
     guarded = Router(
         "/",
         guards=[guard(Authenticator(database))],
         security=[{"apiKey": []}],
         route_handlers=[
-            storage_router(storage),
-            assets_router(reader, Completion(database, store)),
-            webhooks_router(webhooks),
+            storage_router(storage, once),
+            assets_router(reader, Completion(database, store), once),
+            webhooks_router(webhooks, once),
         ],
     )
     return AppConfig(

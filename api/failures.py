@@ -17,7 +17,7 @@ _log = structlog.get_logger(__name__)
 
 _RETRY_AFTER_S = "1"
 _NO_BODY = "'data'"  # Litestar's words
-_PUBLIC_NAMES = {"in_state": "state"}  # parameters whose public name Litestar keeps for itself
+_PUBLIC_NAMES = {"in_state": "state", "idempotency_key": "Idempotency-Key"}  # of parameters, where Python's differ
 _MISSING = re.compile(r"missing required field `([^`]+)`")
 _UNKNOWN = re.compile(r"unknown field `([^`]+)`")
 

@@ -57,6 +57,8 @@ class ErrorCode(StrEnum):
     UPLOAD_TYPE_MISMATCH = "upload_type_mismatch"
     CONFLICT = "conflict"
     WEBHOOK_URL_REFUSED = "webhook_url_refused"
+    IDEMPOTENCY_KEY_IN_USE = "idempotency_key_in_use"
+    IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
     SERVICE_UNAVAILABLE = "service_unavailable"
     INTERNAL = "internal"
 
@@ -106,6 +108,8 @@ ERRORS: dict[ErrorCode, ErrorSpec] = {
     ErrorCode.UPLOAD_TYPE_MISMATCH: ErrorSpec(_R, 409, "The uploaded object is not of the declared type."),
     ErrorCode.CONFLICT: ErrorSpec(_R, 409, "The request does not fit the present state."),
     ErrorCode.WEBHOOK_URL_REFUSED: ErrorSpec(_R, 422, "Webhooks are not sent to this address."),
+    ErrorCode.IDEMPOTENCY_KEY_IN_USE: ErrorSpec(_R, 409, "A request with this Idempotency-Key is being worked on."),
+    ErrorCode.IDEMPOTENCY_KEY_REUSED: ErrorSpec(_R, 422, "This Idempotency-Key was used for another request."),
     ErrorCode.SERVICE_UNAVAILABLE: ErrorSpec(_R, 503, "A part of the service does not answer; try again."),
     ErrorCode.INTERNAL: ErrorSpec(_R, 500, "Something went wrong on our side."),
 }

@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from litestar import HttpMethod, Router, get, route
+from litestar import HttpMethod, Response, Router, get, route
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, QueryParameter
 
@@ -12,6 +12,7 @@ from api.assets.models import AssetOut, AssetPage
 from api.assets.service import AssetReader
 from api.envelope import Done, Success
 from api.failures import documented
+from api.idempotency import IdempotencyKey, Once
 from api.principals import SCOPE_OPT, TenantRequest, tenant_of
 from connectors.telemetry.tracing import current_traceparent
 from schemas.scopes import Scope
@@ -28,7 +29,7 @@ def _complete_id(_handler: HTTPRouteHandler, method: object, _path: object) -> s
     return "completeAssetByGet" if method == HttpMethod.GET else "completeAsset"
 
 
-def assets_router(reader: AssetReader, completion: Completion) -> Router:
+def assets_router(reader: AssetReader, completion: Completion, once: Once) -> Router:
     """The routes on top of the services."""
 
     @route(
@@ -40,11 +41,16 @@ def assets_router(reader: AssetReader, completion: Completion) -> Router:
         operation_id=_complete_id,
         summary="Say that the bytes are there",
         description="Compares the object with what was announced and starts the processing. Safe to repeat.",
-        responses=documented(401, 403, 404, 409),
+        responses=documented(400, 401, 403, 404, 409, 422),
     )
-    async def complete(request: TenantRequest, asset_id: FromPath[UUID]) -> Done:
-        await completion.complete(tenant_of(request), asset_id, traceparent=current_traceparent())
-        return Done(message="Asset marked as uploaded")
+    async def complete(
+        request: TenantRequest, asset_id: FromPath[UUID], idempotency_key: IdempotencyKey = None
+    ) -> Response[Done]:
+        async def work() -> Done:
+            await completion.complete(tenant_of(request), asset_id, traceparent=current_traceparent())
+            return Done(message="Asset marked as uploaded")
+
+        return await once.answer(request, idempotency_key, 200, work)
 
     @get(
         "/{asset_id:uuid}",

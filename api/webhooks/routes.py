@@ -2,11 +2,12 @@
 
 from uuid import UUID
 
-from litestar import Router, delete, get, post
+from litestar import Response, Router, delete, get, post
 from litestar.params import FromPath, JSONBody
 
 from api.envelope import Done, Success
 from api.failures import documented
+from api.idempotency import IdempotencyKey, Once
 from api.principals import SCOPE_OPT, TenantRequest, tenant_of
 from api.webhooks.models import EndpointCreated, EndpointOut, EndpointRequest
 from api.webhooks.service import WebhookService
@@ -15,7 +16,7 @@ from schemas.scopes import Scope
 _NEEDED = {SCOPE_OPT: Scope.WEBHOOKS}
 
 
-def webhooks_router(service: WebhookService) -> Router:
+def webhooks_router(service: WebhookService, once: Once) -> Router:
     """The routes on top of a service."""
 
     @post(
@@ -24,10 +25,15 @@ def webhooks_router(service: WebhookService) -> Router:
         operation_id="registerWebhook",
         summary="Register an endpoint",
         description="The answer holds the secret that deliveries are signed with; it is not shown again.",
-        responses=documented(400, 401, 403, 422),
+        responses=documented(400, 401, 403, 409, 422),
     )
-    async def register(request: TenantRequest, data: JSONBody[EndpointRequest]) -> Success[EndpointCreated]:
-        return Success(data=await service.register(tenant_of(request), data))
+    async def register(
+        request: TenantRequest, data: JSONBody[EndpointRequest], idempotency_key: IdempotencyKey = None
+    ) -> Response[Success[EndpointCreated]]:
+        async def work() -> Success[EndpointCreated]:
+            return Success(data=await service.register(tenant_of(request), data))
+
+        return await once.answer(request, idempotency_key, 201, work)
 
     @get("/", opt=_NEEDED, operation_id="listWebhooks", summary="Registered endpoints", responses=documented(401, 403))
     async def listing(request: TenantRequest) -> Success[tuple[EndpointOut, ...]]:

@@ -1,0 +1,101 @@
+"""`Idempotency-Key`: the same request under the same key is done once, and answered the same for 24 hours.
+
+Only success is remembered. A refusal (nothing uploaded yet) may be another answer a moment later, and is.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
+from uuid import UUID
+
+import msgspec
+from litestar import MediaType, Response
+from litestar.params import HeaderParameter
+
+from api.principals import TenantRequest, tenant_of
+from connectors.postgres import idempotency
+from connectors.postgres.database import Database
+from connectors.postgres.idempotency import Answer, Claim, Refusal
+from connectors.secrets import SecretBox
+from schemas.errors import ErrorCode, MedialaneError
+
+T = TypeVar("T")
+
+REPLAYED = "Idempotent-Replayed"
+
+IdempotencyKey = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern="^[!-~]+$",
+        description="Repeat a request under the same key and it is done once: the first answer comes again, verbatim, "
+        f"with `{REPLAYED}: true`, for 24 hours. 409 while it is being worked on, 422 for another request.",
+    ),
+]
+
+
+class Once:
+    """Does the work of a request once per key."""
+
+    def __init__(self, database: Database, box: SecretBox) -> None:
+        self._database = database
+        self._box = box  # answers hold what is shown only once: webhook secrets, signed addresses
+
+    async def answer(
+        self, request: TenantRequest, key: str | None, status: int, work: Callable[[], Awaitable[T]]
+    ) -> Response[T]:
+        """What `work` returns, as this request's answer, or the answer that the key's first request got.
+
+        Raises `MedialaneError`: idempotency_key_in_use, idempotency_key_reused, and what `work` raises.
+        """
+        if key is None:
+            return Response(await work(), status_code=status)
+        tenant_id = tenant_of(request)
+        fingerprint = await _fingerprint(request)
+        async with self._database.tenant(tenant_id) as connection:
+            found = await idempotency.claim(connection, tenant_id, key, fingerprint)
+        if isinstance(found, Claim):
+            return await self._work(tenant_id, key, found, status, work)
+        if isinstance(found, Answer):
+            return _answer(Answer(found.status, self._box.open(found.body)), {REPLAYED: "true"})
+        raise MedialaneError(_CODES[found], field="Idempotency-Key")
+
+    async def _work(
+        self, tenant_id: UUID, key: str, mine: Claim, status: int, work: Callable[[], Awaitable[T]]
+    ) -> Response[T]:
+        try:
+            answer = Answer(status, msgspec.json.encode(await work()))
+        except BaseException:
+            # Shielded: a client that hangs up must not leave the key taken until the claim ends by itself.
+            with contextlib.suppress(MedialaneError):
+                await asyncio.shield(self._release(tenant_id, key, mine))
+            raise
+        async with self._database.tenant(tenant_id) as connection:
+            sealed = Answer(answer.status, self._box.seal(answer.body))
+            await idempotency.finish(connection, tenant_id, key, mine, sealed)
+        return _answer(answer, {})
+
+    async def _release(self, tenant_id: UUID, key: str, mine: Claim) -> None:
+        async with self._database.tenant(tenant_id) as connection:
+            await idempotency.release(connection, tenant_id, key, mine)
+
+
+_CODES = {
+    Refusal.RUNNING: ErrorCode.IDEMPOTENCY_KEY_IN_USE,
+    Refusal.OTHER_REQUEST: ErrorCode.IDEMPOTENCY_KEY_REUSED,
+}
+
+
+async def _fingerprint(request: TenantRequest) -> bytes:
+    """What makes a request the same one: its address and its body. Not its method: complete has two for one thing."""
+    digest = hashlib.sha256(request.url.path.encode() + b"\0")
+    digest.update(await request.body())
+    return digest.digest()
+
+
+def _answer(answer: Answer, headers: dict[str, str]) -> Response[T]:
+    return Response(answer.body, status_code=answer.status, headers=headers, media_type=MediaType.JSON)  # type: ignore[arg-type]

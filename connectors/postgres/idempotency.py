@@ -1,0 +1,94 @@
+"""Idempotency keys: which request of a tenant a key stands for, and what was answered to it.
+
+A key is claimed before the work and done after it. A process that dies in between leaves a claim that ends by itself,
+so that the client's retry does the work again: what it repeats must bear that (complete does by its own nature; a
+presign leaves a pending asset behind that nobody uploads to).
+"""
+
+from datetime import datetime
+from enum import Enum
+from typing import NamedTuple
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+KEPT_S = 86_400.0
+"""How long an answer is repeated; afterwards the key is new."""
+
+CLAIM_S = 120.0
+"""How long a claim holds without an answer: longer than any request takes."""
+
+# A key that is too old, or whose claimant died, is taken over by the statement that finds it so: of many, one does.
+_CLAIM = sa.text("""
+    INSERT INTO idempotency_keys AS known (tenant_id, key, fingerprint, state, created_at)
+    VALUES (:tenant_id, :key, :fingerprint, 'running', clock_timestamp())
+    ON CONFLICT (tenant_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, state = 'running', status = NULL,
+        headers = NULL, body = NULL, created_at = excluded.created_at
+    WHERE known.created_at < clock_timestamp() - :kept * interval '1 second'
+        OR (known.state = 'running' AND known.fingerprint = excluded.fingerprint
+            AND known.created_at < clock_timestamp() - :claim * interval '1 second')
+    RETURNING created_at
+""")
+_READ = sa.text("""
+    SELECT fingerprint, state, status, body FROM idempotency_keys WHERE tenant_id = :tenant_id AND key = :key
+""")
+_FINISH = sa.text("""
+    UPDATE idempotency_keys SET state = 'done', status = :status, body = :body
+    WHERE tenant_id = :tenant_id AND key = :key AND state = 'running' AND created_at = :token
+""")
+_RELEASE = sa.text("""
+    DELETE FROM idempotency_keys
+    WHERE tenant_id = :tenant_id AND key = :key AND state = 'running' AND created_at = :token
+""")
+_PURGE = sa.text("DELETE FROM idempotency_keys WHERE created_at < clock_timestamp() - :kept * interval '1 second'")
+
+
+class Claim(NamedTuple):
+    """The key is ours: do the work, then `finish` or `release` with this token."""
+
+    token: datetime
+
+
+class Answer(NamedTuple):
+    """The key's work was done; this was answered, its body as the caller gave it (sealed)."""
+
+    status: int
+    body: bytes
+
+
+class Refusal(Enum):
+    """Why a key cannot be used now."""
+
+    RUNNING = "running"
+    OTHER_REQUEST = "other_request"
+
+
+async def claim(connection: AsyncConnection, tenant_id: UUID, key: str, fingerprint: bytes) -> Claim | Answer | Refusal:
+    """Take the key for the request with this fingerprint (32 bytes), or learn what became of it."""
+    values = {"tenant_id": tenant_id, "key": key, "fingerprint": fingerprint, "kept": KEPT_S, "claim": CLAIM_S}
+    token = (await connection.execute(_CLAIM, values)).scalar_one_or_none()
+    if token is not None:
+        return Claim(token)
+    row = (await connection.execute(_READ, {"tenant_id": tenant_id, "key": key})).one_or_none()
+    if row is None:
+        return Refusal.RUNNING  # released between the two statements: the client may try again
+    if bytes(row.fingerprint) != fingerprint:
+        return Refusal.OTHER_REQUEST
+    return Answer(row.status, bytes(row.body)) if row.state == "done" else Refusal.RUNNING
+
+
+async def finish(connection: AsyncConnection, tenant_id: UUID, key: str, mine: Claim, answer: Answer) -> None:
+    """Keep the answer; nothing happens if the claim was taken over."""
+    values = {"tenant_id": tenant_id, "key": key, "token": mine.token, "status": answer.status, "body": answer.body}
+    await connection.execute(_FINISH, values)
+
+
+async def release(connection: AsyncConnection, tenant_id: UUID, key: str, mine: Claim) -> None:
+    """Forget the claim: the request failed, and may be made again under the same key."""
+    await connection.execute(_RELEASE, {"tenant_id": tenant_id, "key": key, "token": mine.token})
+
+
+async def purge(connection: AsyncConnection) -> int:
+    """Delete what is too old to be repeated; returns how many. For the worker role."""
+    return (await connection.execute(_PURGE, {"kept": KEPT_S})).rowcount

@@ -1,0 +1,108 @@
+"""`Idempotency-Key`: done once, answered the same, whoever asks at once and whoever dies in between."""
+
+import asyncio
+
+import pytest
+
+from connectors.postgres import idempotency
+from schemas.ids import uuid7
+
+BODY = {"fileName": "a.jpg", "contentType": "image/jpeg", "size": 5}
+PRESIGN = "/api/v1/storage/presign"
+
+
+@pytest.fixture
+def key():
+    return {"Idempotency-Key": f"key-{uuid7()}"}
+
+
+async def assets(operator, caller):
+    return len(await operator.rows("SELECT FROM assets WHERE tenant_id = :id", id=caller.tenant_id))
+
+
+async def test_the_same_request_again_is_answered_verbatim(caller, operator, key):
+    first = await caller.call("POST", PRESIGN, BODY, headers=key)
+    again = await caller.call("POST", PRESIGN, BODY, headers=key)
+    assert first[:2] == again[:2]
+    assert "Idempotent-Replayed" not in first[2]
+    assert again[2]["Idempotent-Replayed"] == "true"
+    assert await assets(operator, caller) == 1
+
+
+async def test_without_or_under_another_key_it_is_another_request(caller, operator, key):
+    for headers in (key, {}, {"Idempotency-Key": "other"}):
+        assert (await caller.call("POST", PRESIGN, BODY, headers=headers))[0] == 200
+    assert await assets(operator, caller) == 3
+
+
+async def test_another_body_under_the_key_is_refused(caller, operator, key):
+    await caller.call("POST", PRESIGN, BODY, headers=key)
+    status, answer, _ = await caller.call("POST", PRESIGN, BODY | {"size": 6}, headers=key)
+    assert (status, answer["code"], answer["field"]) == (422, "idempotency_key_reused", "Idempotency-Key")
+    assert await assets(operator, caller) == 1
+
+
+async def test_a_key_is_a_tenants_own(caller, new_caller, key):
+    other = await new_caller()
+    mine = await caller.call("POST", PRESIGN, BODY, headers=key)
+    theirs = await other.call("POST", PRESIGN, BODY, headers=key)
+    assert mine[1]["data"]["assetId"] != theirs[1]["data"]["assetId"]
+
+
+async def test_two_hundred_at_once_make_one_asset(caller, operator, key):
+    answers = await asyncio.gather(*(caller.call("POST", PRESIGN, BODY, headers=key) for _ in range(200)))
+    assert await assets(operator, caller) == 1
+    done = [answer for status, answer, _ in answers if status == 200]
+    assert len({answer["data"]["assetId"] for answer in done}) == 1
+    assert {status for status, _, _ in answers} <= {200, 409}
+    assert {answer["code"] for status, answer, _ in answers if status == 409} <= {"idempotency_key_in_use"}
+
+
+async def test_a_refusal_is_not_remembered(caller, key):
+    presigned = await caller.presign()
+    path = f"/api/v1/assets/{presigned['assetId']}/complete"
+    assert (await caller.call("GET", path, headers=key))[0] == 409
+    await caller.put(presigned)
+    status, _, headers = await caller.call("GET", path, headers=key)
+    assert (status, "Idempotent-Replayed" in headers) == (200, False)
+    status, _, headers = await caller.call("POST", path, headers=key)
+    assert (status, headers["Idempotent-Replayed"]) == (200, "true")
+
+
+async def test_a_claim_whose_process_died_holds_for_its_time_and_no_longer(caller, operator, key):
+    await caller.call("POST", PRESIGN, BODY, headers=key)
+    unfinish = """UPDATE idempotency_keys SET state = 'running', created_at = now() - :age * interval '1 second'
+                  WHERE tenant_id = :id RETURNING key"""
+    await operator.rows(unfinish, id=caller.tenant_id, age=idempotency.CLAIM_S - 60)
+    status, answer, _ = await caller.call("POST", PRESIGN, BODY, headers=key)
+    assert (status, answer["code"]) == (409, "idempotency_key_in_use")
+    await operator.rows(unfinish, id=caller.tenant_id, age=idempotency.CLAIM_S + 1)
+    assert (await caller.call("POST", PRESIGN, BODY, headers=key))[0] == 200
+
+
+async def test_after_a_day_a_key_is_new_and_may_be_purged(caller, operator, key):
+    first = await caller.call("POST", PRESIGN, BODY, headers=key)
+    age = "UPDATE idempotency_keys SET created_at = now() - interval '25 hours' WHERE tenant_id = :id RETURNING key"
+    await operator.rows(age, id=caller.tenant_id)
+    second = await caller.call("POST", PRESIGN, BODY | {"size": 6}, headers=key)
+    assert second[0] == 200
+    assert first[1]["data"]["assetId"] != second[1]["data"]["assetId"]
+    await operator.rows(age, id=caller.tenant_id)
+    async with operator.database.transaction() as connection:
+        assert await idempotency.purge(connection) == 1
+
+
+async def test_what_is_kept_of_an_answer_is_sealed(caller, operator, key):
+    hook = {"url": "https://example.com/hook", "events": ["*"]}
+    first = await caller.call("POST", "/api/v1/webhooks", hook, headers=key)
+    again = await caller.call("POST", "/api/v1/webhooks", hook, headers=key)
+    assert first[:2] == again[:2]
+    assert first[0] == 201
+    kept = (await operator.rows("SELECT body FROM idempotency_keys WHERE tenant_id = :id", id=caller.tenant_id))[0]
+    assert first[1]["data"]["secret"].encode() not in bytes(kept["body"])
+
+
+@pytest.mark.parametrize("value", ["", "k" * 256, "two words", "\u00e4"])
+async def test_a_key_that_is_none_is_refused(caller, value):
+    status, answer, _ = await caller.call("POST", PRESIGN, BODY, headers={"Idempotency-Key": value})
+    assert (status, answer["code"], answer["field"]) == (400, "invalid_request", "Idempotency-Key")
