@@ -1,6 +1,5 @@
 """`medialane stack`: up, down, status, logs."""
 
-import shutil
 import time
 from pathlib import Path
 
@@ -68,9 +67,7 @@ def down(folder: Path | None, purge: bool) -> None:
     elif not left:
         click.echo(f"nothing runs in {files.folder}")
     if purge:
-        # The folder's own data first: Postgres' may live elsewhere.
-        for path in (files.postgres_data.parent, files.folder):
-            shutil.rmtree(path, ignore_errors=True)
+        files.delete()
         click.echo(f"deleted {files.folder}")
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pwd
+import shutil
 import stat
 from dataclasses import dataclass
 from functools import cached_property
@@ -73,6 +74,12 @@ class Layout:
             return self.data("postgres")
         name = hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]
         return Path("/var/lib/medialane") / name / "postgres"
+
+    def delete(self) -> None:
+        """Delete everything that the stack ever wrote; it must not run."""
+        if not self.postgres_data.is_relative_to(self.folder):
+            shutil.rmtree(self.postgres_data.parent, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def make(self) -> None:
         """Make the folders."""

@@ -30,6 +30,7 @@ class Running:
     popen: subprocess.Popen[bytes]
     process: ProcessId
     log_from: int
+    started_at: float = field(default_factory=time.time)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -124,7 +125,7 @@ class Runner:
         known = PartState(
             address=running.part.address,
             process=None if ended else running.process,
-            started_at=time.time(),
+            started_at=running.started_at,
             exit_code=running.exit_code,
         )
         self.update(parts={**self.state.parts, running.part.name: known})

@@ -9,7 +9,6 @@ import fcntl
 import hashlib
 import os
 import secrets
-import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -77,9 +76,7 @@ def release(folder: Path) -> None:
         if not files.folder.is_dir():
             continue
         Stack(files).stop(quick=True)
-        if files.postgres_data != files.data("postgres"):
-            shutil.rmtree(files.postgres_data.parent, ignore_errors=True)
-        shutil.rmtree(found, ignore_errors=True)
+        files.delete()
 
 
 @contextmanager

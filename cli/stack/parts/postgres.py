@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import shutil
 import signal
@@ -31,6 +32,7 @@ _SETTINGS = {
     "log_line_prefix": "%m [%p] %u@%d ",
     "timezone": "UTC",
 }
+_MARKER = "postgres.made-by"  # holds a digest of the password that the cluster beside it was made with
 _SOCKET_PATH_LIMIT = 107  # bytes of a Unix socket's address on Linux
 
 
@@ -52,7 +54,9 @@ def postgres(context: Context) -> Part:
         return False
 
     async def prepare() -> None:
-        if not (data / "PG_VERSION").exists():
+        if data.exists() and not _belongs(data, context):
+            _refuse_or_forget(data, context)
+        if not data.exists():
             await _initialise(data, context)
 
     return Part(
@@ -73,6 +77,24 @@ async def create_database(context: Context) -> None:
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         with contextlib.suppress(psycopg.errors.DuplicateDatabase):
             await connection.execute(f"CREATE DATABASE {DATABASE}")
+
+
+def _belongs(data: Path, context: Context) -> bool:
+    marker = data.with_name(_MARKER)
+    return marker.exists() and marker.read_text(encoding="ascii") == _mark(context)
+
+
+def _mark(context: Context) -> str:
+    return hashlib.sha256(context.secrets.postgres_password.encode()).hexdigest()
+
+
+def _refuse_or_forget(data: Path, context: Context) -> None:
+    """A cluster whose password nobody knows any more, because its stack's folder was deleted or its state was."""
+    if data.is_relative_to(context.layout.folder):
+        cure = f"Delete {context.layout.folder}, or put its state.json back"
+        raise StackError(f"the database in {data} was made with other passwords than those in state.json", cure)
+    # Outside of the folder, where deleting the folder could not reach it: this is what was meant to go.
+    shutil.rmtree(data)
 
 
 def _user() -> str | None:
@@ -111,4 +133,5 @@ async def _initialise(data: Path, context: Context) -> None:
         log.write(output)
     if process.returncode != 0:
         raise StackError(f"initdb failed: {output.decode(errors='replace').strip().splitlines()[-1]}")
+    data.with_name(_MARKER).write_text(_mark(context), encoding="ascii")
     unfinished.rename(data)

@@ -1,6 +1,7 @@
 """Why a stack does not start, shown on the real thing: cause first, then cure, and nothing left running."""
 
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -70,6 +71,30 @@ def test_a_data_folder_that_another_postgres_holds(folder):
     # The same file of a process that is gone is only a stale lock.
     with Stack.start(folder, parts=("postgres",)) as stack:
         assert stack.status()[0].ready
+
+
+def test_a_database_whose_passwords_were_lost(folder):
+    with Stack.start(folder, parts=("postgres",)):
+        pass
+    layout(folder).state.unlink()
+    error = refusal(folder, parts=("postgres",))
+    assert "was made with other passwords than those in state.json" in error.cause
+    assert str(folder) in error.cure
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's Postgres runs as somebody else")
+def test_a_folder_that_postgres_may_not_enter_gets_its_database_elsewhere_and_forgets_it_when_deleted(folder):
+    closed = folder / "closed"
+    closed.mkdir(parents=True)
+    closed.chmod(0o700)
+    files = layout(closed / "stack")
+    for _ in range(2):
+        with Stack.start(files.folder, parts=("postgres",)) as stack:
+            assert stack.status()[0].ready
+            assert not files.postgres_data.is_relative_to(folder)
+        shutil.rmtree(files.folder)  # by hand: the second start finds a database that it has no password for
+    files.delete()
+    assert not files.postgres_data.parent.exists()
 
 
 def test_a_full_disk(folder):
