@@ -16,7 +16,7 @@ from streams.faust_app import build_app
 from streams.lanes import Lanes
 from streams.member import Member
 
-BOUND_S = 60
+BOUND_S = 40
 
 
 async def until(condition, what="the condition", bound_s=BOUND_S):
