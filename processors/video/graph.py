@@ -66,8 +66,6 @@ def compile_run(source: Path, clip: Clip, targets: Sequence[Target], *, threads:
     grow(_prepared(read[str(clip.video)], clip), None)
     merged = ffmpeg.merge_outputs(*outputs) if len(outputs) > 1 else outputs[0]
     merged = merged.global_args("-nostdin", "-hide_banner", "-loglevel", "error", "-progress", "pipe:1")
-    # Slices of a scaler cost more in handing over than they save, next to codecs that have threads of their own.
-    merged = merged.global_args("-filter_complex_threads", "1")
     return [str(part) for part in ffmpeg.compile(merged, overwrite_output=True)]
 
 

@@ -49,45 +49,28 @@ def run(
 ) -> Finished:
     """Run a program to its end. It can open the file `reads` and the folder `writes`, and nothing else of anybody's.
 
-    With `on_line`, its output is handed over line by line (in another thread) and not kept.
+    With `on_line`, its output is handed over line by line and not kept.
     Raises `MediaError`: permanent if the input or a limit is to blame, transient otherwise.
     """
-
-    def confined(errors: IO[bytes]) -> Finished:
-        landlock.confine(argv[:1], [reads], [writes] if writes else [])
-        return _run(argv, errors, cpu_s, wall_s, on_line)
-
-    # The confinement is this thread's; so is the program's life, by PDEATHSIG: the thread ends after it.
+    # The confinement is a thread's and cannot be lifted, so it gets one of its own, in which nothing else ever runs
+    # (libvips, say, would let threads inherit it). The program's life is that thread's too, by PDEATHSIG.
     with tempfile.TemporaryFile() as errors, ThreadPoolExecutor(1) as thread:
-        return thread.submit(confined, errors).result()
-
-
-def _run(
-    argv: Sequence[str], errors: IO[bytes], cpu_s: float, wall_s: float, on_line: Callable[[str], None] | None
-) -> Finished:
-    # It stays in the child's process group, which is killed as a whole.
-    with subprocess.Popen(
-        [*_DIE_WITH_PARENT, *argv],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=errors,
-        text=True,
-        env=_environment(),
-    ) as process:
-        limits.limit_cpu_of(process.pid, cpu_s)
-        deadline = _Deadline(process, wall_s)
-        kept: list[str] = []
-        try:
-            for line in process.stdout or ():
-                (on_line or kept.append)(line)
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-        except BaseException:
-            process.kill()
-            raise
-        finally:
-            deadline.cancel()
-    words = _last_words(errors.fileno())
+        process = thread.submit(_start, argv, reads, writes, errors).result()
+        with process:
+            limits.limit_cpu_of(process.pid, cpu_s)
+            deadline = _Deadline(process, wall_s)
+            kept: list[str] = []
+            try:
+                for line in process.stdout or ():
+                    (on_line or kept.append)(line)
+                _, status, usage = os.wait4(process.pid, 0)
+                process.returncode = os.waitstatus_to_exitcode(status)
+            except BaseException:
+                process.kill()
+                raise
+            finally:
+                deadline.cancel()
+        words = _last_words(errors.fileno())
     if deadline.passed:
         raise MediaError(ErrorCode.PROCESSING_TIMEOUT, f"{argv[0]} was not finished after {wall_s:g} s.")
     if process.returncode < 0:
@@ -95,6 +78,19 @@ def _run(
     if process.returncode > 0:
         raise _failure(argv[0], words)
     return Finished("".join(kept), words, usage.ru_maxrss / 1024)
+
+
+def _start(argv: Sequence[str], reads: Path, writes: Path | None, errors: IO[bytes]) -> "subprocess.Popen[str]":
+    landlock.confine(argv[:1], [reads], [writes] if writes else [])
+    # It stays in the child's process group, which is killed as a whole.
+    return subprocess.Popen(
+        [*_DIE_WITH_PARENT, *argv],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        text=True,
+        env=_environment(),
+    )
 
 
 def _environment() -> dict[str, str]:

@@ -13,6 +13,7 @@ from processors.video.probe import Clip, input_options
 # Mean of the luma, 0 to 255. Video black is 0 after conversion; dim night scenes lie above 12.
 BLACK_BELOW = 10.0
 _TRIES = (0.0, 0.1, 0.25, 0.5, 0.75)
+_JPEG_END = b"\xff\xd9"
 _CPU_S, _WALL_S = 60.0, 120.0
 
 
@@ -38,6 +39,13 @@ def ensure(source: Path, clip: Clip, target: Target) -> float:
             break
     candidate.unlink(missing_ok=True)
     return rss_mb
+
+
+def is_good(path: Path) -> bool:
+    """Whether a poster is there, whole (ffmpeg may be writing it) and not black."""
+    if not path.is_file() or not path.read_bytes().endswith(_JPEG_END):
+        return False
+    return brightness(path) >= BLACK_BELOW
 
 
 def brightness(path: Path) -> float:

@@ -160,7 +160,7 @@ HOSTILE = {
     "JPEG without its last byte": (lambda p: p.read_bytes()[:-1], ErrorCode.TRUNCATED),
     "50k x 50k PNG": (lambda _: png_header(50_000, 50_000), ErrorCode.TOO_MANY_PIXELS),
     "wide PNG": (lambda _: png_header(20_000, 10), ErrorCode.TOO_MANY_PIXELS),
-    "PNG with too little in it": (lambda _: png_header(5000, 5000), ErrorCode.TRUNCATED),
+    "PNG with too little in it": (lambda _: png_header(5000, 5000), ErrorCode.CORRUPT),
     "10,000 frames": (lambda _: long_gif(10_000), ErrorCode.TOO_MANY_FRAMES),
     "a video": (lambda p: b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(99), ErrorCode.TYPE_MISMATCH),
 }

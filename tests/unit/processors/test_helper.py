@@ -54,8 +54,11 @@ def test_it_reaches_nothing_else(files, argv):
     assert not (files / "copy").exists()
 
 
-def test_the_caller_is_not_confined_itself(files):
-    run("true", reads=files / "mine")
+def test_neither_the_caller_nor_what_it_hears_lines_with_is_confined(files):
+    seen = []
+    # A library may start threads here that outlive the job; they must not be confined to its files.
+    run("cat", str(files / "mine"), reads=files / "mine", on_line=lambda _: seen.append((files / "other").read_text()))
+    assert seen == ["another tenant's"] * 2
     assert (files / "other").read_text()
     (files / "new").write_text("x")
 
