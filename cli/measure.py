@@ -6,8 +6,12 @@ Done with ffmpeg in a process of its own, which shares no code and no header par
 import asyncio
 import json
 import tempfile
+from collections.abc import Awaitable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 _DARK = bytes(range(25))
 """The values of luma (0 to 255) that count as black."""
@@ -50,7 +54,7 @@ async def measure(content: bytes) -> Measured:
     with tempfile.TemporaryDirectory(prefix="medialane-") as folder:
         path = Path(folder) / f"variant.{kind}"
         await asyncio.to_thread(path.write_bytes, content)
-        probe, luma = await asyncio.gather(_probe(path), _first_picture(path))
+        probe, luma = await _both(_probe(path), _first_picture(path))
     streams = {stream["codec_type"]: stream for stream in probe["streams"]}
     if "video" not in streams:
         raise UnreadableError("there is no picture in it")
@@ -60,6 +64,16 @@ async def measure(content: bytes) -> Measured:
     bright = len(luma.translate(None, delete=_DARK)) / len(luma)
     duration = float(probe["format"].get("duration", 0)) if kind == "mp4" else 0.0
     return Measured(kind, width, height, duration, "audio" in streams, bright)
+
+
+async def _both(first: Awaitable[A], second: Awaitable[B]) -> tuple[A, B]:
+    """As gather, but a failure of one is raised when the other has ended, too: no program is left behind."""
+    one, two = await asyncio.gather(first, second, return_exceptions=True)
+    if isinstance(one, BaseException):
+        raise one
+    if isinstance(two, BaseException):
+        raise two
+    return one, two
 
 
 async def _probe(path: Path) -> dict[str, Any]:

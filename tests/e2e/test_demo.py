@@ -16,7 +16,7 @@ from cli.stack import state
 from cli.stack.layout import layout
 from cli.stack.processes import alive
 
-pytestmark = [pytest.mark.stack, pytest.mark.slow]
+pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(600)]
 
 COMMAND = [sys.executable, "-P", "-m", "cli.main", "demo", "--dir"]
 
@@ -44,7 +44,7 @@ def left_running(folder):
 def test_it_ends_well_with_its_last_line_and_stops_everything(place):
     env = {name: value for name, value in os.environ.items() if name != "KEEP"}
     ended = subprocess.run(
-        [*COMMAND, str(place / "stack")], capture_output=True, text=True, cwd=place, env=env, timeout=240, check=False
+        [*COMMAND, str(place / "stack")], capture_output=True, text=True, cwd=place, env=env, timeout=500, check=False
     )
     assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
     last = ended.stdout.rstrip().splitlines()[-1]

@@ -19,7 +19,7 @@ from connectors.postgres.database import Database
 from schemas.records import HEADER_ID
 from schemas.topics import EVENTS
 
-pytestmark = [pytest.mark.stack, pytest.mark.slow]
+pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(600)]
 
 FAST_WEBHOOKS = {"MEDIALANE_WEBHOOK_LEASE_S": "4", "MEDIALANE_WEBHOOK_TIMEOUT_S": "3"}
 

@@ -30,7 +30,7 @@ from schemas.ids import uuid7
 from schemas.scopes import DEFAULT_SCOPES
 from support import stack as shared
 
-PATIENCE_S = 90.0
+PATIENCE_S = 150.0
 TERMINAL = ("asset.ready", "asset.failed")
 
 
