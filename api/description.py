@@ -11,6 +11,9 @@ _ABOUT = """\
 Upload photos and videos, get variants. Three calls: presign, PUT the bytes to the signed address, complete.
 Then watch the asset, or let a webhook tell you.
 
+Errors have a stable `code`; a client that accepts `application/problem+json` gets them as RFC 9457 has it.
+A POST, and complete by GET, may carry an `Idempotency-Key`: repeated, it is done once.
+
 Every answer carries `traceparent` and `X-Trace-Id`; quote the latter when something goes wrong.
 """
 

@@ -8,6 +8,8 @@ from schemas.errors import ErrorCode
 
 T = TypeVar("T")
 
+PROBLEM_TYPE = "application/problem+json"
+
 
 class Success(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """An answer with data."""
@@ -28,5 +30,17 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     status: Literal["error"]
     message: str
+    code: ErrorCode
+    field: str | None = None
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An error as RFC 9457 has it, for clients that accept `application/problem+json`; `type` goes with the code."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
     code: ErrorCode
     field: str | None = None

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from litestar import MediaType, Request, Response
@@ -10,8 +10,8 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
 
-from api.envelope import Failure
-from schemas.errors import ErrorCode, MedialaneError
+from api.envelope import PROBLEM_TYPE, Failure, Problem
+from schemas.errors import ERRORS, ErrorCode, MedialaneError
 
 _log = structlog.get_logger(__name__)
 
@@ -29,33 +29,51 @@ _BY_STATUS: dict[int, tuple[ErrorCode, str]] = {
 }
 
 
-def answer(request: Request[Any, Any, State], error: Exception) -> Response[Failure]:
-    """Litestar exception handler for everything."""
+class _Refusal(NamedTuple):
+    status: int
+    body: Failure
+    headers: Mapping[str, str] = {}
+
+
+def answer(request: Request[Any, Any, State], error: Exception) -> Response[Failure] | Response[Problem]:
+    """Litestar exception handler for everything.
+
+    The shape is the reference system's, or RFC 9457's for a client that accepts `application/problem+json`.
+    """
+    found = _judge(request, error)
+    headers = dict(found.headers) | ({"Retry-After": _RETRY_AFTER_S} if found.status == 503 else {})
+    if PROBLEM_TYPE not in request.headers.get("accept", ""):
+        return Response(found.body, status_code=found.status, headers=headers, media_type=MediaType.JSON)
+    problem = Problem(
+        type=f"urn:medialane:error:{found.body.code.value}",
+        title=ERRORS[found.body.code].meaning,
+        status=found.status,
+        detail=found.body.message,
+        instance=request.url.path,
+        code=found.body.code,
+        field=found.body.field,
+    )
+    return Response(problem, status_code=found.status, headers=headers, media_type=PROBLEM_TYPE)
+
+
+def _judge(request: Request[Any, Any, State], error: Exception) -> _Refusal:
     if isinstance(error, MedialaneError):
-        if error.status >= 500:
-            _log.warning("request failed", code=error.code, detail=error.detail, path=request.url.path)
-        return failure(error.status, error.code, error.detail, error.field)
+        if error.status < 500:
+            return _refusal(error.status, error.code, error.detail, error.field)
+        # Its detail is for operators: it may name parts that callers have no business with.
+        _log.warning("request failed", code=error.code, detail=error.detail, path=request.url.path)
+        return _refusal(error.status, error.code, ERRORS[error.code].meaning)
     if isinstance(error, ValidationException):
         return _malformed(error)
     if isinstance(error, HTTPException) and error.status_code < 500:
         code, message = _BY_STATUS.get(error.status_code, (ErrorCode.INVALID_REQUEST, error.detail))
-        return failure(error.status_code, code, message, headers=_kept(error.headers))
+        return _refusal(error.status_code, code, message)._replace(headers=_kept(error.headers))
     _log.error("request crashed", path=request.url.path, exc_info=error)
-    return failure(500, ErrorCode.INTERNAL, "Something went wrong on our side.")
+    return _refusal(500, ErrorCode.INTERNAL, ERRORS[ErrorCode.INTERNAL].meaning)
 
 
-def failure(
-    status: int,
-    code: ErrorCode,
-    message: str,
-    field: str | None = None,
-    *,
-    headers: Mapping[str, str] | None = None,
-) -> Response[Failure]:
-    """An error's answer; a 503 says when to come again."""
-    sent = dict(headers or {}) | ({"Retry-After": _RETRY_AFTER_S} if status == 503 else {})
-    body = Failure(status="error", message=message, code=code, field=field)
-    return Response(body, status_code=status, headers=sent, media_type=MediaType.JSON)
+def _refusal(status: int, code: ErrorCode, message: str, field: str | None = None) -> _Refusal:
+    return _Refusal(status, Failure(status="error", message=message, code=code, field=field))
 
 
 def documented(*statuses: int) -> dict[int, ResponseSpec]:
@@ -78,7 +96,7 @@ _DESCRIPTIONS = {
 }
 
 
-def _malformed(error: ValidationException) -> Response[Failure]:
+def _malformed(error: ValidationException) -> _Refusal:
     details: Sequence[Any] = error.extra if isinstance(error.extra, list) else []
     first = next((detail for detail in details if isinstance(detail, dict)), {})
     message = str(first.get("message") or "The request cannot be read.")
@@ -87,7 +105,7 @@ def _malformed(error: ValidationException) -> Response[Failure]:
     named = _MISSING.search(message) or _UNKNOWN.search(message)
     key = named[1] if named else str(first.get("key", "")).removeprefix("data")
     field = _PUBLIC_NAMES.get(key, key) or None
-    return failure(400, ErrorCode.INVALID_REQUEST, f"{field}: {message}" if field else message, field)
+    return _refusal(400, ErrorCode.INVALID_REQUEST, f"{field}: {message}" if field else message, field)
 
 
 def _kept(headers: Mapping[str, str] | None) -> dict[str, str]:

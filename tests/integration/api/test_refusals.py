@@ -125,3 +125,22 @@ async def test_unknown_addresses_and_methods_answer_in_our_shape(caller):
 async def test_a_body_too_large_is_refused(caller):
     status, answer, _ = await caller.call("POST", "/api/v1/storage/presign", b'{"fileName": "' + b"a" * 100_000)
     assert (status, answer["code"]) == (413, "invalid_request")
+
+
+async def test_a_client_that_accepts_problems_gets_them(caller):
+    headers = {"Accept": "application/problem+json, application/json;q=0.5"}
+    status, answer, answered = await caller.call(
+        "POST", "/api/v1/storage/presign", GOOD | {"size": -5}, headers=headers
+    )
+    assert answered["Content-Type"] == "application/problem+json"
+    assert answer == {
+        "type": "urn:medialane:error:size_out_of_range",
+        "title": "The size is not between one byte and the allowed maximum.",
+        "status": 400,
+        "detail": answer["detail"],
+        "instance": "/api/v1/storage/presign",
+        "code": "size_out_of_range",
+        "field": "size",
+    }
+    assert status == 400
+    assert "5368709120" in answer["detail"]
