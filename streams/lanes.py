@@ -16,7 +16,7 @@ import structlog
 from schemas.errors import MedialaneError
 from streams.core.lane import Bounds, Lane, Signal
 from streams.core.ledger import Ledger, Partition
-from streams.core.queues import Fifo, Item
+from streams.core.queues import Fifo, Item, LaneQueue
 from streams.core.slots import Slots
 from streams.crew import Callbacks, Crew, Drained, Handler
 
@@ -47,11 +47,20 @@ class Lanes(Generic[P, W]):
     `flow` is asked for whenever a lane becomes full or has room again: the consumer is made after the lanes are.
     """
 
-    def __init__(self, handler: Handler[P, W], flow: Callable[[], Flow], *, slots: int, bounds: Bounds) -> None:
+    def __init__(
+        self,
+        handler: Handler[P, W],
+        flow: Callable[[], Flow],
+        *,
+        slots: int,
+        bounds: Bounds,
+        queue: Callable[[], LaneQueue[P]] = Fifo,
+    ) -> None:
         self.ledger = Ledger()
         self._crew = Crew(handler)
         self._flow = flow
         self._bounds = bounds
+        self._queue = queue
         self._slots: Slots[Partition] = Slots(slots)
         self._lanes: dict[Partition, Lane[P]] = {}
         self._failures: dict[Partition, int] = {}
@@ -64,7 +73,7 @@ class Lanes(Generic[P, W]):
         mine = [Partition(*partition) for partition in partitions]
         self.ledger.assign(mine)
         for key in mine:
-            self._lanes.setdefault(key, Lane(Fifo(), self._bounds))
+            self._lanes.setdefault(key, Lane(self._queue(), self._bounds))
 
     def revoke(self, partitions: Iterable[tuple[str, int]]) -> None:
         """Drop what has not started: it comes again, here or elsewhere. Jobs go on under their leases."""

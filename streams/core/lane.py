@@ -77,7 +77,7 @@ class Lane(Generic[T]):
     @property
     def ready(self) -> bool:
         """Whether an item could start now, if there were a slot."""
-        return bool(self._queue) and self._running < self._bounds.running and not self._paused
+        return self._queue.ready and self._running < self._bounds.running and not self._paused
 
     def put(self, item: Item[T]) -> None:
         """Take in a record. It is never refused: what a fetch brought cannot be given back; see `signal`."""

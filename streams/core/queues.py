@@ -22,8 +22,12 @@ class LaneQueue(Protocol[T]):
     def push(self, item: Item[T]) -> None:
         """Add a new item."""
 
+    @property
+    def ready(self) -> bool:
+        """Whether `pop` would find an item."""
+
     def pop(self) -> Item[T]:
-        """Take the next item; raises `IndexError` when there is none."""
+        """Take the next item; raises `IndexError` when none may start."""
 
     def put_back(self, item: Item[T]) -> None:
         """Undo a `pop`."""
@@ -47,6 +51,11 @@ class Fifo(Generic[T]):
     def push(self, item: Item[T]) -> None:
         """Add a new item at the end."""
         self._items.append(item)
+
+    @property
+    def ready(self) -> bool:
+        """Whether anything waits."""
+        return bool(self._items)
 
     def pop(self) -> Item[T]:
         """Take the oldest item; raises `IndexError` when there is none."""

@@ -77,7 +77,7 @@ class MediaJobRunner:
         self._metrics.counter(CLAIMS, "stale" if job is None else "claimed").inc()
         return job
 
-    async def run(self, job: ClaimedJob) -> None:
+    async def run(self, job: ClaimedJob) -> float:
         """Work on a claimed job until its row has left `running`, or is somebody else's.
 
         Never raises for what the job does. Cancelling it (drain) gives the job back to `queued` at no cost; a lost
@@ -93,25 +93,26 @@ class MediaJobRunner:
 
         self._leases.hold(job, on_lost)
         try:
-            await work
+            return await work
         except asyncio.CancelledError:
             work.cancel()
             await asyncio.wait({work})
             if lost:
                 self._metrics.counter(LEASES_LOST).inc()
                 log.warning("lease lost, work discarded", **_names(job))
-                return
+                return 0.0
             await asyncio.shield(self._give_back(job))
             raise
         finally:
             self._leases.let_go(job)
 
-    async def _guarded(self, job: ClaimedJob) -> None:
+    async def _guarded(self, job: ClaimedJob) -> float:
         kind = {"medialane.job.id": str(job.job_id), "medialane.stage": job.stage.value, "medialane.epoch": job.epoch}
         with self._tracing.span(
             f"job {job.stage}", parent_traceparent=job.traceparent, links=(job.traceparent,), attributes=kind
         ):
             log.info("job started", **_names(job))
+            work: Work | None = None
             try:
                 with self._folders.job(str(job.job_id)) as folder:
                     work = Work(job, self._database, self._store, self._pool, folder, self._tracing)
@@ -121,6 +122,7 @@ class MediaJobRunner:
                 log.warning("job was taken over, work discarded", **_names(job))
             except Parked:
                 log.info("job waits for its twin", **_names(job))
+        return 0.0 if work is None else float(work.report()["cpu_s"])
 
     async def _process(self, job: ClaimedJob, work: Work) -> None:
         try:

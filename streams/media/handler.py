@@ -52,10 +52,12 @@ class MediaHandler:
         return job
 
     async def run(self, work: ClaimedJob) -> float:
-        """Do the job; returns the seconds that it took, by which the lane's queue settles accounts."""
+        """Do the job; returns the CPU seconds that it took, by which the lane's queue settles accounts.
+
+        A child that died told nothing: then the time that it held its slot is the cost, for it was not free.
+        """
         started = time.monotonic()
-        await self._runner.run(work)
-        return time.monotonic() - started
+        return await self._runner.run(work) or time.monotonic() - started
 
 
 def tenant_of(payload: Payload) -> str:

@@ -15,5 +15,8 @@ class JobRunner(Protocol):
         Raises `MedialaneError` of class DEPENDENCY: the outcome is unknown, offer the record again.
         """
 
-    async def run(self, job: ClaimedJob) -> None:
-        """Work on a claimed job; never raises, every outcome goes to its row. Cancelled: the job is given back."""
+    async def run(self, job: ClaimedJob) -> float:
+        """Work on a claimed job; never raises, every outcome goes to its row. Cancelled: the job is given back.
+
+        Returns the CPU seconds that it took, 0 if nobody knows (its child died, it was parked).
+        """

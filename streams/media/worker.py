@@ -11,6 +11,7 @@ from schemas.settings import KafkaSettings, WorkerSettings
 from schemas.states import MediaKind
 from schemas.topics import JOB_TOPICS
 from streams.core.lane import Bounds
+from streams.core.roundrobin import DeficitRoundRobin, Shares
 from streams.crew import Drained, Handler
 from streams.faust_app import Record, build_app
 from streams.gauges import LaneGauges
@@ -40,7 +41,10 @@ class MediaWorker:
     ) -> None:
         self._route = JOB_TOPICS[kind].route
         bounds = Bounds.of(running=settings.lane_concurrency, window=settings.lane_window)
-        self.lanes: Lanes[Payload, ClaimedJob] = Lanes(handler, lambda: self.member.flow, slots=slots, bounds=bounds)
+        self.shares = Shares()
+        self.lanes: Lanes[Payload, ClaimedJob] = Lanes(
+            handler, lambda: self.member.flow, slots=slots, bounds=bounds, queue=lambda: DeficitRoundRobin(self.shares)
+        )
         self._app = build_app(
             group, JOB_TOPICS[kind].name(kafka.topic_prefix), kafka, settings, self.lanes, self._receive,
             poll_records=bounds.poll,

@@ -1,0 +1,163 @@
+"""Deficit round robin: tenants that share a lane get equal shares of its CPU seconds, whatever their jobs cost.
+
+A job is charged its tenant's estimate when it starts, and the difference is settled when its cost is known. So a tenant
+of long jobs gets fewer of them, and one that queued thousands delays nobody by more than a job or two.
+"""
+
+import math
+from collections import deque
+from typing import Generic, NamedTuple, TypeVar
+
+from streams.core.queues import Item
+
+T = TypeVar("T")
+
+_LEARN = 0.3  # how much of an estimate is the newest cost
+_LEAST = 1e-3  # a job costs at least this, or estimates of idle work would divide by zero
+
+
+class Share(NamedTuple):
+    """What a tenant may have: its weight among others, and the most jobs that run at once in a lane (0: no bound)."""
+
+    weight: float = 1.0
+    cap: int = 0
+
+
+class Shares:
+    """Every tenant's share. Changes take effect at the next job that starts; the default is for those not named."""
+
+    def __init__(self, default: Share | None = None) -> None:
+        self.default = default or Share()
+        self._named: dict[str, Share] = {}
+
+    def set(self, tenant: str, share: Share) -> None:
+        """Give a tenant a share of its own. Raises `ValueError` for a weight that is not above 0."""
+        if share.weight <= 0 or share.cap < 0:
+            raise ValueError(f"a share needs a weight above 0 and a cap of at least 0, not {share}")
+        self._named[tenant] = share
+
+    def of(self, tenant: str) -> Share:
+        """The tenant's share now."""
+        return self._named.get(tenant, self.default)
+
+
+class _Account(Generic[T]):
+    """One tenant in one lane: what waits, what runs and was charged, and what it may still spend (CPU seconds)."""
+
+    def __init__(self, estimate: float) -> None:
+        self.waiting: deque[Item[T]] = deque()
+        self.charged: deque[float] = deque()
+        self.deficit = 0.0
+        self.estimate = estimate
+
+    @property
+    def idle(self) -> bool:
+        return not self.waiting and not self.charged
+
+
+class DeficitRoundRobin(Generic[T]):
+    """A lane's queue (`streams.core.queues.LaneQueue`): per-tenant queues, first in, first out within a tenant."""
+
+    def __init__(self, shares: Shares | None = None, *, first_estimate: float = 1.0) -> None:
+        self._shares = shares or Shares()
+        self._accounts: dict[str, _Account[T]] = {}
+        self._ring: deque[str] = deque()  # tenants with something waiting, in the order of their turns
+        self._waiting = 0
+        self._estimate = first_estimate  # of a tenant that is not known: what jobs cost here lately
+
+    def push(self, item: Item[T]) -> None:
+        """Add a new item. A tenant that had nothing here is next, with enough for one job, unless it is in debt."""
+        account = self._accounts.get(item.tenant)
+        if account is None:
+            account = self._accounts[item.tenant] = _Account(self._estimate)
+            account.deficit = account.estimate
+            self._ring.appendleft(item.tenant)
+        elif not account.waiting:
+            self._ring.append(item.tenant)
+        account.waiting.append(item)
+        self._waiting += 1
+
+    @property
+    def ready(self) -> bool:
+        """Whether `pop` would find an item: somebody waits who is below its cap."""
+        return any(self._below_cap(tenant) for tenant in self._ring)
+
+    def pop(self) -> Item[T]:
+        """Take the next item and charge its tenant; raises `IndexError` when nobody may start one."""
+        tenant = self._next()
+        account = self._accounts[tenant]
+        item = account.waiting.popleft()
+        account.charged.append(account.estimate)
+        account.deficit -= account.estimate
+        self._ring.remove(tenant)
+        if account.waiting:
+            self._ring.append(tenant)
+        self._waiting -= 1
+        return item
+
+    def put_back(self, item: Item[T]) -> None:
+        """Undo a `pop`: the item is its tenant's next, and costs nothing."""
+        account = self._accounts[item.tenant]
+        account.deficit += account.charged.pop()
+        if not account.waiting:
+            self._ring.appendleft(item.tenant)
+        account.waiting.appendleft(item)
+        self._waiting += 1
+
+    def settle(self, tenant: str, cost: float) -> None:
+        """A started item turned out to cost so much; 0 if it led to no work, from which nothing is learnt."""
+        account = self._accounts[tenant]
+        account.deficit += account.charged.popleft() - cost
+        if cost > 0:
+            account.estimate = max(_LEAST, (1 - _LEARN) * account.estimate + _LEARN * cost)
+            self._estimate = max(_LEAST, (1 - _LEARN) * self._estimate + _LEARN * cost)
+        self._forget(tenant)
+
+    def clear(self) -> None:
+        """Forget every waiting item; what runs is still settled."""
+        self._ring.clear()
+        self._waiting = 0
+        for account in self._accounts.values():
+            account.waiting.clear()
+        for tenant in list(self._accounts):
+            self._forget(tenant)
+
+    def __len__(self) -> int:
+        return self._waiting
+
+    def _next(self) -> str:
+        able = [tenant for tenant in self._ring if self._below_cap(tenant)]
+        if not able:
+            raise IndexError("nothing may start")
+        if all(self._missing(tenant) > 0 for tenant in able):
+            # Nobody can pay: as many rounds at once as the tenant needs that needs the fewest.
+            self._pay(min(math.ceil(self._missing(tenant) / self._quantum(tenant)) for tenant in able), able)
+        return next(tenant for tenant in able if self._missing(tenant) <= 0)
+
+    def _pay(self, rounds: int, able: list[str]) -> None:
+        for tenant in list(self._accounts):
+            account, pay = self._accounts[tenant], rounds * self._quantum(tenant)
+            # Who could not start anything now gets no more than one job's worth: turns are not hoarded.
+            most = math.inf if tenant in able else max(account.deficit, account.estimate)
+            account.deficit = min(account.deficit + pay, most)
+            self._forget(tenant)
+
+    def _quantum(self, tenant: str) -> float:
+        return self._estimate * self._shares.of(tenant).weight
+
+    def _missing(self, tenant: str) -> float:
+        account = self._accounts[tenant]
+        # Sums of floats: a rounding error is no debt.
+        return account.estimate - account.deficit - 1e-9 * account.estimate
+
+    def _below_cap(self, tenant: str) -> bool:
+        cap = self._shares.of(tenant).cap
+        return cap == 0 or len(self._accounts[tenant].charged) < cap
+
+    def _forget(self, tenant: str) -> None:
+        account = self._accounts.get(tenant)
+        if all(other.idle for other in self._accounts.values()):
+            self._accounts.clear()
+        elif account is not None and account.idle and account.deficit >= 0:
+            # One in debt is remembered until rounds have paid it off: leaving and coming back pays no debts.
+            del self._accounts[tenant]

@@ -1,0 +1,166 @@
+"""Deficit round robin: shares of CPU seconds under any costs, quiet tenants served at once, nothing lost or doubled."""
+
+from collections import Counter, defaultdict
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from streams.core.ledger import Entry, Partition
+from streams.core.queues import Fifo, Item
+from streams.core.roundrobin import DeficitRoundRobin, Share, Shares
+from streams.core.watermark import Ticket
+
+HERE = Partition("jobs", 0)
+
+
+def item(tenant, number):
+    return Item(Entry(HERE, 1, Ticket(0, number)), tenant, number)
+
+
+class Model(RuleBasedStateMachine):
+    """Whatever happens, each item comes out once, in its tenant's order, and caps hold."""
+
+    def __init__(self):
+        super().__init__()
+        self.shares = Shares()
+        self.shares.set("capped", Share(cap=1))
+        self.queue = DeficitRoundRobin(self.shares)
+        self.waiting = defaultdict(list)
+        self.running = []
+        self.next = 0
+
+    @rule(tenant=st.sampled_from(["a", "b", "c", "capped"]))
+    def push(self, tenant):
+        self.queue.push(item(tenant, self.next))
+        self.waiting[tenant].append(self.next)
+        self.next += 1
+
+    @precondition(lambda self: self.queue.ready)
+    @rule()
+    def pop(self):
+        found = self.queue.pop()
+        assert self.waiting[found.tenant].pop(0) == found.payload
+        self.running.append(found)
+
+    @precondition(lambda self: not self.queue.ready)
+    @rule()
+    def pop_nothing(self):
+        with pytest.raises(IndexError):
+            self.queue.pop()
+
+    @precondition(lambda self: self.running)
+    @rule(which=st.integers(0, 50), cost=st.sampled_from([0.0, 0.01, 1.0, 300.0]))
+    def settle(self, which, cost):
+        ended = self.running.pop(which % len(self.running))
+        self.queue.settle(ended.tenant, cost)
+
+    @precondition(lambda self: self.running)
+    @rule()
+    def put_back(self):
+        back = self.running.pop()
+        self.queue.put_back(back)
+        self.waiting[back.tenant].insert(0, back.payload)
+
+    @rule()
+    def clear(self):
+        self.queue.clear()
+        self.waiting.clear()
+
+    @invariant()
+    def agrees(self):
+        running = Counter(each.tenant for each in self.running)
+        assert len(self.queue) == sum(map(len, self.waiting.values()))
+        assert running["capped"] <= 1
+        able = [t for t, waiting in self.waiting.items() if waiting and not (t == "capped" and running[t])]
+        assert self.queue.ready == bool(able)
+
+    @invariant()
+    def remembers_nobody_without_need(self):
+        if not self.running and not any(self.waiting.values()):
+            assert not self.queue._accounts
+
+
+TestRoundRobin = Model.TestCase
+TestRoundRobin.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    costs=st.lists(st.floats(0.05, 20), min_size=2, max_size=4),
+    weights=st.lists(st.sampled_from([1.0, 2.0, 3.0]), min_size=4, max_size=4),
+)
+def test_backlogged_tenants_get_cpu_seconds_by_weight(costs, weights):
+    shares = Shares()
+    spent = dict.fromkeys(range(len(costs)), 0.0)
+    for tenant in spent:
+        shares.set(str(tenant), Share(weight=weights[tenant]))
+    queue = DeficitRoundRobin(shares)
+    number = 0
+    for tenant in spent:
+        for _ in range(3):
+            queue.push(item(str(tenant), number := number + 1))
+    for _ in range(1500):
+        tenant = int(queue.pop().tenant)
+        spent[tenant] += costs[tenant]
+        queue.settle(str(tenant), costs[tenant])
+        queue.push(item(str(tenant), number := number + 1))
+    per_weight = [spent[tenant] / weights[tenant] for tenant in spent]
+    bound = 6 * max(costs) * max(weights)
+    assert max(per_weight) - min(per_weight) <= bound + 0.1 * max(per_weight)
+
+
+def jobs_before_the_quiet_one(queue, backlog, *, noisy_cost=1.0):
+    for number in range(backlog):
+        queue.push(item("noisy", number))
+    for _ in range(backlog // 2):
+        queue.settle(queue.pop().tenant, noisy_cost)
+    queue.push(item("quiet", backlog))
+    for waited in range(backlog):
+        found = queue.pop().tenant
+        queue.settle(found, noisy_cost)
+        if found == "quiet":
+            return waited
+    raise AssertionError("the quiet tenant was never served")
+
+
+def test_a_quiet_tenant_waits_for_no_backlog():
+    assert jobs_before_the_quiet_one(DeficitRoundRobin(), 200) <= 1
+
+
+def test_first_in_first_out_makes_it_wait_for_all_of_it():
+    assert jobs_before_the_quiet_one(Fifo(), 200) == 100
+
+
+def test_leaving_and_coming_back_pays_no_debts():
+    """A tenant with one very long job at a time gets no more than its share for being idle in between."""
+    queue = DeficitRoundRobin()
+    number, spent = 0, Counter()
+    for _ in range(50):
+        queue.push(item("steady", number := number + 1))
+    queue.push(item("bursty", 0))
+    for _ in range(1000):
+        tenant = queue.pop().tenant
+        cost = 30.0 if tenant == "bursty" else 1.0
+        spent[tenant] += cost
+        queue.settle(tenant, cost)
+        queue.push(item(tenant, number := number + 1))
+    assert spent["bursty"] <= spent["steady"] * 1.2
+
+
+def test_shares_change_while_running():
+    shares = Shares()
+    queue = DeficitRoundRobin(shares)
+    for number in range(4):
+        queue.push(item("a", number))
+    queue.pop()
+    shares.set("a", Share(cap=1))
+    assert not queue.ready
+    shares.set("a", Share(cap=2))
+    assert queue.ready
+
+
+def test_a_share_without_weight_is_refused():
+    with pytest.raises(ValueError, match="weight above 0"):
+        Shares().set("a", Share(weight=0))
