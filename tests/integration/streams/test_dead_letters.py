@@ -1,0 +1,94 @@
+"""A record that is no dispatch: in the dead-letter topic as it came, and in a row, before its offset moves."""
+
+import asyncio
+
+import psycopg
+import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from prometheus_client import CollectorRegistry
+from support.streams import until
+
+from connectors.kafka.producer import RecordProducer
+from connectors.postgres.database import Database
+from connectors.telemetry.metrics import Metrics
+from connectors.telemetry.tracing import Tracing
+from schemas.errors import ErrorCode, MedialaneError
+from schemas.settings import DatabaseSettings
+from schemas.states import MediaKind
+from schemas.topics import DEAD_LETTERS, IMAGE_JOBS
+from streams.media.handler import MediaHandler
+from streams.media.undecodable import Undertaker
+from streams.media.worker import MediaWorker
+
+pytestmark = pytest.mark.stack
+
+
+class NoJobs:
+    async def claim(self, record, traceparent):
+        raise AssertionError("nothing here is a dispatch")
+
+
+class Flaky:
+    """A producer that fails first, and looks at what is committed whenever it is asked."""
+
+    def __init__(self, real, failures, committed):
+        self.real, self.failures, self.committed = real, failures, committed
+        self.seen = []
+
+    async def send(self, topic, **record):
+        self.seen.append(await asyncio.to_thread(self.committed))
+        if self.failures:
+            self.failures -= 1
+            raise MedialaneError(ErrorCode.BROKER_UNAVAILABLE)
+        await self.real.send(topic, **record)
+
+
+async def test_the_offset_moves_after_the_confirmation(bench, database):
+    group, prefix = bench.group(), bench.kafka.topic_prefix
+    topic, dead = await bench.topic(name=IMAGE_JOBS.name(prefix)), await bench.topic(name=DEAD_LETTERS.name(prefix))
+    tracing = Tracing("test", exporter=InMemorySpanExporter())
+    producer = Flaky(RecordProducer(bench.kafka, tracing), 2, lambda: bench.committed(group, topic))
+    async with Database(DatabaseSettings(url=database.worker), application="test") as pool:
+        metrics = Metrics(CollectorRegistry(), process="media-images")
+        handler = MediaHandler(
+            NoJobs(), Undertaker(producer, pool, tracing, topic=dead, group=group), metrics, topic=topic
+        )
+        worker = MediaWorker(handler, bench.kafka, bench.worker, metrics, kind=MediaKind.IMAGE, group=group, slots=2)
+        trace = f"00-{'a' * 32}-{'b' * 16}-01"
+        headers = [("traceparent", trace.encode()), ("twice", b"1"), ("twice", b"\xff\x00"), ("none", None)]
+        await asyncio.to_thread(bench.send, topic, b"\x00not a dispatch", b"key", headers)
+        task = asyncio.create_task(worker.member.run())
+        try:
+            await until(lambda: bench.committed(group, topic) == 1, "the record is done with")
+        finally:
+            await worker.drain(1)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+    assert len(producer.seen) == 3
+    assert not any(producer.seen), "nothing was committed past the record before the confirmation"
+
+    (letter,) = await asyncio.to_thread(bench.read_all, dead, 1)
+    assert letter.value() == b"\x00not a dispatch"
+    assert letter.key() == b"key"
+    names = dict(letter.headers())
+    assert [value for name, value in letter.headers() if name == "twice"] == [b"1", b"\xff\x00"]
+    assert names["none"] is None
+    assert names["__dlq.errors.topic"] == topic.encode()
+    assert (names["__dlq.errors.partition"], names["__dlq.errors.offset"]) == (b"0", b"0")
+    assert names["__dlq.errors.message"]
+    assert names["medialane_code"] == b"undecodable_record"
+    assert names["medialane_original_traceparent"] == trace.encode()
+    assert [name for name, _ in letter.headers()].count("traceparent") == 1
+    assert names["traceparent"].decode().split("-")[1] == "a" * 32, "still in its trace"
+
+    with psycopg.connect(database.owner) as connection:
+        rows = connection.execute("SELECT kpart, koffset, key, value, code FROM dead_letters").fetchall()
+    assert rows == [(0, 0, b"key", b"\x00not a dispatch", "undecodable_record")]
+
+
+async def test_a_broker_that_does_not_answer_is_a_typed_error(bench):
+    nowhere = type(bench.kafka)(brokers="127.0.0.1:1")
+    producer = RecordProducer(nowhere, Tracing("test"), timeout_s=1.0)
+    with pytest.raises(MedialaneError) as caught:
+        await producer.send("anything", key=None, value=b"x", headers=[])
+    assert caught.value.code is ErrorCode.BROKER_UNAVAILABLE
