@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import boto3
+import urllib3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _CHUNK = 1 << 20
+_CONNECT_S, _READ_S = 3, 30
+_HEAD_TTL_S = 60
+_WITH_CHECKSUM = {"x-amz-checksum-mode": "ENABLED"}
 _SHA256 = "sha256"  # metadata: not every server gives back the checksum that it was sent
 
 
@@ -39,13 +43,9 @@ class S3ObjectStore:
         self._presign_ttl_s = settings.presign_ttl_s
         self._client = _client(settings)
         self._pool = ThreadPoolExecutor(settings.connections, thread_name_prefix="s3")
-        self._signer = QuerySigner(
-            endpoint=settings.public_endpoint or settings.endpoint,
-            bucket=settings.bucket,
-            region=settings.region,
-            access_key=settings.access_key,
-            secret_key=settings.secret_key,
-        )
+        self._http = _plain_client(settings)
+        self._inner = _signer(settings, settings.endpoint)
+        self._signer = _signer(settings, settings.public_endpoint or settings.endpoint)
 
     def presign_put(self, key: str, content_type: str, size: int) -> Presigned:
         headers = {"Content-Type": content_type}
@@ -80,6 +80,7 @@ class S3ObjectStore:
         """Drop the connections; calls that still run end with their answer."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._client.close()
+        self._http.clear()
 
     async def __aenter__(self) -> Self:
         return self
@@ -102,19 +103,22 @@ class S3ObjectStore:
         return await asyncio.get_running_loop().run_in_executor(self._pool, guarded)
 
     def _head(self, key: str) -> ObjectHead | None:
-        try:
-            found = self._client.head_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
-        except ClientError as error:
-            if status_of(error) == 404:
-                return None
-            raise
-        checksum = found.get("ChecksumSHA256")
+        # Complete's way: boto3 would spend three times as long on making the request.
+        url = self._inner.sign("HEAD", key, ttl_s=_HEAD_TTL_S, headers=_WITH_CHECKSUM, now=datetime.now(UTC))
+        found = self._http.request("HEAD", url, headers=_WITH_CHECKSUM, redirect=False)
+        if found.status == 404:
+            return None
+        if found.status != 200:
+            detail = f"The object store refused ({found.status})."
+            raise MedialaneError(ErrorCode.OBJECT_STORE_UNAVAILABLE, detail)
+        headers = found.headers
+        checksum = headers.get("x-amz-checksum-sha256")
         return ObjectHead(
-            size=found["ContentLength"],
-            etag=found["ETag"].strip('"'),
-            content_type=found.get("ContentType", ""),
-            version_id=found.get("VersionId"),
-            checksum=base64.b64decode(checksum).hex() if checksum else found.get("Metadata", {}).get(_SHA256),
+            size=int(headers["content-length"]),
+            etag=headers["etag"].strip('"'),
+            content_type=headers.get("content-type", ""),
+            version_id=headers.get("x-amz-version-id"),
+            checksum=base64.b64decode(checksum).hex() if checksum else headers.get(f"x-amz-meta-{_SHA256}"),
         )
 
     def _check(self) -> None:
@@ -166,12 +170,33 @@ class S3ObjectStore:
         return Stored(created=False, size=found.size, sha256=found.checksum)
 
 
+def _signer(settings: ObjectStoreSettings, endpoint: str) -> QuerySigner:
+    return QuerySigner(
+        endpoint=endpoint,
+        bucket=settings.bucket,
+        region=settings.region,
+        access_key=settings.access_key,
+        secret_key=settings.secret_key,
+    )
+
+
+def _plain_client(settings: ObjectStoreSettings) -> urllib3.PoolManager:
+    return urllib3.PoolManager(
+        maxsize=settings.connections,
+        timeout=urllib3.Timeout(connect=_CONNECT_S, read=_READ_S),
+        retries=urllib3.Retry(
+            total=2, redirect=0, backoff_factor=0.1, status_forcelist=(500, 502, 503, 504), raise_on_status=False
+        ),
+        ca_certs=settings.tls_ca_file,
+    )
+
+
 def _client(settings: ObjectStoreSettings) -> "S3Client":
     config = Config(
         signature_version="s3v4",
         max_pool_connections=settings.connections,
-        connect_timeout=3,
-        read_timeout=30,
+        connect_timeout=_CONNECT_S,
+        read_timeout=_READ_S,
         retries={"mode": "standard", "total_max_attempts": 3},
         s3={"addressing_style": "path"},
         request_checksum_calculation="when_required",

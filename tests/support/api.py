@@ -62,7 +62,7 @@ class Server:
         self._listening.set()
 
     def wait_until_listening(self):
-        assert self._listening.wait(60), f"the API does not listen: {self.log}"
+        assert self._listening.wait(120), f"the API does not listen: {self.log}"
         assert self.address, f"the API did not start: {self.log}"
 
     def terminate(self):
@@ -70,7 +70,7 @@ class Server:
 
     def wait(self):
         """The exit code, once everything that it wrote is in `log`."""
-        code = self.process.wait(30)
+        code = self.process.wait(90)
         self._reader.join(10)
         return code
 
