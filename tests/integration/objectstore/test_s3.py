@@ -51,3 +51,11 @@ async def test_a_full_disk_is_named(store, object_store_settings):
     with pytest.raises(MedialaneError) as caught:
         await store.download(name, Path("/dev/full"))
     assert caught.value.code is ErrorCode.NO_TEMP_SPACE
+
+
+@pytest.mark.parametrize("change", [{"endpoint": "http://127.0.0.1:1"}, {"secret_key": "wrong"}])
+async def test_a_store_that_cannot_be_used_is_not_one_that_has_nothing(object_store_settings, change):
+    async with S3ObjectStore(msgspec.structs.replace(object_store_settings, **change)) as store:
+        with pytest.raises(MedialaneError) as caught:
+            await store.head("uploads/x")
+        assert caught.value.code is ErrorCode.OBJECT_STORE_UNAVAILABLE
