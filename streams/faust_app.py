@@ -23,6 +23,7 @@ log = structlog.get_logger(__name__)
 
 _A_DAY_S = 86_400.0
 _BUFFER = 1_000_000
+_METADATA_MS = 30_000  # how soon partitions that were added, and topics that were made late, are noticed
 
 
 class Record(NamedTuple):
@@ -71,6 +72,7 @@ def build_app(
         broker_max_poll_records=poll_records,
         broker_commit_interval=worker.commit_interval_s,
         consumer_auto_offset_reset="earliest",
+        consumer_metadata_max_age_ms=_METADATA_MS,
         consumer_group_instance_id=instance_id,
         # Waiting for unfinished work in a rebalance makes workers evict each other; the job rows' leases do that.
         stream_wait_empty=False,

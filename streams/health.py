@@ -79,7 +79,7 @@ class Watchdog:
         self._patience_s = patience_s
         self._interval_s = interval_s
         self._clock = clock
-        self._well = clock()
+        self._well = self._looked = clock()
         self._moved: dict[Partition, tuple[int | None, float]] = {}
 
     async def run(self) -> None:
@@ -91,6 +91,10 @@ class Watchdog:
     def look(self) -> None:
         """Look once. Raises `UnhealthyError`."""
         now = self._clock()
+        if now - self._looked > self._interval_s * 5:
+            # This process stood still (SIGSTOP, a laptop's lid): what it missed is nobody's fault.
+            self._well, self._moved = now, {}
+        self._looked = now
         if self._member.joined:
             self._well = now
         elif now - self._well > self._patience_s:
