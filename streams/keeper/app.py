@@ -16,6 +16,7 @@ from schemas.settings import (
     TelemetrySettings,
     load,
 )
+from streams.keeper.housekeeping import Housekeeping
 from streams.keeper.outbox import OutboxUpkeep
 from streams.keeper.rounds import Rounds
 from streams.lifecycle import live
@@ -64,7 +65,12 @@ async def _run(env: Mapping[str, str]) -> int:
             late = _LATE_ROUNDS * settings.interval_s + settings.lease_s
             return [f"the last good round was {since:.0f} s ago"] if since > late else []
 
-        tasks = {"rounds": rounds.run, "outbox": upkeep.run, "watchdog": watchdog.run}
+        tasks = {
+            "rounds": rounds.run,
+            "outbox": upkeep.run,
+            "watchdog": watchdog.run,
+            "cleaning": Housekeeping(database).run,
+        }
         try:
             return await live(telemetry, telemetry_settings, tasks, ready=ready)
         finally:

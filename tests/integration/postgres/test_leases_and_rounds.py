@@ -1,0 +1,109 @@
+"""A worker's leases and the keeper's rounds on a real Postgres, a database that goes away among it."""
+
+import asyncio
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from connectors.postgres import jobs
+from connectors.postgres.database import Database
+from connectors.telemetry.metrics import Metrics
+from schemas.errors import ErrorCode, MedialaneError
+from schemas.metrics import JOBS_OLDEST_WAITING, KEEPER_MOVES
+from schemas.settings import DatabaseSettings, KeeperSettings
+from schemas.states import WaitReason
+from streams.keeper.rounds import Rounds
+from streams.media.leases import Leases
+
+
+@pytest.fixture
+def metrics():
+    return Metrics(CollectorRegistry(), process="keeper")
+
+
+@pytest.fixture
+def rounds(worker, metrics):
+    return Rounds(worker, KeeperSettings(interval_s=0.05), metrics)
+
+
+async def claim(worker, seeded, number=1):
+    async with worker.transaction() as connection:
+        return await jobs.claim(connection, seeded.dispatch(number), owner="w", lease_s=60)
+
+
+async def expire(worker, seed, job):
+    await seed.change(worker, "UPDATE jobs SET lease_until = now() - interval '1 s' WHERE id = :j", j=job.job_id)
+
+
+async def test_a_lease_that_was_taken_over_is_lost_once(worker, seed, seeded, rounds):
+    leases = Leases(worker, lease_s=10, heartbeat_s=1)
+    job, lost = await claim(worker, seeded), []
+    leases.hold(job, lambda: lost.append(job.job_id))
+    await leases.beat()
+    assert lost == []
+    await expire(worker, seed, job)
+    await rounds.round()
+    await leases.beat()
+    await leases.beat()
+    assert lost == [job.job_id]
+    assert len(leases) == 0
+
+
+async def test_no_answer_from_the_database_is_not_a_lost_lease(worker, seeded):
+    away = Database(DatabaseSettings(url="postgresql://nobody@127.0.0.1:1/none"), application="away")
+    leases = Leases(away, lease_s=10, heartbeat_s=1)
+    lost = []
+    leases.hold(await claim(worker, seeded), lambda: lost.append(True))
+    await leases.beat()
+    assert (lost, len(leases)) == ([], 1)
+    await away.close()
+
+
+async def test_a_job_that_was_claimed_anew_keeps_its_new_lease(worker, seed, seeded, rounds):
+    leases, lost = Leases(worker, lease_s=10, heartbeat_s=1), []
+    old = await claim(worker, seeded)
+    leases.hold(old, lambda: lost.append("old"))
+    await expire(worker, seed, old)
+    await rounds.round()
+    new = await claim(worker, seeded, 2)
+    leases.hold(new, lambda: lost.append("new"))
+    leases.let_go(old)
+    await leases.beat()
+    assert (lost, len(leases)) == ([], 1)
+
+
+def test_a_heartbeat_that_could_miss_its_lease_is_refused(database):
+    with pytest.raises(ValueError, match="heartbeat"):
+        Leases(Database(DatabaseSettings(url=database.worker), application="t"), lease_s=4, heartbeat_s=2)
+
+
+async def test_a_round_moves_what_is_due_and_counts_it(worker, seed, seeded, rounds, metrics):
+    job = await claim(worker, seeded)
+    async with worker.transaction() as connection:
+        await jobs.wait(connection, job, reason=WaitReason.RETRY, delay_s=0, costs_attempt=True)
+    await rounds.round()
+    text = metrics.render().decode()
+    assert f'{KEEPER_MOVES.name}{{rule="due"}} 1.0' in text
+    assert f'{JOBS_OLDEST_WAITING.name}{{reason="queued"}}' in text
+
+
+async def test_rounds_go_on_after_the_database_was_away(worker, metrics):
+    class Flaky:
+        """The real database, refusing the first transactions as a lost one does."""
+
+        refusals = 2
+
+        def transaction(self):
+            if self.refusals:
+                self.refusals -= 1
+                raise MedialaneError(ErrorCode.DATABASE_UNAVAILABLE)
+            return worker.transaction()
+
+    flaky = Flaky()
+    rounds = Rounds(flaky, KeeperSettings(interval_s=0.01, lease_s=0.01), metrics)
+    running = asyncio.create_task(rounds.run())
+    async with asyncio.timeout(60):
+        while rounds.seconds_since_good is None:  # noqa: ASYNC110 - the loop under test offers no event
+            await asyncio.sleep(0.01)
+    running.cancel()
+    assert flaky.refusals == 0

@@ -1,0 +1,34 @@
+"""How far the connector is behind, from samples of the WAL."""
+
+from uuid import UUID
+
+from streams.keeper.outbox import OutboxLag
+
+ONE, TWO, THREE = (UUID(int=number) for number in (1, 2, 3))
+
+
+def test_a_row_is_unsent_until_the_slot_has_confirmed_the_wal_behind_it():
+    lag = OutboxLag()
+    assert lag.observe(now=0, newest=ONE, end_lsn=100, confirmed_lsn=50) == 0
+    assert lag.observe(now=5, newest=ONE, end_lsn=120, confirmed_lsn=99) == 5
+    assert lag.observe(now=6, newest=ONE, end_lsn=120, confirmed_lsn=100) == 0
+
+
+def test_the_age_is_that_of_the_oldest_unsent_row():
+    lag = OutboxLag()
+    lag.observe(now=0, newest=ONE, end_lsn=100, confirmed_lsn=0)
+    lag.observe(now=4, newest=TWO, end_lsn=200, confirmed_lsn=0)
+    assert lag.observe(now=10, newest=THREE, end_lsn=300, confirmed_lsn=100) == 6
+    assert lag.observe(now=11, newest=THREE, end_lsn=300, confirmed_lsn=300) == 0
+
+
+def test_an_idle_database_is_not_behind_whatever_else_writes_wal():
+    lag = OutboxLag()
+    lag.observe(now=0, newest=ONE, end_lsn=100, confirmed_lsn=100)
+    assert lag.observe(now=1000, newest=ONE, end_lsn=10_000, confirmed_lsn=100) == 0
+
+
+def test_without_a_slot_everything_is_unsent():
+    lag = OutboxLag()
+    lag.observe(now=0, newest=ONE, end_lsn=100, confirmed_lsn=None)
+    assert lag.observe(now=7, newest=ONE, end_lsn=100, confirmed_lsn=None) == 7
