@@ -1,10 +1,12 @@
-"""`medialane tenants`: make and list tenants."""
+"""`medialane tenants`: make and list tenants, and say what share of the workers each has."""
 
 import click
 import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cli.database import in_transaction
-from connectors.postgres.tenants import create_tenant, list_tenants
+from connectors.postgres import tuning
+from connectors.postgres.tenants import create_tenant, find_tenant, list_tenants
 
 
 @click.group()
@@ -41,3 +43,28 @@ def listing(as_json: bool) -> None:
         return
     for tenant in found:
         click.echo(f"{tenant.id}  {tenant.created_at:%Y-%m-%d %H:%M}  {tenant.slug}")
+
+
+@tenants.command()
+@click.argument("slug")
+@click.option("--weight", type=float, help="CPU seconds for one of a tenant of weight 1, when both have work waiting.")
+@click.option("--cap", type=click.IntRange(min=0), help="Most jobs at once in a lane (partition); 0: no bound.")
+@click.option("--reset", is_flag=True, help="Back to weight 1, no cap.")
+def share(slug: str, weight: float | None, cap: int | None, reset: bool) -> None:
+    """Show or change the share of tenant SLUG; what is not named stays as it is. Workers follow within seconds."""
+    if reset and (weight is not None or cap is not None):
+        raise click.UsageError("--reset stands alone")
+
+    async def write(connection: AsyncConnection) -> tuning.TenantShare | None:
+        tenant = await find_tenant(connection, slug)
+        if reset:
+            await tuning.reset_share(connection, tenant.id)
+        elif weight is not None or cap is not None:
+            await tuning.set_share(connection, tenant.id, weight=weight, cap=cap)
+        shares = await tuning.tenant_shares(connection)
+        return next((one for one in shares if one.tenant_id == tenant.id), None)
+
+    found = in_transaction(write)
+    click.echo(
+        f"{slug}  weight {found.weight:g}  cap {found.cap or 'none'}" if found else f"{slug}  weight 1  cap none"
+    )

@@ -57,7 +57,7 @@ class Buckets:
 
 
 STATUS_CLASSES = ("2xx", "3xx", "4xx", "5xx")
-DISPATCH_OUTCOMES = ("claimed", "stale", "undecodable", "left")
+DISPATCH_OUTCOMES = ("claimed", "stale", "undecodable", "left", "capped")
 EVENT_OUTCOMES = ("ok", "dead")
 WEBHOOK_OUTCOMES = ("delivered", "rejected", "redirected", "timeout", "unreachable", "refused", "gone")
 WAIT_REASONS = ("credit", "retry", "twin", "breaker", "cap")
@@ -80,8 +80,8 @@ HTTP_REQUEST_DURATION = HistogramSpec(
 # -- Kafka records ---------------------------------------------------------------------------------------------------
 EVENTS_PROCESSED = CounterSpec(
     "media_events_processed_total",
-    "Records whose outcome is durable: claimed, stale, undecodable or left to the keeper (of a newer release) for "
-    "dispatches, ok or dead for events.",
+    "Records whose outcome is durable: claimed, stale, undecodable, left to the keeper (of a newer release) or capped "
+    "(sent back for its tenant has its share of the window) for dispatches, ok or dead for events.",
     _CONSUMERS,
     ("topic", "event_type", "outcome"),
 )

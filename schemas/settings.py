@@ -11,6 +11,10 @@ import msgspec
 from msgspec import Meta
 
 PREFIX = "MEDIALANE_"
+LANE_RUNNING = (1, 256)
+"""Fewest and most jobs at once in a lane; the table's CHECK has the same."""
+LANE_WINDOW = (4, 4096)
+"""Smallest and largest window of a lane, records; the table's CHECK has the same."""
 
 
 class SettingsError(Exception):
@@ -122,8 +126,20 @@ class WorkerSettings(Settings, frozen=True, kw_only=True):
     prefix: ClassVar[str] = "WORKER_"
 
     slots: Annotated[int, Meta(ge=0, description="Jobs at once in this process; 0: one per core")] = 0
-    lane_concurrency: Annotated[int, Meta(ge=1, description="Jobs at once per partition")] = 4
-    lane_window: Annotated[int, Meta(ge=1, description="Records fetched and not yet started, per partition")] = 256
+    lane_concurrency: Annotated[
+        int,
+        Meta(
+            ge=LANE_RUNNING[0], le=LANE_RUNNING[1],
+            description="Jobs at once per partition, unless `medialane lanes set` says else",
+        ),
+    ] = 4  # fmt: skip
+    lane_window: Annotated[
+        int,
+        Meta(
+            ge=LANE_WINDOW[0], le=LANE_WINDOW[1],
+            description="Records fetched and not yet started, per partition, unless `medialane lanes set` says else",
+        ),
+    ] = 256  # fmt: skip
     lease_s: Annotated[float, Meta(gt=0, description="Life of a job's lease, seconds")] = 10.0
     heartbeat_s: Annotated[float, Meta(gt=0, description="How often leases are renewed, seconds")] = 3.0
     max_attempts: Annotated[int, Meta(ge=1, description="Attempts before a job is given up")] = 5
@@ -135,6 +151,13 @@ class WorkerSettings(Settings, frozen=True, kw_only=True):
     session_timeout_s: Annotated[float, Meta(gt=0, description="Kafka session timeout, seconds")] = 10.0
     rebalance_timeout_s: Annotated[float, Meta(gt=0, description="Kafka rebalance timeout, seconds")] = 15.0
     commit_interval_s: Annotated[float, Meta(gt=0, description="How often offsets are committed, seconds")] = 0.5
+    instance_id: Annotated[
+        str | None,
+        Meta(
+            description="Static membership: a name that only this process has in its group and keeps over restarts; "
+            "one that ends within the session timeout moves no partition"
+        ),
+    ] = None
 
 
 class ProcessorSettings(Settings, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ P_contra = TypeVar("P_contra", contravariant=True)
 log = structlog.get_logger(__name__)
 
 _GIVE_BACK_BOUND_S = 8.0
+_OUTCOMES = _FINISHED, _RETURNED, _ABANDONED = "finished", "returned", "abandoned"
 
 
 class Handler(Protocol[P_contra, W]):
@@ -28,7 +29,10 @@ class Handler(Protocol[P_contra, W]):
         """
 
     async def run(self, work: W) -> float:
-        """Do the work and return its cost in CPU seconds; never raises. Cancelled: give the work back."""
+        """Do the work and return its cost in CPU seconds; never raises.
+
+        Cancelled: give the work back, and only then let the cancellation out, or raise `NotReturnedError`.
+        """
 
 
 class Callbacks(NamedTuple):
@@ -39,12 +43,16 @@ class Callbacks(NamedTuple):
     over: Callable[[float], None]
 
 
-class Drained(NamedTuple):
-    """How a drain ended: jobs that finished by themselves, were given back, and did not answer in time."""
+class NotReturnedError(Exception):
+    """A job that was cancelled could not be given back: its lease will expire, and others take it then."""
 
-    finished: int
-    returned: int
-    abandoned: int
+
+class Drained(NamedTuple, Generic[W]):
+    """How a drain ended, job by job: ended by themselves, given back, or neither in time (their leases will expire)."""
+
+    finished: tuple[W, ...]
+    returned: tuple[W, ...]
+    abandoned: tuple[W, ...]
 
 
 class Crew(Generic[P, W]):
@@ -53,8 +61,9 @@ class Crew(Generic[P, W]):
     def __init__(self, handler: Handler[P, W]) -> None:
         self._handler = handler
         self._claiming: set[asyncio.Task[None]] = set()
-        self._working: set[asyncio.Task[None]] = set()
+        self._working: dict[asyncio.Task[None], W] = {}
         self._runs: set[asyncio.Task[float]] = set()
+        self._outcomes: list[tuple[W, str]] | None = None  # of jobs that end while this drains
         self._recalled = False
         self._calm = asyncio.Event()
         self._calm.set()
@@ -80,15 +89,19 @@ class Crew(Generic[P, W]):
         """Wait until no claim is under way; raises `TimeoutError` if that takes longer."""
         await asyncio.wait_for(self._calm.wait(), timeout_s)
 
-    async def drain(self, timeout_s: float) -> Drained:
+    async def drain(self, timeout_s: float) -> Drained[W]:
         """Wait for everything to end, up to `timeout_s`; then have the rest given back. Start nothing after this."""
-        before = self._claiming | self._working
+        outcomes = self._outcomes = []
+        before = self._claiming | self._working.keys()
         late = (await asyncio.wait(before, timeout=timeout_s))[1] if before else set()
         self._recalled = True
         for run in self._runs:
             run.cancel()
-        abandoned = (await asyncio.wait(late, timeout=_GIVE_BACK_BOUND_S))[1] if late else set()
-        return Drained(len(before) - len(late), len(late) - len(abandoned), len(abandoned))
+        if late:
+            await asyncio.wait(late, timeout=_GIVE_BACK_BOUND_S)
+        outcomes += [(work, _ABANDONED) for work in self._working.values()]
+        ended = {which: tuple(work for work, outcome in outcomes if outcome == which) for which in _OUTCOMES}
+        return Drained(ended[_FINISHED], ended[_RETURNED], ended[_ABANDONED])
 
     async def _handle(self, payload: P, callbacks: Callbacks) -> None:
         try:
@@ -100,14 +113,14 @@ class Crew(Generic[P, W]):
         cost = 0.0
         try:
             if work is not None:
-                self._working.add(_current())
+                self._working[_current()] = work
                 self._claim_ended(_current())
                 cost = await self._work(work)
         finally:
             callbacks.over(cost)
 
     async def _work(self, work: W) -> float:
-        run = asyncio.create_task(self._run(work))
+        run = asyncio.ensure_future(self._handler.run(work))
         # A task that is cancelled before its first step never gets to give its work back.
         await asyncio.sleep(0)
         self._runs.add(run)
@@ -115,17 +128,21 @@ class Crew(Generic[P, W]):
             run.cancel()
         await asyncio.wait({run})
         self._runs.discard(run)
-        return 0.0 if run.cancelled() else run.result()
-
-    async def _run(self, work: W) -> float:
-        try:
-            return await self._handler.run(work)
-        except Exception:
-            log.exception("the handler raised, which it must not")
-            return 0.0
+        outcome, cost = _FINISHED, 0.0
+        if run.cancelled():
+            outcome = _RETURNED
+        elif isinstance(run.exception(), NotReturnedError):
+            outcome = _ABANDONED
+        elif (defect := run.exception()) is not None:
+            log.error("the handler raised, which it must not", exc_info=defect)
+        else:
+            cost = run.result()
+        if self._outcomes is not None:
+            self._outcomes.append((work, outcome))
+        return cost
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._working.discard(task)
+        self._working.pop(task, None)
         self._claim_ended(task)
 
     def _claim_ended(self, task: asyncio.Task[None]) -> None:

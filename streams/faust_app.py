@@ -47,15 +47,8 @@ def build_app(
     worker: WorkerSettings,
     books: Books,
     receive: Receive,
-    *,
-    poll_records: int = 64,
-    instance_id: str | None = None,
 ) -> faust.App:
-    """An app that is a member of consumer group `group` and hands every record of `topic` to `receive`.
-
-    `poll_records` bounds one fetch; twice that many may arrive after `on_buffer_full`. `instance_id` makes membership
-    static: a restart within the session timeout keeps its partitions.
-    """
+    """An app that is a member of consumer group `group` and hands every record of `topic` to `receive`."""
     # Faust makes its own folder, of which it needs nothing here, but not the ones above it.
     Path(worker.temp_dir).mkdir(parents=True, exist_ok=True)
     app = faust.App(
@@ -69,11 +62,10 @@ def build_app(
         broker_rebalance_timeout=worker.rebalance_timeout_s,
         broker_request_timeout=max(90.0, worker.session_timeout_s),
         broker_max_poll_interval=_A_DAY_S,
-        broker_max_poll_records=poll_records,
         broker_commit_interval=worker.commit_interval_s,
         consumer_auto_offset_reset="earliest",
         consumer_metadata_max_age_ms=_METADATA_MS,
-        consumer_group_instance_id=instance_id,
+        consumer_group_instance_id=worker.instance_id,
         # Waiting for unfinished work in a rebalance makes workers evict each other; the job rows' leases do that.
         stream_wait_empty=False,
         stream_recovery_delay=0.0,

@@ -112,9 +112,7 @@ class Watchdog:
                 )
 
     def _starved(self, key: Partition) -> bool:
-        end, position = self._member.highwater(key), self._member.position(key)
-        behind = end is not None and position is not None and position < end
-        return behind and not self._lanes.lanes[key].waiting and self._lanes.slots.free > 0
+        return self._member.behind(key) and not self._lanes.lanes[key].waiting and self._lanes.slots.free > 0
 
 
 class LoopWatch:

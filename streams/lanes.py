@@ -16,7 +16,7 @@ import structlog
 from schemas.errors import MedialaneError
 from streams.core.lane import Bounds, Lane, Signal
 from streams.core.ledger import Ledger, Partition
-from streams.core.queues import Fifo, Item, LaneQueue
+from streams.core.queues import Beyond, Fifo, Item, LaneQueue
 from streams.core.slots import Slots
 from streams.crew import Callbacks, Crew, Drained, Handler
 
@@ -55,13 +55,14 @@ class Lanes(Generic[P, W]):
         slots: int,
         bounds: Bounds,
         queue: Callable[[], LaneQueue[P]] = Fifo,
+        weight: Callable[[str], float] = lambda _tenant: 1.0,
     ) -> None:
         self.ledger = Ledger()
         self._crew = Crew(handler)
         self._flow = flow
         self._bounds = bounds
         self._queue = queue
-        self._slots: Slots[Partition] = Slots(slots)
+        self._slots: Slots[Partition] = Slots(slots, weight)
         self._lanes: dict[Partition, Lane[P]] = {}
         self._failures: dict[Partition, int] = {}
         self._closing = False
@@ -88,14 +89,47 @@ class Lanes(Generic[P, W]):
         """What may be committed."""
         return self.ledger.positions()
 
+    @property
+    def poll(self) -> int:
+        """Records per fetch."""
+        return self._bounds.poll
+
     def put(self, key: Partition, offset: int, tenant: str, payload: P) -> None:
         """Take in a record; dropped if the partition is not ours any more, or the process is draining."""
         entry = None if self._closing else self.ledger.open(key, offset, at=time.monotonic())
         if entry is None:
             return
         self._lanes[key].put(Item(entry, tenant, payload))
-        self._deal()
+        self.deal()
         self._signal(key)
+
+    # -- what changes while it runs ---------------------------------------------------------------------------------
+
+    def resize(self, bounds: Bounds) -> None:
+        """Give every lane these bounds from now on."""
+        self._bounds = bounds
+        for key, lane in self._lanes.items():
+            lane.resize(bounds)
+            self._signal(key)
+        self.deal()
+
+    def take_excess(self, key: Partition, *, behind: bool) -> list[Beyond[P]]:
+        """Take what keeps a full lane from reading on (`Lane.excess`); its records stay open."""
+        head, gap = self.ledger.head(key), self.ledger.gap(key)
+        if head is None or self._closing:
+            return []
+        return self._lanes[key].excess(newest=head + gap - 1, gap=gap, behind=behind)
+
+    def done_with(self, item: Item[P]) -> None:
+        """The outcome of a record that was taken out is durable without us."""
+        self.ledger.settle(item.entry)
+        self._signal(item.entry.partition)
+
+    def offer_again(self, item: Item[P]) -> None:
+        """A record that was taken out is still ours to start."""
+        if self.ledger.is_open(item.entry) and not self._closing:
+            self._lanes[item.entry.partition].put(item)
+            self.deal()
 
     # -- what is shown ----------------------------------------------------------------------------------------------
 
@@ -103,6 +137,11 @@ class Lanes(Generic[P, W]):
     def lanes(self) -> Mapping[Partition, Lane[P]]:
         """The lanes of assigned partitions, and of revoked ones whose jobs still run."""
         return self._lanes
+
+    @property
+    def bounds(self) -> Bounds:
+        """What every lane may hold."""
+        return self._bounds
 
     @property
     def slots(self) -> Slots[Partition]:
@@ -124,14 +163,15 @@ class Lanes(Generic[P, W]):
         except TimeoutError:
             log.warning("claims did not end in time; their records come again", claims=self._crew.claiming)
 
-    async def drain(self, timeout_s: float) -> Drained:
+    async def drain(self, timeout_s: float) -> Drained[W]:
         """After `stop_intake`: wait for running jobs up to `timeout_s`, then have the rest given back."""
         return await self._crew.drain(timeout_s)
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
-    def _deal(self) -> None:
-        while (key := self._slots.deal(k for k, lane in self._lanes.items() if lane.ready)) is not None:
+    def deal(self) -> None:
+        """Start what may start now; for who changes what decides it."""
+        while (key := self._slots.deal((k, lane.turn) for k, lane in self._lanes.items() if lane.ready)) is not None:
             item = self._lanes[key].take()
             callbacks = Callbacks(
                 partial(self._claimed, key, item), partial(self._failed, key, item), partial(self._over, key, item)
@@ -145,10 +185,10 @@ class Lanes(Generic[P, W]):
 
     def _over(self, key: Partition, item: Item[P], cost: float) -> None:
         self._lanes[key].finish(item.tenant, cost)
-        self._slots.give_back(key)
+        self._slots.give_back(key, item.tenant)
         self._signal(key)
         self._tidy(key)
-        self._deal()
+        self.deal()
 
     def _failed(self, key: Partition, item: Item[P], error: Exception) -> None:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
@@ -168,14 +208,14 @@ class Lanes(Generic[P, W]):
         else:
             lane.finish(item.tenant)
         lane.pause()
-        self._slots.give_back(key)
+        self._slots.give_back(key, item.tenant)
         asyncio.get_running_loop().call_later(pause_s, self._resume, key, lane)
-        self._deal()
+        self.deal()
 
     def _resume(self, key: Partition, lane: Lane[P]) -> None:
         lane.resume()
         self._tidy(key)
-        self._deal()
+        self.deal()
 
     def _signal(self, key: Partition) -> None:
         if key not in self.ledger.partitions:

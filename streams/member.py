@@ -73,3 +73,8 @@ class Member:
     def position(self, partition: Partition) -> int | None:
         """The offset that is fetched next; None before the first fetch."""
         return fetched(self._app.consumer, partition).position if self._joined_once else None
+
+    def behind(self, partition: Partition) -> bool:
+        """Whether the partition has records that were not read yet, as far as is known."""
+        end, position = self.highwater(partition), self.position(partition)
+        return end is not None and position is not None and position < end

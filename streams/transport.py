@@ -57,7 +57,11 @@ check_names()
 
 
 class Books(Protocol):
-    """What the consumer tells and asks about offsets; `streams.core.ledger.Ledger` is one."""
+    """What the consumer tells and asks about offsets: `streams.lanes.Lanes`, or the webhooks' intake."""
+
+    @property
+    def poll(self) -> int:
+        """Records per fetch, at most; twice as many may arrive after `on_buffer_full`."""
 
     def assign(self, partitions: Iterable[tuple[str, int]]) -> None:
         """A new assignment of exactly these partitions begins."""
@@ -103,11 +107,16 @@ class _Thread(driver.AIOKafkaConsumerThread):
         timeout: float | None = None,  # noqa: ASYNC109 - Faust's signature
         max_records: int | None = None,
     ) -> Any:
+        del max_records  # fixed at start; the books' may change
         # A copy: the live set may become empty while this waits, which would mean "all partitions". And while a
         # partition is full, come back soon: it is only asked for in the next call.
         wanted = set(active_partitions)
         bound = _FULL_POLL_S if self.consumer._buffered_partitions else timeout  # noqa: SLF001
-        return await super()._fetch_records(consumer, wanted, bound, max_records) if wanted else {}
+        return await super()._fetch_records(consumer, wanted, bound, self._poll) if wanted else {}
+
+    @property
+    def _poll(self) -> int:
+        return cast("Transport", self.transport).books.poll
 
     async def _commit(self, offsets: Mapping[Any, int]) -> bool:
         assigned = self.assignment()

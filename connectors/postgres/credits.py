@@ -55,6 +55,11 @@ _MEND = sa.text(f"""
         SELECT w.tenant_id, w.topic, t.credits - (
             SELECT count(*) FROM jobs j
             WHERE j.tenant_id = w.tenant_id AND j.topic = w.topic AND j.state IN ('queued', 'running')
+        ) - (
+            -- Lanes sent these back for want of room: others in their place would be sent back as well.
+            SELECT count(*) FROM jobs j
+            WHERE j.tenant_id = w.tenant_id AND j.topic = w.topic AND j.state = 'waiting' AND j.reason = 'cap'
+                AND j.due_at IS NOT NULL
         ) AS free
         FROM wanting w JOIN tenants t ON t.id = w.tenant_id
     ), next AS (

@@ -7,7 +7,7 @@ partition comes back.
 from enum import Enum
 from typing import Generic, NamedTuple, TypeVar
 
-from streams.core.queues import Item, LaneQueue
+from streams.core.queues import Beyond, Item, LaneQueue
 
 T = TypeVar("T")
 
@@ -48,6 +48,7 @@ class Lane(Generic[T]):
         self._running = 0
         self._full = False
         self._paused = False
+        self.started = 0  # items taken so far
 
     @property
     def waiting(self) -> int:
@@ -79,6 +80,15 @@ class Lane(Generic[T]):
         """Whether an item could start now, if there were a slot."""
         return self._queue.ready and self._running < self._bounds.running and not self._paused
 
+    @property
+    def turn(self) -> str:
+        """Whose item `take` would start; call only when `ready`."""
+        return self._queue.turn
+
+    def resize(self, bounds: Bounds) -> None:
+        """Other bounds from now on; what waits or runs beyond them is left to end by itself."""
+        self._bounds = bounds
+
     def put(self, item: Item[T]) -> None:
         """Take in a record. It is never refused: what a fetch brought cannot be given back; see `signal`."""
         self._queue.push(item)
@@ -89,6 +99,7 @@ class Lane(Generic[T]):
             raise RuntimeError("an item was taken from a lane that is empty, busy or paused")
         item = self._queue.pop()
         self._running += 1
+        self.started += 1
         return item
 
     def put_back(self, item: Item[T]) -> None:
@@ -100,6 +111,18 @@ class Lane(Generic[T]):
         """A taken item is over."""
         self._running -= 1
         self._queue.settle(tenant, cost)
+
+    def excess(self, *, newest: int, gap: int, behind: bool) -> list[Beyond[T]]:
+        """Take out of a full lane what should go back to its rows, so that it reads on; nothing from any other lane.
+
+        What was passed over until the watermark lags too far, or else, if there are records that the lane has not seen
+        (`behind`), what its tenants have beyond their shares of the window. `newest`: the last offset that was read.
+        """
+        if not self._full:
+            return []
+        if gap >= self._bounds.ahead:
+            return self._queue.older(newest - self._bounds.ahead // 2)
+        return self._queue.beyond_share(self._bounds.window // 4) if behind else []
 
     def pause(self) -> None:
         """Start nothing until `resume`: what every item here needs is away."""

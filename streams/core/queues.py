@@ -16,6 +16,13 @@ class Item(NamedTuple, Generic[T]):
     payload: T
 
 
+class Beyond(NamedTuple, Generic[T]):
+    """An item that was taken out because its tenant has too many here; so many of its tenant's were before it."""
+
+    item: Item[T]
+    position: int
+
+
 class LaneQueue(Protocol[T]):
     """Decides which waiting item is next. What was popped may be put back if it could not be started."""
 
@@ -26,6 +33,10 @@ class LaneQueue(Protocol[T]):
     def ready(self) -> bool:
         """Whether `pop` would find an item."""
 
+    @property
+    def turn(self) -> str:
+        """Whose item `pop` would take; raises `IndexError` when none may start."""
+
     def pop(self) -> Item[T]:
         """Take the next item; raises `IndexError` when none may start."""
 
@@ -34,6 +45,12 @@ class LaneQueue(Protocol[T]):
 
     def settle(self, tenant: str, cost: float) -> None:
         """A started item of this tenant turned out to cost so much, in CPU seconds."""
+
+    def beyond_share(self, room: int) -> list[Beyond[T]]:
+        """Take out each tenant's newest items beyond its share of so many places, of which a newcomer has one, too."""
+
+    def older(self, offset: int) -> list[Beyond[T]]:
+        """Take out every item whose offset is not above this one."""
 
     def clear(self) -> None:
         """Forget every waiting item."""
@@ -57,6 +74,11 @@ class Fifo(Generic[T]):
         """Whether anything waits."""
         return bool(self._items)
 
+    @property
+    def turn(self) -> str:
+        """Whose item is the oldest; raises `IndexError` when there is none."""
+        return self._items[0].tenant
+
     def pop(self) -> Item[T]:
         """Take the oldest item; raises `IndexError` when there is none."""
         return self._items.popleft()
@@ -67,6 +89,17 @@ class Fifo(Generic[T]):
 
     def settle(self, tenant: str, cost: float) -> None:
         """Costs do not matter here."""
+
+    def beyond_share(self, room: int) -> list[Beyond[T]]:
+        """Nobody has a share here."""
+        del room
+        return []
+
+    def older(self, offset: int) -> list[Beyond[T]]:
+        """Take out every item whose offset is not above this one."""
+        out = [item for item in self._items if item.entry.offset <= offset]
+        self._items = deque(item for item in self._items if item.entry.offset > offset)
+        return [Beyond(item, position) for position, item in enumerate(out)]
 
     def clear(self) -> None:
         """Forget every waiting item."""

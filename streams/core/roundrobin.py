@@ -6,9 +6,10 @@ of long jobs gets fewer of them, and one that queued thousands delays nobody by 
 
 import math
 from collections import deque
+from collections.abc import Mapping
 from typing import Generic, NamedTuple, TypeVar
 
-from streams.core.queues import Item
+from streams.core.queues import Beyond, Item
 
 T = TypeVar("T")
 
@@ -28,13 +29,26 @@ class Shares:
 
     def __init__(self, default: Share | None = None) -> None:
         self.default = default or Share()
+        self.version = 0  # grows with every change
         self._named: dict[str, Share] = {}
 
     def set(self, tenant: str, share: Share) -> None:
         """Give a tenant a share of its own. Raises `ValueError` for a weight that is not above 0."""
-        if share.weight <= 0 or share.cap < 0:
-            raise ValueError(f"a share needs a weight above 0 and a cap of at least 0, not {share}")
-        self._named[tenant] = share
+        self.replace({**self._named, tenant: share})
+
+    def replace(self, named: Mapping[str, Share]) -> bool:
+        """Give these tenants these shares, and all others the default; returns whether that changes anything.
+
+        Raises `ValueError` for a weight that is not above 0.
+        """
+        for share in named.values():
+            if share.weight <= 0 or share.cap < 0:
+                raise ValueError(f"a share needs a weight above 0 and a cap of at least 0, not {share}")
+        if named == self._named:
+            return False
+        self._named = dict(named)
+        self.version += 1
+        return True
 
     def of(self, tenant: str) -> Share:
         """The tenant's share now."""
@@ -64,9 +78,11 @@ class DeficitRoundRobin(Generic[T]):
         self._ring: deque[str] = deque()  # tenants with something waiting, in the order of their turns
         self._waiting = 0
         self._estimate = first_estimate  # of a tenant that is not known: what jobs cost here lately
+        self._turn: tuple[str, int] | None = None  # who is next, and the version of the shares by which that is so
 
     def push(self, item: Item[T]) -> None:
         """Add a new item. A tenant that had nothing here is next, with enough for one job, unless it is in debt."""
+        self._turn = None
         account = self._accounts.get(item.tenant)
         if account is None:
             account = self._accounts[item.tenant] = _Account(self._estimate)
@@ -82,9 +98,16 @@ class DeficitRoundRobin(Generic[T]):
         """Whether `pop` would find an item: somebody waits who is below its cap."""
         return any(self._below_cap(tenant) for tenant in self._ring)
 
+    @property
+    def turn(self) -> str:
+        """Whose item `pop` would take; raises `IndexError` when nobody may start one."""
+        if self._turn is None or self._turn[1] != self._shares.version:
+            self._turn = self._next(), self._shares.version
+        return self._turn[0]
+
     def pop(self) -> Item[T]:
         """Take the next item and charge its tenant; raises `IndexError` when nobody may start one."""
-        tenant = self._next()
+        tenant, self._turn = self.turn, None
         account = self._accounts[tenant]
         item = account.waiting.popleft()
         account.charged.append(account.estimate)
@@ -97,6 +120,7 @@ class DeficitRoundRobin(Generic[T]):
 
     def put_back(self, item: Item[T]) -> None:
         """Undo a `pop`: the item is its tenant's next, and costs nothing."""
+        self._turn = None
         account = self._accounts[item.tenant]
         account.deficit += account.charged.pop()
         if not account.waiting:
@@ -106,6 +130,7 @@ class DeficitRoundRobin(Generic[T]):
 
     def settle(self, tenant: str, cost: float) -> None:
         """A started item turned out to cost so much; 0 if it led to no work, from which nothing is learnt."""
+        self._turn = None
         account = self._accounts[tenant]
         account.deficit += account.charged.popleft() - cost
         if cost > 0:
@@ -113,8 +138,38 @@ class DeficitRoundRobin(Generic[T]):
             self._estimate = max(_LEAST, (1 - _LEARN) * self._estimate + _LEARN * cost)
         self._forget(tenant)
 
+    def beyond_share(self, room: int) -> list[Beyond[T]]:
+        """Take out each tenant's newest items beyond its share of so many places; each keeps one at least."""
+        weights = {tenant: self._shares.of(tenant).weight for tenant in self._ring}
+        total = sum(weights.values()) + self._shares.default.weight  # a place is kept for who is not here yet
+        out: list[Beyond[T]] = []
+        for tenant, weight in weights.items():
+            kept = max(1, int(room * weight / total))
+            waiting = self._accounts[tenant].waiting
+            out += [Beyond(item, position) for position, item in enumerate(waiting) if position >= kept]
+            while len(waiting) > kept:
+                waiting.pop()
+        self._waiting -= len(out)
+        return out
+
+    def older(self, offset: int) -> list[Beyond[T]]:
+        """Take out every item whose offset is not above this one."""
+        self._turn = None
+        out: list[Beyond[T]] = []
+        for tenant in list(self._ring):
+            account = self._accounts[tenant]
+            gone = [item for item in account.waiting if item.entry.offset <= offset]
+            account.waiting = deque(item for item in account.waiting if item.entry.offset > offset)
+            out += [Beyond(item, position) for position, item in enumerate(gone)]
+            if not account.waiting:
+                self._ring.remove(tenant)
+                self._forget(tenant)
+        self._waiting -= len(out)
+        return out
+
     def clear(self) -> None:
         """Forget every waiting item; what runs is still settled."""
+        self._turn = None
         self._ring.clear()
         self._waiting = 0
         for account in self._accounts.values():

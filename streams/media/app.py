@@ -28,13 +28,17 @@ from schemas.settings import (
 )
 from schemas.states import MediaKind
 from schemas.topics import DEAD_LETTERS, JOB_TOPICS
+from streams.cores import available_cores
 from streams.health import DatabasePulse, LoopWatch
 from streams.lifecycle import live
+from streams.media.excess import ExcessReturn
 from streams.media.execution import MediaJobRunner
 from streams.media.handler import MediaHandler
 from streams.media.leases import Leases
 from streams.media.undecodable import Undertaker
 from streams.media.worker import MediaWorker
+from streams.overflow import Overflow
+from streams.tuning import Tuner
 
 PROCESSES: dict[MediaKind, Process] = {MediaKind.IMAGE: "media-images", MediaKind.VIDEO: "media-video"}
 
@@ -57,7 +61,7 @@ async def _run(env: Mapping[str, str], kind: MediaKind) -> int:
     process = PROCESSES[kind]
     telemetry = Telemetry.start(telemetry_settings, process=process)
     topic, group = JOB_TOPICS[kind].name(kafka.topic_prefix), f"{kafka.topic_prefix}-{process}"
-    cores = worker_settings.slots or os.cpu_count() or 1
+    cores = worker_settings.slots or available_cores()
 
     async with AsyncExitStack() as stack:
         stack.callback(telemetry.stop)
@@ -93,5 +97,10 @@ async def _run(env: Mapping[str, str], kind: MediaKind) -> int:
         async def drain() -> None:
             await worker.drain(shutdown.drain_timeout)
 
-        tasks = {"leases": leases.run, "pulse": pulse.run, "loop": LoopWatch().run, **worker.tasks}
+        overflow = Overflow(worker.lanes, ExcessReturn(database, telemetry.metrics, topic), worker.member.behind)
+        tuner = Tuner(database, worker.lanes, worker.shares, topic=JOB_TOPICS[kind].route)
+        tasks = {
+            "leases": leases.run, "pulse": pulse.run, "loop": LoopWatch().run, "overflow": overflow.run,
+            "tuner": tuner.run, **worker.tasks,
+        }  # fmt: skip
         return await live(telemetry, telemetry_settings, tasks, ready=ready, drain=drain)

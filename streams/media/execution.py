@@ -23,6 +23,7 @@ from schemas.metrics import CLAIMS, FENCED_FINISHES, LEASES_LOST
 from schemas.records import Dispatch
 from schemas.settings import WorkerSettings
 from schemas.states import WaitReason
+from streams.crew import NotReturnedError
 from streams.media.figures import JobFigures
 from streams.media.leases import Leases
 from streams.media.work import Parked, Work
@@ -80,8 +81,8 @@ class MediaJobRunner:
     async def run(self, job: ClaimedJob) -> float:
         """Work on a claimed job until its row has left `running`, or is somebody else's.
 
-        Never raises for what the job does. Cancelling it (drain) gives the job back to `queued` at no cost; a lost
-        lease stops the work and changes nothing.
+        Never raises for what the job does. Cancelling it (drain) gives the job back to `queued` at no cost, or raises
+        `NotReturnedError`; a lost lease stops the work and changes nothing.
         """
         lost = False
         work = asyncio.create_task(self._guarded(job), name=f"job-{job.job_id}")
@@ -189,8 +190,10 @@ class MediaJobRunner:
             async with self._database.transaction() as connection:
                 await jobs.release(connection, job)
             log.info("job given back", **_names(job))
-        except (FencedError, MedialaneError) as error:
-            log.warning("job not given back; its lease will expire", error=str(error), **_names(job))
+        except FencedError:
+            log.warning("job not given back: somebody else has it", **_names(job))
+        except MedialaneError as error:
+            raise NotReturnedError(str(error)) from error
 
     async def _persist(self, write: Callable[[], Awaitable[None]]) -> None:
         # While Postgres is away the finished work waits for it; a lost lease cancels the waiting.

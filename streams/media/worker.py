@@ -43,12 +43,12 @@ class MediaWorker:
         bounds = Bounds.of(running=settings.lane_concurrency, window=settings.lane_window)
         self.shares = Shares()
         self.lanes: Lanes[Payload, ClaimedJob] = Lanes(
-            handler, lambda: self.member.flow, slots=slots, bounds=bounds, queue=lambda: DeficitRoundRobin(self.shares)
-        )
-        self._app = build_app(
-            group, JOB_TOPICS[kind].name(kafka.topic_prefix), kafka, settings, self.lanes, self._receive,
-            poll_records=bounds.poll,
+            handler, lambda: self.member.flow, slots=slots, bounds=bounds,
+            queue=lambda: DeficitRoundRobin(self.shares), weight=lambda tenant: self.shares.of(tenant).weight,
         )  # fmt: skip
+        self._app = build_app(
+            group, JOB_TOPICS[kind].name(kafka.topic_prefix), kafka, settings, self.lanes, self._receive
+        )
         self.member = Member(self._app)
         self._gauges = LaneGauges(metrics, self.lanes, self.member)
         self._watchdog = Watchdog(self.member, self.lanes)
@@ -62,14 +62,18 @@ class MediaWorker:
         """Why the worker is not ready."""
         return self.member.problems()
 
-    async def drain(self, timeout_s: float) -> Drained:
+    async def drain(self, timeout_s: float) -> Drained[ClaimedJob]:
         """Take in nothing more, commit, leave the group, and let jobs finish for `timeout_s`; the rest is given back.
 
         The group goes on without us at once: jobs are held by their leases, not by partitions.
         """
         await self.lanes.stop_intake()
         ended, _ = await asyncio.gather(self.lanes.drain(timeout_s), self.member.leave())
-        log.info("drained", finished=ended.finished, given_back=ended.returned, abandoned=ended.abandoned)
+        for outcome, jobs in ended._asdict().items():
+            for job in jobs:
+                log.info("job at drain", outcome=outcome, job_id=str(job.job_id), asset_id=str(job.asset_id),
+                         tenant_id=str(job.tenant_id), stage=job.stage.value, epoch=job.epoch)  # fmt: skip
+        log.info("drained", **{outcome: len(jobs) for outcome, jobs in ended._asdict().items()})
         return ended
 
     def _receive(self, record: Record) -> None:

@@ -31,9 +31,6 @@ from streams.webhooks.agent import WebhookAgent
 from streams.webhooks.gauges import IntakeGauges
 from streams.webhooks.intake import Flow, Intake
 
-# Many small records: fetched by the hundred, planned by the hundred.
-_POLL_RECORDS = 500
-
 
 def run(env: Mapping[str, str]) -> int:
     """Run the webhook agent until it is told to stop; returns the exit code. Raises `SettingsError`."""
@@ -63,7 +60,7 @@ async def _run(env: Mapping[str, str]) -> int:
             return found
 
         intake = Intake(agent, bury, flow, telemetry.metrics)
-        app = build_app(group, topic, kafka, worker, intake, intake.receive, poll_records=_POLL_RECORDS)
+        app = build_app(group, topic, kafka, worker, intake, intake.receive)
         member, pulse = Member(app), DatabasePulse(database)
 
         async def ready() -> Sequence[str]:

@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 
 # Open records of a partition at which fetching stops, and goes on.
 _FULL, _ROOM = 2000, 500
+_POLL = 500  # many small records: fetched by the hundred, planned by the hundred
 _UNKNOWN = "unknown"
 
 
@@ -71,6 +72,11 @@ class Intake:
         revoked = [Partition(*partition) for partition in partitions]
         self._full.difference_update(revoked)
         self.ledger.revoke(revoked)
+
+    @property
+    def poll(self) -> int:
+        """Records per fetch."""
+        return _POLL
 
     def positions(self) -> Mapping[Partition, int]:
         """What may be committed."""

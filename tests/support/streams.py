@@ -6,6 +6,7 @@ import secrets
 import uuid
 
 import faust
+import msgspec
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import NewTopic
 
@@ -62,14 +63,13 @@ class Handler:
 class Worker:
     """Our consumer with lanes, in this event loop."""
 
-    def __init__(self, bench, topic, group, *, slots=64, running=64, window=64, handler=None):
+    def __init__(self, bench, topic, group, *, slots=64, running=64, window=64, handler=None, instance_id=None):
         self.handler = handler or Handler()
         bounds = Bounds.of(running=running, window=window)
         self.lanes = Lanes(self.handler, lambda: self.member.flow, slots=slots, bounds=bounds)
         self.most_waiting = 0
-        self.app = build_app(
-            group, topic, bench.kafka, bench.worker, self.lanes, self._receive, poll_records=bounds.poll
-        )  # fmt: skip
+        settings = msgspec.structs.replace(bench.worker, instance_id=instance_id)
+        self.app = build_app(group, topic, bench.kafka, settings, self.lanes, self._receive)
         self.member = Member(self.app)
         self.task = None
 

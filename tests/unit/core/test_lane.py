@@ -8,6 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from streams.core.lane import Bounds, Lane, Signal
 from streams.core.ledger import Entry, Partition
 from streams.core.queues import Fifo, Item
+from streams.core.roundrobin import DeficitRoundRobin
 from streams.core.watermark import Ticket
 
 HERE = Partition("jobs", 0)
@@ -107,6 +108,43 @@ def test_a_full_lane_that_runs_empty_always_asks_for_more(window):
 def test_two_fetches_after_full_fit_into_the_window():
     bounds = Bounds.of(running=1, window=256)
     assert bounds.window / 2 + 2 * bounds.poll <= bounds.window
+
+
+def test_what_is_passed_over_goes_out_when_the_watermark_lags():
+    bounds = Bounds.of(running=1, window=8)  # may run 32 ahead of its head
+    lane = Lane(Fifo(), bounds)
+    for offset in (0, 10, 20, 31):
+        lane.put(item(offset))
+    assert lane.excess(newest=31, gap=32, behind=True) == [], "it was not told to stop"
+    assert lane.signal(32) is Signal.FULL
+    out = lane.excess(newest=31, gap=32, behind=False)
+    assert [(beyond.item.payload, beyond.position) for beyond in out] == [(0, 0), (10, 1)]
+    assert lane.waiting == 2
+
+
+def test_a_full_lane_that_sees_everything_keeps_it():
+    lane = Lane(DeficitRoundRobin(), Bounds.of(running=1, window=8))
+    for offset in range(6):
+        lane.put(item(offset))
+    assert lane.signal(6) is Signal.FULL
+    assert lane.excess(newest=5, gap=6, behind=False) == []
+    assert len(lane.excess(newest=5, gap=6, behind=True)) == 5
+    assert lane.signal(1) is Signal.ROOM
+
+
+def test_other_bounds_count_from_now_on():
+    lane = Lane(Fifo(), Bounds.of(running=1, window=4))
+    for offset in range(3):
+        lane.put(item(offset))
+    lane.take()
+    assert not lane.ready
+    assert lane.signal(0) is Signal.FULL
+    lane.resize(Bounds.of(running=2, window=64))
+    assert lane.ready
+    assert lane.signal(0) is Signal.ROOM
+    lane.take()
+    lane.resize(Bounds.of(running=1, window=4))
+    assert not lane.ready, "what runs beyond the bound ends by itself"
 
 
 def test_taking_from_a_busy_lane_is_a_defect():

@@ -63,6 +63,33 @@ class Model(RuleBasedStateMachine):
         self.queue.put_back(back)
         self.waiting[back.tenant].insert(0, back.payload)
 
+    @precondition(lambda self: self.queue.ready)
+    @rule()
+    def look_whose_turn_it_is(self):
+        turn = self.queue.turn
+        found = self.queue.pop()
+        assert found.tenant == turn, "looking changes nothing"
+        assert self.waiting[found.tenant].pop(0) == found.payload
+        self.running.append(found)
+
+    @rule(room=st.integers(0, 12))
+    def take_beyond_share(self, room):
+        before = {tenant: len(waiting) for tenant, waiting in self.waiting.items() if waiting}
+        for beyond in self.queue.beyond_share(room):
+            waiting = self.waiting[beyond.item.tenant]
+            assert waiting.index(beyond.item.payload) == beyond.position
+        for tenant, count in before.items():
+            kept = min(count, max(1, room // (len(before) + 1)))
+            self.waiting[tenant] = self.waiting[tenant][:kept]
+
+    @rule(back=st.integers(0, 10))
+    def take_older(self, back):
+        newest = self.next - 1 - back
+        out = {beyond.item.payload for beyond in self.queue.older(newest)}
+        assert out == {number for waiting in self.waiting.values() for number in waiting if number <= newest}
+        for tenant, waiting in self.waiting.items():
+            self.waiting[tenant] = [number for number in waiting if number > newest]
+
     @rule()
     def clear(self):
         self.queue.clear()
@@ -159,6 +186,25 @@ def test_shares_change_while_running():
     assert not queue.ready
     shares.set("a", Share(cap=2))
     assert queue.ready
+
+
+def test_shares_of_the_window_follow_weights_and_leave_room_for_a_newcomer():
+    shares = Shares()
+    shares.set("big", Share(weight=2))
+    queue = DeficitRoundRobin(shares)
+    for number in range(200):
+        queue.push(item("big" if number % 2 else "small", number))
+    out = Counter(beyond.item.tenant for beyond in queue.beyond_share(64))
+    assert 100 - out["big"] == 32
+    assert 100 - out["small"] == 16
+
+
+def test_only_a_change_of_shares_is_one():
+    shares = Shares()
+    assert shares.replace({"a": Share(weight=2)})
+    assert not shares.replace({"a": Share(weight=2)})
+    assert shares.replace({})
+    assert shares.of("a") == Share()
 
 
 def test_a_share_without_weight_is_refused():

@@ -1,5 +1,7 @@
 """Slots: never more than there are, and nobody who is ready waits while others are served over and over."""
 
+from collections import Counter
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,24 +9,31 @@ from hypothesis import strategies as st
 from streams.core.slots import Slots
 
 
+def alone(lanes):
+    """Lanes with a tenant each."""
+    return [(lane, str(lane)) for lane in lanes]
+
+
 @settings(max_examples=80, deadline=None)
 @given(
     total=st.integers(1, 5),
-    steps=st.lists(st.tuples(st.sets(st.integers(0, 4)), st.integers(0, 9)), max_size=60),
+    steps=st.lists(st.tuples(st.sets(st.tuples(st.integers(0, 3), st.sampled_from("abc"))), st.integers(0, 9))),
 )
-def test_never_more_than_there_are_and_shares_differ_by_one(total, steps):
+def test_never_more_than_there_are_and_the_next_goes_to_who_holds_fewest(total, steps):
     slots: Slots[int] = Slots(total)
-    held: list[int] = []
-    for ready, finished in steps:
+    held: list[tuple[int, str]] = []
+    for choices, finished in steps:
+        ready = dict(choices)  # one turn per lane
         if held and finished < len(held):
-            slots.give_back(held.pop(finished))
-        lane = slots.deal(ready)
+            slots.give_back(*held.pop(finished))
+        lane = slots.deal(ready.items())
         if len(held) == total or not ready:
             assert lane is None
             continue
         assert lane in ready
-        assert held.count(lane) == min(held.count(other) for other in ready)
-        held.append(lane)
+        tenants = Counter(tenant for _, tenant in held)
+        assert tenants[ready[lane]] == min(tenants[tenant] for tenant in ready.values())
+        held.append((lane, ready[lane]))
         assert slots.free == total - len(held)
 
 
@@ -36,23 +45,53 @@ def test_a_lane_that_holds_nothing_is_served_within_a_round(lanes, total, order)
     held: list[int] = []
     passed_over = dict.fromkeys(range(lanes), 0)
     for _ in range(lanes * 15):
-        while (lane := slots.deal(range(lanes))) is not None:
+        while (lane := slots.deal(alone(range(lanes)))) is not None:
             held.append(lane)
             passed_over = {key: 0 if key in held else count + 1 for key, count in passed_over.items()}
         assert max(passed_over.values()) < lanes
-        slots.give_back(held.pop(order.randrange(len(held))))
+        ended = held.pop(order.randrange(len(held)))
+        slots.give_back(ended, str(ended))
+
+
+def dealt(slots, ready):
+    """Who gets the slots that are free: a count by tenant. Each lane has only one tenant."""
+    tenants, got = dict(ready), Counter()
+    while (lane := slots.deal(ready)) is not None:
+        got[tenants[lane]] += 1
+    return got
 
 
 def test_a_lane_of_long_jobs_does_not_starve_another():
     slots: Slots[str] = Slots(2)
-    assert slots.deal(["long"]) == "long"
-    assert slots.deal(["long"]) == "long"
-    slots.give_back("long")
-    assert slots.deal(["long", "short"]) == "short"
+    assert dealt(slots, alone(["long"])) == {"long": 2}
+    slots.give_back("long", "long")
+    assert slots.deal(alone(["long", "short"])) == "short"
+
+
+def test_a_tenant_in_many_lanes_gets_no_more_than_one_in_one_lane():
+    slots: Slots[int] = Slots(4)
+    assert dealt(slots, [(0, "big"), (1, "big"), (2, "big"), (3, "small")]) == {"big": 2, "small": 2}
+
+
+def test_slots_follow_weights():
+    slots: Slots[int] = Slots(8, weight=lambda tenant: {"big": 3.0}.get(tenant, 1.0))
+    assert dealt(slots, [(0, "big"), (1, "small")]) == {"big": 6, "small": 2}
+
+
+def test_lanes_of_tenants_that_hold_nothing_take_turns():
+    """A stream of short jobs in one lane does not keep another lane from its turn, though its tenant never holds two."""
+    slots: Slots[str] = Slots(1)
+    turns = []
+    for number in range(6):
+        ready = [("a", f"new {number}"), ("b", "steady")]
+        lane = slots.deal(ready)
+        turns.append(lane)
+        slots.give_back(lane, dict(ready)[lane])
+    assert turns in (["a", "b"] * 3, ["b", "a"] * 3)
 
 
 def test_giving_back_what_was_not_held_is_a_defect():
     with pytest.raises(RuntimeError):
-        Slots(1).give_back("nobody")
+        Slots(1).give_back("nobody", "nobody")
     with pytest.raises(ValueError, match="at least one"):
         Slots(0)

@@ -1,10 +1,11 @@
 """Claims and the work that follows: outcomes are told once, a drain gives back what does not finish."""
 
 import asyncio
+import contextlib
 
 import pytest
 
-from streams.crew import Callbacks, Crew
+from streams.crew import Callbacks, Crew, NotReturnedError
 
 
 class Handler:
@@ -80,7 +81,7 @@ async def test_drain_waits_for_what_finishes_and_gives_back_the_rest():
     crew.start("job", callbacks)
     await settle()
     drained = await crew.drain(0.0)
-    assert drained == (0, 1, 0)
+    assert drained == ((), ("job",), ())
     assert handler.given_back == ["job"]
     assert events == ["claimed", 0.0]
 
@@ -95,8 +96,50 @@ async def test_a_job_claimed_during_the_recall_is_given_back_too():
     draining = asyncio.create_task(crew.drain(0.0))
     await settle()
     handler.claim_gate.set()
-    assert await draining == (0, 1, 0)
+    assert await draining == ((), ("late",), ())
     assert handler.given_back == ["late"]
+
+
+async def test_a_drain_tells_each_jobs_outcome():
+    class Mixed(Handler):
+        async def run(self, work):
+            if work == "quick":
+                return 1.0
+            try:
+                await self.finish.wait()
+            except asyncio.CancelledError:
+                if work == "stuck":
+                    await self.finish.wait()
+                if work == "unreachable":
+                    raise NotReturnedError from None
+                raise
+            return 1.0
+
+    crew = Crew(Mixed())
+    for name in ("quick", "slow", "unreachable"):
+        crew.start(name, told()[1])
+    drained = asyncio.create_task(crew.drain(0.2))
+    assert await drained == (("quick",), ("slow",), ("unreachable",))
+
+
+async def test_a_job_that_does_not_answer_is_abandoned(monkeypatch):
+    monkeypatch.setattr("streams.crew._GIVE_BACK_BOUND_S", 0.1)
+
+    class Deaf(Handler):
+        async def run(self, work):
+            while not self.finish.is_set():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await self.finish.wait()
+            return 0.0
+
+    handler = Deaf()
+    crew = Crew(handler)
+    crew.start("deaf", told()[1])
+    await settle()
+    assert await crew.drain(0) == ((), (), ("deaf",))
+    handler.finish.set()
+    await settle()
+    assert crew.working == 0
 
 
 async def test_claims_done_waits_for_claims_only():

@@ -14,7 +14,7 @@ A = Partition("jobs", 0)
 
 
 class Scene:
-    """A member (`joined`, `position`, `highwater`) and its lanes, in one."""
+    """A member (`joined`, `position`, `behind`) and its lanes, in one."""
 
     def __init__(self):
         self.now = 0.0
@@ -30,8 +30,8 @@ class Scene:
     def position(self, _partition):
         return self.read
 
-    def highwater(self, _partition):
-        return self.end
+    def behind(self, _partition):
+        return self.read < self.end
 
     def pass_by(self, seconds):
         for _ in range(seconds):
@@ -86,9 +86,9 @@ def test_slow_reading_is_fine(scene):
 
 def test_what_waits_for_a_slot_or_in_its_lane_is_fine(scene):
     scene.end = 1000
-    scene.slots.deal([A])
+    scene.slots.deal([(A, "t")])
     scene.pass_by(200)
-    scene.slots.give_back(A)
+    scene.slots.give_back(A, "t")
     scene.lane.waiting = 3
     scene.pass_by(200)
 

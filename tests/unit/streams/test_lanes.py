@@ -5,6 +5,8 @@ import asyncio
 from schemas.errors import ErrorCode, MedialaneError
 from streams.core.lane import Bounds
 from streams.core.ledger import Partition
+from streams.core.queues import Fifo
+from streams.core.roundrobin import DeficitRoundRobin
 from streams.lanes import Lanes
 
 A, B = Partition("jobs", 0), Partition("jobs", 1)
@@ -41,9 +43,9 @@ class Flow:
         self.full.discard(tp)
 
 
-def lanes(handler, *, slots=2, running=2, window=8, partitions=(A, B)):
+def lanes(handler, *, slots=2, running=2, window=8, partitions=(A, B), queue=Fifo):
     flow = Flow()
-    made = Lanes(handler, lambda: flow, slots=slots, bounds=Bounds.of(running=running, window=window))
+    made = Lanes(handler, lambda: flow, slots=slots, bounds=Bounds.of(running=running, window=window), queue=queue)
     made.assign(partitions)
     return made, flow
 
@@ -195,6 +197,46 @@ async def test_a_defect_in_the_claim_does_not_hold_the_partition_for_ever():
     assert made.slots.free == 2
 
 
+async def test_bounds_change_while_it_runs():
+    handler = Handler()
+    made, flow = lanes(handler, slots=4, running=1, window=8)
+    for offset in range(4):
+        made.put(A, offset, "t", f"a{offset}")
+    await settle()
+    assert handler.claimed == ["a0"]
+    made.resize(Bounds.of(running=3, window=4))
+    await settle()
+    assert handler.claimed == ["a0", "a1", "a2"]
+    assert made.poll == 1
+    made.put(A, 4, "t", "a4")
+    assert flow.full == {A}
+    made.resize(Bounds.of(running=3, window=64))
+    assert flow.full == set(), "room is told at once"
+
+
+async def test_what_was_taken_out_holds_the_watermark_until_it_is_done_with_or_offered_again():
+    handler = Handler()
+    made, flow = lanes(handler, slots=1, running=1, window=8, queue=DeficitRoundRobin)
+    for offset in range(7):
+        made.put(A, offset, "noisy", f"a{offset}")
+    await settle()
+    assert handler.claimed == ["a0"]
+    assert flow.full == {A}
+    assert made.take_excess(A, behind=False) == []
+    out = [beyond.item for beyond in made.take_excess(A, behind=True)]
+    assert [item.payload for item in out] == ["a2", "a3", "a4", "a5", "a6"]
+    assert made.positions() == {A: 1}
+    for item in out[:-1]:
+        made.done_with(item)
+    assert flow.full == set(), "it reads on"
+    made.offer_again(out[-1])
+    for name in ("a0", "a1"):
+        handler.jobs[name].set()
+        await settle()
+    assert handler.claimed == ["a0", "a1", "a6"]
+    assert made.positions() == {A: 7}
+
+
 async def test_after_stop_intake_nothing_starts_and_claims_are_known():
     handler = Handler()
     made, _ = lanes(handler, slots=1)
@@ -204,5 +246,5 @@ async def test_after_stop_intake_nothing_starts_and_claims_are_known():
     assert made.positions() == {A: 1}, "what waited comes again"
     made.put(A, 2, "t", "too late")
     handler.jobs["running"].set()
-    assert await made.drain(5) == (1, 0, 0)
+    assert await made.drain(5) == (("running",), (), ())
     assert handler.claimed == ["running"]
