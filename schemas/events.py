@@ -94,6 +94,16 @@ class AssetReopened(Event, frozen=True, kw_only=True, tag="asset.reopened"):
     reason: str
 
 
+class AssetCancelled(Event, frozen=True, kw_only=True, tag="asset.cancelled"):
+    event_type: ClassVar[str] = "asset.cancelled"
+    doc: ClassVar[str] = "The asset's work was stopped before it ended; what was made until then stays."
+
+
+class AssetDeleted(Event, frozen=True, kw_only=True, tag="asset.deleted"):
+    event_type: ClassVar[str] = "asset.deleted"
+    doc: ClassVar[str] = "The asset was deleted; its objects are removed as soon as nothing refers to them."
+
+
 class JobEvent(Event, frozen=True, kw_only=True):
     """What events of jobs carry beside."""
 
@@ -155,6 +165,8 @@ AnyEvent = (
     | AssetReady
     | AssetFailed
     | AssetReopened
+    | AssetCancelled
+    | AssetDeleted
     | JobStarting
     | JobStarted
     | JobDone

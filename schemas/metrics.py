@@ -134,10 +134,10 @@ LANE_WATERMARK_GAP = GaugeSpec(
 # -- Jobs ------------------------------------------------------------------------------------------------------------
 CLAIMS = CounterSpec(
     "media_claims_total",
-    "Claims of a job row, by outcome.",
+    "Claims of a job row: claimed, stale (the row has moved on), conflict (somebody holds it under this dispatch).",
     _MEDIA,
     ("outcome",),
-    (("claimed",), ("stale",)),
+    (("claimed",), ("stale",), ("conflict",)),
 )
 LEASES_LOST = CounterSpec("media_leases_lost_total", "Leases that a heartbeat found lost; the child is killed.", _MEDIA)
 FENCED_FINISHES = CounterSpec(
@@ -195,6 +195,21 @@ VARIANT_FAILURES = CounterSpec(
 )
 CHILD_DEATHS = CounterSpec(
     "media_child_deaths_total", "Processing children that died or were killed, by cause.", _MEDIA, ("cause",)
+)
+
+BREAKERS = GaugeSpec(
+    "media_breakers",
+    "Tenants whose breaker is not closed, by its state: their jobs wait in their rows.",
+    ("keeper",),
+    ("state",),
+    (("open",), ("half_open",)),
+)
+BREAKER_CHANGES = CounterSpec(
+    "media_breaker_changes_total",
+    "Breakers that the keeper moved, by the state that they came to.",
+    ("keeper",),
+    ("state",),
+    (("open",), ("half_open",), ("closed",)),
 )
 
 # -- Outbox and Connect ----------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """What Kafka records look like: the dispatch of a job, and the headers that every record carries."""
 
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -33,6 +34,15 @@ class Dispatch(msgspec.Struct, frozen=True, kw_only=True):
     stage: Stage
     dispatch: int
     v: int = 1
+
+
+class Origin(NamedTuple):
+    """The Kafka record that a job was claimed by, and the group that read it: a dead letter names it."""
+
+    topic: str
+    partition: int
+    offset: int
+    group: str
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):

@@ -195,6 +195,21 @@ class KeeperSettings(Settings, frozen=True, kw_only=True):
     outbox_retention_s: Annotated[float, Meta(gt=0, description="How long outbox rows are kept, seconds")] = 86_400.0
 
 
+class BreakerSettings(Settings, frozen=True, kw_only=True):
+    prefix: ClassVar[str] = "BREAKER_"
+
+    consecutive: Annotated[int, Meta(ge=1, description="Dead letters in a row that open a tenant's breaker")] = 20
+    ratio: Annotated[
+        float, Meta(gt=0, le=1, description="Share of dead letters among a tenant's ended jobs that opens its breaker")
+    ] = 0.5
+    minimum: Annotated[int, Meta(ge=1, description="Fewest ended jobs for the share to count")] = 40
+    window_s: Annotated[float, Meta(gt=0, description="How far back ended jobs are counted, seconds")] = 600.0
+    pause_s: Annotated[
+        float, Meta(gt=0, description="Pause before an open breaker lets one job through, seconds; doubles if it fails")
+    ] = 30.0
+    longest_pause_s: Annotated[float, Meta(gt=0, description="Longest such pause, seconds")] = 900.0
+
+
 class WebhookSettings(Settings, frozen=True, kw_only=True):
     prefix: ClassVar[str] = "WEBHOOK_"
 
@@ -250,7 +265,7 @@ PROCESSES: dict[str, tuple[type[Settings], ...]] = {
     "media-images": _MEDIA_WORKER,
     "media-video": _MEDIA_WORKER,
     "webhooks": (*_WORKER, WebhookSettings),
-    "keeper": (DatabaseSettings, ConnectSettings, KeeperSettings, TelemetrySettings, ShutdownSettings),
+    "keeper": (DatabaseSettings, ConnectSettings, KeeperSettings, BreakerSettings, TelemetrySettings, ShutdownSettings),
     "migrate": (MigrationSettings,),
     "topics": (KafkaSettings, MigrationSettings),
     "connector": (ConnectSettings, KafkaSettings),

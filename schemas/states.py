@@ -7,14 +7,15 @@ from enum import StrEnum
 
 
 class AssetState(StrEnum):
-    """An asset's state; `ready`, `failed` and `deleted` are terminal for a generation."""
+    """An asset's state; `ready`, `failed`, `cancelled` and `deleted` are terminal for a generation."""
 
     PENDING = "pending"  # presigned, nothing uploaded yet
     UPLOADED = "uploaded"  # complete was called; its primary job exists
     PROCESSING = "processing"  # the primary job was claimed at least once
     READY = "ready"
     FAILED = "failed"
-    DELETED = "deleted"
+    CANCELLED = "cancelled"  # its jobs were stopped before they ended
+    DELETED = "deleted"  # gone for its tenant; its objects follow
 
 
 class JobState(StrEnum):
@@ -61,6 +62,32 @@ PRIMARY_STAGE: dict[MediaKind, Stage] = {
     MediaKind.IMAGE: Stage.IMAGE_PRIMARY,
     MediaKind.VIDEO: Stage.VIDEO_PRIMARY,
 }
+
+
+class JobClass(StrEnum):
+    """How a job stands to its tenant's others: secondary and bulk work takes what primary work leaves, and ages."""
+
+    PRIMARY = "primary"  # somebody waits for the asset
+    SECONDARY = "secondary"  # the asset is ready, or an operator replays it
+    BULK = "bulk"  # reprocessing of many
+
+    @classmethod
+    def of(cls, stage: Stage) -> "JobClass":
+        """The class of a stage's jobs, where nothing else is said."""
+        return cls.PRIMARY if stage in PRIMARY_STAGE.values() else cls.SECONDARY
+
+    @property
+    def follow_up(self) -> "JobClass":
+        """The class of a job that is made at the end of one of this class."""
+        return JobClass.BULK if self is JobClass.BULK else JobClass.SECONDARY
+
+
+class BreakerState(StrEnum):
+    """A tenant's breaker: see `connectors.postgres.breakers`."""
+
+    CLOSED = "closed"
+    OPEN = "open"  # its jobs wait in their rows
+    HALF_OPEN = "half_open"  # one of them is tried
 
 
 class DeliveryState(StrEnum):

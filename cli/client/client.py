@@ -98,7 +98,7 @@ class MedialaneClient:
         began = time.monotonic()
         while True:
             found = await self.asset(asset_id)
-            if found.state in ("ready", "failed", "deleted"):
+            if found.state in ("ready", "failed", "cancelled", "deleted"):
                 return found
             if time.monotonic() - began > timeout_s:
                 raise StillProcessingError(found, timeout_s)

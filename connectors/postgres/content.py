@@ -16,6 +16,9 @@ from schemas.errors import OF_THE_CONTENT, ErrorCode
 TWIN_CHECK_S = 60.0
 """How long a twin sleeps at most before it looks again, should its leader have vanished without a word."""
 
+PURGE_CHECK_S = 5.0
+"""How long a job waits for the removal of old objects of its content before it looks again."""
+
 
 class Role(Enum):
     """What a job is to its content."""
@@ -38,11 +41,15 @@ class Decision(NamedTuple):
 _JOIN = sa.text("""
     INSERT INTO content (tenant_id, sha256, state, leader_job_id) VALUES (:tenant_id, :sha256, 'open', :job_id)
     ON CONFLICT (tenant_id, sha256) DO UPDATE SET updated_at = now()
-    RETURNING state, leader_job_id, width, height, duration_s, error_code, error_detail
+    RETURNING state, leader_job_id, width, height, duration_s, error_code, error_detail, purging_at
 """)
 _LEADER_ALIVE = sa.text("SELECT 1 FROM jobs WHERE id = :job_id AND state IN ('waiting', 'queued', 'running')")
 _TAKE_OVER = sa.text("""
     UPDATE content SET leader_job_id = :job_id, state = 'open' WHERE tenant_id = :tenant_id AND sha256 = :sha256
+""")
+_REOPEN = sa.text("""
+    UPDATE content SET leader_job_id = :job_id, state = 'open', error_code = NULL, error_detail = NULL
+    WHERE tenant_id = :tenant_id AND sha256 = :sha256 AND state = 'failed'
 """)
 _REMEMBER = sa.text("""
     UPDATE jobs SET content_sha256 = :sha256 WHERE id = :job_id AND epoch = :epoch AND state = 'running' RETURNING id
@@ -73,6 +80,16 @@ _PROMOTE = sa.text("""
 """)
 
 
+async def hand_on(connection: AsyncConnection, tenant_id: UUID, sha256: bytes, job_id: UUID) -> None:
+    """Make the oldest twin leader in a leader's place that goes without having closed the content."""
+    await connection.execute(_PROMOTE, {"tenant_id": tenant_id, "sha256": sha256, "job_id": job_id})
+
+
+async def reopen(connection: AsyncConnection, tenant_id: UUID, sha256: bytes, job_id: UUID) -> None:
+    """Let a job try bytes again that failed for good; does nothing if they did not."""
+    await connection.execute(_REOPEN, {"tenant_id": tenant_id, "sha256": sha256, "job_id": job_id})
+
+
 async def join_content(
     connection: AsyncConnection, *, tenant_id: UUID, sha256: bytes, job_id: UUID, epoch: int
 ) -> Decision | None:
@@ -80,6 +97,10 @@ async def join_content(
     key = {"tenant_id": tenant_id, "sha256": sha256}
     row = (await connection.execute(_JOIN, key | {"job_id": job_id})).one()
     held = {"job_id": job_id, "epoch": epoch, "sha256": sha256}
+    if row.purging_at is not None:
+        # What stands in the store is about to go: nothing may be adopted from it.
+        parked = await connection.execute(_PARK, held | {"check": PURGE_CHECK_S})
+        return Decision(Role.TWIN) if parked.one_or_none() else None
     if row.leader_job_id != job_id and row.state == "open":
         if (await connection.execute(_LEADER_ALIVE, {"job_id": row.leader_job_id})).one_or_none():
             parked = await connection.execute(_PARK, held | {"check": TWIN_CHECK_S})

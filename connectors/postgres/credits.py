@@ -3,6 +3,9 @@
 It is counted from the rows, never kept as a number: a race may overshoot by a few, and nothing can be lost. Whatever
 leaves `queued` or `running` for good gives its credit to the tenant's next waiting job in the same transaction; the
 keeper mends what a crash left.
+
+Secondary and bulk jobs may only fill a part of the credit, so that primary ones always find room; once their turn has
+come (`turn_at`, some time after they were made) they are as good as those, and so never starve.
 """
 
 from collections.abc import Iterable
@@ -13,38 +16,74 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.postgres import outbox
-from schemas.states import Stage
+from schemas.states import JobClass, Stage
 from schemas.topics import job_topic
 
 REEMIT_AFTER_S = 30.0
 """How long a dispatch may go unclaimed before the keeper emits it again; doubles with every emission."""
 
-_MAKE = sa.text("""
-    WITH credit AS (
-        SELECT (SELECT credits FROM tenants WHERE id = :tenant_id) > (
-            SELECT count(*) FROM jobs WHERE tenant_id = :tenant_id AND topic = :topic AND state IN ('queued', 'running')
-        ) AS free
+AGEING_S: dict[JobClass, float] = {JobClass.PRIMARY: 0.0, JobClass.SECONDARY: 600.0, JobClass.BULK: 3600.0}
+"""How long a job yields before it is as good as primary work."""
+
+SHARE: dict[JobClass, int] = {JobClass.PRIMARY: 1, JobClass.SECONDARY: 2, JobClass.BULK: 8}
+"""A class may use this part (one nth) of its tenant's credit while it yields; of the total, whoever uses it."""
+
+_SHARES = ", ".join(f"('{kind.value}', {share})" for kind, share in SHARE.items())
+
+OPEN_BREAKER = "SELECT FROM breakers b WHERE b.tenant_id = {tenant} AND b.state <> 'closed'"
+"""Whether a tenant's jobs are held in their rows."""
+
+
+def limit_of(job: str, credits_: str) -> str:
+    """SQL: the number of dispatched jobs below which this one may be dispatched, too."""
+    shares = " ".join(f"WHEN '{kind.value}' THEN {share}" for kind, share in SHARE.items())
+    return (
+        f"CASE WHEN {job}.turn_at <= clock_timestamp() THEN {credits_} "
+        f"ELSE greatest(1, {credits_} / CASE {job}.job_class {shares} END) END"
     )
-    INSERT INTO jobs (id, tenant_id, asset_id, generation, stage, topic, traceparent, state, reason, dispatch,
-        emitted_at, next_emit_at, turn_at)
-    SELECT :id, :tenant_id, :asset_id, :generation, :stage, :topic, :traceparent,
-        CASE WHEN free THEN 'queued' ELSE 'waiting' END, CASE WHEN free THEN NULL ELSE 'credit' END,
-        CASE WHEN free THEN 1 ELSE 0 END, CASE WHEN free THEN clock_timestamp() END,
-        CASE WHEN free THEN clock_timestamp() + :reemit * interval '1 second' END,
+
+
+_MAKE = sa.text(f"""
+    WITH tenant AS (
+        SELECT CASE
+            WHEN EXISTS ({OPEN_BREAKER.format(tenant=":tenant_id")}) THEN 'breaker'
+            WHEN greatest(1, credits / :share) <= (
+                SELECT count(*) FROM jobs
+                WHERE tenant_id = :tenant_id AND topic = :topic AND state IN ('queued', 'running')
+            ) THEN 'credit' END AS reason
+        FROM tenants WHERE id = :tenant_id
+    )
+    INSERT INTO jobs (id, tenant_id, asset_id, generation, stage, topic, traceparent, job_class, content_sha256, state,
+        reason, dispatch, emitted_at, next_emit_at, turn_at)
+    SELECT :id, :tenant_id, :asset_id, :generation, :stage, :topic, :traceparent, :job_class, :content_sha256,
+        CASE WHEN reason IS NULL THEN 'queued' ELSE 'waiting' END, reason,
+        CASE WHEN reason IS NULL THEN 1 ELSE 0 END, CASE WHEN reason IS NULL THEN clock_timestamp() END,
+        CASE WHEN reason IS NULL THEN clock_timestamp() + :reemit * interval '1 second' END,
         clock_timestamp() + :yields * interval '1 second'
-    FROM credit
+    FROM tenant
     RETURNING state = 'queued' AS queued
-""")
+""")  # noqa: S608 - made of constants
 QUEUE = """
     UPDATE jobs SET state = 'queued', reason = NULL, due_at = NULL, owner = NULL, lease_until = NULL,
         dispatch = dispatch + 1, emissions = 1, emitted_at = clock_timestamp(),
         next_emit_at = clock_timestamp() + :reemit * interval '1 second'
 """
 RETURNING = "RETURNING jobs.id, jobs.tenant_id, jobs.asset_id, jobs.stage, jobs.dispatch, jobs.bucket, jobs.traceparent"
+# The head of each class; of those that may go now, the one whose turn comes first.
 _NEXT = sa.text(f"""
-    WITH next AS (
-        SELECT id FROM jobs WHERE tenant_id = :tenant_id AND topic = :topic AND state = 'waiting' AND reason = 'credit'
-        ORDER BY turn_at, id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+    WITH used AS (
+        SELECT t.credits, (
+            SELECT count(*) FROM jobs WHERE tenant_id = :tenant_id AND topic = :topic AND state IN ('queued', 'running')
+        ) AS total
+        FROM tenants t WHERE t.id = :tenant_id AND NOT EXISTS ({OPEN_BREAKER.format(tenant="t.id")})
+    ), next AS (
+        SELECT head.id FROM used, (VALUES {_SHARES}) AS class (name, share), LATERAL (
+            SELECT id, turn_at, job_class FROM jobs
+            WHERE tenant_id = :tenant_id AND topic = :topic AND state = 'waiting' AND reason = 'credit'
+                AND job_class = class.name AND used.total < used.credits
+            ORDER BY turn_at, id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+        ) AS head
+        WHERE used.total < {limit_of("head", "used.credits")} ORDER BY head.turn_at, head.id LIMIT 1
     )
     {QUEUE} FROM next WHERE jobs.id = next.id {RETURNING}
 """)  # noqa: S608 - made of constants
@@ -52,22 +91,30 @@ _MEND = sa.text(f"""
     WITH wanting AS (
         SELECT DISTINCT tenant_id, topic FROM jobs WHERE state = 'waiting' AND reason = 'credit'
     ), room AS (
-        SELECT w.tenant_id, w.topic, t.credits - (
+        SELECT w.tenant_id, w.topic, t.credits, (
             SELECT count(*) FROM jobs j
             WHERE j.tenant_id = w.tenant_id AND j.topic = w.topic AND j.state IN ('queued', 'running')
-        ) - (
+        ) + (
             -- Lanes sent these back for want of room: others in their place would be sent back as well.
             SELECT count(*) FROM jobs j
             WHERE j.tenant_id = w.tenant_id AND j.topic = w.topic AND j.state = 'waiting' AND j.reason = 'cap'
                 AND j.due_at IS NOT NULL
-        ) AS free
+        ) AS total
         FROM wanting w JOIN tenants t ON t.id = w.tenant_id
+        WHERE NOT EXISTS ({OPEN_BREAKER.format(tenant="t.id")})
+    ), heads AS (
+        SELECT head.id, room.total, {limit_of("head", "room.credits")} AS most,
+            row_number() OVER (PARTITION BY room.tenant_id, room.topic ORDER BY head.turn_at, head.id) AS place
+        FROM room, (VALUES {_SHARES}) AS class (name, share), LATERAL (
+            SELECT id, turn_at, job_class FROM jobs
+            WHERE tenant_id = room.tenant_id AND topic = room.topic AND state = 'waiting' AND reason = 'credit'
+                AND job_class = class.name
+            ORDER BY turn_at, id LIMIT least(greatest(room.credits - room.total, 0), :batch)
+            FOR NO KEY UPDATE SKIP LOCKED
+        ) AS head
+        WHERE room.total < {limit_of("head", "room.credits")}
     ), next AS (
-        SELECT turn.id FROM room, LATERAL (
-            SELECT id FROM jobs WHERE tenant_id = room.tenant_id AND topic = room.topic
-                AND state = 'waiting' AND reason = 'credit'
-            ORDER BY turn_at, id LIMIT greatest(room.free, 0) FOR NO KEY UPDATE SKIP LOCKED
-        ) AS turn LIMIT :batch
+        SELECT id FROM heads WHERE total + place <= most LIMIT :batch
     )
     {QUEUE} FROM next WHERE jobs.id = next.id {RETURNING}
 """)  # noqa: S608 - made of constants
@@ -82,15 +129,19 @@ async def make_job(
     generation: int,
     stage: Stage,
     traceparent: str | None,
-    yields_s: float = 0.0,
+    job_class: JobClass | None = None,
+    content_sha256: bytes | None = None,
 ) -> bool:
-    """Write a job and, if its tenant has credit, its dispatch; returns whether it was dispatched.
+    """Write a job and, if its tenant has credit for it, its dispatch; returns whether it was dispatched.
 
-    `yields_s` puts it that much behind its tenant's other waiting jobs: for work that is not urgent.
+    `job_class` is the stage's own if not given; `content_sha256` (32 bytes) saves the job a download where its asset's
+    content is known already.
     """
+    kind = job_class or JobClass.of(stage)
     values = {
         "id": job_id, "tenant_id": tenant_id, "asset_id": asset_id, "generation": generation, "stage": stage.value,
-        "topic": job_topic(stage).route, "traceparent": traceparent, "reemit": REEMIT_AFTER_S, "yields": yields_s,
+        "topic": job_topic(stage).route, "traceparent": traceparent, "reemit": REEMIT_AFTER_S,
+        "job_class": kind.value, "share": SHARE[kind], "yields": AGEING_S[kind], "content_sha256": content_sha256,
     }  # fmt: skip
     queued: bool = (await connection.execute(_MAKE, values)).scalar_one()
     if queued:

@@ -7,9 +7,10 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.postgres import outbox
+from connectors.postgres.outbox import ErrorHeaders
 from schemas.errors import ErrorCode
 from schemas.ids import uuid7
-from schemas.records import DEAD_LETTER_TYPE, DeadLetter
+from schemas.records import DEAD_LETTER_TYPE, DeadLetter, Origin
 from schemas.states import Stage
 from schemas.topics import DEAD_LETTERS, job_topic
 
@@ -32,7 +33,7 @@ class BadRecord(msgspec.Struct, frozen=True, kw_only=True):
     offset: int
     key: bytes | None
     value: bytes | None
-    headers: list[tuple[str, str]]
+    headers: list[tuple[str, str | None]]
     detail: str
     traceparent: str | None = None
 
@@ -50,6 +51,7 @@ async def bury(
     attempts: int,
     deaths: int,
     traceparent: str | None,
+    origin: Origin | None = None,
 ) -> UUID:
     """Write a job's dead letter and its outbox row; returns its id."""
     identifier = uuid7()
@@ -68,8 +70,23 @@ async def bury(
     await outbox.write(
         connection, route=DEAD_LETTERS.route, subject_id=str(job_id), key=str(tenant_id), tenant_id=tenant_id,
         record_type=DEAD_LETTER_TYPE, payload=msgspec.json.encode(letter).decode(), traceparent=traceparent,
+        errors=_headers(letter, route, origin),
     )  # fmt: skip
     return identifier
+
+
+def _headers(letter: DeadLetter, route: str, origin: Origin | None) -> ErrorHeaders:
+    """Kafka's names and ours, as `streams.media.undecodable` gives them to what cannot be decoded."""
+    return ErrorHeaders(
+        topic=origin.topic if origin else route,
+        kpart=str(origin.partition) if origin else None,
+        koffset=str(origin.offset) if origin else None,
+        group=origin.group if origin else None,
+        deliveries=str(letter.attempts + letter.deaths),
+        message=letter.detail,
+        code=letter.code,
+        attempts=str(letter.attempts),
+    )
 
 
 async def bury_record(connection: AsyncConnection, record: BadRecord) -> None:

@@ -139,6 +139,7 @@ async def give_up(
     await dead_letters.bury(
         connection, job_id=job.job_id, tenant_id=job.tenant_id, asset_id=job.asset_id, stage=job.stage,
         generation=job.generation, code=code, detail=detail, attempts=attempts, deaths=deaths, traceparent=traceparent,
+        origin=job.origin,
     )  # fmt: skip
     failed = partial(JobFailed, job_id=job.job_id, stage=job.stage, code=code, detail=detail, attempts=attempts)
     await outbox.emit(

@@ -7,6 +7,7 @@ the effects; a proof that fails raises `FencedError` and takes the whole transac
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
+from typing import Literal
 from uuid import UUID
 
 import msgspec
@@ -17,12 +18,16 @@ from connectors.postgres import outbox
 from connectors.postgres.credits import REEMIT_AFTER_S, pass_on
 from schemas.errors import ErrorCode
 from schemas.events import JobStarted
-from schemas.records import Dispatch
-from schemas.states import Stage, WaitReason
+from schemas.records import Dispatch, Origin
+from schemas.states import JobClass, Stage, WaitReason
 
 
 class FencedError(Exception):
     """The job is no longer held under this epoch: somebody else owns it, or it is over. Discard what was done."""
+
+
+Refusal = Literal["stale", "conflict"]
+"""Why a claim got nothing: the row has moved on, or somebody holds it under this very dispatch."""
 
 
 class ClaimedJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +51,8 @@ class ClaimedJob(msgspec.Struct, frozen=True, kw_only=True):
     file_name: str
     queued_at: datetime
     claimed_at: datetime
+    job_class: JobClass = JobClass.PRIMARY
+    origin: Origin | None = None
 
 
 # One statement: lock the asset (lock order), then move the job if its counter still has the record's value.
@@ -58,14 +65,16 @@ _CLAIM = sa.text("""
     )
     UPDATE jobs SET state = 'running', epoch = epoch + 1, owner = :owner, next_emit_at = NULL,
         lease_until = clock_timestamp() + :lease * interval '1 second',
-        started_at = coalesce(jobs.started_at, clock_timestamp())
+        started_at = coalesce(jobs.started_at, clock_timestamp()), record_topic = :topic, record_kpart = :partition,
+        record_koffset = :offset, record_group = :group
     FROM asset
     WHERE jobs.id = :job_id AND jobs.asset_id = asset.id AND jobs.state = 'queued' AND jobs.dispatch = :dispatch
     RETURNING jobs.id AS job_id, jobs.tenant_id, jobs.asset_id, jobs.generation, jobs.stage, jobs.epoch, jobs.attempts,
         jobs.deaths, jobs.bucket, jobs.traceparent, jobs.content_sha256, asset.object_key, asset.etag, asset.size,
         asset.content_type, asset.file_name, coalesce(jobs.emitted_at, jobs.created_at) AS queued_at,
-        clock_timestamp() AS claimed_at, asset.started_at IS NULL AS first
+        clock_timestamp() AS claimed_at, jobs.job_class, asset.started_at IS NULL AS first
 """)
+_HELD = sa.text("SELECT 1 FROM jobs WHERE id = :job_id AND state = 'running' AND dispatch = :dispatch")
 _PROCESSING = sa.text("UPDATE assets SET state = 'processing' WHERE id = :asset_id AND state = 'uploaded'")
 _HEARTBEAT = sa.text("""
     UPDATE jobs SET lease_until = clock_timestamp() + :lease * interval '1 second'
@@ -89,13 +98,20 @@ _RELEASE = sa.text("""
 
 
 async def claim(
-    connection: AsyncConnection, record: Dispatch, *, owner: str, lease_s: float, traceparent: str | None = None
+    connection: AsyncConnection,
+    record: Dispatch,
+    *,
+    owner: str,
+    lease_s: float,
+    traceparent: str | None = None,
+    origin: Origin | None = None,
 ) -> ClaimedJob | None:
     """Take the job if the record's dispatch is still the row's; None means stale or repeated: done with.
 
     Commit before the record's offset may move. The first claim of a job writes `job.started`.
     """
-    values = {"job_id": record.job_id, "dispatch": record.dispatch, "owner": owner, "lease": lease_s}
+    found = origin._asdict() if origin else dict.fromkeys(Origin._fields)
+    values = {"job_id": record.job_id, "dispatch": record.dispatch, "owner": owner, "lease": lease_s, **found}
     row = (await connection.execute(_CLAIM, values)).mappings().one_or_none()
     if row is None:
         return None
@@ -103,12 +119,19 @@ async def claim(
     first = fields.pop("first")
     sha256 = fields["content_sha256"]
     fields["content_sha256"] = None if sha256 is None else bytes(sha256)
-    job = ClaimedJob(**(fields | {"stage": Stage(fields["stage"])}))
+    words = {"stage": Stage(fields["stage"]), "job_class": JobClass(fields["job_class"])}
+    job = ClaimedJob(**(fields | words), origin=origin)
     if first:
         await connection.execute(_PROCESSING, {"asset_id": job.asset_id})
         started = partial(JobStarted, job_id=job.job_id, stage=job.stage)
         await outbox.emit(connection, job.asset_id, [started], traceparent=traceparent or job.traceparent)
     return job
+
+
+async def refusal(connection: AsyncConnection, record: Dispatch) -> Refusal:
+    """Why a claim of this record got nothing, for the figures."""
+    held = await connection.execute(_HELD, {"job_id": record.job_id, "dispatch": record.dispatch})
+    return "stale" if held.one_or_none() is None else "conflict"
 
 
 async def heartbeat(connection: AsyncConnection, held: Sequence[tuple[UUID, int]], *, lease_s: float) -> set[UUID]:

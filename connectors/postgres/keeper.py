@@ -10,30 +10,44 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.postgres.content import close_content
-from connectors.postgres.credits import QUEUE, REEMIT_AFTER_S, RETURNING, emit_queued, pass_on
+from connectors.postgres.credits import (
+    OPEN_BREAKER,
+    QUEUE,
+    REEMIT_AFTER_S,
+    RETURNING,
+    emit_queued,
+    limit_of,
+    pass_on,
+)
 from connectors.postgres.endings import give_up
 from connectors.postgres.jobs import ClaimedJob, FencedError
 from schemas.errors import ERRORS, ErrorCode
-from schemas.states import Stage
+from schemas.records import Origin
+from schemas.states import JobClass, Stage
 
-# Beyond its tenant's credit, what is due waits on, for credit.
+# Beyond its tenant's credit, what is due waits on, for credit; behind an open breaker (but for its probe), for that.
 _DUE = sa.text(f"""
     WITH due AS MATERIALIZED (
-        SELECT id, tenant_id, topic, due_at FROM jobs WHERE state = 'waiting' AND due_at <= clock_timestamp()
+        SELECT id, tenant_id, topic, due_at, turn_at, job_class FROM jobs
+        WHERE state = 'waiting' AND due_at <= clock_timestamp()
         ORDER BY due_at LIMIT :batch FOR NO KEY UPDATE SKIP LOCKED
     ), used AS (
-        SELECT of.tenant_id, of.topic, t.credits - (
+        SELECT of.tenant_id, of.topic, t.credits, (
             SELECT count(*) FROM jobs j
             WHERE j.tenant_id = of.tenant_id AND j.topic = of.topic AND j.state IN ('queued', 'running')
-        ) AS free
+        ) AS total
         FROM (SELECT DISTINCT tenant_id, topic FROM due) AS of JOIN tenants t ON t.id = of.tenant_id
     ), ranked AS (
-        SELECT id, row_number() OVER (PARTITION BY tenant_id, topic ORDER BY due_at, id) <= free AS now
+        SELECT due.id,
+            total + row_number() OVER (PARTITION BY tenant_id, topic ORDER BY due_at, due.id)
+                <= {limit_of("due", "credits")} AS room,
+            EXISTS ({OPEN_BREAKER.format(tenant="due.tenant_id")} AND b.probe_job_id IS DISTINCT FROM due.id) AS held
         FROM due JOIN used USING (tenant_id, topic)
     ), later AS (
-        UPDATE jobs SET reason = 'credit', due_at = NULL FROM ranked WHERE jobs.id = ranked.id AND NOT now
+        UPDATE jobs SET reason = CASE WHEN held THEN 'breaker' ELSE 'credit' END, due_at = NULL
+        FROM ranked WHERE jobs.id = ranked.id AND (held OR NOT room)
     )
-    {QUEUE} FROM ranked WHERE jobs.id = ranked.id AND now {RETURNING}
+    {QUEUE} FROM ranked WHERE jobs.id = ranked.id AND room AND NOT held {RETURNING}
 """)  # noqa: S608 - made of constants
 _EXPIRED = sa.text(f"""
     WITH gone AS (SELECT id FROM jobs WHERE state = 'running' AND lease_until < clock_timestamp()
@@ -61,7 +75,8 @@ _END_LOST = sa.text("""
         finished_at = clock_timestamp(), error_code = :code, error_detail = :detail
     WHERE id = :id AND state = 'running' AND lease_until < clock_timestamp()
     RETURNING id AS job_id, tenant_id, asset_id, generation, stage, epoch, attempts, deaths, bucket, traceparent,
-        created_at AS queued_at, finished_at AS claimed_at
+        created_at AS queued_at, finished_at AS claimed_at, job_class, record_topic, record_kpart, record_koffset,
+        record_group
 """)
 _BACKLOG = sa.text("""
     SELECT state, coalesce(reason, '') AS reason, count(*) AS jobs,
@@ -142,7 +157,10 @@ async def bury_lost(connection: AsyncConnection, job_id: UUID, asset_id: UUID) -
     row = ended.mappings().one_or_none()
     if row is None:
         raise FencedError(str(job_id))
-    job = ClaimedJob(**(dict(asset) | dict(row) | {"stage": Stage(row["stage"]), "content_sha256": known}))
+    fields = dict(row)
+    topic, *rest = (fields.pop(f"record_{name}") for name in ("topic", "kpart", "koffset", "group"))
+    words = {"stage": Stage(row["stage"]), "job_class": JobClass(row["job_class"]), "content_sha256": known}
+    job = ClaimedJob(**(dict(asset) | fields | words), origin=Origin(topic, *rest) if topic else None)
     counts = (job.attempts, job.deaths)
     await give_up(connection, job, counts, code=code, detail=detail, sha256=known, traceparent=job.traceparent)
     await pass_on(connection, job.tenant_id, job.stage)

@@ -36,6 +36,19 @@ class Numbered(NamedTuple):
     now: datetime
 
 
+class ErrorHeaders(NamedTuple):
+    """What the connector places on a dead letter's record; columns `error_*` of the outbox, in this order."""
+
+    topic: str
+    kpart: str | None
+    koffset: str | None
+    group: str | None
+    deliveries: str
+    message: str
+    code: str
+    attempts: str
+
+
 TAKEN = "tenant_id, generation, event_seq AS last_seq, events_kpart, clock_timestamp() AS now"
 """What a statement that adds to an asset's `event_seq` has to return."""
 
@@ -57,10 +70,13 @@ _INSERT_EVENTS = sa.text("""
     SELECT id, :route, :key, :key, :tenant, type, seq, CAST(:kpart AS int), payload, CAST(:traceparent AS text)
     FROM event ORDER BY seq
 """)
-_INSERT_OUTBOX = sa.text("""
-    INSERT INTO outbox (id, aggregatetype, aggregateid, kkey, tenant_id, type, seq, kpart, payload, traceparent)
-    VALUES (:id, :route, :subject_id, :key, :tenant, :type, :seq, :kpart, :payload, :traceparent)
-""")
+_ERRORS = [f"error_{name}" for name in ("topic", "kpart", "koffset", "group", "count", "message", "code", "attempts")]
+_INSERT_OUTBOX = sa.text(f"""
+    INSERT INTO outbox (id, aggregatetype, aggregateid, kkey, tenant_id, type, seq, kpart, payload, traceparent,
+        {", ".join(_ERRORS)})
+    VALUES (:id, :route, :subject_id, :key, :tenant, :type, :seq, :kpart, :payload, :traceparent,
+        {", ".join(f":{name}" for name in _ERRORS)})
+""")  # noqa: S608 - made of constants
 # A dispatch goes where the tenant is placed at this moment; without a placement its key's hash decides.
 _INSERT_DISPATCH = sa.text("""
     INSERT INTO outbox (id, aggregatetype, aggregateid, kkey, tenant_id, type, kpart, payload, traceparent)
@@ -149,11 +165,13 @@ async def write(
     kpart: int | None = None,
     traceparent: str | None = None,
     row_id: UUID | None = None,
+    errors: ErrorHeaders | None = None,
 ) -> UUID:
     """Write one outbox row as it is; returns its id (the record's `ce_id`)."""
     values: dict[str, Any] = {
         "id": row_id or uuid7(), "route": route, "subject_id": subject_id, "key": key, "type": record_type, "seq": None,
         "tenant": str(tenant_id) if tenant_id else None, "kpart": kpart, "payload": payload, "traceparent": traceparent,
+        **dict(zip(_ERRORS, errors or [None] * len(_ERRORS), strict=True)),
     }  # fmt: skip
     await connection.execute(_INSERT_OUTBOX, values)
     identifier: UUID = values["id"]

@@ -10,6 +10,7 @@ from connectors.postgres.database import Database
 from connectors.telemetry import Telemetry
 from schemas.metrics import CONNECTOR_RESTARTS, CONNECTOR_TASK_UP
 from schemas.settings import (
+    BreakerSettings,
     ConnectSettings,
     DatabaseSettings,
     KeeperSettings,
@@ -33,7 +34,7 @@ def run(env: Mapping[str, str]) -> int:
 async def _run(env: Mapping[str, str]) -> int:
     database_settings = load(DatabaseSettings, env)
     connect = load(ConnectSettings, env)
-    settings = load(KeeperSettings, env)
+    settings, budget = load(KeeperSettings, env), load(BreakerSettings, env)
     telemetry_settings = load(TelemetrySettings, env)
     telemetry = Telemetry.start(telemetry_settings, process="keeper")
     metrics = telemetry.metrics
@@ -48,7 +49,7 @@ async def _run(env: Mapping[str, str]) -> int:
         ConnectClient(connect) as control,
     ):
         metrics.watch_pool(database.pool)
-        rounds = Rounds(database, settings, metrics)
+        rounds = Rounds(database, settings, metrics, budget)
         upkeep = OutboxUpkeep(
             database,
             metrics,

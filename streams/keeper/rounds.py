@@ -10,13 +10,15 @@ from collections.abc import Awaitable, Callable
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from connectors.postgres import breakers, keeper
 from connectors.postgres import credits as credit
-from connectors.postgres import keeper
 from connectors.postgres.database import Database
 from connectors.postgres.jobs import FencedError
 from connectors.telemetry.metrics import Metrics
 from schemas.errors import ERRORS, ErrorCode, MedialaneError
 from schemas.metrics import (
+    BREAKER_CHANGES,
+    BREAKERS,
     DLQ_MESSAGES,
     JOBS_FINISHED,
     JOBS_OLDEST_WAITING,
@@ -25,7 +27,8 @@ from schemas.metrics import (
     KEEPER_ROUND_DURATION,
     WAIT_REASONS,
 )
-from schemas.settings import KeeperSettings
+from schemas.settings import BreakerSettings, KeeperSettings
+from schemas.states import BreakerState
 
 log = structlog.get_logger(__name__)
 
@@ -35,9 +38,12 @@ Rule = Callable[[AsyncConnection], Awaitable[int]]
 class Rounds:
     """Applies the rules round after round, until cancelled."""
 
-    def __init__(self, database: Database, settings: KeeperSettings, metrics: Metrics) -> None:
+    def __init__(
+        self, database: Database, settings: KeeperSettings, metrics: Metrics, budget: BreakerSettings | None = None
+    ) -> None:
         self._database = database
         self._settings = settings
+        self._budget = budget or BreakerSettings()
         self._metrics = metrics
         self._last_good: float | None = None
 
@@ -64,6 +70,7 @@ class Rounds:
         """Apply every rule once; each in transactions of its own, until it finds less than a full batch."""
         batch, reemit_s = self._settings.batch, self._settings.requeue_after_s
         deaths = self._settings.max_deaths
+        await self._tend_breakers()
         await self._drain("due", lambda c: keeper.emit_due(c, batch=batch, reemit_s=reemit_s))
         await self._drain(
             "expired", lambda c: keeper.emit_expired(c, batch=batch, max_deaths=deaths, reemit_s=reemit_s)
@@ -72,6 +79,23 @@ class Rounds:
         await self._drain("credit", lambda c: credit.mend(c, batch=batch, reemit_s=reemit_s))
         await self._bury_lost()
         await self._measure()
+
+    async def _tend_breakers(self) -> None:
+        batch, reemit_s = self._settings.batch, self._settings.requeue_after_s
+        async with self._database.transaction() as connection:
+            changed = [
+                *((tenant, BreakerState.OPEN) for tenant in await breakers.trip(connection, self._budget)),
+                *await breakers.judge_probes(connection, self._budget),
+            ]
+        for tenant, state in changed:
+            self._metrics.counter(BREAKER_CHANGES, state).inc()
+            log.warning("a tenant's breaker changed", tenant_id=str(tenant), state=state.value)
+        await self._drain("held", lambda c: breakers.park(c, batch=batch))
+        await self._drain("let_go", lambda c: breakers.let_go(c, batch=batch))
+        async with self._database.transaction() as connection:
+            probes = await breakers.probe(connection, reemit_s=reemit_s)
+        if probes:
+            self._metrics.counter(KEEPER_MOVES, "probe").inc(probes)
 
     async def _drain(self, name: str, rule: Rule) -> None:
         while True:
@@ -101,6 +125,9 @@ class Rounds:
     async def _measure(self) -> None:
         async with self._database.transaction() as connection:
             found = {(row.state, row.reason): row for row in await keeper.backlog(connection)}
+            open_ = [breaker.state for breaker in await breakers.list_breakers(connection)]
+        for state in (BreakerState.OPEN, BreakerState.HALF_OPEN):
+            self._metrics.gauge(BREAKERS, state).set(open_.count(state))
         for reason in WAIT_REASONS:
             row = found.get(("waiting", reason))
             self._metrics.gauge(JOBS_WAITING, reason).set(row.jobs if row else 0)

@@ -20,7 +20,7 @@ from processors.pool import MediaPool
 from processors.temp import TempFolders
 from schemas.errors import ErrorClass, ErrorCode, MedialaneError
 from schemas.metrics import CLAIMS, FENCED_FINISHES, LEASES_LOST
-from schemas.records import Dispatch
+from schemas.records import Dispatch, Origin
 from schemas.settings import WorkerSettings
 from schemas.states import WaitReason
 from streams.crew import NotReturnedError
@@ -61,7 +61,7 @@ class MediaJobRunner:
         self._metrics = metrics
         self._figures = JobFigures(metrics)
 
-    async def claim(self, record: Dispatch, traceparent: str | None) -> ClaimedJob | None:
+    async def claim(self, record: Dispatch, traceparent: str | None, origin: Origin | None = None) -> ClaimedJob | None:
         """Take the job in one committed transaction; None when the record is stale or a repeat.
 
         Raises `MedialaneError(database_unavailable)`: the record's outcome is unknown, offer it again.
@@ -74,8 +74,10 @@ class MediaJobRunner:
                     owner=self._owner,
                     lease_s=self._settings.lease_s,
                     traceparent=current_traceparent(),
+                    origin=origin,
                 )
-        self._metrics.counter(CLAIMS, "stale" if job is None else "claimed").inc()
+                outcome = "claimed" if job else await jobs.refusal(connection, record)
+        self._metrics.counter(CLAIMS, outcome).inc()
         return job
 
     async def run(self, job: ClaimedJob) -> float:

@@ -9,7 +9,7 @@ from connectors.telemetry.messaging import header_traceparent
 from connectors.telemetry.metrics import Metrics
 from schemas.errors import ErrorCode
 from schemas.metrics import DLQ_MESSAGES, EVENT_AGE, EVENT_PROCESSING_DURATION, EVENTS_PROCESSED
-from schemas.records import DISPATCH_TYPE
+from schemas.records import DISPATCH_TYPE, Origin
 from streams.faust_app import Record
 from streams.media.ports import JobRunner
 from streams.media.records import Foreign, Offer, Undecodable
@@ -23,11 +23,14 @@ Payload = Offer | Foreign | Undecodable
 class MediaHandler:
     """The lanes' handler (`streams.crew.Handler`) for one job topic."""
 
-    def __init__(self, runner: JobRunner, undertaker: Undertaker, metrics: Metrics, *, topic: str) -> None:
+    def __init__(
+        self, runner: JobRunner, undertaker: Undertaker, metrics: Metrics, *, topic: str, group: str = ""
+    ) -> None:
         self._runner = runner
         self._undertaker = undertaker
         self._metrics = metrics
         self._topic = topic
+        self._group = group
 
     async def claim(self, payload: Payload) -> ClaimedJob | None:
         """Make the record's outcome durable; returns the job that is ours now, if one is. Raises `MedialaneError`."""
@@ -36,7 +39,8 @@ class MediaHandler:
         job = None
         match payload:
             case Offer(dispatch, record):
-                job = await self._runner.claim(dispatch, header_traceparent(record.headers))
+                origin = Origin(*record.partition, record.offset, self._group)
+                job = await self._runner.claim(dispatch, header_traceparent(record.headers), origin)
                 outcome = "stale" if job is None else "claimed"
             case Undecodable():
                 await self._undertaker.bury(payload)

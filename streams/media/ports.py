@@ -3,13 +3,13 @@
 from typing import Protocol
 
 from connectors.postgres.jobs import ClaimedJob
-from schemas.records import Dispatch
+from schemas.records import Dispatch, Origin
 
 
 class JobRunner(Protocol):
     """Claims jobs and runs them; `streams.media.execution.MediaJobRunner` is the one."""
 
-    async def claim(self, record: Dispatch, traceparent: str | None) -> ClaimedJob | None:
+    async def claim(self, record: Dispatch, traceparent: str | None, origin: Origin | None = None) -> ClaimedJob | None:
         """Take the job; committed on return. None: the record is stale or a repeat.
 
         Raises `MedialaneError` of class DEPENDENCY: the outcome is unknown, offer the record again.

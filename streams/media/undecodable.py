@@ -16,7 +16,9 @@ log = structlog.get_logger(__name__)
 
 _ERRORS = "__dlq.errors."  # the names that Kafka's own dead-letter queues use
 _CODE = "medialane_code"
+_ATTEMPTS = "medialane_attempts"
 _TRACE = "medialane_original_traceparent"
+_BASE64 = "base64:"
 
 
 class Undertaker:
@@ -59,7 +61,7 @@ class Undertaker:
         values = {
             f"{_ERRORS}topic": partition.topic, f"{_ERRORS}partition": str(partition.partition),
             f"{_ERRORS}offset": str(offset), f"{_ERRORS}group": self._group, f"{_ERRORS}message": bad.reason,
-            _CODE: ErrorCode.UNDECODABLE_RECORD.value,
+            f"{_ERRORS}delivery.count": "1", _CODE: ErrorCode.UNDECODABLE_RECORD.value, _ATTEMPTS: "0",
         }  # fmt: skip
         if parent is not None:
             values[_TRACE] = parent
@@ -75,12 +77,20 @@ def _row(bad: Undecodable, traceparent: str | None) -> BadRecord:
     )  # fmt: skip
 
 
-def _text(value: bytes | None) -> str:
+def _text(value: bytes | None) -> str | None:
     """A header's value for a JSON column; what is no text stands there in base64. Postgres takes no NUL in text."""
     if value is None:
-        return ""
+        return None
     try:
         text = bytes(value).decode()
     except UnicodeDecodeError:
-        return "base64:" + base64.b64encode(value).decode()
-    return text if "\0" not in text else "base64:" + base64.b64encode(value).decode()
+        text = "\0"
+    plain = "\0" not in text and not text.startswith(_BASE64)
+    return text if plain else _BASE64 + base64.b64encode(value).decode()
+
+
+def header_bytes(text: str | None) -> bytes | None:
+    """A header's value as it came, from its row."""
+    if text is None or not text.startswith(_BASE64):
+        return None if text is None else text.encode()
+    return base64.b64decode(text.removeprefix(_BASE64))

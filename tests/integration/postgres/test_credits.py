@@ -10,7 +10,7 @@ from connectors.postgres.content import join_content
 from connectors.postgres.endings import Facts
 from schemas.errors import ErrorCode
 from schemas.ids import uuid7
-from schemas.states import Stage, WaitReason
+from schemas.states import JobClass, Stage, WaitReason
 
 CREDITS = 3
 
@@ -22,14 +22,14 @@ async def tenant(worker, seed):
     return tenant_id
 
 
-async def upload(worker, seed, tenant_id, yields_s=0.0):
+async def upload(worker, seed, tenant_id, job_class=None):
     """An asset whose job was made the product's way (the seed's own job is put out of the way)."""
     made = await seed.asset(worker, tenant_id)
     await seed.change(worker, "DELETE FROM jobs WHERE id = :j", j=made.job_id)
     async with worker.transaction() as connection:
         await credit.make_job(
             connection, job_id=made.job_id, tenant_id=tenant_id, asset_id=made.asset_id, generation=1,
-            stage=Stage.IMAGE_PRIMARY, traceparent=None, yields_s=yields_s,
+            stage=Stage.IMAGE_PRIMARY, traceparent=None, job_class=job_class,
         )  # fmt: skip
     return made
 
@@ -83,14 +83,59 @@ async def try_later(worker, job):
 @pytest.mark.parametrize("leave", [end_well, end_badly, try_later])
 async def test_whatever_leaves_passes_its_credit_on_in_turn(worker, seed, tenant, leave):
     made = [await upload(worker, seed, tenant) for _ in range(CREDITS)]
-    yielding = await upload(worker, seed, tenant, yields_s=3600)
+    yielding = await upload(worker, seed, tenant, JobClass.BULK)
     urgent = await upload(worker, seed, tenant)
     await leave(worker, await claim(worker, made[0]))
     assert await sent(worker, seed, urgent.job_id) == ["1"]
     assert await sent(worker, seed, yielding.job_id) == []
-    assert await claim(worker, urgent) is not None
-    await leave(worker, await claim(worker, made[1]))
+    last = await claim(worker, urgent)
+    for one in (made[1], made[2]):
+        assert await sent(worker, seed, yielding.job_id) == [], "others of its tenant are still at work"
+        await leave(worker, await claim(worker, one))
+    await leave(worker, last)
     assert await sent(worker, seed, yielding.job_id) == ["1"]
+
+
+async def test_work_that_yields_leaves_room_for_primary_work(worker, seed):
+    tenant_id = await seed.tenant(worker)
+    await seed.change(worker, "UPDATE tenants SET credits = 16 WHERE id = :t", t=tenant_id)
+    for job_class, room in ((JobClass.BULK, 2), (JobClass.SECONDARY, 6), (JobClass.PRIMARY, 8)):
+        for _ in range(room + 3):
+            await upload(worker, seed, tenant_id, job_class)
+        queued = "SELECT count(*) FROM jobs WHERE tenant_id = :t AND state = 'queued' AND job_class = :c"
+        assert await seed.column(worker, queued, t=tenant_id, c=job_class.value) == [room]
+    async with worker.transaction() as connection:
+        assert await credit.mend(connection, batch=100) == 0, "each class has its share, and no more"
+
+
+async def test_what_yielded_long_enough_goes_in_turn_with_primary_work(worker, seed, tenant):
+    made = [await upload(worker, seed, tenant) for _ in range(CREDITS)]
+    old = await upload(worker, seed, tenant, JobClass.BULK)
+    await seed.change(worker, "UPDATE jobs SET turn_at = now() - interval '1 s' WHERE id = :j", j=old.job_id)
+    fresh = await upload(worker, seed, tenant)
+    await end_well(worker, await claim(worker, made[0]))
+    assert (await sent(worker, seed, old.job_id), await sent(worker, seed, fresh.job_id)) == (["1"], [])
+
+
+async def test_many_bulk_jobs_do_not_hide_a_secondary_one(worker, seed):
+    tenant_id = await seed.tenant(worker)
+    await seed.change(worker, "UPDATE tenants SET credits = 8 WHERE id = :t", t=tenant_id)
+    first = await upload(worker, seed, tenant_id)
+    second = await upload(worker, seed, tenant_id)
+    for _ in range(5):
+        await upload(worker, seed, tenant_id, JobClass.BULK)
+    await seed.change(
+        worker,
+        "UPDATE jobs SET turn_at = now() + interval '5 min' WHERE tenant_id = :t AND job_class = 'bulk'",
+        t=tenant_id,
+    )
+    for _ in range(2):
+        await upload(worker, seed, tenant_id)
+    behind = await upload(worker, seed, tenant_id, JobClass.SECONDARY)
+    assert await sent(worker, seed, behind.job_id) == [], "half of the credit is in use"
+    await end_well(worker, await claim(worker, first))
+    assert await sent(worker, seed, behind.job_id) == ["1"]
+    assert await claim(worker, second) is not None
 
 
 async def test_drain_keeps_the_credit(worker, seed, tenant):

@@ -1,0 +1,174 @@
+"""A tenant's breaker: opened by its dead letters, tried by one job, closed by its good end; other tenants feel nothing."""
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from connectors.postgres import breakers, endings, jobs
+from connectors.postgres import credits as credit
+from connectors.postgres.content import join_content
+from connectors.postgres.endings import Facts
+from connectors.telemetry.metrics import Metrics
+from schemas.errors import ErrorCode
+from schemas.ids import uuid7
+from schemas.settings import BreakerSettings, KeeperSettings
+from schemas.states import BreakerState, Stage, WaitReason
+from streams.keeper.rounds import Rounds
+
+BUDGET = BreakerSettings(consecutive=3, ratio=0.5, minimum=6, pause_s=3600, longest_pause_s=7200)
+
+
+@pytest.fixture
+async def tenant(worker, seed):
+    return await seed.tenant(worker)
+
+
+@pytest.fixture
+def rounds(worker):
+    return Rounds(worker, KeeperSettings(), Metrics(CollectorRegistry(), process="keeper"), BUDGET)
+
+
+async def upload(worker, seed, tenant_id):
+    made = await seed.asset(worker, tenant_id)
+    await seed.change(worker, "DELETE FROM jobs WHERE id = :j", j=made.job_id)
+    async with worker.transaction() as connection:
+        await credit.make_job(
+            connection, job_id=made.job_id, tenant_id=tenant_id, asset_id=made.asset_id, generation=1,
+            stage=Stage.IMAGE_PRIMARY, traceparent=None,
+        )  # fmt: skip
+    return made
+
+
+async def claim(worker, seed, made):
+    (number,) = await seed.column(worker, "SELECT dispatch FROM jobs WHERE id = :j", j=made.job_id)
+    async with worker.transaction() as connection:
+        return await jobs.claim(connection, made.dispatch(number), owner="w", lease_s=60)
+
+
+async def fail(worker, job):
+    async with worker.transaction() as connection:
+        values = {"code": ErrorCode.CORRUPT, "detail": "", "sha256": None, "report": {}, "traceparent": None}
+        await endings.fail(connection, job, **values)
+
+
+async def finish(worker, job):
+    sha256 = uuid7().bytes * 2
+    async with worker.transaction() as connection:
+        held = {"tenant_id": job.tenant_id, "job_id": job.job_id, "epoch": job.epoch}
+        await join_content(connection, sha256=sha256, **held)
+        await endings.finish(
+            connection, job, [], sha256=sha256, facts=Facts(width=1, height=1), report={}, traceparent=None
+        )
+
+
+async def bury(worker, seed, tenant_id, count):
+    for _ in range(count):
+        await fail(worker, await claim(worker, seed, await upload(worker, seed, tenant_id)))
+
+
+async def breaker(worker, tenant_id):
+    async with worker.transaction() as connection:
+        found = {one.tenant_id: one for one in await breakers.list_breakers(connection, everything=True)}
+    return found.get(tenant_id)
+
+
+async def reason(worker, seed, made):
+    return (await seed.column(worker, "SELECT concat_ws(' ', state, reason) FROM jobs WHERE id = :j", j=made.job_id))[0]
+
+
+async def pause_over(worker, seed, tenant_id):
+    await seed.change(worker, "UPDATE breakers SET retry_at = now() WHERE tenant_id = :t", t=tenant_id)
+
+
+async def test_dead_letters_in_a_row_open_it_and_hold_that_tenants_jobs_only(worker, seed, tenant, rounds):
+    other = await upload(worker, seed, await seed.tenant(worker))
+    queued = await upload(worker, seed, tenant)
+    await bury(worker, seed, tenant, 2)
+    await rounds.round()
+    assert await breaker(worker, tenant) is None, "two are within the budget"
+    await bury(worker, seed, tenant, 1)
+    await rounds.round()
+    found = await breaker(worker, tenant)
+    assert (found.state, found.waiting) == (BreakerState.OPEN, 1)
+    assert found.cause == "3 of the last 3 jobs were given up"
+    assert await reason(worker, seed, queued) == "waiting breaker"
+    assert await claim(worker, seed, queued) is None, "its record is stale"
+    assert await reason(worker, seed, await upload(worker, seed, tenant)) == "waiting breaker"
+    assert await claim(worker, seed, other) is not None
+
+
+async def test_a_share_of_dead_letters_opens_it_too(worker, seed, tenant, rounds):
+    for _ in range(3):
+        await bury(worker, seed, tenant, 1)
+        await rounds.round()
+        assert await breaker(worker, tenant) is None
+        await finish(worker, await claim(worker, seed, await upload(worker, seed, tenant)))
+    await bury(worker, seed, tenant, 1)
+    await rounds.round()
+    assert (await breaker(worker, tenant)).cause == "4 of the last 7 jobs were given up"
+
+
+async def test_one_job_is_tried_and_its_good_end_closes_it(worker, seed, tenant, rounds):
+    await bury(worker, seed, tenant, 3)
+    await rounds.round()
+    waiting = [await upload(worker, seed, tenant) for _ in range(3)]
+    await rounds.round()
+    assert [await reason(worker, seed, one) for one in waiting] == ["waiting breaker"] * 3
+    await pause_over(worker, seed, tenant)
+    await rounds.round()
+    await rounds.round()
+    assert [await reason(worker, seed, one) for one in waiting] == ["queued", "waiting breaker", "waiting breaker"]
+    assert (await breaker(worker, tenant)).state is BreakerState.HALF_OPEN
+    probe = await claim(worker, seed, waiting[0])
+    # A probe that has to be tried again is still the probe.
+    async with worker.transaction() as connection:
+        await jobs.wait(connection, probe, reason=WaitReason.RETRY, delay_s=0, costs_attempt=True)
+    await rounds.round()
+    await finish(worker, await claim(worker, seed, waiting[0]))
+    await rounds.round()
+    assert (await breaker(worker, tenant)).state is BreakerState.CLOSED
+    assert [await reason(worker, seed, one) for one in waiting] == ["done", "queued", "queued"]
+    # What was charged before is paid for.
+    await bury(worker, seed, tenant, 2)
+    await rounds.round()
+    assert (await breaker(worker, tenant)).state is BreakerState.CLOSED
+
+
+async def test_a_probe_that_fails_doubles_the_pause(worker, seed, tenant, rounds):
+    await bury(worker, seed, tenant, 3)
+    await rounds.round()
+    first = await upload(worker, seed, tenant)
+    await pause_over(worker, seed, tenant)
+    await rounds.round()
+    await fail(worker, await claim(worker, seed, first))
+    await rounds.round()
+    found = await breaker(worker, tenant)
+    assert (found.state, found.trips) == (BreakerState.OPEN, 1)
+    assert 7000 < (found.retry_at - found.opened_at).total_seconds() < 7400
+
+
+async def test_a_probe_that_is_cancelled_makes_way_for_another(worker, seed, tenant, rounds):
+    await bury(worker, seed, tenant, 3)
+    await rounds.round()
+    await pause_over(worker, seed, tenant)
+    await rounds.round()
+    assert (await breaker(worker, tenant)).state is BreakerState.HALF_OPEN, "nothing to try yet"
+    first, second = [await upload(worker, seed, tenant) for _ in range(2)]
+    await rounds.round()
+    assert await reason(worker, seed, first) == "queued"
+    await seed.change(worker, "UPDATE jobs SET state = 'cancelled' WHERE id = :j", j=first.job_id)
+    await rounds.round()
+    assert await reason(worker, seed, second) == "queued"
+
+
+async def test_an_operator_holds_and_lets_go(worker, seed, tenant, rounds):
+    made = await upload(worker, seed, tenant)
+    async with worker.transaction() as connection:
+        await breakers.set_breaker(connection, tenant, held=True, actor="a@b", why="abuse")
+    await rounds.round()
+    assert await reason(worker, seed, made) == "waiting breaker"
+    async with worker.transaction() as connection:
+        await breakers.set_breaker(connection, tenant, held=False, actor="a@b")
+    await rounds.round()
+    assert await reason(worker, seed, made) == "queued"
+    actions = await seed.column(worker, "SELECT action FROM audit_log WHERE tenant_id = :t ORDER BY id", t=tenant)
+    assert actions == ["breaker.open", "breaker.close"]

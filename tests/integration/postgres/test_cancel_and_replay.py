@@ -1,0 +1,276 @@
+"""Cancel, delete, replay: each ends or reopens an asset in one transaction, and fences whoever works on it."""
+
+import asyncio
+from datetime import UTC, datetime
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from connectors.postgres import cancel, endings, jobs, keeper, letters, replay
+from connectors.postgres import content as contents
+from connectors.postgres.content import Role
+from connectors.postgres.database import Database
+from connectors.postgres.endings import Facts
+from connectors.postgres.jobs import FencedError
+from connectors.postgres.letters import Chosen
+from connectors.postgres.variants import NewVariant
+from schemas.errors import ErrorCode, MedialaneError
+from schemas.ids import uuid7
+from schemas.profiles import DEFAULT_PROFILES
+from schemas.records import Dispatch, Origin
+from schemas.settings import DatabaseSettings
+from schemas.states import JobClass, Stage
+
+START = UUID(int=0)
+FACTS = Facts(width=4, height=3)
+THUMBNAIL = next(profile for profile in DEFAULT_PROFILES if profile.name == "thumbnail")
+
+
+def sha_of(seeded):
+    return seeded.asset_id.bytes * 2
+
+
+async def claim(worker, record, origin=None):
+    async with worker.transaction() as connection:
+        return await jobs.claim(connection, record, owner="w", lease_s=60, origin=origin)
+
+
+async def join(worker, job, sha256):
+    async with worker.transaction() as connection:
+        return await contents.join_content(
+            connection, tenant_id=job.tenant_id, sha256=sha256, job_id=job.job_id, epoch=job.epoch
+        )
+
+
+async def finish(worker, job, sha256, variants=()):
+    async with worker.transaction() as connection:
+        await endings.finish(connection, job, list(variants), sha256=sha256, facts=FACTS, report={}, traceparent=None)
+
+
+async def fail(worker, job, sha256=None, code=ErrorCode.CORRUPT):
+    async with worker.transaction() as connection:
+        await endings.fail(connection, job, code=code, detail="no", sha256=sha256, report={}, traceparent=None)
+
+
+async def stop(worker, seeded, act=cancel.cancel_asset):
+    async with worker.transaction() as connection:
+        return await act(connection, seeded.tenant_id, seeded.asset_id, actor="a@b")
+
+
+async def reopen(worker, seeded, **more):
+    async with worker.transaction() as connection:
+        return await replay.replay_asset(connection, seeded.asset_id, reason="test", job_class=JobClass.PRIMARY, **more)
+
+
+async def state(worker, seed, seeded):
+    statement = """SELECT concat_ws(' ', a.state, a.generation, string_agg(concat(j.generation, ':', j.state), ' '
+        ORDER BY j.generation)) FROM assets a JOIN jobs j ON j.asset_id = a.id WHERE a.id = :a GROUP BY a.id"""
+    return (await seed.column(worker, statement, a=seeded.asset_id))[0]
+
+
+async def events(worker, seed, seeded):
+    statement = "SELECT type FROM asset_events WHERE asset_id = :a ORDER BY seq"
+    return await seed.column(worker, statement, a=seeded.asset_id)
+
+
+def dispatch_of(seeded, job_id, number=1):
+    return Dispatch(
+        job_id=job_id, tenant_id=seeded.tenant_id, asset_id=seeded.asset_id, stage=Stage.IMAGE_PRIMARY, dispatch=number
+    )
+
+
+@pytest.mark.parametrize(
+    ("act", "word"), [(cancel.cancel_asset, "cancelled"), (cancel.delete_asset, "deleted")], ids=["cancel", "delete"]
+)
+async def test_it_stops_the_running_child_by_its_fence(worker, seed, seeded, act, word):
+    job = await claim(worker, seeded.dispatch())
+    assert await stop(worker, seeded, act) == 1
+    assert await state(worker, seed, seeded) == f"{word} 1 1:cancelled"
+    async with worker.transaction() as connection:
+        assert await jobs.heartbeat(connection, [(job.job_id, job.epoch)], lease_s=60) == set()
+    for end in (finish(worker, job, sha_of(seeded)), fail(worker, job)):
+        with pytest.raises(FencedError):
+            await end
+    assert await events(worker, seed, seeded) == ["job.started", f"asset.{word}"]
+    assert await claim(worker, seeded.dispatch()) is None
+    (action,) = await seed.column(worker, "SELECT action FROM audit_log WHERE subject = :s", s=str(seeded.asset_id))
+    assert action == f"asset.{act.__name__.removesuffix('_asset')}"
+
+
+async def test_what_is_over_is_not_cancelled_and_what_is_gone_is_not_found(worker, seed, seeded):
+    await fail(worker, await claim(worker, seeded.dispatch()))
+    with pytest.raises(MedialaneError) as caught:
+        await stop(worker, seeded)
+    assert caught.value.code is ErrorCode.CONFLICT
+    await stop(worker, seeded, cancel.delete_asset)
+    for act in (cancel.cancel_asset, cancel.delete_asset):
+        with pytest.raises(MedialaneError) as caught:
+            await stop(worker, seeded, act)
+        assert caught.value.code is ErrorCode.NOT_FOUND
+    stranger = seeded._replace(tenant_id=await seed.tenant(worker))
+    with pytest.raises(MedialaneError):
+        await stop(worker, stranger, cancel.delete_asset)
+
+
+async def test_the_api_role_may_cancel_and_delete_its_own(worker, database, seed, seeded):
+    job = await claim(worker, seeded.dispatch())
+    await join(worker, job, sha_of(seeded))
+    twin = await seed.asset(worker, seeded.tenant_id)
+    await join(worker, await claim(worker, twin.dispatch()), sha_of(seeded))
+    async with Database(DatabaseSettings(url=database.app), application="test") as app:
+        for one, act in ((seeded, cancel.cancel_asset), (twin, cancel.delete_asset)):
+            async with app.tenant(seeded.tenant_id) as connection:
+                assert await act(connection, one.tenant_id, one.asset_id, actor="mp_1") == 1
+
+
+async def test_a_cancelled_leader_hands_the_lead_to_its_twin_and_its_credit_on(worker, seed, seeded):
+    await seed.change(worker, "UPDATE tenants SET credits = 1 WHERE id = :t", t=seeded.tenant_id)
+    leader = await claim(worker, seeded.dispatch())
+    await join(worker, leader, sha_of(seeded))
+    twin = await seed.asset(worker, seeded.tenant_id)
+    await join(worker, await claim(worker, twin.dispatch()), sha_of(seeded))
+    await stop(worker, seeded)
+    async with worker.transaction() as connection:
+        assert await keeper.emit_due(connection, batch=10) == 1
+    heir = await claim(worker, twin.dispatch(2))
+    assert (await join(worker, heir, sha_of(seeded))).role is Role.LEADER
+
+
+async def test_cancel_and_finish_at_once_have_one_winner(worker, seed, seeded):
+    for _ in range(10):
+        made = await seed.asset(worker, seeded.tenant_id)
+        job = await claim(worker, made.dispatch())
+        await join(worker, job, sha_of(made))
+        ended = await asyncio.gather(finish(worker, job, sha_of(made)), stop(worker, made), return_exceptions=True)
+        assert sum(isinstance(one, Exception) for one in ended) == 1
+        assert await state(worker, seed, made) in ("ready 1 1:done", "cancelled 1 1:cancelled")
+        assert len(await events(worker, seed, made)) in (2, 3)
+
+
+async def test_a_replay_opens_a_new_generation_once(worker, seed, seeded):
+    await fail(worker, await claim(worker, seeded.dispatch()), sha_of(seeded))
+    done = await asyncio.gather(*(reopen(worker, seeded, generation=1) for _ in range(4)), return_exceptions=True)
+    (job_id,) = [one for one in done if isinstance(one, UUID)]
+    assert {one.code for one in done if one is not job_id} == {ErrorCode.CONFLICT}
+    assert await state(worker, seed, seeded) == "uploaded 2 1:failed 2:queued"
+    assert await claim(worker, seeded.dispatch()) is None, "a record of the old generation claims nothing"
+    job = await claim(worker, dispatch_of(seeded, job_id))
+    assert (await join(worker, job, sha_of(seeded))).role is Role.LEADER
+    types = await events(worker, seed, seeded)
+    assert types == ["job.started", "job.failed", "asset.failed", "asset.reopened", "job.starting", "job.started"]
+
+
+async def test_bytes_that_failed_for_good_are_tried_again_by_a_replay(worker, seed, seeded):
+    job = await claim(worker, seeded.dispatch())
+    await join(worker, job, sha_of(seeded))
+    await fail(worker, job, sha_of(seeded))
+    again = await claim(worker, dispatch_of(seeded, await reopen(worker, seeded)))
+    assert again.content_sha256 == sha_of(seeded)
+    assert (await join(worker, again, sha_of(seeded))).role is Role.LEADER
+    await finish(worker, again, sha_of(seeded))
+    assert await state(worker, seed, seeded) == "ready 2 1:failed 2:done"
+
+
+async def test_a_zombie_of_the_old_generation_changes_nothing(worker, seed, seeded):
+    zombie = await claim(worker, seeded.dispatch())
+    await stop(worker, seeded)
+    job_id = await reopen(worker, seeded)
+    with pytest.raises(FencedError):
+        await finish(worker, zombie, sha_of(seeded))
+    job = await claim(worker, dispatch_of(seeded, job_id))
+    await join(worker, job, sha_of(seeded))
+    await finish(worker, job, sha_of(seeded))
+    assert await state(worker, seed, seeded) == "ready 2 1:cancelled 2:done"
+
+
+@pytest.mark.parametrize("when", ["pending", "uploaded", "processing"])
+async def test_what_is_under_way_is_not_replayed(worker, seed, seeded, when):
+    await seed.change(worker, "UPDATE assets SET state = :s WHERE id = :a", s=when, a=seeded.asset_id)
+    with pytest.raises(MedialaneError) as caught:
+        await reopen(worker, seeded)
+    assert caught.value.code is ErrorCode.CONFLICT
+
+
+async def test_a_letter_says_where_it_came_from_and_is_replayed_once(worker, seed, seeded):
+    origin = Origin("media.jobs.image", 3, 77, "media-media-images")
+    await fail(worker, await claim(worker, seeded.dispatch(), origin), sha_of(seeded))
+    headers = await seed.column(
+        worker,
+        "SELECT concat_ws('|', error_topic, error_kpart, error_koffset, error_group, error_count, error_message,"
+        " error_code, error_attempts) FROM outbox WHERE aggregatetype = 'jobs.dlq' AND aggregateid = :j",
+        j=str(seeded.job_id),
+    )
+    assert headers == ["media.jobs.image|3|77|media-media-images|1|no|corrupt|1"]
+
+    mine = Chosen(tenant_id=seeded.tenant_id)
+    async with worker.transaction() as connection:
+        (letter,) = await letters.list_letters(connection, mine, limit=10)
+        await letters.replay_job(connection, letter, actor="a@b")
+    with pytest.raises(MedialaneError):
+        async with worker.transaction() as connection:
+            await letters.replay_job(connection, letter, actor="a@b")
+    async with worker.transaction() as connection:
+        assert await letters.list_letters(connection, mine, limit=10) == ()
+        everything = msgspec.structs.replace(mine, replayed=True)
+        (group,) = await letters.count_letters(connection, everything)
+        assert (group.code, group.letters) == ("corrupt", 1)
+        assert await letters.purge_letters(connection, mine, limit=10, actor="a@b") == 0
+        assert await letters.purge_letters(connection, everything, limit=10, actor="a@b") == 1
+    actions = await seed.column(
+        worker, "SELECT action FROM audit_log WHERE tenant_id = :t ORDER BY id", t=seeded.tenant_id
+    )
+    assert actions == ["dlq.replay", "dlq.purge"]
+
+
+async def test_letters_are_chosen_by_tenant_code_and_age(worker, seed, seeded):
+    other = await seed.asset(worker, await seed.tenant(worker))
+    await fail(worker, await claim(worker, seeded.dispatch()))
+    await fail(worker, await claim(worker, other.dispatch()), code=ErrorCode.TRUNCATED)
+    now = datetime.now(UTC)
+    await seed.change(
+        worker, "UPDATE dead_letters SET created_at = now() - interval '1 day' WHERE job_id = :j", j=other.job_id
+    )
+
+    async def chosen(**conditions):
+        async with worker.transaction() as connection:
+            found = await letters.list_letters(connection, Chosen(**conditions), limit=1000)
+        return {one.job_id for one in found} & {seeded.job_id, other.job_id}
+
+    hour_ago = datetime.fromtimestamp(now.timestamp() - 3600, UTC)
+    assert await chosen() == {seeded.job_id, other.job_id}
+    assert await chosen(tenant_id=other.tenant_id) == {other.job_id}
+    assert await chosen(code="truncated") == {other.job_id}
+    assert await chosen(before=hour_ago) == {other.job_id}
+    assert await chosen(since=hour_ago) == {seeded.job_id}
+    assert await chosen(ids=(uuid7(),)) == set()
+
+
+async def test_what_lacks_a_profile_is_found_and_is_bulk_when_reopened(worker, seed, seeded):
+    job = await claim(worker, seeded.dispatch())
+    await join(worker, job, sha_of(seeded))
+    old = NewVariant(
+        profile="thumbnail", profile_version=0, content_sha256=sha_of(seeded), object_key="k", content_type="image/webp",
+        format="webp", width=1, height=1, duration_s=None, size=1, sha256=sha_of(seeded),
+    )  # fmt: skip
+    await finish(worker, job, sha_of(seeded), [old])
+
+    async def behind(after=START):
+        async with worker.transaction() as connection:
+            found = await replay.assets_behind(
+                connection, THUMBNAIL, since=datetime(2000, 1, 1, tzinfo=UTC), tenant_id=seeded.tenant_id, after=after,
+                limit=10,
+            )  # fmt: skip
+        return [one.asset_id for one in found]
+
+    assert await behind() == [seeded.asset_id]
+    assert await behind(seeded.asset_id) == []
+    async with worker.transaction() as connection:
+        job_id = await replay.replay_asset(connection, seeded.asset_id, reason="r", job_class=JobClass.BULK)
+    assert await behind() == []
+    again = await claim(worker, dispatch_of(seeded, job_id))
+    assert again.job_class is JobClass.BULK
+    assert (await join(worker, again, sha_of(seeded))).role is Role.REUSE
+    await finish(worker, again, sha_of(seeded), [msgspec.structs.replace(old, profile_version=THUMBNAIL.version)])
+    assert await behind() == []
+    assert await state(worker, seed, seeded) == "ready 2 1:done 2:done"
