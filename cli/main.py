@@ -40,6 +40,7 @@ _EXPECTED = {
     "TopicsError": 1,
     "ConnectError": 1,
     "DestructiveStepError": 1,
+    "PhaseError": 1,
 }
 
 

@@ -1,8 +1,13 @@
-"""Runs Alembic without an alembic.ini: the address comes from the caller, the lock from Postgres."""
+"""Runs Alembic without an alembic.ini: the address comes from the caller, the lock from Postgres.
 
-from collections.abc import Iterator
+A revision declares `phase`: `expand` (the default) only adds, and runs before the new code; `contract` takes away what
+only older code needs, and runs when none of that is left.
+"""
+
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import sqlalchemy as sa
 from alembic import command
@@ -13,17 +18,34 @@ from alembic.script import ScriptDirectory
 _LOCK = 0x6D656469616C616E  # "medialan": any fixed number that no other program takes
 
 
+Phase = Literal["expand", "contract", "all"]
+
+
 class DestructiveStepError(Exception):
     """A pending step drops or rewrites data and was not permitted; nothing was changed."""
 
 
-def upgrade(url: str, *, target: str = "head", allow_destructive: bool = False) -> list[str]:
+class PhaseError(Exception):
+    """The phase that was asked for stands behind a pending step of the other one; nothing was changed."""
+
+
+class Step(NamedTuple):
+    """A revision and its phase, `expand` or `contract`."""
+
+    revision: str
+    phase: str
+
+
+def upgrade(url: str, *, target: str = "head", phase: Phase = "all", allow_destructive: bool = False) -> list[str]:
     """Bring the database at `url` (postgresql://...) to `target`; returns the revisions that were applied.
 
-    Raises `DestructiveStepError`, before any change, if a pending revision has `destructive = True` and is not allowed.
+    With a phase, only the pending steps of that phase that come next are applied (see `next_steps`). Raises, before any
+    change, `PhaseError`, or `DestructiveStepError` if one of them has `destructive = True` and is not allowed.
     """
     with _locked(url) as connection:
-        pending = _pending(connection, target)
+        pending = [step.revision for step in next_steps(_pending(connection, target), phase)]
+        if not pending:
+            return []
         destructive = [r for r in pending if _is_destructive(r)]
         if destructive and not allow_destructive:
             steps = ", ".join(destructive)
@@ -33,9 +55,30 @@ def upgrade(url: str, *, target: str = "head", allow_destructive: bool = False) 
             )
         config = _config()
         config.attributes["connection"] = connection
-        command.upgrade(config, target)
+        command.upgrade(config, pending[-1])
         connection.commit()
         return pending
+
+
+def next_steps(pending: Sequence[Step], phase: Phase) -> list[Step]:
+    """The pending steps that a run of one phase applies: those of that phase before the first of the other one.
+
+    Into an empty database everything goes at once: no older code can be there. Raises `PhaseError` if steps of the
+    phase are pending, but a step of the other one stands before all of them.
+    """
+    if phase == "all" or (pending and pending[0].revision == _first()):
+        return list(pending)
+    first_other = next((index for index, step in enumerate(pending) if step.phase != phase), len(pending))
+    if first_other == 0 and any(step.phase == phase for step in pending):
+        blocking = pending[0]
+        when = (
+            "once no process of the release before it runs" if blocking.phase == "contract" else "before the new code"
+        )
+        raise PhaseError(
+            f"migration {blocking.revision} ({blocking.phase}) is pending and comes first: "
+            f"run `medialane migrate --phase {blocking.phase}` {when}"
+        )
+    return list(pending[:first_other])
 
 
 def current(url: str) -> str | None:
@@ -53,8 +96,18 @@ def head() -> str:
     return revision
 
 
-def pending(url: str, target: str = "head") -> list[str]:
-    """The revisions between the database and `target`, oldest first."""
+def expanded_head() -> str:
+    """The newest revision before this release's last contract steps: the schema that its code must run on, too."""
+    steps = _steps("head", "base")
+    while len(steps) > 1 and steps[-1].phase == "contract":
+        steps.pop()
+    if not steps:
+        raise RuntimeError("this release holds no migrations")
+    return steps[-1].revision
+
+
+def pending(url: str, target: str = "head") -> list[Step]:
+    """The steps between the database and `target`, oldest first."""
     engine = sa.create_engine(_driver(url), poolclass=sa.NullPool)
     with engine.connect() as connection:
         return _pending(connection, target)
@@ -73,12 +126,19 @@ def _locked(url: str) -> Iterator[sa.Connection]:
             guard.commit()
 
 
-def _pending(connection: sa.Connection, target: str) -> list[str]:
-    scripts = ScriptDirectory.from_config(_config())
+def _pending(connection: sa.Connection, target: str) -> list[Step]:
     at = MigrationContext.configure(connection).get_current_revision()
     connection.rollback()
-    steps = scripts.iterate_revisions(target, at or "base")
-    return [step.revision for step in reversed(list(steps)) if step.revision != at]
+    return [step for step in _steps(target, at or "base") if step.revision != at]
+
+
+def _steps(upper: str, lower: str) -> list[Step]:
+    found = ScriptDirectory.from_config(_config()).iterate_revisions(upper, lower)
+    return [Step(script.revision, getattr(script.module, "phase", "expand")) for script in reversed(list(found))]
+
+
+def _first() -> str | None:
+    return ScriptDirectory.from_config(_config()).get_base()
 
 
 def _is_destructive(revision: str) -> bool:

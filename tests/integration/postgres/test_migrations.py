@@ -50,6 +50,36 @@ def test_a_destructive_step_runs_only_when_permitted(empty, monkeypatch):
     assert migrations.upgrade(empty, allow_destructive=True)[0] == "0001"
 
 
+STEPS = [runner.Step("0002", "expand"), runner.Step("0003", "contract"), runner.Step("0004", "expand")]
+
+
+def revisions(steps):
+    return [step.revision for step in steps]
+
+
+def test_a_phase_applies_its_steps_up_to_the_other_phases_first():
+    assert revisions(runner.next_steps(STEPS, "all")) == ["0002", "0003", "0004"]
+    assert revisions(runner.next_steps(STEPS, "expand")) == ["0002"]
+    assert revisions(runner.next_steps(STEPS[1:], "contract")) == ["0003"]
+    assert runner.next_steps(STEPS[:1], "contract") == [], "nothing of that phase is pending"
+    with pytest.raises(migrations.PhaseError, match=r"0003 .contract. is pending .* --phase contract"):
+        runner.next_steps(STEPS[1:], "expand")
+    with pytest.raises(migrations.PhaseError, match=r"0002 .expand. is pending .* --phase expand"):
+        runner.next_steps(STEPS, "contract")
+
+
+def test_an_empty_database_gets_everything_in_any_phase():
+    steps = [runner.Step("0001", "expand"), *STEPS]
+    assert runner.next_steps(steps, "expand") == steps
+
+
+def test_every_step_says_a_phase_that_exists_and_none_destroys_while_older_code_may_run():
+    for step in runner._steps("head", "base"):
+        assert step.phase in {"expand", "contract"}, step
+        assert not (runner._is_destructive(step.revision) and step.phase == "expand"), step
+    assert migrations.expanded_head() <= migrations.head()
+
+
 def test_the_app_role_sees_one_tenant_and_cannot_read_the_outbox(database):
     with psycopg.connect(database.owner, autocommit=True) as owner:
         for number in (1, 2):
