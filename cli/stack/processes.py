@@ -11,7 +11,7 @@ from pathlib import Path
 from cli.stack.state import ProcessId
 from cli.stack.watch import alive, kill_group, stat
 
-__all__ = ["Command", "alive", "command_of", "identify", "kill_group", "resident_bytes", "spawn"]
+__all__ = ["Command", "alive", "anybody_in", "command_of", "identify", "kill_group", "resident_bytes", "spawn"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,16 @@ def resident_bytes(process: ProcessId) -> int:
                 with contextlib.suppress(OSError):
                     total += int((entry / "statm").read_text(encoding="ascii").split()[1]) * page
     return total
+
+
+def anybody_in(folder: Path) -> bool:
+    """Whether a living process works in this folder (zombies have no folder any more)."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if (entry / "cwd").samefile(folder):
+                    return True
+    return False
 
 
 def command_of(pid: int) -> str:

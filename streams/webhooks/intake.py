@@ -28,6 +28,7 @@ log = structlog.get_logger(__name__)
 _FULL, _ROOM = 2000, 500
 _POLL = 500  # many small records: fetched by the hundred, planned by the hundred
 _UNKNOWN = "unknown"
+_LAST_BURIALS_S = 5.0
 
 
 class Flow(Protocol):
@@ -107,6 +108,9 @@ class Intake:
         """Take in nothing more; on return every outcome that will be known is known, and may be committed."""
         self._closing = True
         await self._agent.stop_intake()
+        if self._burials:
+            # One that is cut off in the middle is told a second time by whoever reads the record next.
+            await asyncio.wait(self._burials, timeout=_LAST_BURIALS_S)
         for burial in self._burials:
             burial.cancel()
         await asyncio.gather(*self._burials, return_exceptions=True)

@@ -60,6 +60,8 @@ def test_it_ends_well_with_its_last_line_and_stops_everything(place):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_stops_what_it_started(place, number):
+    # A shell's background job ignores SIGINT, and so would all that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen([*COMMAND, str(place / "stack")], stdout=subprocess.PIPE, text=True, cwd=place) as demo:
         for line in demo.stdout:
             if "postgres" in line.lower() and " s)" in line:

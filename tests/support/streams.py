@@ -155,14 +155,14 @@ class Bench:
             producer.begin_transaction()
             for value in values[first : first + per_transaction]:
                 producer.produce(topic, value, partition=partition)
-            producer.flush(30)  # an abort forgets what was not sent
+            producer.flush(90)  # an abort forgets what was not sent
             (producer.abort_transaction if abort else producer.commit_transaction)(30)
 
     def send(self, topic, value, key, headers):
         """One record as it is given, outside transactions."""
         producer = Producer(client_options(self.kafka))
         producer.produce(topic, value, key=key, headers=headers)
-        assert producer.flush(30) == 0
+        assert producer.flush(90) == 0
 
     def committed(self, group, topic, partition=0):
         """The group's committed offset, None if there is none."""

@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import psycopg
@@ -15,7 +16,7 @@ from cli.stack.environment import ADMIN, DATABASE, HOST, database_url
 from cli.stack.errors import StackError
 from cli.stack.layout import POSTGRES_USER
 from cli.stack.parts.base import Context, Part
-from cli.stack.processes import Command
+from cli.stack.processes import Command, anybody_in
 
 _SETTINGS = {
     "listen_addresses": HOST,
@@ -33,6 +34,7 @@ _SETTINGS = {
     "timezone": "UTC",
 }
 _MARKER = "postgres.made-by"  # holds a digest of the password that the cluster beside it was made with
+_LEFTOVERS_BOUND_S = 30.0  # a server's children end by themselves once they see that it is gone
 _SOCKET_PATH_LIMIT = 107  # bytes of a Unix socket's address on Linux
 
 
@@ -58,6 +60,7 @@ def postgres(context: Context) -> Part:
             _refuse_or_forget(data, context)
         if not data.exists():
             await _initialise(data, context)
+        await _forget_dead_server(data)
 
     return Part(
         name="postgres",
@@ -95,6 +98,25 @@ def _refuse_or_forget(data: Path, context: Context) -> None:
         raise StackError(f"the database in {data} was made with other passwords than those in state.json", cure)
     # Outside of the folder, where deleting the folder could not reach it: this is what was meant to go.
     shutil.rmtree(data)
+
+
+async def _forget_dead_server(data: Path) -> None:
+    """Wait for what a killed server left to end, then remove its lock files, of the data and of the socket.
+
+    Postgres takes the number in them for a rival while the number is in use, be it by a zombie that nobody has
+    collected yet or by another program. The folder is ours: the stack's own lock says so.
+    """
+    deadline = time.monotonic() + _LEFTOVERS_BOUND_S
+    while anybody_in(data):
+        if time.monotonic() > deadline:
+            return  # alive indeed: Postgres will refuse, and say so
+        await asyncio.sleep(0.05)
+    for lock in _locks(data):
+        lock.unlink(missing_ok=True)
+
+
+def _locks(data: Path) -> list[Path]:
+    return [data / "postmaster.pid", *data.glob(".s.PGSQL.*.lock")]
 
 
 def _user() -> str | None:

@@ -62,7 +62,7 @@ def everybody(folder: Path):
     return found
 
 
-def assert_gone(processes, within=30.0):
+def assert_gone(processes, within=60.0):
     deadline = time.monotonic() + within
     while left := [process for process in processes if alive(process.pid, process.started)]:
         assert time.monotonic() < deadline, f"orphans: {left}"
@@ -87,7 +87,21 @@ def test_nothing_outlives_a_killed_supervisor_and_the_next_start_finds_the_data(
     kill(processes[0])
     assert_gone(processes)
     assert not stack.is_running
+    # The number in the killed server's lock files may belong to its own zombie by now, or to another program.
+    data = layout(folder).postgres_data
+    locks = [data / "postmaster.pid", *data.glob(".s.PGSQL.*.lock")]
+    assert len(locks) == 2
+    as_server = ["setpriv", "--reuid", data.owner(), "--clear-groups", "--"] if os.geteuid() == 0 else []
+    with subprocess.Popen([*as_server, "sleep", "600"]) as other:
+        for lock in locks:
+            lock.write_text("\n".join([str(other.pid), *lock.read_text().splitlines()[1:]]) + "\n")
+        try:
+            assert_starts_with_its_data(folder, stack)
+        finally:
+            other.kill()
 
+
+def assert_starts_with_its_data(folder, stack):
     with Stack.start(folder, parts=PARTS) as again:
         assert again.state.secrets == stack.state.secrets
         with psycopg.connect(again.env["MEDIALANE_MIGRATION_DATABASE_URL"]) as connection:
@@ -120,7 +134,7 @@ def test_parts_stop_in_good_order_and_a_killed_one_can_be_started_again(folder):
         processes = everybody(folder)
         with pytest.raises(StackError, match="a stack already runs in"):
             Stack.start(folder, parts=PARTS)
-    assert_gone([*before, *processes], within=1)
+    assert_gone([*before, *processes], within=5)
     assert {part.exit_code for part in stack.state.parts.values()} <= {0, -9}  # the S3 server may need its SIGKILL
     assert stack.state.parts["postgres"].exit_code == 0
 
@@ -146,6 +160,6 @@ def test_commands_show_it_and_take_it_down(folder):
         run(medialane, ["stack", "logs", "redis", "--dir", str(folder)], catch_exceptions=False)
 
     assert run(medialane, ["stack", "down", "--purge", "--dir", str(folder)]).exit_code == 0
-    assert_gone(processes, within=1)
+    assert_gone(processes, within=5)
     assert not folder.exists()
     assert "nothing runs" in run(medialane, ["stack", "down", "--dir", str(folder)]).output

@@ -98,7 +98,7 @@ class World:
         async with self.database.transaction() as connection:
             await connection.exec_driver_sql(sql, values)
 
-    async def until(self, condition, timeout_s=20):
+    async def until(self, condition, timeout_s=90):
         """Poll the database until the condition holds."""
         async with asyncio.timeout(timeout_s):
             while not await condition():  # noqa: ASYNC110 - another process's table tells nobody

@@ -70,7 +70,7 @@ def produce(kafka, *records):
     producer = Producer({"bootstrap.servers": kafka.brokers, "acks": "all"})
     for key, value, headers in records:
         producer.produce(EVENTS.name(kafka.topic_prefix), key=key, value=value, headers=headers, partition=0)
-    assert producer.flush(20) == 0
+    assert producer.flush(90) == 0
 
 
 def of(event):
@@ -81,7 +81,7 @@ def committed(kafka):
     """The group's committed offset on the partition that `produce` writes to."""
     consumer = Consumer({"bootstrap.servers": kafka.brokers, "group.id": group_name(kafka)})
     try:
-        (found,) = consumer.committed([TopicPartition(EVENTS.name(kafka.topic_prefix), 0)], timeout=10)
+        (found,) = consumer.committed([TopicPartition(EVENTS.name(kafka.topic_prefix), 0)], timeout=60)
         return found.offset
     finally:
         consumer.close()
@@ -93,7 +93,7 @@ def dead_letters(kafka, count):
     consumer = Consumer({"bootstrap.servers": kafka.brokers, "group.id": "reader", "auto.offset.reset": "earliest"})
     try:
         consumer.assign([TopicPartition(topic, 0, 0)])
-        return [record for record in consumer.consume(count, timeout=20) if record.error() is None]
+        return [record for record in consumer.consume(count, timeout=90) if record.error() is None]
     finally:
         consumer.close()
 
@@ -103,11 +103,11 @@ async def test_events_in_webhooks_out_and_what_is_no_event_to_the_dead_letters(w
     first, second = world.event(), world.event()
     produce(kafka, of(first), (b"key", b"\xffno event", [("x", b"1"), ("x", b"2")]), of(second))
     async with agent(environment) as process:
-        await receiver.wait_for(lambda got: len(got) == 2, timeout_s=40)
+        await receiver.wait_for(lambda got: len(got) == 2, timeout_s=90)
         await world.settled("delivered", "delivered")
         (letter,) = await asyncio.to_thread(dead_letters, kafka, 1)
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 20) == 0
+        assert await asyncio.wait_for(process.wait(), 90) == 0
     assert {got.message_id for got in receiver.received} == {str(first.envelope.id), str(second.envelope.id)}
     for got in receiver.received:
         got.verify(world.secret)
@@ -127,11 +127,11 @@ async def test_killed_in_the_middle_of_a_post_it_is_sent_again_under_the_same_id
     event = world.event()
     produce(kafka, of(event))
     async with agent(environment) as victim:
-        await receiver.wait_for(lambda got: len(got) == 1, timeout_s=40)
+        await receiver.wait_for(lambda got: len(got) == 1, timeout_s=90)
         victim.kill()
         await victim.wait()
     async with agent(environment):
-        await receiver.wait_for(lambda got: len(got) == 2, timeout_s=40)
+        await receiver.wait_for(lambda got: len(got) == 2, timeout_s=90)
         await world.settled("delivered")
     first, second = receiver.received
     assert first.message_id == second.message_id == str(event.envelope.id)
@@ -142,5 +142,5 @@ async def test_killed_in_the_middle_of_a_post_it_is_sent_again_under_the_same_id
 async def test_a_setting_that_is_missing_names_itself(environment):
     del environment["MEDIALANE_WEBHOOK_ENCRYPTION_KEY"]
     async with agent(environment) as process:
-        assert await asyncio.wait_for(process.wait(), 20) == 2
+        assert await asyncio.wait_for(process.wait(), 90) == 2
     assert "MEDIALANE_WEBHOOK_ENCRYPTION_KEY is not set" in "".join(process.lines)

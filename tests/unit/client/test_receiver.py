@@ -69,7 +69,7 @@ async def test_a_hanging_request_waits_for_release_and_holds_nobody_else():
     async with Receiver() as receiver:
         receiver.hang_next(1)
         hung = asyncio.create_task(post(receiver.url()))
-        await receiver.wait_for(lambda got: len(got) == 1, 5)
+        await receiver.wait_for(lambda got: len(got) == 1, 60)
         assert await post(receiver.url()) == 200
         assert not hung.done()
         receiver.release()

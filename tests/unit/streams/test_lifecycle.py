@@ -43,6 +43,13 @@ sys.exit(asyncio.run(main()))
 """
 
 
+def rest(process):
+    """What it still prints, and its end. Not `communicate`, which loses what `readline` has read ahead."""
+    printed = process.stdout.read()
+    process.wait(timeout=60)
+    return printed
+
+
 def start(work="work", drain_s=0):
     program = textwrap.dedent(PROGRAM).format(work=work, drain_s=drain_s)
     process = subprocess.Popen(
