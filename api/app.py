@@ -1,5 +1,8 @@
 """The composition root of the API: what a process is given becomes services, routes and one ASGI application."""
 
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import NamedTuple, Self
 
 from litestar import Litestar, Router
@@ -8,22 +11,35 @@ from litestar.config.app import AppConfig
 from api.assets.completion import Completion
 from api.assets.routes import assets_router
 from api.assets.service import AssetReader
+from api.assets.writing import AssetWriter
+from api.browsers import Browsers
 from api.description import description
 from api.failures import answer
 from api.health.routes import health_router
 from api.health.service import Readiness
 from api.idempotency import Once
+from api.keys.routes import keys_router
+from api.keys.service import KeyService
+from api.keys.usage import LastUsed
+from api.limits import Quotas, RateLimiter
+from api.live.hub import Hub
+from api.live.routes import live_router
+from api.live.service import Live
 from api.observed import Observed
 from api.principals import Authenticator, guard
 from api.storage.routes import storage_router
 from api.storage.service import StorageService
+from api.tokens import TokenReader
+from api.uploads.routes import uploads_router
+from api.uploads.service import MultipartService
 from api.webhooks.routes import webhooks_router
 from api.webhooks.service import WebhookService
 from connectors.objectstore.port import ObjectStore
 from connectors.postgres.database import Database
 from connectors.secrets import SecretBox
 from connectors.telemetry import Telemetry
-from schemas.settings import ApiSettings, WebhookSettings
+from schemas.errors import MedialaneError
+from schemas.settings import ApiSettings, AuthSettings, KafkaSettings, WebhookSettings
 
 MAX_BODY_BYTES = 65_536
 """Largest request body: references only, never media."""
@@ -37,42 +53,52 @@ class Dependencies(NamedTuple):
     telemetry: Telemetry
     api: ApiSettings
     webhooks: WebhookSettings
+    auth: AuthSettings = AuthSettings()
+    kafka: KafkaSettings | None = None
 
 
 class Application(NamedTuple):
-    """The application to serve, and the Litestar inside it, which knows its routes and its description."""
+    """The application to serve, and the Litestar inside it, which knows its routes and its description.
+
+    `hub` takes what Kafka tells, and is closed when the process is about to end.
+    """
 
     asgi: Observed
     litestar: Litestar
+    hub: Hub
 
     @classmethod
     def build(cls, given: Dependencies) -> Self:
         """Wire everything; does no I/O."""
-        inner = Litestar.from_config(_config(given))
-        return cls(Observed(inner, given.telemetry.tracing, given.telemetry.metrics), inner)
+        hub = Hub()
+        inner = Litestar.from_config(_config(given, hub))
+        return cls(
+            Observed(Browsers(inner, given.database), given.telemetry.tracing, given.telemetry.metrics), inner, hub
+        )
 
 
-def create_app(given: Dependencies) -> Observed:
-    """The ASGI application."""
-    return Application.build(given).asgi
-
-
-def _config(given: Dependencies) -> AppConfig:
+def _config(given: Dependencies, hub: Hub) -> AppConfig:
     database, store, settings = given.database, given.store, given.api
     given.telemetry.metrics.watch_pool(database.pool)
-    storage = StorageService(database, store, max_upload_bytes=settings.max_upload_bytes)
+    quotas, last_used = Quotas(database), LastUsed(database)
+    storage = StorageService(database, store, quotas, max_upload_bytes=settings.max_upload_bytes)
+    completion, live = Completion(database, store), Live(database, hub)
+    multipart = MultipartService(database, store, quotas, completion, max_upload_bytes=settings.max_upload_bytes)
     reader = AssetReader(database, store, variant_ttl_s=settings.variant_ttl_s)
     box = SecretBox(given.webhooks.encryption_key)
     webhooks = WebhookService(database, box, allow_private=given.webhooks.allow_private)
     once = Once(database, box)
     guarded = Router(
         "/",
-        guards=[guard(Authenticator(database))],
+        guards=[guard(Authenticator(database, TokenReader.of(given.auth)), RateLimiter(database), last_used)],
         security=[{"apiKey": []}],
         route_handlers=[
             storage_router(storage, once),
-            assets_router(reader, Completion(database, store), once),
+            assets_router(reader, AssetWriter(database), completion, storage, live, once),
+            live_router(live),
+            uploads_router(multipart, once),
             webhooks_router(webhooks, once),
+            keys_router(KeyService(database), once),
         ],
     )
     return AppConfig(
@@ -80,5 +106,19 @@ def _config(given: Dependencies) -> AppConfig:
         exception_handlers={Exception: answer},
         openapi_config=description(),
         request_max_body_size=MAX_BODY_BYTES,
+        lifespan=[_background(last_used, quotas)],
         logging_config=None,
     )
+
+
+def _background(last_used: LastUsed, quotas: Quotas) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
+    """What goes on beside the requests, and what is put in order after the last one."""
+
+    @asynccontextmanager
+    async def running(_app: Litestar) -> AsyncIterator[None]:
+        async with last_used.running():
+            yield
+        with contextlib.suppress(MedialaneError):
+            await quotas.close()
+
+    return running

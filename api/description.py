@@ -29,8 +29,10 @@ def description() -> OpenAPIConfig:
         use_handler_docstrings=True,
         tags=[
             Tag(name="storage", description="Announce uploads"),
+            Tag(name="uploads", description="Send large files in parts, as Uppy's S3 uploader does"),
             Tag(name="assets", description="Complete, follow and list assets"),
             Tag(name="webhooks", description="Be told what happens"),
+            Tag(name="keys", description="Make, rotate and revoke API keys"),
             Tag(name="health", description="For whoever runs the service"),
         ],
         components=Components(

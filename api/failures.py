@@ -1,5 +1,6 @@
 """The one map from errors to HTTP answers. Whatever is not in it is a defect: logged with its trace, told as such."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -17,7 +18,15 @@ _log = structlog.get_logger(__name__)
 
 _RETRY_AFTER_S = "1"
 _NO_BODY = "'data'"  # Litestar's words
-_PUBLIC_NAMES = {"in_state": "state", "idempotency_key": "Idempotency-Key"}  # of parameters, where Python's differ
+_PUBLIC_NAMES = {  # of parameters, where Python's differ
+    "in_state": "state",
+    "kind": "type",
+    "created_from": "createdFrom",
+    "created_to": "createdTo",
+    "part_numbers": "partNumbers",
+    "idempotency_key": "Idempotency-Key",
+    "last_event_id": "Last-Event-ID",
+}
 _MISSING = re.compile(r"missing required field `([^`]+)`")
 _UNKNOWN = re.compile(r"unknown field `([^`]+)`")
 
@@ -59,7 +68,10 @@ def answer(request: Request[Any, Any, State], error: Exception) -> Response[Fail
 def _judge(request: Request[Any, Any, State], error: Exception) -> _Refusal:
     if isinstance(error, MedialaneError):
         if error.status < 500:
-            return _refusal(error.status, error.code, error.detail, error.field)
+            found = _refusal(error.status, error.code, error.detail, error.field)
+            if error.retry_after_s is None:
+                return found
+            return found._replace(headers={"Retry-After": str(max(1, math.ceil(error.retry_after_s)))})
         # Its detail is for operators: it may name parts that callers have no business with.
         _log.warning("request failed", code=error.code, detail=error.detail, path=request.url.path)
         return _refusal(error.status, error.code, ERRORS[error.code].meaning)
@@ -87,10 +99,11 @@ def documented(*statuses: int) -> dict[int, ResponseSpec]:
 _DESCRIPTIONS = {
     400: "The request is malformed; `field` names the culprit.",
     401: "The API key is missing, unknown, revoked or expired.",
-    403: "The API key may not do this.",
+    403: "The API key may not do this, or the tenant's plan has no room for it.",
     404: "There is no such thing for this tenant.",
     409: "The request does not fit the present state.",
     422: "Understood and refused.",
+    429: "More than the tenant's plan allows at a time; come again after `Retry-After` seconds.",
     500: "Something went wrong on our side.",
     503: "A part of the service does not answer; come again after `Retry-After` seconds.",
 }

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from litestar.enums import ScopeType
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
+from api.headers import headers_of
 from connectors.telemetry.metrics import Metrics, status_class
 from connectors.telemetry.tracing import Tracing, traceparent_of
 from schemas.metrics import HTTP_REQUEST_DURATION, HTTP_REQUESTS
@@ -45,7 +46,7 @@ class Observed:
                 nonlocal status
                 if message["type"] == "http.response.start":
                     status = message["status"]
-                    message["headers"] = [*message.get("headers", ()), *extra]
+                    message["headers"] = [*message.get("headers", ()), *extra, *headers_of(scope)]
                 await send(message)
 
             try:

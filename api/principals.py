@@ -1,4 +1,4 @@
-"""Who makes a request: API keys from the Authorization header, looked up in the database, remembered for a moment."""
+"""Who makes a request: an API key or a JWT from the Authorization header, remembered for a moment."""
 
 import hashlib
 import time
@@ -12,8 +12,12 @@ from litestar.datastructures import State
 from litestar.handlers.base import BaseRouteHandler
 from litestar.types import Guard
 
+from api.headers import add_headers
+from api.keys.usage import LastUsed
+from api.limits import RateLimiter
+from api.tokens import TokenReader
 from connectors.postgres.database import Database
-from connectors.postgres.keys import Principal, authenticate
+from connectors.postgres.keys import Principal, authenticate, principal_of_token
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.scopes import Scope, permits
 
@@ -30,10 +34,11 @@ SCOPE_OPT = "scope"
 
 
 class Authenticator:
-    """Finds the principal of an `Authorization: Bearer mp_<prefix>_<secret>` header."""
+    """Finds the principal of an `Authorization: Bearer mp_<prefix>_<secret>` header, or of one with a JWT."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, tokens: TokenReader | None = None) -> None:
         self._database = database
+        self._tokens = tokens
         # By the key's hash: the keys themselves stay nowhere.
         self._known: dict[bytes, tuple[float, Principal]] = {}
 
@@ -53,8 +58,7 @@ class Authenticator:
         return found
 
     async def _look_up(self, digest: bytes, text: str, now: datetime) -> Principal | None:
-        async with self._database.transaction() as connection:
-            found = await authenticate(connection, text, now=now)
+        found = await self._of_key(text, now) if text.startswith("mp_") else await self._of_token(text)
         if found is None:
             self._known.pop(digest, None)
             return None
@@ -63,8 +67,25 @@ class Authenticator:
         self._known[digest] = (time.monotonic() + REMEMBERED_S, found)
         return found
 
+    async def _of_key(self, text: str, now: datetime) -> Principal | None:
+        async with self._database.transaction() as connection:
+            return await authenticate(connection, text, now=now)
 
-def guard(authenticator: Authenticator) -> Guard:
+    async def _of_token(self, text: str) -> Principal | None:
+        claims = await self._tokens.read(text) if self._tokens is not None else None
+        if claims is None:
+            return None
+        async with self._database.transaction() as connection:
+            return await principal_of_token(
+                connection,
+                claims.slug,
+                actor=f"token:{claims.subject}",
+                scopes=claims.scopes,
+                expires_at=claims.expires_at,
+            )
+
+
+def guard(authenticator: Authenticator, limiter: RateLimiter, last_used: LastUsed) -> Guard:
     """A Litestar guard that lets a request through, as `request.user`, if its key has the handler's scope.
 
     A function and not a bound method: Litestar copies routers deeply, and a pool of connections cannot be copied.
@@ -72,12 +93,19 @@ def guard(authenticator: Authenticator) -> Guard:
 
     async def check(connection: "ASGIConnection[Any, Any, Any, Any]", handler: BaseRouteHandler) -> None:
         principal = await authenticator.principal(connection.headers.get("authorization"))
+        connection.scope["user"] = principal
+        if principal.key_id is not None:
+            last_used.note(principal.key_id)
+        standing = await limiter.take(principal)
+        if standing is not None:
+            add_headers(connection.scope, standing.headers())
+            if standing.wait_s > 0:
+                raise standing.refusal
         needed = handler.opt.get(SCOPE_OPT)
         if not isinstance(needed, Scope):
             raise TypeError(f"{handler} names no scope: nobody may call it")
         if not permits(principal.scopes, needed):
-            raise MedialaneError(ErrorCode.FORBIDDEN, f"The API key has no scope {needed.value}.")
-        connection.scope["user"] = principal
+            raise MedialaneError(ErrorCode.FORBIDDEN, f"You have no scope {needed.value}.")
 
     return check
 

@@ -21,20 +21,26 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
 
-from api.app import Dependencies, create_app
+from api.app import Application, Dependencies
+from api.live.hub import Hub
 from api.observed import Observed
+from connectors.kafka.tail import TopicTail
 from connectors.objectstore.s3 import S3ObjectStore
 from connectors.postgres.database import Database
 from connectors.telemetry import Telemetry
 from schemas.settings import (
     ApiSettings,
+    AuthSettings,
     DatabaseSettings,
+    KafkaSettings,
     ObjectStoreSettings,
     ShutdownSettings,
     TelemetrySettings,
     WebhookSettings,
     load,
+    variable,
 )
+from schemas.topics import EVENTS
 
 _log = structlog.get_logger(__name__)
 
@@ -65,7 +71,7 @@ async def _run(env: Mapping[str, str]) -> bool:
             Database(database_settings, application="api") as database,
             S3ObjectStore(store_settings) as store,
         ):
-            given = Dependencies(database, store, telemetry, api, webhooks)
+            given = Dependencies(database, store, telemetry, api, webhooks, load(AuthSettings, env), _kafka(env))
             return await serve(given, stop=stop, drain_s=shutdown.drain_timeout)
     finally:
         telemetry.stop()
@@ -78,8 +84,10 @@ async def serve(
 
     False if something had to be cut off.
     """
+    application = Application.build(given)
+    tail = _tail(given.kafka, application.hub)
     with _reserved(given.api.host, given.api.port) as port:
-        server = _server(create_app(given), given.api.host, port)
+        server = _server(application.asgi, given.api.host, port)
         serving = asyncio.create_task(server.serve())
         await _until_listening(given.api.host, port, serving)
     address = f"http://{given.api.host}:{port}"
@@ -89,13 +97,29 @@ async def serve(
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
+    application.hub.close()  # streams end by themselves, others when they are answered
     server.stop()  # type: ignore[no-untyped-call]
     _, late = await asyncio.wait({serving}, timeout=drain_s)
     if late:
         _log.warning("requests were cut off", drain_s=drain_s)
         serving.cancel()
+    if tail is not None:
+        await tail.close()
     _log.info("stopped")
     return not late
+
+
+def _tail(settings: KafkaSettings | None, hub: Hub) -> TopicTail | None:
+    if settings is None:
+        return None
+    tail = TopicTail(settings, EVENTS.name(settings.topic_prefix), hub.heard)
+    hub.hear_from(tail)
+    return tail
+
+
+def _kafka(env: Mapping[str, str]) -> KafkaSettings | None:
+    """Kafka is a convenience here: without it, streams look at the database now and then."""
+    return load(KafkaSettings, env) if env.get(variable(KafkaSettings, "brokers")) else None
 
 
 def _server(app: Observed, host: str, port: int) -> Server:

@@ -1,4 +1,4 @@
-"""`medialane keys`: mint, list and revoke API keys."""
+"""`medialane keys`: mint, rotate, list and revoke API keys."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,8 +7,9 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cli.database import in_transaction
-from connectors.postgres.keys import KeyInfo, MintedKey, list_keys, mint_key, revoke_key
+from connectors.postgres.keys import KeyInfo, MintedKey, find_key, list_keys, mint_key, revoke_key, rotate_key
 from connectors.postgres.tenants import find_tenant
+from schemas.errors import ErrorCode, MedialaneError
 from schemas.scopes import DEFAULT_SCOPES, Scope
 
 
@@ -65,6 +66,37 @@ def listing(tenant: str, as_json: bool) -> None:
         return
     for key in found:
         click.echo(f"{key.prefix}  {_state(key, datetime.now(UTC)):<8}  {','.join(key.scopes)}  {key.name}".rstrip())
+
+
+@keys.command()
+@click.argument("prefix")
+@click.option(
+    "--overlap-hours",
+    type=click.FloatRange(min=0),
+    default=24.0,
+    show_default=True,
+    help="How long the old one goes on.",
+)
+@click.option("--days", type=click.FloatRange(min=0, min_open=True), help="Days until the new one expires.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object with id, prefix and key.")
+def rotate(prefix: str, overlap_hours: float, days: float | None, as_json: bool) -> None:
+    """Follow the key with PREFIX by a new one with the same name and scopes, and print that, once."""
+    expires_at = datetime.now(UTC) + timedelta(days=days) if days is not None else None
+
+    async def work(connection: AsyncConnection) -> MintedKey:
+        tenant_id, key_id = await find_key(connection, prefix)
+        made = await rotate_key(connection, tenant_id, key_id, overlap_s=overlap_hours * 3600, expires_at=expires_at)
+        if made is None:
+            raise MedialaneError(ErrorCode.NOT_FOUND)
+        return made
+
+    key = in_transaction(work)
+    if as_json:
+        body = {"id": key.id, "prefix": key.prefix, "key": key.text, "scopes": key.scopes, "expires_at": expires_at}
+        click.echo(msgspec.json.encode(body).decode())
+        return
+    click.echo(key.text)
+    click.echo(f"This key is not shown again. {prefix} goes on for {overlap_hours:g} hours.", err=True)
 
 
 @keys.command()

@@ -1,4 +1,4 @@
-"""`medialane tenants`: make and list tenants, and say what share of the workers each has."""
+"""`medialane tenants`: make and list tenants, put them on plans, say what share of the workers each has."""
 
 import click
 import msgspec
@@ -6,7 +6,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cli.database import in_transaction
 from connectors.postgres import tuning
-from connectors.postgres.tenants import create_tenant, find_tenant, list_tenants
+from connectors.postgres.plans import assign_plan
+from connectors.postgres.tenants import allow_origins, create_tenant, find_tenant, list_tenants
 
 
 @click.group()
@@ -42,7 +43,19 @@ def listing(as_json: bool) -> None:
         click.echo(msgspec.json.encode(found).decode())
         return
     for tenant in found:
-        click.echo(f"{tenant.id}  {tenant.created_at:%Y-%m-%d %H:%M}  {tenant.slug}")
+        click.echo(f"{tenant.id}  {tenant.created_at:%Y-%m-%d %H:%M}  {tenant.plan:<12}  {tenant.slug}")
+
+
+@tenants.command("plan")
+@click.argument("slug")
+@click.argument("name", required=False)
+def plan_of(slug: str, name: str | None) -> None:
+    """Put the tenant SLUG on the plan NAME; without NAME, say which it is on."""
+    if name is None:
+        click.echo(in_transaction(lambda connection: find_tenant(connection, slug)).plan)
+        return
+    in_transaction(lambda connection: assign_plan(connection, slug, name))
+    click.echo(f"Tenant {slug} is on the plan {name}; API processes follow within seconds.", err=True)
 
 
 @tenants.command()
@@ -68,3 +81,18 @@ def share(slug: str, weight: float | None, cap: int | None, reset: bool) -> None
     click.echo(
         f"{slug}  weight {found.weight:g}  cap {found.cap or 'none'}" if found else f"{slug}  weight 1  cap none"
     )
+
+
+@click.argument("allowed", nargs=-1, metavar="[ORIGIN]...")
+@click.option("--none", "nobody", is_flag=True, help="Allow no origin.")
+def origins(slug: str, allowed: tuple[str, ...], nobody: bool) -> None:
+    """Let browser pages of these ORIGINs (https://app.example, or '*') call the API with keys of the tenant SLUG.
+
+    They replace those that were allowed before. Without any, say which are allowed.
+    """
+    if not allowed and not nobody:
+        for origin in in_transaction(lambda connection: find_tenant(connection, slug)).allowed_origins:
+            click.echo(origin)
+        return
+    in_transaction(lambda connection: allow_origins(connection, slug, allowed))
+    click.echo(f"Pages of {', '.join(allowed) or 'no origin'} may call the API with keys of {slug}.", err=True)

@@ -57,6 +57,12 @@ class ErrorCode(StrEnum):
     UPLOAD_TYPE_MISMATCH = "upload_type_mismatch"
     CONFLICT = "conflict"
     WEBHOOK_URL_REFUSED = "webhook_url_refused"
+    RATE_LIMITED = "rate_limited"
+    QUOTA_EXCEEDED = "quota_exceeded"
+    TOO_MANY_UPLOADS = "too_many_uploads"
+    UPLOAD_CHECKSUM_MISMATCH = "upload_checksum_mismatch"
+    PART_INVALID = "part_invalid"
+    PULL_FAILED = "pull_failed"
     IDEMPOTENCY_KEY_IN_USE = "idempotency_key_in_use"
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
     SERVICE_UNAVAILABLE = "service_unavailable"
@@ -108,6 +114,12 @@ ERRORS: dict[ErrorCode, ErrorSpec] = {
     ErrorCode.UPLOAD_TYPE_MISMATCH: ErrorSpec(_R, 409, "The uploaded object is not of the declared type."),
     ErrorCode.CONFLICT: ErrorSpec(_R, 409, "The request does not fit the present state."),
     ErrorCode.WEBHOOK_URL_REFUSED: ErrorSpec(_R, 422, "Webhooks are not sent to this address."),
+    ErrorCode.RATE_LIMITED: ErrorSpec(_R, 429, "Too many requests; come again after `Retry-After` seconds."),
+    ErrorCode.QUOTA_EXCEEDED: ErrorSpec(_R, 403, "The tenant's plan has no room for this."),
+    ErrorCode.TOO_MANY_UPLOADS: ErrorSpec(_R, 429, "Too many uploads are open; complete some, or come again later."),
+    ErrorCode.UPLOAD_CHECKSUM_MISMATCH: ErrorSpec(_R, 409, "The uploaded object has not the declared checksum."),
+    ErrorCode.PART_INVALID: ErrorSpec(_R, 409, "The parts do not make up the declared file."),
+    ErrorCode.PULL_FAILED: ErrorSpec(_R, 422, "The address could not be fetched."),
     ErrorCode.IDEMPOTENCY_KEY_IN_USE: ErrorSpec(_R, 409, "A request with this Idempotency-Key is being worked on."),
     ErrorCode.IDEMPOTENCY_KEY_REUSED: ErrorSpec(_R, 422, "This Idempotency-Key was used for another request."),
     ErrorCode.SERVICE_UNAVAILABLE: ErrorSpec(_R, 503, "A part of the service does not answer; try again."),
@@ -137,14 +149,17 @@ class MedialaneError(Exception):
     """A failure with a published code.
 
     `detail` is for people and never holds an internal address, a stack trace or another tenant's data;
-    `field` names the offending request field, if one is to blame.
+    `field` names the offending request field, if one is to blame; `retry_after_s` says when to come again.
     """
 
-    def __init__(self, code: ErrorCode, detail: str = "", *, field: str | None = None) -> None:
+    def __init__(
+        self, code: ErrorCode, detail: str = "", *, field: str | None = None, retry_after_s: float | None = None
+    ) -> None:
         super().__init__(f"{code}: {detail or ERRORS[code].meaning}")
         self.code = code
         self.detail = detail or ERRORS[code].meaning
         self.field = field
+        self.retry_after_s = retry_after_s
 
     @property
     def error_class(self) -> ErrorClass:

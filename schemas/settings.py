@@ -122,6 +122,22 @@ class ApiSettings(Settings, frozen=True, kw_only=True):
     )
 
 
+class AuthSettings(Settings, frozen=True, kw_only=True):
+    prefix: ClassVar[str] = "AUTH_"
+
+    jwks: Annotated[
+        str | None,
+        Meta(description="Address or file of a JWKS: JWTs signed by its keys are taken beside API keys; none: no JWTs"),
+    ] = None
+    issuer: Annotated[str | None, Meta(description="`iss` that a JWT has to have; required with a JWKS")] = None
+    audience: Annotated[str | None, Meta(description="`aud` that a JWT has to have; required with a JWKS")] = None
+    tenant_claim: Annotated[str, Meta(description="Claim of a JWT that holds the tenant's slug")] = "tenant"
+    leeway_s: Annotated[float, Meta(ge=0, le=300, description="Clock skew granted to a JWT's times, seconds")] = 30.0
+    jwks_ttl_s: Annotated[float, Meta(gt=0, description="How long the JWKS is believed before it is read again")] = (
+        300.0
+    )
+
+
 class WorkerSettings(Settings, frozen=True, kw_only=True):
     prefix: ClassVar[str] = "WORKER_"
 
@@ -261,7 +277,16 @@ _WORKER = (DatabaseSettings, KafkaSettings, WorkerSettings, TelemetrySettings, S
 _MEDIA_WORKER = (*_WORKER, ObjectStoreSettings, ProcessorSettings)
 
 PROCESSES: dict[str, tuple[type[Settings], ...]] = {
-    "api": (DatabaseSettings, ObjectStoreSettings, ApiSettings, WebhookSettings, TelemetrySettings, ShutdownSettings),
+    "api": (
+        DatabaseSettings,
+        ObjectStoreSettings,
+        ApiSettings,
+        AuthSettings,
+        KafkaSettings,
+        WebhookSettings,
+        TelemetrySettings,
+        ShutdownSettings,
+    ),
     "media-images": _MEDIA_WORKER,
     "media-video": _MEDIA_WORKER,
     "webhooks": (*_WORKER, WebhookSettings),

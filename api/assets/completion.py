@@ -1,12 +1,19 @@
 """Complete: the stored object is compared with what was announced, then the asset is handed to the pipeline, once."""
 
+import asyncio
+from collections.abc import Sequence
 from uuid import UUID
 
+from api.assets.models import CompletedAsset
 from connectors.objectstore.port import ObjectHead, ObjectStore
 from connectors.postgres.assets import Upload, complete_asset, find_upload
 from connectors.postgres.database import Database
+from processors.sniff import HEAD_BYTES, sniff_bytes
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.states import AssetState
+
+_AT_ONCE = 8
+"""Of a batch: a part of the pool's connections, so that one request does not take them all."""
 
 
 class Completion:
@@ -19,7 +26,8 @@ class Completion:
     async def complete(self, tenant_id: UUID, asset_id: UUID, *, traceparent: str | None) -> None:
         """Make the asset's job if nobody has. Called again, or twice at once, it changes nothing and answers the same.
 
-        Raises `MedialaneError`: not_found, upload_missing, upload_size_mismatch, upload_type_mismatch.
+        Raises `MedialaneError`: not_found, upload_missing, upload_size_mismatch, upload_type_mismatch,
+        upload_checksum_mismatch; unknown_format, unsupported_format, type_mismatch for bytes that no job could use.
         """
         async with self._database.tenant(tenant_id) as connection:
             upload = await find_upload(connection, tenant_id, asset_id)
@@ -28,12 +36,41 @@ class Completion:
         if upload.state is not AssetState.PENDING:
             return
         # Between two transactions: the store may be slow, and a connection is not held for that long.
-        head = await self._store.head(upload.object_key)
-        if head is None:
+        found = await self._store.peek(upload.object_key, HEAD_BYTES)
+        if found is None:
             raise MedialaneError(ErrorCode.UPLOAD_MISSING)
+        head, beginning = found
         _compare(upload, head)
+        _judge(upload, beginning)
+        if upload.expected_sha256 is not None:
+            await self._compare_checksum(upload, head.etag)
         async with self._database.tenant(tenant_id) as connection:
             await complete_asset(connection, tenant_id, asset_id, etag=head.etag, traceparent=traceparent)
+
+    async def complete_many(
+        self, tenant_id: UUID, asset_ids: Sequence[UUID], *, traceparent: str | None
+    ) -> tuple[CompletedAsset, ...]:
+        """The same for many, each by itself: what becomes of one is no matter to the others."""
+        limit = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(asset_id: UUID) -> CompletedAsset:
+            async with limit:
+                try:
+                    await self.complete(tenant_id, asset_id, traceparent=traceparent)
+                except MedialaneError as error:
+                    if error.status >= 500:
+                        raise
+                    return CompletedAsset(asset_id=asset_id, status="error", code=error.code, message=error.detail)
+                return CompletedAsset(asset_id=asset_id, status="success")
+
+        return tuple(await asyncio.gather(*(one(asset_id) for asset_id in dict.fromkeys(asset_ids))))
+
+    async def _compare_checksum(self, upload: Upload, etag: str) -> None:
+        # The signature made the store check it; this finds a store that does not, or an object of another way in.
+        head = await self._store.head(upload.object_key)
+        expected = upload.expected_sha256.hex() if upload.expected_sha256 is not None else None
+        if head is None or head.etag != etag or head.checksum not in {None, expected}:
+            raise MedialaneError(ErrorCode.UPLOAD_CHECKSUM_MISMATCH)
 
 
 def _compare(upload: Upload, head: ObjectHead) -> None:
@@ -43,3 +80,11 @@ def _compare(upload: Upload, head: ObjectHead) -> None:
     if head.content_type.lower() != upload.content_type:
         detail = f"The uploaded object is declared as {head.content_type}; {upload.content_type} was announced."
         raise MedialaneError(ErrorCode.UPLOAD_TYPE_MISMATCH, detail)
+
+
+def _judge(upload: Upload, beginning: bytes) -> None:
+    """The worker judges again, in its sandbox: this only spares a job for what plainly is no such file."""
+    found = sniff_bytes(beginning)
+    if found.kind is not upload.kind:
+        detail = f"The content is {found.kind.value} ({found.format}); {upload.content_type} was announced."
+        raise MedialaneError(ErrorCode.TYPE_MISMATCH, detail)

@@ -1,12 +1,14 @@
 """Assets as the API shows them; sizes in bytes, pixels and seconds, times in UTC."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
+from api.storage.models import Metadata, Tags
+from schemas.errors import ErrorCode
 from schemas.states import AssetState, JobState, MediaKind, Stage
 
 
@@ -76,6 +78,8 @@ class AssetSummary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     created_at: datetime
     uploaded_at: datetime | None
     finished_at: datetime | None
+    metadata: dict[str, str]
+    tags: tuple[str, ...]
 
 
 class AssetOut(AssetSummary, frozen=True, kw_only=True, rename="camel"):
@@ -93,3 +97,31 @@ class AssetPage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     next_cursor: Annotated[
         str | None, Meta(description="Pass it as `cursor` for the next page; none: this is the last")
     ]
+
+
+class AssetChange(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What to change; what is left out stays."""
+
+    metadata: Metadata | None = None
+    tags: Tags | None = None
+
+
+class CompleteMany(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Uploads whose bytes are there."""
+
+    asset_ids: Annotated[list[UUID], Meta(min_length=1, max_length=100)]
+
+
+class CompletedAsset(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What became of one of them; `code` and `message` say why, if it was refused."""
+
+    asset_id: UUID
+    status: Literal["success", "error"]
+    code: ErrorCode | None = None
+    message: str | None = None
+
+
+class UploadAgain(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """How the bytes will be sent."""
+
+    method: Annotated[Literal["PUT", "POST"], Meta(description="POST: for an HTML form")] = "PUT"

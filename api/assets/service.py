@@ -9,11 +9,18 @@ import msgspec
 from api.assets.cursor import decode_cursor, encode_cursor
 from api.assets.models import AssetOut, AssetPage, AssetSummary, JobOut, StepOut, TimelineOut, VariantOut
 from connectors.objectstore.port import ObjectStore
-from connectors.postgres.asset_views import AssetRow, JobView, Position, TimelineEvent, list_assets, read_asset
+from connectors.postgres.asset_views import (
+    AssetFilter,
+    AssetRow,
+    JobView,
+    Position,
+    TimelineEvent,
+    list_assets,
+    read_asset,
+)
 from connectors.postgres.database import Database
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.events import Variant
-from schemas.states import AssetState
 
 _SUMMARY = AssetSummary.__struct_fields__
 
@@ -39,12 +46,12 @@ class AssetReader:
             timeline=tuple(_event(event) for event in view.events),
         )
 
-    async def page(self, tenant_id: UUID, *, limit: int, cursor: str | None, state: AssetState | None) -> AssetPage:
+    async def page(self, tenant_id: UUID, *, limit: int, cursor: str | None, where: AssetFilter) -> AssetPage:
         """A page of assets. Raises `MedialaneError(invalid_request)` for a cursor that is none."""
         after = None if cursor is None else decode_cursor(cursor)
         async with self._database.tenant(tenant_id) as connection:
             # One more than asked for, to know whether there is a next page.
-            rows = await list_assets(connection, tenant_id, limit=limit + 1, after=after, state=state)
+            rows = await list_assets(connection, tenant_id, limit=limit + 1, after=after, where=where)
         shown = rows[:limit]
         more = len(rows) > limit
         return AssetPage(

@@ -1,10 +1,19 @@
-"""What presign is asked and answers, in the reference system's words."""
+"""What presign is asked and answers, in the reference system's words, and what they say no word for."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta
+
+MetadataKey = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
+MetadataValue = Annotated[str, Meta(max_length=512, pattern=r"^[^\u0000]*$")]
+Metadata = Annotated[
+    dict[MetadataKey, MetadataValue],
+    Meta(max_length=20, description="The caller's own words about the asset", examples=[{"album": "2026"}]),
+]
+Tag = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\u0000]*$")]
+Tags = Annotated[list[Tag], Meta(max_length=64, description="Words to find assets by", examples=[["beach"]])]
 
 
 class PresignRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -25,9 +34,25 @@ class PresignRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     size: Annotated[
         int, Meta(description="How many bytes exactly", extra_json_schema={"minimum": 1}, examples=[2_482_113])
     ]
+    method: Annotated[
+        Literal["PUT", "POST"], Meta(description="POST: for an HTML form, with `fields` to send before the file")
+    ] = "PUT"
+    sha256: (
+        Annotated[
+            str,
+            Meta(
+                pattern="^[0-9a-f]{64}$",
+                description="The bytes' SHA-256, hex: signed, so that nothing else can be uploaded",
+                examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
+            ),
+        ]
+        | None
+    ) = None
+    metadata: Metadata = {}
+    tags: Tags = []
 
 
-class PresignedUpload(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class PresignedUpload(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """Where to send the bytes."""
 
     upload_url: Annotated[str, Meta(description="Signed address; takes exactly the announced type and length")]
@@ -37,3 +62,4 @@ class PresignedUpload(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
     object_path: Annotated[str, Meta(description="The object's key in the bucket")]
     public_url: Annotated[str, Meta(description="The object's address without a signature")]
     expires_at: Annotated[int, Meta(description="When the address ends, Unix seconds")]
+    fields: Annotated[dict[str, str] | None, Meta(description="Of a POST: form fields to send before `file`")] = None

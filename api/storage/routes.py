@@ -6,7 +6,7 @@ from litestar.params import JSONBody
 from api.envelope import Success
 from api.failures import documented
 from api.idempotency import IdempotencyKey, Once
-from api.principals import SCOPE_OPT, TenantRequest, tenant_of
+from api.principals import SCOPE_OPT, TenantRequest
 from api.storage.models import PresignedUpload, PresignRequest
 from api.storage.service import StorageService
 from connectors.telemetry.tracing import current_traceparent
@@ -23,13 +23,13 @@ def storage_router(service: StorageService, once: Once) -> Router:
         operation_id="presignUpload",
         summary="Announce an upload",
         description="PUT the bytes to `uploadUrl` with the same `Content-Type`, then call complete.",
-        responses=documented(400, 401, 403, 409, 422),
+        responses=documented(400, 401, 403, 409, 422, 429),
     )
     async def presign(
         request: TenantRequest, data: JSONBody[PresignRequest], idempotency_key: IdempotencyKey = None
     ) -> Response[Success[PresignedUpload]]:
         async def work() -> Success[PresignedUpload]:
-            upload = await service.presign(tenant_of(request), data, traceparent=current_traceparent())
+            upload = await service.presign(request.user, data, traceparent=current_traceparent())
             return Success(data=upload)
 
         return await once.answer(request, idempotency_key, 200, work)

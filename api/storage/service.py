@@ -1,73 +1,85 @@
 """Presign: a pending asset with its first event, and an address that takes exactly the announced bytes."""
 
-import re
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from api.announcing import Announced, announce
+from api.limits import Quotas
 from api.storage.models import PresignedUpload, PresignRequest
 from connectors.objectstore.port import ObjectStore
-from connectors.postgres.assets import NewAsset, create_asset
+from connectors.postgres.assets import create_asset, extend_upload, find_upload
 from connectors.postgres.database import Database
+from connectors.postgres.keys import Principal
 from schemas.errors import ErrorCode, MedialaneError
-from schemas.ids import uuid7
-from schemas.profiles import ACCEPTED_TYPES
-
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
-_LONGEST_NAME = 100
+from schemas.states import AssetState
 
 
 class StorageService:
     """Announces uploads."""
 
-    def __init__(self, database: Database, store: ObjectStore, *, max_upload_bytes: int) -> None:
+    def __init__(self, database: Database, store: ObjectStore, quotas: Quotas, *, max_upload_bytes: int) -> None:
         self._database = database
         self._store = store
+        self._quotas = quotas
         self._max_upload_bytes = max_upload_bytes
+        self._ttl = timedelta(seconds=store.upload_ttl_s)
 
-    async def presign(self, tenant_id: UUID, wanted: PresignRequest, *, traceparent: str | None) -> PresignedUpload:
+    async def presign(self, who: Principal, wanted: PresignRequest, *, traceparent: str | None) -> PresignedUpload:
         """Make the asset and sign its address.
 
-        Raises `MedialaneError`: unsupported_type, size_out_of_range, invalid_request for a name that is none.
+        Raises `MedialaneError`: unsupported_type, size_out_of_range, quota_exceeded, too_many_uploads, invalid_request
+        for a name that is none.
         """
-        asset = self._asset(tenant_id, wanted)
-        async with self._database.tenant(tenant_id) as connection:
-            await create_asset(connection, tenant_id, asset, traceparent=traceparent)
+        asset = announce(
+            who.tenant_id,
+            Announced(
+                file_name=wanted.file_name,
+                content_type=wanted.content_type,
+                size=wanted.size,
+                sha256=wanted.sha256,
+                metadata=wanted.metadata,
+                tags=wanted.tags,
+            ),
+            max_bytes=self._max_upload_bytes,
+            expires_at=datetime.now(UTC) + self._ttl,
+        )
+        async with self._quotas.taken(who, asset.size), self._database.tenant(who.tenant_id) as connection:
+            await create_asset(connection, who.tenant_id, asset, traceparent=traceparent)
         # As declared, not as stored: the client's PUT repeats its own spelling, and the signature covers it.
-        signed = self._store.presign_put(asset.object_key, wanted.content_type, asset.size)
+        return self._signed(asset.id, asset.object_key, wanted.content_type, asset.size, wanted.sha256, wanted.method)
+
+    async def sign_again(self, who: Principal, asset_id: UUID, method: str) -> PresignedUpload:
+        """A new address for an upload that was announced and has not come.
+
+        Raises `MedialaneError`: not_found, conflict for an asset that was completed or is uploaded in parts.
+        """
+        async with self._database.tenant(who.tenant_id) as connection:
+            upload = await find_upload(connection, who.tenant_id, asset_id)
+            if upload is None:
+                raise MedialaneError(ErrorCode.NOT_FOUND)
+            if upload.state is not AssetState.PENDING or upload.upload_id is not None:
+                detail = "This upload was completed already, or is made in parts."
+                raise MedialaneError(ErrorCode.CONFLICT, detail)
+            await extend_upload(connection, who.tenant_id, asset_id, datetime.now(UTC) + self._ttl)
+        sha256 = upload.expected_sha256.hex() if upload.expected_sha256 is not None else None
+        return self._signed(asset_id, upload.object_key, upload.content_type, upload.size, sha256, method)
+
+    def _signed(
+        self, asset_id: UUID, key: str, content_type: str, size: int, sha256: str | None, method: str
+    ) -> PresignedUpload:
+        if method == "POST":
+            form = self._store.presign_post(key, content_type, size, sha256_hex=sha256)
+            url, headers, fields, expires_at = form.url, {}, form.fields, form.expires_at
+        else:
+            signed = self._store.presign_put(key, content_type, size, sha256_hex=sha256)
+            url, headers, fields, expires_at = signed.url, signed.headers, None, signed.expires_at
         return PresignedUpload(
-            upload_url=signed.url,
-            asset_id=asset.id,
-            method="PUT",
-            headers=signed.headers,
-            object_path=asset.object_key,
-            public_url=self._store.public_url(asset.object_key),
-            expires_at=int(signed.expires_at.timestamp()),
+            upload_url=url,
+            asset_id=asset_id,
+            method=method,
+            headers=headers,
+            object_path=key,
+            public_url=self._store.public_url(key),
+            expires_at=int(expires_at.timestamp()),
+            fields=fields,
         )
-
-    def _asset(self, tenant_id: UUID, wanted: PresignRequest) -> NewAsset:
-        kind = ACCEPTED_TYPES.get(wanted.content_type.lower())
-        if kind is None:
-            accepted = ", ".join(ACCEPTED_TYPES)
-            detail = f"This content type is not accepted; these are: {accepted}."
-            raise MedialaneError(ErrorCode.UNSUPPORTED_TYPE, detail, field="contentType")
-        if not 1 <= wanted.size <= self._max_upload_bytes:
-            detail = f"The size must be between 1 and {self._max_upload_bytes} bytes."
-            raise MedialaneError(ErrorCode.SIZE_OUT_OF_RANGE, detail, field="size")
-        if not wanted.file_name.isprintable():
-            detail = "The file name has control characters."
-            raise MedialaneError(ErrorCode.INVALID_REQUEST, detail, field="fileName")
-        asset_id = uuid7()
-        return NewAsset(
-            id=asset_id,
-            kind=kind,
-            file_name=wanted.file_name,
-            content_type=wanted.content_type.lower(),
-            size=wanted.size,
-            object_key=f"uploads/{tenant_id}/{asset_id}/{safe_name(wanted.file_name)}",
-        )
-
-
-def safe_name(file_name: str) -> str:
-    """A file name as the last part of an object key: ASCII letters, digits, '.', '_' and '-', its extension kept."""
-    stem, dot, extension = _UNSAFE.sub("_", file_name).rpartition(".")
-    ending = f"{dot}{extension[:16]}"
-    return (stem[: _LONGEST_NAME - len(ending)] + ending).lstrip(".") or "file"

@@ -25,7 +25,7 @@ def webhooks_router(service: WebhookService, once: Once) -> Router:
         operation_id="registerWebhook",
         summary="Register an endpoint",
         description="The answer holds the secret that deliveries are signed with; it is not shown again.",
-        responses=documented(400, 401, 403, 409, 422),
+        responses=documented(400, 401, 403, 409, 422, 429),
     )
     async def register(
         request: TenantRequest, data: JSONBody[EndpointRequest], idempotency_key: IdempotencyKey = None
@@ -35,7 +35,13 @@ def webhooks_router(service: WebhookService, once: Once) -> Router:
 
         return await once.answer(request, idempotency_key, 201, work)
 
-    @get("/", opt=_NEEDED, operation_id="listWebhooks", summary="Registered endpoints", responses=documented(401, 403))
+    @get(
+        "/",
+        opt=_NEEDED,
+        operation_id="listWebhooks",
+        summary="Registered endpoints",
+        responses=documented(401, 403, 429),
+    )
     async def listing(request: TenantRequest) -> Success[tuple[EndpointOut, ...]]:
         return Success(data=await service.list(tenant_of(request)))
 
@@ -45,7 +51,7 @@ def webhooks_router(service: WebhookService, once: Once) -> Router:
         opt=_NEEDED,
         operation_id="deleteWebhook",
         summary="Stop sending to an endpoint",
-        responses=documented(401, 403, 404),
+        responses=documented(401, 403, 404, 429),
     )
     async def remove(request: TenantRequest, endpoint_id: FromPath[UUID]) -> Done:
         await service.delete(tenant_of(request), endpoint_id)

@@ -29,7 +29,10 @@ from cli.client.models import (
     Completed,
     Endpoint,
     JobStep,
+    Key,
+    Multipart,
     Presigned,
+    StoredPart,
     TimelineEntry,
 )
 
@@ -48,7 +51,9 @@ __all__ = [
     "Endpoint",
     "ForbiddenError",
     "JobStep",
+    "Key",
     "MedialaneClient",
+    "Multipart",
     "NotFoundError",
     "Presigned",
     "RateLimitedError",
@@ -56,6 +61,7 @@ __all__ = [
     "ServerError",
     "StillProcessingError",
     "StoreRefusedError",
+    "StoredPart",
     "TimelineEntry",
     "UnauthenticatedError",
     "UnreachableError",

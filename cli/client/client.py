@@ -2,19 +2,32 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from uuid import UUID
 
 import aiohttp
 from yarl import URL
 
 from cli.client.errors import AssetFailedError, StillProcessingError, StoreRefusedError, UnreachableError
-from cli.client.models import Asset, AssetPage, AssetVariant, Completed, Endpoint, Presigned
+from cli.client.models import (
+    Asset,
+    AssetPage,
+    AssetVariant,
+    Completed,
+    Endpoint,
+    Key,
+    Multipart,
+    Presigned,
+    StoredPart,
+)
 from cli.client.transport import Answer, call
 
 _API = "/api/v1"
+_PARTS = "/uploads/s3/multipart"
 
 
 class MedialaneClient:
@@ -48,6 +61,11 @@ class MedialaneClient:
             await self._session.close()
             self._session = None
 
+    @property
+    def base_url(self) -> str:
+        """Where the API is."""
+        return self._base
+
     async def presign(self, file_name: str, content_type: str, size: int) -> Presigned:
         """Announce an upload of `size` bytes; the answer says where to PUT them and which asset it will be."""
         body = {"fileName": file_name, "contentType": content_type, "size": size}
@@ -57,14 +75,9 @@ class MedialaneClient:
         """Send the bytes to the object store, with no header of our own but the content type."""
         source = content if isinstance(content, bytes) else await asyncio.to_thread(content.open, "rb")
         headers = {"Content-Type": content_type}
-        # The address is signed as it is spelled: it must not be quoted anew.
-        address = URL(presigned.upload_url, encoded=True)
         try:
-            async with self._open().request(presigned.method, address, data=source, headers=headers) as response:
-                if response.status >= 300:
-                    raise StoreRefusedError(response.status, (await response.text())[:300])
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise UnreachableError(f"the object store did not answer: {error or type(error).__name__}") from error
+            async with self._store(presigned.method, presigned.upload_url, source, headers):
+                pass
         finally:
             if not isinstance(source, bytes):
                 source.close()
@@ -73,6 +86,31 @@ class MedialaneClient:
         """Say that the bytes are there; calling it again changes nothing."""
         answer = await self._call("GET", f"/assets/{asset_id}/complete")
         return Completed(message=str(answer.envelope.get("message", "")), traceparent=answer.traceparent)
+
+    async def begin_parts(self, file_name: str, content_type: str, size: int) -> Multipart:
+        """Begin an upload in parts; it stays open for days."""
+        body = {"filename": file_name, "type": content_type, "size": size}
+        return (await self._call("POST", _PARTS, body)).whole(Multipart)
+
+    async def stored_parts(self, upload_id: UUID) -> list[StoredPart]:
+        """The parts that are there; raises `NotFoundError` or `ConflictError` if the upload is no more."""
+        return (await self._call("GET", f"{_PARTS}/{upload_id}")).whole(list[StoredPart])
+
+    async def part_addresses(self, upload_id: UUID, numbers: Sequence[int]) -> dict[int, str]:
+        """Where to PUT parts."""
+        query = {"partNumbers": ",".join(map(str, numbers))}
+        answer = (await self._call("GET", f"{_PARTS}/{upload_id}/batch", query=query)).body
+        return {int(number): str(url) for number, url in answer["presignedUrls"].items()}
+
+    async def put_part(self, address: str, content: bytes) -> str:
+        """Send a part; returns the entity tag that completing needs."""
+        async with self._store("PUT", address, content) as response:
+            return response.headers.get("ETag", "")
+
+    async def complete_parts(self, upload_id: UUID, tags: Mapping[int, str]) -> None:
+        """Make the file of its parts and hand it to the processing; calling it again changes nothing."""
+        parts = [{"PartNumber": number, "ETag": tag} for number, tag in sorted(tags.items())]
+        await self._call("POST", f"{_PARTS}/{upload_id}/complete", {"parts": parts})
 
     async def upload(self, file_name: str, content_type: str, content: bytes | Path) -> UUID:
         """Presign, PUT and complete; returns the asset's id, whose processing then goes on by itself."""
@@ -92,6 +130,40 @@ class MedialaneClient:
         query |= {"cursor": cursor} if cursor else {}
         query |= {"state": state} if state else {}
         return (await self._call("GET", "/assets", query=query)).data(AssetPage)
+
+    async def change_asset(
+        self, asset_id: UUID, *, metadata: Mapping[str, str] | None = None, tags: Sequence[str] | None = None
+    ) -> None:
+        """Replace metadata or tags; what is None stays."""
+        body: dict[str, object] = {} if metadata is None else {"metadata": dict(metadata)}
+        body |= {} if tags is None else {"tags": list(tags)}
+        await self._call("PATCH", f"/assets/{asset_id}", body)
+
+    async def cancel_asset(self, asset_id: UUID) -> None:
+        """Stop an asset's processing; raises `ConflictError` if there is nothing to stop."""
+        await self._call("POST", f"/assets/{asset_id}/cancel")
+
+    async def delete_asset(self, asset_id: UUID) -> None:
+        """Delete an asset; it is gone at once."""
+        await self._call("DELETE", f"/assets/{asset_id}")
+
+    async def keys(self) -> list[Key]:
+        """The tenant's API keys, without their secrets."""
+        return (await self._call("GET", "/keys")).data(list[Key])
+
+    async def mint_key(self, scopes: Sequence[str], *, name: str = "", expires_in_s: int | None = None) -> Key:
+        """Make an API key; the answer holds it, once."""
+        body: dict[str, object] = {"scopes": list(scopes), "name": name}
+        body |= {} if expires_in_s is None else {"expiresIn": expires_in_s}
+        return (await self._call("POST", "/keys", body)).data(Key)
+
+    async def rotate_key(self, key_id: UUID, *, overlap_s: int = 86_400) -> Key:
+        """Follow a key by a new one; the old one goes on for the overlap."""
+        return (await self._call("POST", f"/keys/{key_id}/rotate", {"overlap": overlap_s})).data(Key)
+
+    async def revoke_key(self, key_id: UUID) -> None:
+        """Make a key useless, for good."""
+        await self._call("DELETE", f"/keys/{key_id}")
 
     async def wait_terminal(self, asset_id: UUID, *, timeout_s: float = 60.0, poll_s: float = 0.2) -> Asset:
         """Follow an asset until it is ready or failed; raises `StillProcessingError` when patience ends."""
@@ -133,6 +205,20 @@ class MedialaneClient:
     async def delete_webhook(self, endpoint_id: UUID) -> None:
         """Remove an endpoint; nothing more is sent to it."""
         await self._call("DELETE", f"/webhooks/{endpoint_id}")
+
+    @asynccontextmanager
+    async def _store(
+        self, method: str, address: str, content: Any, headers: dict[str, str] | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        # The address is signed as it is spelled: it must not be quoted anew.
+        url = URL(address, encoded=True)
+        try:
+            async with self._open().request(method, url, data=content, headers=headers) as response:
+                if response.status >= 300:
+                    raise StoreRefusedError(response.status, (await response.text())[:300])
+                yield response
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UnreachableError(f"the object store did not answer: {error or type(error).__name__}") from error
 
     async def _call(
         self, method: str, path: str, body: object = None, *, query: dict[str, str] | None = None

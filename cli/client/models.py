@@ -77,6 +77,9 @@ class Asset(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     file_name: str
     content_type: str
     size: int
+    created_at: datetime | None = None
+    metadata: dict[str, str] = {}
+    tags: list[str] = []
     error_code: str | None = None
     error_detail: str | None = None
     variants: list[AssetVariant] = []
@@ -89,6 +92,35 @@ class AssetPage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     items: list[Asset]
     next_cursor: str | None = None
+
+
+class Multipart(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """An upload in parts that was begun; its id is the asset's."""
+
+    key: str
+    upload_id: UUID
+
+
+class StoredPart(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """A part that the store has, bytes and entity tag."""
+
+    part_number: int
+    size: int
+    e_tag: str = msgspec.field(name="ETag")
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """An API key; `key` is there only in the answer that made it."""
+
+    id: UUID
+    prefix: str
+    scopes: list[str]
+    created_at: datetime
+    name: str = ""
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+    last_used_at: datetime | None = None
+    key: str | None = None
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -13,16 +13,27 @@ T = TypeVar("T")
 
 
 class Answer(NamedTuple):
-    """A successful answer: the status, the envelope's members, and the W3C traceparent of the request."""
+    """A successful answer: the status, the envelope's members, and the W3C traceparent of the request.
+
+    Uploads in parts are answered in Uppy's words, without an envelope: `body` has the whole.
+    """
 
     status: int
     envelope: dict[str, Any]
     traceparent: str | None
+    body: Any = None
 
     def data(self, kind: type[T]) -> T:
         """The envelope's `data` as a struct; raises `BadAnswerError` if it does not fit."""
+        return self._as(self.envelope.get("data"), kind)
+
+    def whole(self, kind: type[T]) -> T:
+        """The whole answer as a struct, where there is no envelope; raises `BadAnswerError` if it does not fit."""
+        return self._as(self.body, kind)
+
+    def _as(self, found: Any, kind: type[T]) -> T:
         try:
-            return msgspec.convert(self.envelope.get("data"), kind, strict=False)
+            return msgspec.convert(found, kind, strict=False)
         except msgspec.ValidationError as error:
             raise BadAnswerError(f"the API's answer does not fit: {error}") from error
 
@@ -58,9 +69,9 @@ def _answer(status: int, raw: bytes, traceparent: str | None) -> Answer:
         raise api_error(
             status, message, code=known.get("code"), field=known.get("field"), trace_id=trace_id(traceparent)
         )
-    if not isinstance(envelope, dict):
-        raise BadAnswerError(f"the API answered {status} with something that is no JSON object: {raw[:80]!r}")
-    return Answer(status, envelope, traceparent)
+    if not isinstance(envelope, dict | list):
+        raise BadAnswerError(f"the API answered {status} with something that is no JSON: {raw[:80]!r}")
+    return Answer(status, envelope if isinstance(envelope, dict) else {}, traceparent, envelope)
 
 
 def trace_id(traceparent: str | None) -> str | None:

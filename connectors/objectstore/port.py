@@ -1,5 +1,6 @@
 """What Medialane asks of an object store. The contract suite in the tests holds every implementation to it."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +14,30 @@ class Presigned(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     headers: dict[str, str]
     expires_at: datetime
+
+
+class PresignedForm(msgspec.Struct, frozen=True, kw_only=True):
+    """An address for an HTML form: `fields` have to be sent before the file."""
+
+    url: str
+    fields: dict[str, str]
+    expires_at: datetime
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a multipart upload that the store has: numbers from 1, size in bytes, entity tag without quotes."""
+
+    number: int
+    size: int
+    etag: str
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """An object as a listing shows it."""
+
+    key: str
+    size: int
+    modified_at: datetime
 
 
 class ObjectHead(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,8 +65,21 @@ class ObjectStore(Protocol):
     refuses our credentials; no exception of a client library comes through.
     """
 
-    def presign_put(self, key: str, content_type: str, size: int) -> Presigned:
-        """Sign one PUT of exactly `size` bytes of `content_type`; a client sets the type, its library the length."""
+    @property
+    def upload_ttl_s(self) -> int:
+        """Life of the addresses that uploads go to, seconds."""
+
+    def presign_put(self, key: str, content_type: str, size: int, *, sha256_hex: str | None = None) -> Presigned:
+        """Sign one PUT of exactly `size` bytes of `content_type`; a client sets the type, its library the length.
+
+        With `sha256_hex` the store takes no other bytes; the client then sends the checksum's header, too.
+        """
+
+    def presign_post(self, key: str, content_type: str, size: int, *, sha256_hex: str | None = None) -> PresignedForm:
+        """The same as a form that a browser posts."""
+
+    def presign_part(self, key: str, upload_id: str, number: int) -> Presigned:
+        """Sign the PUT of one part of a multipart upload; its size is seen only when the parts are listed."""
 
     def presign_get(self, key: str, ttl_s: int) -> Presigned:
         """Sign reading an object for `ttl_s` seconds."""
@@ -51,6 +89,27 @@ class ObjectStore(Protocol):
 
     async def head(self, key: str) -> ObjectHead | None:
         """What is stored under a key; None if nothing is."""
+
+    async def peek(self, key: str, count: int) -> tuple[ObjectHead, bytes] | None:
+        """The same with the first `count` bytes, in one request; it tells no checksum."""
+
+    async def create_multipart(self, key: str, content_type: str) -> str:
+        """Begin an upload in parts; returns the store's id of it."""
+
+    async def list_parts(self, key: str, upload_id: str) -> tuple[Part, ...] | None:
+        """The parts that are there, by number; None if there is no such upload (any more)."""
+
+    async def complete_multipart(self, key: str, upload_id: str, parts: Sequence[Part]) -> bool:
+        """Make the object of these parts; False if there is no such upload (any more). Repeated, it may say either.
+
+        Raises `MedialaneError(part_invalid)` for parts that are not there or are too small.
+        """
+
+    async def abort_multipart(self, key: str, upload_id: str) -> None:
+        """Forget an upload and its parts; nothing happens if there is none."""
+
+    async def list_page(self, prefix: str, after: str | None = None) -> tuple[Listed, ...]:
+        """Up to a thousand objects under a prefix, by key, from after a key."""
 
     async def download(self, key: str, path: Path, *, if_match: str | None = None) -> str:
         """Write an object to a new or emptied file; returns its SHA-256 in hex.

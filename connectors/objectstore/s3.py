@@ -4,7 +4,7 @@ import asyncio
 import base64
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from connectors.objectstore.failures import status_of, translated
-from connectors.objectstore.port import ObjectHead, Presigned, Stored
+from connectors.objectstore.multipart import Multipart
+from connectors.objectstore.port import Listed, ObjectHead, Part, Presigned, PresignedForm, Stored
 from connectors.objectstore.signing import QuerySigner
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.settings import ObjectStoreSettings
@@ -42,14 +43,33 @@ class S3ObjectStore:
         self._bucket = settings.bucket
         self._presign_ttl_s = settings.presign_ttl_s
         self._client = _client(settings)
+        self._parts = Multipart(self._client, settings.bucket)
         self._pool = ThreadPoolExecutor(settings.connections, thread_name_prefix="s3")
         self._http = _plain_client(settings)
         self._inner = _signer(settings, settings.endpoint)
         self._signer = _signer(settings, settings.public_endpoint or settings.endpoint)
 
-    def presign_put(self, key: str, content_type: str, size: int) -> Presigned:
+    @property
+    def upload_ttl_s(self) -> int:
+        return self._presign_ttl_s
+
+    def presign_put(self, key: str, content_type: str, size: int, *, sha256_hex: str | None = None) -> Presigned:
         headers = {"Content-Type": content_type}
+        if sha256_hex is not None:
+            headers["x-amz-checksum-sha256"] = _b64(sha256_hex)
         return self._presign("PUT", key, self._presign_ttl_s, headers | {"Content-Length": str(size)}, headers)
+
+    def presign_post(self, key: str, content_type: str, size: int, *, sha256_hex: str | None = None) -> PresignedForm:
+        now = datetime.now(UTC).replace(microsecond=0)
+        fields = {"Content-Type": content_type}
+        if sha256_hex is not None:
+            fields["x-amz-checksum-sha256"] = _b64(sha256_hex)
+        url, form = self._signer.sign_form(key, ttl_s=self._presign_ttl_s, fields=fields, length=(size, size), now=now)
+        return PresignedForm(url=url, fields=form, expires_at=now + timedelta(seconds=self._presign_ttl_s))
+
+    def presign_part(self, key: str, upload_id: str, number: int) -> Presigned:
+        query = {"partNumber": str(number), "uploadId": upload_id}
+        return self._presign("PUT", key, self._presign_ttl_s, {}, {}, query)
 
     def presign_get(self, key: str, ttl_s: int) -> Presigned:
         return self._presign("GET", key, ttl_s, {}, {})
@@ -59,6 +79,24 @@ class S3ObjectStore:
 
     async def head(self, key: str) -> ObjectHead | None:
         return await self._run(lambda: self._head(key))
+
+    async def peek(self, key: str, count: int) -> tuple[ObjectHead, bytes] | None:
+        return await self._run(lambda: self._peek(key, count))
+
+    async def create_multipart(self, key: str, content_type: str) -> str:
+        return await self._run(lambda: self._parts.create(key, content_type))
+
+    async def list_parts(self, key: str, upload_id: str) -> tuple[Part, ...] | None:
+        return await self._run(lambda: self._parts.listing(key, upload_id))
+
+    async def complete_multipart(self, key: str, upload_id: str, parts: Sequence[Part]) -> bool:
+        return await self._run(lambda: self._parts.complete(key, upload_id, parts))
+
+    async def abort_multipart(self, key: str, upload_id: str) -> None:
+        await self._run(lambda: self._parts.abort(key, upload_id))
+
+    async def list_page(self, prefix: str, after: str | None = None) -> tuple[Listed, ...]:
+        return await self._run(lambda: self._list_page(prefix, after))
 
     async def download(self, key: str, path: Path, *, if_match: str | None = None) -> str:
         stop = threading.Event()
@@ -90,9 +128,17 @@ class S3ObjectStore:
     ) -> None:
         await self.close()
 
-    def _presign(self, method: str, key: str, ttl_s: int, signed: dict[str, str], shown: dict[str, str]) -> Presigned:
+    def _presign(
+        self,
+        method: str,
+        key: str,
+        ttl_s: int,
+        signed: dict[str, str],
+        shown: dict[str, str],
+        query: dict[str, str] | None = None,
+    ) -> Presigned:
         now = datetime.now(UTC).replace(microsecond=0)
-        url = self._signer.sign(method, key, ttl_s=ttl_s, headers=signed, now=now)
+        url = self._signer.sign(method, key, ttl_s=ttl_s, headers=signed, now=now, query=query)
         return Presigned(url=url, headers=shown, expires_at=now + timedelta(seconds=ttl_s))
 
     async def _run(self, call: Callable[[], T]) -> T:
@@ -109,16 +155,28 @@ class S3ObjectStore:
         if found.status == 404:
             return None
         if found.status != 200:
-            detail = f"The object store refused ({found.status})."
-            raise MedialaneError(ErrorCode.OBJECT_STORE_UNAVAILABLE, detail)
-        headers = found.headers
-        checksum = headers.get("x-amz-checksum-sha256")
-        return ObjectHead(
-            size=int(headers["content-length"]),
-            etag=headers["etag"].strip('"'),
-            content_type=headers.get("content-type", ""),
-            version_id=headers.get("x-amz-version-id"),
-            checksum=base64.b64decode(checksum).hex() if checksum else headers.get(f"x-amz-meta-{_SHA256}"),
+            raise _refused(found.status)
+        return _object_head(found.headers, int(found.headers["content-length"]))
+
+    def _peek(self, key: str, count: int) -> tuple[ObjectHead, bytes] | None:
+        url = self._inner.sign("GET", key, ttl_s=_HEAD_TTL_S, headers={}, now=datetime.now(UTC))
+        found = self._http.request("GET", url, headers={"Range": f"bytes=0-{count - 1}"}, redirect=False)
+        if found.status == 404:
+            return None
+        if found.status == 416:  # an object without bytes has no range
+            head = self._head(key)
+            return None if head is None else (head, b"")
+        if found.status == 206:
+            return _object_head(found.headers, int(found.headers["content-range"].rpartition("/")[2])), found.data
+        if found.status == 200:
+            return _object_head(found.headers, len(found.data)), found.data[:count]
+        raise _refused(found.status)
+
+    def _list_page(self, prefix: str, after: str | None) -> tuple[Listed, ...]:
+        found = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, StartAfter=after or "")
+        return tuple(
+            Listed(key=item["Key"], size=item["Size"], modified_at=item["LastModified"])
+            for item in found.get("Contents", ())
         )
 
     def _check(self) -> None:
@@ -152,7 +210,7 @@ class S3ObjectStore:
                     Key=key,
                     Body=file,
                     ContentType=content_type,
-                    ChecksumSHA256=base64.b64encode(bytes.fromhex(sha256_hex)).decode(),
+                    ChecksumSHA256=_b64(sha256_hex),
                     Metadata={_SHA256: sha256_hex},
                     IfNoneMatch="*",
                 )
@@ -168,6 +226,25 @@ class S3ObjectStore:
         if found is None or found.checksum is None:
             raise MedialaneError(ErrorCode.OBJECT_STORE_UNAVAILABLE, "The object store contradicts itself.")
         return Stored(created=False, size=found.size, sha256=found.checksum)
+
+
+def _object_head(headers: Mapping[str, str], size: int) -> ObjectHead:
+    checksum = headers.get("x-amz-checksum-sha256")
+    return ObjectHead(
+        size=size,
+        etag=headers["etag"].strip('"'),
+        content_type=headers.get("content-type", ""),
+        version_id=headers.get("x-amz-version-id"),
+        checksum=base64.b64decode(checksum).hex() if checksum else headers.get(f"x-amz-meta-{_SHA256}"),
+    )
+
+
+def _refused(status: int) -> MedialaneError:
+    return MedialaneError(ErrorCode.OBJECT_STORE_UNAVAILABLE, f"The object store refused ({status}).")
+
+
+def _b64(sha256_hex: str) -> str:
+    return base64.b64encode(bytes.fromhex(sha256_hex)).decode()
 
 
 def _signer(settings: ObjectStoreSettings, endpoint: str) -> QuerySigner:

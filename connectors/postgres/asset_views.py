@@ -16,20 +16,32 @@ T = TypeVar("T")
 
 _COLUMNS = """
     id, state, generation, kind, file_name, content_type, size, object_key, width, height, duration_s,
-    error_code, error_detail, created_at, uploaded_at, finished_at
+    error_code, error_detail, created_at, uploaded_at, finished_at, metadata, tags
 """
 _ONE = sa.text(f"""
     SELECT {_COLUMNS} FROM assets WHERE tenant_id = :tenant_id AND id = :id AND state <> 'deleted'
 """)  # noqa: S608 - made of constants
 # The row comparison lets the listing index carry the page, however deep it lies.
-_PAGE = sa.text(f"""
+_PAGE = f"""
     SELECT {_COLUMNS} FROM assets
     WHERE tenant_id = :tenant_id AND state <> 'deleted'
         AND (CAST(:state AS text) IS NULL OR state = :state)
+        AND (CAST(:kind AS text) IS NULL OR kind = :kind)
+        AND (CAST(:from AS timestamptz) IS NULL OR created_at >= :from)
+        AND (CAST(:to AS timestamptz) IS NULL OR created_at < :to)
         AND (CAST(:before_time AS timestamptz) IS NULL
              OR (created_at, id) < (CAST(:before_time AS timestamptz), CAST(:before_id AS uuid)))
+        {{more}}
     ORDER BY created_at DESC, id DESC LIMIT :limit
-""")  # noqa: S608 - made of constants
+"""  # noqa: S608 - made of constants
+# Each filter that has an index of its own is in the statement only when it is used, so that the planner sees it.
+_BY_METADATA = "AND metadata <> '{}' AND metadata @> CAST(:metadata AS jsonb)"
+_BY_TAGS = "AND tags <> '{}' AND tags @> CAST(:tags AS text[])"
+_PAGES = {
+    (metadata, tags): sa.text(_PAGE.replace("{more}", f"{_BY_METADATA if metadata else ''} {_BY_TAGS if tags else ''}"))
+    for metadata in (False, True)
+    for tags in (False, True)
+}
 _VARIANTS = sa.text("""
     SELECT asset_id, profile, content_type, width, height, size, encode(sha256, 'hex') AS sha256, object_key, duration_s
     FROM variants WHERE tenant_id = :tenant_id AND asset_id = ANY(:ids) ORDER BY asset_id, created_at, profile
@@ -42,6 +54,19 @@ _EVENTS = sa.text("""
     SELECT seq, type, subject, generation, created_at AS time FROM asset_events
     WHERE tenant_id = :tenant_id AND asset_id = :id ORDER BY seq
 """)
+_STATE = sa.text("SELECT state FROM assets WHERE tenant_id = :tenant_id AND id = :id AND state <> 'deleted'")
+_EVENTS_AFTER = sa.text("""
+    SELECT seq, type, payload FROM asset_events
+    WHERE tenant_id = :tenant_id AND asset_id = :id AND seq > :after ORDER BY seq LIMIT :limit
+""")
+
+
+class StoredEvent(NamedTuple):
+    """An event as it was written: its payload is the JSON that Kafka and webhooks carry."""
+
+    seq: int
+    type: str
+    payload: str
 
 
 class AssetRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +88,22 @@ class AssetRow(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     uploaded_at: datetime | None
     finished_at: datetime | None
+    metadata: dict[str, str]
+    tags: tuple[str, ...]
+
+
+class AssetFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which assets to list: all of what is given has to fit. `created_to` itself is not among them."""
+
+    state: AssetState | None = None
+    kind: MediaKind | None = None
+    created_from: datetime | None = None
+    created_to: datetime | None = None
+    metadata: dict[str, str] = {}
+    tags: tuple[str, ...] = ()
+
+
+EVERY_ASSET = AssetFilter()
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,14 +170,34 @@ async def list_assets(
     *,
     limit: int,
     after: Position | None = None,
-    state: AssetState | None = None,
+    where: AssetFilter = EVERY_ASSET,
 ) -> tuple[AssetRow, ...]:
     """Up to `limit` assets, newest first, from after a position."""
-    values = {
-        "tenant_id": tenant_id, "limit": limit, "state": state.value if state else None,
+    values: dict[str, Any] = {
+        "tenant_id": tenant_id, "limit": limit, "state": where.state.value if where.state else None,
+        "kind": where.kind.value if where.kind else None, "from": where.created_from, "to": where.created_to,
         "before_time": after.created_at if after else None, "before_id": after.id if after else None,
     }  # fmt: skip
-    return tuple(_convert(row, AssetRow) for row in (await connection.execute(_PAGE, values)).mappings())
+    if where.metadata:
+        values["metadata"] = msgspec.json.encode(where.metadata).decode()
+    if where.tags:
+        values["tags"] = list(where.tags)
+    statement = _PAGES[bool(where.metadata), bool(where.tags)]
+    return tuple(_convert(row, AssetRow) for row in (await connection.execute(statement, values)).mappings())
+
+
+async def read_state(connection: AsyncConnection, tenant_id: UUID, asset_id: UUID) -> AssetState | None:
+    """An asset's state alone; None if the tenant has no such one."""
+    state = (await connection.execute(_STATE, {"tenant_id": tenant_id, "id": asset_id})).scalar_one_or_none()
+    return None if state is None else AssetState(state)
+
+
+async def read_events(
+    connection: AsyncConnection, tenant_id: UUID, asset_id: UUID, *, after: int, limit: int
+) -> tuple[StoredEvent, ...]:
+    """An asset's events after a sequence number, in order, as they went to Kafka."""
+    values = {"tenant_id": tenant_id, "id": asset_id, "after": after, "limit": limit}
+    return tuple(StoredEvent(*row) for row in await connection.execute(_EVENTS_AFTER, values))
 
 
 async def read_variants(

@@ -1,5 +1,7 @@
 """Assets as the API writes them: made by presign, handed to the pipeline by complete. Reads are in `asset_views`."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 from uuid import UUID
@@ -19,15 +21,25 @@ from schemas.topics import EVENTS
 # Both statements take the numbers of the events that go with them, which saves a round trip on the hottest paths.
 _INSERT = sa.text(f"""
     INSERT INTO assets (id, tenant_id, state, event_seq, events_kpart, kind, file_name, content_type, size, object_key,
-        traceparent)
+        traceparent, upload_expires_at, upload_id, expected_sha256, metadata, tags)
     VALUES (:id, :tenant_id, 'pending', 1,
         (SELECT kpart FROM placements WHERE tenant_id = :tenant_id AND topic = :route AND bucket = 0),
-        :kind, :file_name, :content_type, :size, :object_key, :traceparent)
+        :kind, :file_name, :content_type, :size, :object_key, :traceparent, :upload_expires_at, :upload_id,
+        :expected_sha256, CAST(:metadata AS jsonb), :tags)
     RETURNING {outbox.TAKEN}
 """)  # noqa: S608 - made of constants
 _UPLOAD = sa.text("""
-    SELECT state, object_key, content_type, size FROM assets
+    SELECT state, object_key, content_type, size, kind, expected_sha256, upload_id FROM assets
     WHERE tenant_id = :tenant_id AND id = :id AND state <> 'deleted'
+""")
+_EXTEND = sa.text("""
+    UPDATE assets SET upload_expires_at = greatest(upload_expires_at, :expires_at)
+    WHERE tenant_id = :tenant_id AND id = :id AND state = 'pending'
+""")
+_CHANGE = sa.text("""
+    UPDATE assets SET metadata = coalesce(CAST(:metadata AS jsonb), metadata),
+        tags = coalesce(CAST(:tags AS text[]), tags)
+    WHERE tenant_id = :tenant_id AND id = :id AND state <> 'deleted' RETURNING id
 """)
 # Decides who of two callers makes the job: the other one finds no pending row when it gets the lock.
 _COMPLETE = sa.text(f"""
@@ -47,15 +59,23 @@ class NewAsset(msgspec.Struct, frozen=True, kw_only=True):
     content_type: str
     size: int
     object_key: str
+    upload_expires_at: datetime
+    upload_id: str | None = None
+    expected_sha256: bytes | None = None
+    metadata: dict[str, str] = {}
+    tags: tuple[str, ...] = ()
 
 
 class Upload(NamedTuple):
-    """What complete compares the stored object with."""
+    """What complete compares the stored object with; `upload_id` is the store's, of an upload in parts."""
 
     state: AssetState
     object_key: str
     content_type: str
     size: int
+    kind: MediaKind
+    expected_sha256: bytes | None
+    upload_id: str | None
 
 
 async def create_asset(
@@ -64,6 +84,7 @@ async def create_asset(
     """Write a pending asset and its `asset.created`."""
     values = msgspec.structs.asdict(asset) | {
         "tenant_id": tenant_id, "kind": asset.kind.value, "route": EVENTS.route, "traceparent": traceparent,
+        "metadata": msgspec.json.encode(asset.metadata).decode() if asset.metadata else "{}", "tags": list(asset.tags),
     }  # fmt: skip
     numbered = outbox.Numbered(*(await connection.execute(_INSERT, values)).one())
     created = partial(AssetCreated, file_name=asset.file_name, content_type=asset.content_type, size=asset.size)
@@ -73,7 +94,33 @@ async def create_asset(
 async def find_upload(connection: AsyncConnection, tenant_id: UUID, asset_id: UUID) -> Upload | None:
     """The upload that an asset waits for, or waited for; None if the tenant has no such asset."""
     row = (await connection.execute(_UPLOAD, {"tenant_id": tenant_id, "id": asset_id})).one_or_none()
-    return None if row is None else Upload(AssetState(row.state), row.object_key, row.content_type, row.size)
+    if row is None:
+        return None
+    sha256 = bytes(row.expected_sha256) if row.expected_sha256 is not None else None
+    return Upload(
+        AssetState(row.state), row.object_key, row.content_type, row.size, MediaKind(row.kind), sha256, row.upload_id
+    )
+
+
+async def extend_upload(connection: AsyncConnection, tenant_id: UUID, asset_id: UUID, expires_at: datetime) -> None:
+    """Let a pending upload count as open until its newest address ends."""
+    await connection.execute(_EXTEND, {"tenant_id": tenant_id, "id": asset_id, "expires_at": expires_at})
+
+
+async def change_asset(
+    connection: AsyncConnection,
+    tenant_id: UUID,
+    asset_id: UUID,
+    *,
+    metadata: dict[str, str] | None,
+    tags: Sequence[str] | None,
+) -> bool:
+    """Replace the metadata or the tags, or both; False if the tenant has no such asset."""
+    values = {
+        "tenant_id": tenant_id, "id": asset_id, "tags": None if tags is None else list(tags),
+        "metadata": None if metadata is None else msgspec.json.encode(metadata).decode(),
+    }  # fmt: skip
+    return (await connection.execute(_CHANGE, values)).one_or_none() is not None
 
 
 async def complete_asset(

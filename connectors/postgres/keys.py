@@ -7,15 +7,16 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from connectors.postgres.plans import Plan
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7
 from schemas.scopes import Scope
@@ -23,17 +24,32 @@ from schemas.scopes import Scope
 _FORM = re.compile(r"mp_([a-z0-9]{4,32})_([A-Za-z0-9_-]{16,128})")
 
 _INSERT = sa.text("""
-    INSERT INTO api_keys (id, tenant_id, prefix, secret_hash, name, scopes, expires_at)
-    VALUES (:id, :tenant_id, :prefix, :secret_hash, :name, :scopes, :expires_at)
+    INSERT INTO api_keys (id, tenant_id, prefix, secret_hash, name, scopes, expires_at, replaces)
+    VALUES (:id, :tenant_id, :prefix, :secret_hash, :name, :scopes, :expires_at, :replaces)
+    RETURNING created_at
 """)
-_FIND = sa.text("SELECT * FROM find_api_key(:prefix)")
-_LIST = sa.text("""
-    SELECT id, prefix, name, scopes, created_at, expires_at, revoked_at, last_used_at FROM api_keys
-    WHERE tenant_id = :tenant_id ORDER BY created_at
-""")
+_FIND = sa.text("SELECT * FROM find_principal(:prefix)")
+_FIND_TENANT = sa.text("SELECT * FROM find_tenant_of_token(:slug)")
+_COLUMNS = "id, prefix, name, scopes, created_at, expires_at, revoked_at, last_used_at, replaces"
+_LIST = sa.text(f"""
+    SELECT {_COLUMNS} FROM api_keys WHERE tenant_id = :tenant_id ORDER BY created_at, id
+""")  # noqa: S608 - made of constants
 _REVOKE = sa.text("""
     UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE prefix = :prefix RETURNING id
 """)
+_REVOKE_OWN = sa.text("""
+    UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE tenant_id = :tenant_id AND id = :id RETURNING id
+""")
+# Only a key that still works is rotated, and only once: of two callers at once, one finds it replaced.
+_ROTATE = sa.text("""
+    UPDATE api_keys SET expires_at = least(expires_at, now() + :overlap * interval '1 second')
+    WHERE tenant_id = :tenant_id AND id = :id AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+        AND NOT EXISTS (SELECT FROM api_keys AS newer WHERE newer.replaces = api_keys.id)
+    RETURNING name, scopes
+""")
+_ONE = sa.text("SELECT FROM api_keys WHERE tenant_id = :tenant_id AND id = :id")
+_BY_PREFIX = sa.text("SELECT tenant_id, id FROM api_keys WHERE prefix = :prefix")
+_TOUCH = sa.text("SELECT touch_api_keys(CAST(:ids AS uuid[]), CAST(:seen AS timestamptz[]))")
 
 
 class MintedKey(NamedTuple):
@@ -42,6 +58,9 @@ class MintedKey(NamedTuple):
     id: UUID
     prefix: str
     text: str
+    scopes: tuple[str, ...]
+    created_at: datetime
+    expires_at: datetime | None
 
 
 class KeyInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,16 +74,23 @@ class KeyInfo(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+    replaces: UUID | None
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Who makes a request: a tenant, by one of its keys, which expires at some time or never."""
+    """Who makes a request: a tenant, by one of its keys or by a token (then `key_id` is None).
 
-    key_id: UUID
+    `actor` is what the audit log calls them; `origins` are those whose browsers may read answers.
+    """
+
+    key_id: UUID | None
+    actor: str
     tenant_id: UUID
     slug: str
     scopes: frozenset[str]
     expires_at: datetime | None
+    plan: Plan = Plan(name="unlimited")
+    origins: frozenset[str] = frozenset()
 
 
 async def mint_key(
@@ -74,18 +100,19 @@ async def mint_key(
     name: str = "",
     scopes: Sequence[Scope],
     expires_at: datetime | None = None,
+    replaces: UUID | None = None,
 ) -> MintedKey:
     """Make a key; its text cannot be had again."""
     prefix, secret = secrets.token_hex(6), secrets.token_hex(24)
-    key_id = uuid7()
-    await connection.execute(
+    key_id, granted = uuid7(), [scope.value for scope in scopes]
+    made = await connection.execute(
         _INSERT,
         {
             "id": key_id, "tenant_id": tenant_id, "prefix": prefix, "secret_hash": _hash(secret), "name": name,
-            "scopes": [scope.value for scope in scopes], "expires_at": expires_at,
+            "scopes": granted, "expires_at": expires_at, "replaces": replaces,
         },
     )  # fmt: skip
-    return MintedKey(key_id, prefix, f"mp_{prefix}_{secret}")
+    return MintedKey(key_id, prefix, f"mp_{prefix}_{secret}", tuple(granted), made.scalar_one(), expires_at)
 
 
 async def authenticate(connection: AsyncConnection, text: str, *, now: datetime) -> Principal | None:
@@ -101,14 +128,38 @@ async def authenticate(connection: AsyncConnection, text: str, *, now: datetime)
     if row.expires_at is not None and row.expires_at <= now:
         return None
     return Principal(
-        key_id=row.id, tenant_id=row.tenant_id, slug=row.slug, scopes=frozenset(row.scopes), expires_at=row.expires_at
-    )
+        key_id=row.key_id, actor=f"key:{form[1]}", scopes=frozenset(row.scopes), expires_at=row.expires_at,
+        **_tenant(row),
+    )  # fmt: skip
+
+
+async def principal_of_token(
+    connection: AsyncConnection, slug: str, *, actor: str, scopes: frozenset[str], expires_at: datetime
+) -> Principal | None:
+    """Who a token speaks for, once its signature was checked; None if there is no such tenant."""
+    row = (await connection.execute(_FIND_TENANT, {"slug": slug})).one_or_none()
+    if row is None:
+        return None
+    return Principal(key_id=None, actor=actor, scopes=scopes, expires_at=expires_at, **_tenant(row))
+
+
+async def touch_keys(connection: AsyncConnection, seen: Mapping[UUID, datetime]) -> None:
+    """Write down when keys were last used, many at once."""
+    await connection.execute(_TOUCH, {"ids": list(seen), "seen": list(seen.values())})
 
 
 async def list_keys(connection: AsyncConnection, tenant_id: UUID) -> tuple[KeyInfo, ...]:
     """A tenant's keys, oldest first, without their secrets."""
     rows = (await connection.execute(_LIST, {"tenant_id": tenant_id})).mappings()
     return tuple(KeyInfo(**(row | {"scopes": tuple(row["scopes"])})) for row in map(dict, rows))
+
+
+async def find_key(connection: AsyncConnection, prefix: str) -> tuple[UUID, UUID]:
+    """The tenant's and the key's id of a prefix, for operators. Raises `MedialaneError(not_found)`."""
+    row = (await connection.execute(_BY_PREFIX, {"prefix": prefix})).one_or_none()
+    if row is None:
+        raise MedialaneError(ErrorCode.NOT_FOUND, f"There is no API key with the prefix {prefix!r}.", field="prefix")
+    return row.tenant_id, row.id
 
 
 async def revoke_key(connection: AsyncConnection, prefix: str) -> None:
@@ -118,6 +169,37 @@ async def revoke_key(connection: AsyncConnection, prefix: str) -> None:
     """
     if (await connection.execute(_REVOKE, {"prefix": prefix})).one_or_none() is None:
         raise MedialaneError(ErrorCode.NOT_FOUND, f"There is no API key with the prefix {prefix!r}.", field="prefix")
+
+
+async def revoke_own_key(connection: AsyncConnection, tenant_id: UUID, key_id: UUID) -> bool:
+    """The same for a tenant's own key by its id; False if it has no such one."""
+    found = await connection.execute(_REVOKE_OWN, {"tenant_id": tenant_id, "id": key_id})
+    return found.one_or_none() is not None
+
+
+async def rotate_key(
+    connection: AsyncConnection, tenant_id: UUID, key_id: UUID, *, overlap_s: float, expires_at: datetime | None
+) -> MintedKey | None:
+    """Make a key with the same name and scopes; the old one goes on for `overlap_s` seconds.
+
+    None if the tenant has no such key. Raises `MedialaneError(conflict)` for one that ended or was rotated already.
+    """
+    key = {"tenant_id": tenant_id, "id": key_id}
+    row = (await connection.execute(_ROTATE, key | {"overlap": overlap_s})).one_or_none()
+    if row is None:
+        if (await connection.execute(_ONE, key)).one_or_none() is None:
+            return None
+        raise MedialaneError(ErrorCode.CONFLICT, "This key was revoked, has expired or was rotated already.")
+    scopes = [Scope(scope) for scope in row.scopes]
+    return await mint_key(connection, tenant_id, name=row.name, scopes=scopes, expires_at=expires_at, replaces=key_id)
+
+
+def _tenant(row: sa.Row[Any]) -> dict[str, Any]:
+    plan = Plan(
+        name=row.plan, requests_per_s=row.requests_per_s, request_burst=row.request_burst, max_assets=row.max_assets,
+        max_bytes=row.max_bytes, max_uploads=row.max_uploads,
+    )  # fmt: skip
+    return {"tenant_id": row.tenant_id, "slug": row.slug, "origins": frozenset(row.origins), "plan": plan}
 
 
 def _hash(secret: str) -> bytes:

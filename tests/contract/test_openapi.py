@@ -12,6 +12,9 @@ from schemas.generate import FOLDER
 OPERATIONS = {
     "presignUpload", "completeAsset", "completeAssetByGet", "readAsset", "listAssets",
     "registerWebhook", "listWebhooks", "deleteWebhook", "healthz", "readyz",
+    "mintKey", "listKeys", "revokeKey", "rotateKey",
+    "completeAssets", "presignAgain", "changeAsset", "cancelAsset", "deleteAsset", "streamEvents",
+    "createMultipart", "listParts", "signParts", "signPart", "completeMultipart", "abortMultipart",
 }  # fmt: skip
 
 

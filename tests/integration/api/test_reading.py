@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import aiohttp
 import pytest
-from support.api import ENCRYPTION_KEY
+from support.api import ENCRYPTION_KEY, PHOTO
 from yarl import URL
 
 from connectors.postgres.variants import NewVariant, insert_variants
@@ -32,7 +32,7 @@ async def test_an_asset_shows_its_state_jobs_and_timeline(caller):
 
 async def test_a_finished_asset_shows_its_report_and_signed_variants(caller, operator):
     presigned = await caller.presign()
-    await caller.put(presigned, b"hello")
+    await caller.put(presigned, PHOTO)
     asset_id = presigned["assetId"]
     await caller.call("POST", f"/api/v1/assets/{asset_id}/complete")
     report = {"cpu_s": 0.5, "stages": [{"name": "download", "started_at_unix": 1_700_000_000.5, "seconds": 0.25}]}
@@ -56,7 +56,7 @@ async def test_a_finished_asset_shows_its_report_and_signed_variants(caller, ope
     assert (shown["profile"], shown["width"], shown["sha256"]) == ("thumbnail", 256, (b"v" * 32).hex())
     assert datetime.fromisoformat(shown["urlExpiresAt"]) > datetime.now(UTC)
     async with aiohttp.ClientSession() as session, session.get(URL(shown["url"], encoded=True)) as response:
-        assert (response.status, await response.read()) == (200, b"hello")
+        assert (response.status, await response.read()) == (200, PHOTO)
 
 
 async def test_a_failed_asset_says_why(caller, operator):

@@ -4,6 +4,7 @@ import asyncio
 
 import boto3
 import pytest
+from support.api import PHOTO
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -16,7 +17,7 @@ async def test_the_reference_systems_own_flow(caller, operator):
     assert presigned["method"] == "PUT"
     assert isinstance(presigned["expiresAt"], int)
     assert presigned["publicUrl"].endswith(f"/{presigned['objectPath']}")
-    assert await caller.put(presigned, b"hello") == 200
+    assert await caller.put(presigned, PHOTO) == 200
     status, answer, _ = await caller.call("GET", f"/api/v1/assets/{presigned['assetId']}/complete")
     assert (status, answer) == (200, {"status": "success", "message": "Asset marked as uploaded"})
     rows = await operator.rows("SELECT state, etag FROM assets WHERE id = :id", id=presigned["assetId"])
@@ -54,10 +55,10 @@ async def test_complete_again_answers_the_same_whatever_happened_since(caller, o
 
 async def test_a_second_put_is_not_what_was_completed(caller, operator):
     presigned = await caller.presign(size=5)
-    await caller.put(presigned, b"hello")
+    await caller.put(presigned, PHOTO)
     await caller.call("GET", f"/api/v1/assets/{presigned['assetId']}/complete")
     pinned = await operator.rows("SELECT etag FROM assets WHERE id = :id", id=presigned["assetId"])
-    await caller.put(presigned, b"world")
+    await caller.put(presigned, PHOTO[:4] + b"!")
     await caller.call("GET", f"/api/v1/assets/{presigned['assetId']}/complete")
     assert pinned == await operator.rows("SELECT etag FROM assets WHERE id = :id", id=presigned["assetId"])
 
@@ -79,8 +80,8 @@ def stored(bucket):
     ("data", "kind", "code"),
     [
         (b"hell", "image/jpeg", "upload_size_mismatch"),
-        (b"hello!", "image/jpeg", "upload_size_mismatch"),
-        (b"hello", "text/html", "upload_type_mismatch"),
+        (PHOTO + b"!", "image/jpeg", "upload_size_mismatch"),
+        (PHOTO, "text/html", "upload_type_mismatch"),
         (None, None, "upload_missing"),
     ],
 )
@@ -91,7 +92,7 @@ async def test_what_is_not_what_was_announced_is_refused_and_may_be_mended(calle
     status, answer, _ = await caller.call("GET", f"/api/v1/assets/{presigned['assetId']}/complete")
     assert (status, answer["status"], answer["code"]) == (409, "error", code)
     assert await operator.rows("SELECT FROM jobs WHERE asset_id = :id", id=presigned["assetId"]) == []
-    assert await caller.put(presigned, b"hello") == 200
+    assert await caller.put(presigned, PHOTO) == 200
     assert (await caller.call("GET", f"/api/v1/assets/{presigned['assetId']}/complete"))[0] == 200
 
 

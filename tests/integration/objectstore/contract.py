@@ -5,9 +5,11 @@ import hashlib
 import os
 
 import aiohttp
+import msgspec
 import pytest
 from yarl import URL
 
+from connectors.objectstore.port import Part
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7
 
@@ -31,6 +33,16 @@ async def send(presigned, data, method="PUT", headers=None):
         return response.status, await response.read()
 
 
+async def post(form, data, **changed):
+    """What a browser does with a form: its fields first, the file last."""
+    body = aiohttp.FormData()
+    for name, value in (form.fields | changed).items():
+        body.add_field(name, value)
+    body.add_field("file", data, filename="photo.jpg")
+    async with aiohttp.ClientSession() as session, session.post(URL(form.url), data=body) as response:
+        return response.status, await response.read()
+
+
 class ObjectStoreContract:
     async def test_a_signed_put_stores_what_head_then_describes(self, store):
         name = key()
@@ -47,6 +59,80 @@ class ObjectStoreContract:
         status, _ = await send(store.presign_put(name, "image/jpeg", 5), data, headers={"Content-Type": content_type})
         assert status == 403
         assert await store.head(name) is None
+
+    async def test_a_signed_checksum_takes_no_other_bytes(self, store):
+        name = key()
+        signed = store.presign_put(name, "image/jpeg", 5, sha256_hex=sha256(b"hello"))
+        assert (await send(signed, b"world"))[0] in {400, 403}
+        assert await store.head(name) is None
+        assert (await send(signed, b"hello", headers={"Content-Type": "image/jpeg"}))[0] == 403
+        assert (await send(signed, b"hello"))[0] == 200
+
+    async def test_a_form_stores_exactly_what_was_announced(self, store):
+        name = key()
+        form = store.presign_post(name, "image/jpeg", 5)
+        assert (await post(form, b"hello!"))[0] in {400, 403}
+        assert (await post(form, b"hello", **{"Content-Type": "text/html"}))[0] in {400, 403}
+        assert (await post(form, b"hello", key="uploads/elsewhere"))[0] in {400, 403}
+        assert await store.head(name) is None
+        assert (await post(form, b"hello"))[0] in {200, 201, 204}
+        head = await store.head(name)
+        assert (head.size, head.content_type) == (5, "image/jpeg")
+
+    async def test_a_peek_shows_the_beginning_and_the_head(self, store):
+        name, data = key(), os.urandom(10_000)
+        await send(store.presign_put(name, "video/mp4", len(data)), data)
+        head, beginning = await store.peek(name, 4096)
+        assert beginning == data[:4096]
+        assert head == msgspec.structs.replace(await store.head(name), checksum=None)
+        small = key()
+        await send(store.presign_put(small, "image/jpeg", 5), b"hello")
+        head, beginning = await store.peek(small, 4096)
+        assert (head.size, beginning) == (5, b"hello")
+        assert await store.peek(key(), 4096) is None
+
+    async def test_an_upload_in_parts(self, store):
+        name, parts = key(), [os.urandom(5 << 20), b"the last one"]
+        upload = await store.create_multipart(name, "video/mp4")
+        assert await store.list_parts(name, upload) == ()
+        for number, data in enumerate(parts, 1):
+            assert (await send(store.presign_part(name, upload, number), data))[0] == 200
+        listed = await store.list_parts(name, upload)
+        assert [(part.number, part.size) for part in listed] == [(1, 5 << 20), (2, 12)]
+        assert await store.head(name) is None
+        assert await store.complete_multipart(name, upload, listed)
+        head, beginning = await store.peek(name, 100)
+        assert (head.size, head.content_type, beginning) == ((5 << 20) + 12, "video/mp4", parts[0][:100])
+        await store.complete_multipart(name, upload, listed)  # some say that it is gone, some that it is done
+        assert (await store.head(name)).etag == head.etag
+        assert not await store.list_parts(name, upload)
+
+    async def test_parts_that_are_not_there_make_no_object(self, store):
+        name = key()
+        upload = await store.create_multipart(name, "video/mp4")
+        await send(store.presign_part(name, upload, 1), b"hello")
+        with pytest.raises(MedialaneError) as caught:
+            await store.complete_multipart(name, upload, [Part(number=1, size=5, etag="0" * 32)])
+        assert caught.value.code is ErrorCode.PART_INVALID
+        assert await store.head(name) is None
+
+    async def test_an_aborted_upload_is_gone_and_may_be_aborted_again(self, store):
+        name = key()
+        upload = await store.create_multipart(name, "video/mp4")
+        signed = store.presign_part(name, upload, 1)
+        await send(signed, b"hello")
+        await store.abort_multipart(name, upload)
+        await store.abort_multipart(name, upload)
+        assert not await store.list_parts(name, upload)
+        assert (await send(signed, b"hello"))[0] == 404
+
+    async def test_a_listing_goes_on_where_it_was(self, store):
+        folder = f"uploads/{uuid7()}"
+        for number in range(3):
+            await send(store.presign_put(f"{folder}/{number}", "image/jpeg", 5), b"hello")
+        listed = await store.list_page(f"{folder}/")
+        assert [(item.key, item.size) for item in listed] == [(f"{folder}/{number}", 5) for number in range(3)]
+        assert await store.list_page(f"{folder}/", after=listed[0].key) == listed[1:]
 
     async def test_a_changed_address_is_refused(self, store):
         presigned = store.presign_put(key(), "image/jpeg", 5)

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api import principals
+from api.announcing import safe_name
 from api.assets.cursor import decode_cursor, encode_cursor
 from api.principals import Authenticator
-from api.storage.service import safe_name
 from api.webhooks.signing_keys import shown, signing_key
 from connectors.postgres.asset_views import Position
 from connectors.postgres.keys import Principal
@@ -86,11 +86,11 @@ class Memory:
 
     async def authenticate(self, _connection, text, *, now):
         self.looked_up += 1
-        return self.keys.get(text)
+        return self.keys.get(text.removeprefix("mp_"))
 
     async def status(self, text):
         try:
-            return (await self.authenticator.principal(f"Bearer {text}")).slug
+            return (await self.authenticator.principal(f"Bearer mp_{text}")).slug
         except MedialaneError as error:
             return error.status
 
@@ -101,7 +101,9 @@ def memory(monkeypatch):
 
 
 def principal(expires_at=None):
-    return Principal(key_id=uuid7(), tenant_id=uuid7(), slug="acme", scopes=frozenset(), expires_at=expires_at)
+    return Principal(
+        key_id=uuid7(), actor="key:x", tenant_id=uuid7(), slug="acme", scopes=frozenset(), expires_at=expires_at
+    )
 
 
 async def test_a_key_is_remembered_for_a_moment_and_no_longer(memory):

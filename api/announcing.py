@@ -1,0 +1,63 @@
+"""An upload that is announced, by whichever route: what it must be, and where its bytes will stand."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from connectors.postgres.assets import NewAsset
+from schemas.errors import ErrorCode, MedialaneError
+from schemas.ids import uuid7
+from schemas.profiles import ACCEPTED_TYPES
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_LONGEST_NAME = 100
+
+
+class Announced(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client says of the bytes: size in bytes, SHA-256 in hex if it is known beforehand."""
+
+    file_name: str
+    content_type: str
+    size: int
+    sha256: str | None = None
+    metadata: Mapping[str, str] = {}
+    tags: Sequence[str] = ()
+
+
+def announce(tenant_id: UUID, said: Announced, *, max_bytes: int, expires_at: datetime) -> NewAsset:
+    """The asset to make.
+
+    Raises `MedialaneError`: unsupported_type, size_out_of_range, invalid_request for a name that is none.
+    """
+    kind = ACCEPTED_TYPES.get(said.content_type.lower())
+    if kind is None:
+        detail = f"This content type is not accepted; these are: {', '.join(ACCEPTED_TYPES)}."
+        raise MedialaneError(ErrorCode.UNSUPPORTED_TYPE, detail, field="contentType")
+    if not 1 <= said.size <= max_bytes:
+        detail = f"The size must be between 1 and {max_bytes} bytes."
+        raise MedialaneError(ErrorCode.SIZE_OUT_OF_RANGE, detail, field="size")
+    if not said.file_name.isprintable():
+        raise MedialaneError(ErrorCode.INVALID_REQUEST, "The file name has control characters.", field="fileName")
+    asset_id = uuid7()
+    return NewAsset(
+        id=asset_id,
+        kind=kind,
+        file_name=said.file_name,
+        content_type=said.content_type.lower(),
+        size=said.size,
+        object_key=f"uploads/{tenant_id}/{asset_id}/{safe_name(said.file_name)}",
+        upload_expires_at=expires_at,
+        expected_sha256=bytes.fromhex(said.sha256) if said.sha256 is not None else None,
+        metadata=dict(said.metadata),
+        tags=tuple(dict.fromkeys(said.tags)),
+    )
+
+
+def safe_name(file_name: str) -> str:
+    """A file name as the last part of an object key: ASCII letters, digits, '.', '_' and '-', its extension kept."""
+    stem, dot, extension = _UNSAFE.sub("_", file_name).rpartition(".")
+    ending = f"{dot}{extension[:16]}"
+    return (stem[: _LONGEST_NAME - len(ending)] + ending).lstrip(".") or "file"

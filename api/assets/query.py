@@ -1,0 +1,73 @@
+"""Query parameters of asset lists and reads, and what they mean."""
+
+from datetime import datetime
+from typing import Annotated
+
+from litestar.params import QueryParameter
+
+from connectors.postgres.asset_views import AssetFilter
+from schemas.errors import ErrorCode, MedialaneError
+from schemas.states import AssetState, MediaKind
+
+MAX_PAGE = 100
+MAX_WAIT_S = 60.0
+
+Limit = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE, description="Most assets of the page")]
+Cursor = Annotated[str | None, QueryParameter(description="`nextCursor` of the page before")]
+Wait = Annotated[
+    str | None,
+    QueryParameter(
+        pattern=r"^\d{1,2}(\.\d{1,3})?s?$",
+        max_length=8,
+        description=f"Seconds to wait for the end of the processing, such as `30s`; at most {MAX_WAIT_S:.0f}",
+    ),
+]
+
+
+def seconds(wait: str) -> float:
+    """The seconds of a `wait`."""
+    return min(float(wait.removesuffix("s")), MAX_WAIT_S)
+
+
+class Filters:
+    """What narrows a list of assets."""
+
+    State = Annotated[AssetState | None, QueryParameter(name="state", description="Only assets in this state")]
+    Kind = Annotated[MediaKind | None, QueryParameter(name="type", description="Only images, or only videos")]
+    From = Annotated[datetime | None, QueryParameter(name="createdFrom", description="Only assets made then or later")]
+    To = Annotated[datetime | None, QueryParameter(name="createdTo", description="Only assets made before")]
+    Tag = Annotated[
+        list[str] | None, QueryParameter(max_items=8, description="Only assets with this tag; with several: with all")
+    ]
+    Metadata = Annotated[
+        list[str] | None,
+        QueryParameter(max_items=8, description="Only assets with this entry, as `name:value`; with several: with all"),
+    ]
+
+    @staticmethod
+    def of(
+        state: AssetState | None,
+        kind: MediaKind | None,
+        created_from: datetime | None,
+        created_to: datetime | None,
+        tags: list[str] | None,
+        metadata: list[str] | None,
+    ) -> AssetFilter:
+        """The filter. Raises `MedialaneError(invalid_request)`."""
+        entries = {}
+        for entry in metadata or ():
+            name, colon, value = entry.partition(":")
+            if not colon or not name or "\0" in entry:
+                detail = "An entry is `name:value`."
+                raise MedialaneError(ErrorCode.INVALID_REQUEST, detail, field="metadata")
+            entries[name] = value
+        if any("\0" in tag for tag in tags or ()):
+            raise MedialaneError(ErrorCode.INVALID_REQUEST, "No tag has this character.", field="tag")
+        return AssetFilter(
+            state=state,
+            kind=kind,
+            created_from=created_from,
+            created_to=created_to,
+            metadata=entries,
+            tags=tuple(tags or ()),
+        )

@@ -1,0 +1,40 @@
+"""Changing, cancelling and deleting assets. What is deleted gives its room in the quota back at once."""
+
+from uuid import UUID
+
+from api.assets.models import AssetChange
+from connectors.postgres import allowances
+from connectors.postgres.allowances import Space
+from connectors.postgres.assets import change_asset, find_upload
+from connectors.postgres.cancel import cancel_asset, delete_asset
+from connectors.postgres.database import Database
+from connectors.postgres.keys import Principal
+from schemas.errors import ErrorCode, MedialaneError
+
+
+class AssetWriter:
+    """Changes a tenant's assets."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def change(self, who: Principal, asset_id: UUID, wanted: AssetChange) -> None:
+        """Replace metadata or tags. Raises `MedialaneError(not_found)`."""
+        async with self._database.tenant(who.tenant_id) as connection:
+            tags = None if wanted.tags is None else tuple(dict.fromkeys(wanted.tags))
+            if not await change_asset(connection, who.tenant_id, asset_id, metadata=wanted.metadata, tags=tags):
+                raise MedialaneError(ErrorCode.NOT_FOUND)
+
+    async def cancel(self, who: Principal, asset_id: UUID, *, traceparent: str | None) -> None:
+        """Stop what is being done. Raises `MedialaneError`: not_found, conflict if there is nothing to stop."""
+        async with self._database.tenant(who.tenant_id) as connection:
+            await cancel_asset(connection, who.tenant_id, asset_id, actor=who.actor, traceparent=traceparent)
+
+    async def delete(self, who: Principal, asset_id: UUID, *, traceparent: str | None) -> None:
+        """Make an asset gone; its objects are removed later. Raises `MedialaneError(not_found)`."""
+        async with self._database.tenant(who.tenant_id) as connection:
+            upload = await find_upload(connection, who.tenant_id, asset_id)
+            if upload is None:
+                raise MedialaneError(ErrorCode.NOT_FOUND)
+            await delete_asset(connection, who.tenant_id, asset_id, actor=who.actor, traceparent=traceparent)
+            await allowances.give_back(connection, who.tenant_id, Space(1, upload.size))

@@ -1,0 +1,84 @@
+"""Minting, listing, revoking and rotating a tenant's keys. Nobody can hand on more than they hold."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import msgspec
+
+from api.keys.models import KeyMade, KeyOut, KeyRequest, RotationRequest
+from connectors.postgres.database import Database
+from connectors.postgres.keys import MintedKey, Principal, list_keys, mint_key, revoke_own_key, rotate_key
+from schemas.errors import ErrorCode, MedialaneError
+from schemas.scopes import Scope, permits
+
+
+class KeyService:
+    """Keeps a tenant's keys."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def mint(self, who: Principal, wanted: KeyRequest) -> KeyMade:
+        """Make a key. Raises `MedialaneError`: forbidden for a scope that the caller has not, invalid_request."""
+        _check(who, wanted.scopes)
+        if not wanted.name.isprintable():
+            raise MedialaneError(ErrorCode.INVALID_REQUEST, "The name has control characters.", field="name")
+        async with self._database.tenant(who.tenant_id) as connection:
+            made = await mint_key(
+                connection,
+                who.tenant_id,
+                name=wanted.name,
+                scopes=tuple(dict.fromkeys(wanted.scopes)),
+                expires_at=_end(wanted.expires_in),
+            )
+        return _shown(made)
+
+    async def list(self, who: Principal) -> tuple[KeyOut, ...]:
+        """The tenant's keys, oldest first, ended ones too."""
+        async with self._database.tenant(who.tenant_id) as connection:
+            found = await list_keys(connection, who.tenant_id)
+        return tuple(KeyOut(**msgspec.structs.asdict(key)) for key in found)
+
+    async def revoke(self, who: Principal, key_id: UUID) -> None:
+        """Make a key useless, for good. Raises `MedialaneError(not_found)`."""
+        async with self._database.tenant(who.tenant_id) as connection:
+            if not await revoke_own_key(connection, who.tenant_id, key_id):
+                raise MedialaneError(ErrorCode.NOT_FOUND)
+
+    async def rotate(self, who: Principal, key_id: UUID, wanted: RotationRequest) -> KeyMade:
+        """A new key like an old one, which ends after the overlap.
+
+        Raises `MedialaneError`: not_found, conflict for a key that ended or was rotated, forbidden if it may do more
+        than the caller.
+        """
+        async with self._database.tenant(who.tenant_id) as connection:
+            made = await rotate_key(
+                connection, who.tenant_id, key_id, overlap_s=wanted.overlap, expires_at=_end(wanted.expires_in)
+            )
+            if made is None:
+                raise MedialaneError(ErrorCode.NOT_FOUND)
+            _check(who, (Scope(scope) for scope in made.scopes))  # raised in here, it takes the rotation back
+        return _shown(made)
+
+
+def _check(who: Principal, scopes: Iterable[Scope]) -> None:
+    for scope in scopes:
+        if not permits(who.scopes, scope):
+            detail = f"You have no scope {scope.value} yourself."
+            raise MedialaneError(ErrorCode.FORBIDDEN, detail, field="scopes")
+
+
+def _end(seconds: int | None) -> datetime | None:
+    return None if seconds is None else datetime.now(UTC) + timedelta(seconds=seconds)
+
+
+def _shown(made: MintedKey) -> KeyMade:
+    return KeyMade(
+        id=made.id,
+        prefix=made.prefix,
+        key=made.text,
+        scopes=made.scopes,
+        created_at=made.created_at,
+        expires_at=made.expires_at,
+    )

@@ -1,0 +1,52 @@
+"""The route of an asset's event stream."""
+
+from typing import Annotated
+from uuid import UUID
+
+from litestar import Router, get
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath, HeaderParameter
+from litestar.response import Stream
+
+from api.failures import documented
+from api.live.service import Live
+from api.principals import SCOPE_OPT, TenantRequest, tenant_of
+from schemas.scopes import Scope
+
+_LARGEST_SEQ = (1 << 63) - 1
+
+LastEventId = Annotated[
+    int,
+    HeaderParameter(
+        name="Last-Event-ID",
+        ge=0,
+        le=_LARGEST_SEQ,
+        description="`seq` of the last event that was seen; 0: from the first",
+    ),
+]
+
+
+def live_router(live: Live) -> Router:
+    """The route on top of the service."""
+
+    @get(
+        "/{asset_id:uuid}/events",
+        opt={SCOPE_OPT: Scope.ASSETS_READ},
+        operation_id="streamEvents",
+        summary="An asset's events, as they happen",
+        description="Server-sent events: `id` is the event's `seq`, `event` its type, `data` the event. What was "
+        "missed since `Last-Event-ID` comes first, without a gap. The stream ends after a while: come again.",
+        media_type="text/event-stream",
+        responses=documented(400, 401, 403, 404, 429)
+        | {200: ResponseSpec(str, description="A stream", media_type="text/event-stream", generate_examples=False)},
+    )
+    async def events(request: TenantRequest, asset_id: FromPath[UUID], last_event_id: LastEventId = 0) -> Stream:
+        tenant_id = tenant_of(request)
+        await live.begin(tenant_id, asset_id)
+        return Stream(
+            live.stream(tenant_id, asset_id, last_event_id),
+            media_type="text/event-stream",
+            headers={"X-Accel-Buffering": "no"},  # a proxy must not collect it
+        )
+
+    return Router("/api/v1/assets", route_handlers=[events], tags=["assets"])

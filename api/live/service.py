@@ -1,0 +1,93 @@
+"""An asset's events as a stream without a gap, and waiting for its end."""
+
+import time
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+from api.live.hub import Heard, Hub, Listener
+from connectors.postgres.asset_views import read_events, read_state
+from connectors.postgres.database import Database
+from schemas.errors import ErrorCode, MedialaneError
+from schemas.states import AssetState
+
+UNDER_WAY = frozenset({AssetState.PENDING, AssetState.UPLOADED, AssetState.PROCESSING})
+
+_PAGE = 200
+_HEARTBEAT_S = 15.0
+_LONGEST_S = 900.0
+_MOST_LISTENERS = 256
+"""Of a process: each holds a request, and those are bounded."""
+
+
+class Live:
+    """Follows assets."""
+
+    def __init__(self, database: Database, hub: Hub) -> None:
+        self._database = database
+        self._hub = hub
+
+    async def wait(self, tenant_id: UUID, asset_id: UUID, patience_s: float) -> None:
+        """Return when the asset is on its way no more, or after a while. Raises `MedialaneError(not_found)`."""
+        ends = time.monotonic() + patience_s
+        self._check_room()
+        async with self._hub.listening(asset_id) as listener:
+            while await self._state(tenant_id, asset_id) in UNDER_WAY:
+                left = ends - time.monotonic()
+                if left <= 0 or self._hub.closing.is_set():
+                    return
+                await listener.next(left)
+
+    async def begin(self, tenant_id: UUID, asset_id: UUID) -> None:
+        """Whether there may be a stream. Raises `MedialaneError`: not_found, service_unavailable if too many listen."""
+        self._check_room()
+        await self._state(tenant_id, asset_id)
+
+    async def stream(self, tenant_id: UUID, asset_id: UUID, after: int) -> AsyncIterator[bytes]:
+        """Server-sent events after a sequence number; `id` is the asset's `seq`, `data` what Kafka carries.
+
+        Ends after a quarter of an hour: browsers come again with the last `id` that they saw.
+        """
+        spoke = time.monotonic()
+        ends = spoke + _LONGEST_S
+        yield b"retry: 1000\n\n"
+        async with self._hub.listening(asset_id) as listener:
+            heard: Heard | None = None
+            while True:
+                events = await self._after(tenant_id, asset_id, after, heard)
+                for event in events:
+                    after, spoke = event.seq, time.monotonic()
+                    yield f"id: {event.seq}\nevent: {event.type}\ndata: {event.payload}\n\n".encode()
+                if len(events) == _PAGE:
+                    heard = None
+                    continue
+                if self._hub.closing.is_set() or time.monotonic() > ends:
+                    return
+                if time.monotonic() - spoke > _HEARTBEAT_S:
+                    spoke = time.monotonic()
+                    yield b": still here\n\n"
+                heard = await self._next(listener, after)
+
+    async def _next(self, listener: Listener, after: int) -> Heard | None:
+        """The next event that was not told yet: a reader that is ahead of Kafka hears old ones first."""
+        while (heard := await listener.next(_HEARTBEAT_S)) is not None and heard.seq <= after:
+            pass
+        return heard
+
+    async def _after(self, tenant_id: UUID, asset_id: UUID, after: int, heard: Heard | None) -> tuple[Heard, ...]:
+        if heard is not None and heard.seq == after + 1:
+            return (heard,)
+        async with self._database.tenant(tenant_id) as connection:
+            found = await read_events(connection, tenant_id, asset_id, after=after, limit=_PAGE)
+        return tuple(Heard(*event) for event in found)
+
+    async def _state(self, tenant_id: UUID, asset_id: UUID) -> AssetState:
+        async with self._database.tenant(tenant_id) as connection:
+            state = await read_state(connection, tenant_id, asset_id)
+        if state is None:
+            raise MedialaneError(ErrorCode.NOT_FOUND)
+        return state
+
+    def _check_room(self) -> None:
+        if self._hub.listeners >= _MOST_LISTENERS:
+            detail = "Too many follow assets by this process; come again."
+            raise MedialaneError(ErrorCode.SERVICE_UNAVAILABLE, detail, retry_after_s=1)

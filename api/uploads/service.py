@@ -1,0 +1,181 @@
+"""Uploads in parts: the store keeps the parts, the asset's row says whose they are and what they have to add up to.
+
+The object's key is in the row and never taken from the client. A client that vanished for a day lists the parts and
+goes on.
+"""
+
+import contextlib
+import math
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import msgspec
+
+from api.announcing import Announced, announce
+from api.assets.completion import Completion
+from api.limits import Quotas
+from api.uploads.models import (
+    DonePart,
+    Location,
+    MultipartCreated,
+    MultipartRequest,
+    SignedPart,
+    SignedParts,
+    UploadedPart,
+)
+from connectors.objectstore.port import ObjectStore, Part
+from connectors.postgres.assets import Upload, create_asset, find_upload
+from connectors.postgres.cancel import delete_asset
+from connectors.postgres.database import Database
+from connectors.postgres.keys import Principal
+from schemas.errors import ErrorCode, MedialaneError
+from schemas.states import AssetState
+
+OPEN_FOR = timedelta(days=7)
+"""How long an upload in parts may take; afterwards it counts as abandoned."""
+
+_TOLD_ELSEWHERE = frozenset({"name", "filename", "type", "size"})
+_KEY, _LONGEST_VALUE, _MOST_METADATA = re.compile(r"[A-Za-z0-9._-]{1,64}"), 512, 20
+
+
+class MultipartService:
+    """Creates, signs, lists, completes and aborts."""
+
+    def __init__(
+        self, database: Database, store: ObjectStore, quotas: Quotas, completion: Completion, *, max_upload_bytes: int
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._quotas = quotas
+        self._completion = completion
+        self._max_upload_bytes = max_upload_bytes
+
+    async def create(self, who: Principal, wanted: MultipartRequest, *, traceparent: str | None) -> MultipartCreated:
+        """Begin an upload. Raises what presign raises."""
+        asset = announce(
+            who.tenant_id,
+            Announced(
+                file_name=wanted.filename,
+                content_type=wanted.type,
+                size=_size(wanted),
+                metadata=_metadata(wanted),
+                tags=wanted.tags,
+            ),
+            max_bytes=self._max_upload_bytes,
+            expires_at=datetime.now(UTC) + OPEN_FOR,
+        )
+        async with self._quotas.taken(who, asset.size):
+            upload_id = await self._store.create_multipart(asset.object_key, asset.content_type)
+            asset = msgspec.structs.replace(asset, upload_id=upload_id)
+            try:
+                async with self._database.tenant(who.tenant_id) as connection:
+                    await create_asset(connection, who.tenant_id, asset, traceparent=traceparent)
+            except BaseException:
+                with contextlib.suppress(MedialaneError):
+                    await self._store.abort_multipart(asset.object_key, upload_id)
+                raise
+        return MultipartCreated(key=asset.object_key, uploadId=asset.id)
+
+    async def sign(self, who: Principal, asset_id: UUID, key: str | None, number: int) -> SignedPart:
+        """An address for a part. Raises `MedialaneError`: not_found, conflict for an upload that is over."""
+        upload, upload_id = await self._open(who, asset_id, key)
+        signed = self._store.presign_part(upload.object_key, upload_id, number)
+        return SignedPart(url=signed.url, headers=signed.headers, expires=self._store.upload_ttl_s)
+
+    async def sign_many(self, who: Principal, asset_id: UUID, key: str | None, numbers: Sequence[int]) -> SignedParts:
+        """Addresses for parts. Raises as `sign`."""
+        upload, upload_id = await self._open(who, asset_id, key)
+        signed = {str(n): self._store.presign_part(upload.object_key, upload_id, n).url for n in numbers}
+        return SignedParts(presignedUrls=signed, expires=self._store.upload_ttl_s)
+
+    async def list(self, who: Principal, asset_id: UUID, key: str | None) -> tuple[UploadedPart, ...]:
+        """The parts that are there. Raises as `sign`."""
+        upload, upload_id = await self._open(who, asset_id, key)
+        parts = await self._store.list_parts(upload.object_key, upload_id)
+        if parts is None:
+            raise MedialaneError(ErrorCode.CONFLICT, "The object store knows this upload no more.")
+        return tuple(UploadedPart(part_number=part.number, size=part.size, e_tag=f'"{part.etag}"') for part in parts)
+
+    async def complete(
+        self, who: Principal, asset_id: UUID, key: str | None, parts: Sequence[DonePart], *, traceparent: str | None
+    ) -> Location:
+        """Make the object of the parts and hand the asset to the pipeline; repeated, it changes nothing.
+
+        Raises `MedialaneError`: not_found, part_invalid if the parts are not those that make up the announced file,
+        and what complete raises.
+        """
+        upload, upload_id = await self._find(who, asset_id, key)
+        if upload.state is AssetState.PENDING:
+            stored = await self._store.list_parts(upload.object_key, upload_id)
+            # None or nothing: an earlier call made the object and died before it told anybody.
+            if stored:
+                chosen = _chosen(stored, parts, upload.size)
+                await self._store.complete_multipart(upload.object_key, upload_id, chosen)
+            await self._completion.complete(who.tenant_id, asset_id, traceparent=traceparent)
+        return Location(location=self._store.public_url(upload.object_key), assetId=asset_id)
+
+    async def abort(self, who: Principal, asset_id: UUID, key: str | None) -> None:
+        """Give the upload up and delete its asset. Raises as `sign`."""
+        upload, upload_id = await self._open(who, asset_id, key)
+        async with self._database.tenant(who.tenant_id) as connection:
+            await delete_asset(connection, who.tenant_id, asset_id, actor=who.actor)
+        await self._store.abort_multipart(upload.object_key, upload_id)
+
+    async def _find(self, who: Principal, asset_id: UUID, key: str | None) -> tuple[Upload, str]:
+        async with self._database.tenant(who.tenant_id) as connection:
+            upload = await find_upload(connection, who.tenant_id, asset_id)
+        if upload is None or upload.upload_id is None or key not in {None, upload.object_key}:
+            raise MedialaneError(ErrorCode.NOT_FOUND)
+        return upload, upload.upload_id
+
+    async def _open(self, who: Principal, asset_id: UUID, key: str | None) -> tuple[Upload, str]:
+        upload, upload_id = await self._find(who, asset_id, key)
+        if upload.state is not AssetState.PENDING:
+            raise MedialaneError(ErrorCode.CONFLICT, "This upload was completed already.")
+        return upload, upload_id
+
+
+def _size(wanted: MultipartRequest) -> int:
+    said = wanted.size if wanted.size is not None else wanted.metadata.get("size")
+    if isinstance(said, str) and said.isascii() and said.isdecimal() and len(said) < 20:
+        said = int(said)
+    if isinstance(said, bool) or not isinstance(said, int):
+        detail = "Say how large the file is: `size`, or `metadata.size`, in bytes."
+        raise MedialaneError(ErrorCode.INVALID_REQUEST, detail, field="size")
+    return said
+
+
+def _metadata(wanted: MultipartRequest) -> dict[str, str]:
+    kept = {name: value for name, value in wanted.metadata.items() if name not in _TOLD_ELSEWHERE}
+    texts = {name: _text(value) for name, value in kept.items() if value is not None}
+    for name, text in texts.items():
+        if _KEY.fullmatch(name) is None or len(text) > _LONGEST_VALUE or "\0" in text:
+            detail = f"Names have up to 64 of A-Z, a-z, 0-9, '.', '_', '-', values up to {_LONGEST_VALUE} characters."
+            raise MedialaneError(ErrorCode.INVALID_REQUEST, detail, field="metadata")
+    if len(texts) > _MOST_METADATA:
+        raise MedialaneError(ErrorCode.INVALID_REQUEST, f"At most {_MOST_METADATA} entries.", field="metadata")
+    return texts
+
+
+def _text(value: str | float | bool) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return ""
+    return value if isinstance(value, str) else str(value).lower()
+
+
+def _chosen(stored: Sequence[Part], said: Sequence[DonePart], size: int) -> list[Part]:
+    known = {part.number: part for part in stored}
+    chosen = {}
+    for part in said:
+        found = known.get(part.part_number)
+        if found is None or found.etag != part.e_tag.strip('"'):
+            detail = f"Part {part.part_number} is not there, or not the one that was named."
+            raise MedialaneError(ErrorCode.PART_INVALID, detail, field="parts")
+        chosen[part.part_number] = found
+    have = sum(part.size for part in chosen.values())
+    if have != size:
+        detail = f"The parts have {have} bytes together; {size} were announced."
+        raise MedialaneError(ErrorCode.PART_INVALID, detail, field="parts")
+    return [chosen[number] for number in sorted(chosen)]

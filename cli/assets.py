@@ -1,0 +1,79 @@
+"""`medialane assets`: list, show and delete assets, by the API."""
+
+from uuid import UUID
+
+import click
+import msgspec
+
+from cli.client import Asset, AssetPage, MedialaneClient
+from cli.door import ask, with_door
+
+
+@click.group()
+def assets() -> None:
+    """A tenant's assets, as its API key shows them."""
+
+
+@assets.command("ls")
+@with_door
+@click.option("--state", help="Only assets in this state.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Most assets.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+def listing(url: str, key: str, state: str | None, limit: int, as_json: bool) -> None:
+    """List assets, newest first."""
+
+    async def work(client: MedialaneClient) -> list[Asset]:
+        found: list[Asset] = []
+        page: AssetPage | None = None
+        while len(found) < limit and (page is None or page.next_cursor):
+            cursor = page.next_cursor if page else None
+            page = await client.assets(limit=min(100, limit - len(found)), cursor=cursor, state=state)
+            found += page.items
+        return found
+
+    found = ask(url, key, work)
+    if as_json:
+        click.echo(msgspec.json.encode(found).decode())
+        return
+    for asset in found:
+        made = f"{asset.created_at:%Y-%m-%d %H:%M}" if asset.created_at else ""
+        click.echo(f"{asset.id}  {made}  {asset.state:<10}  {asset.size:>12,}  {asset.file_name}")
+
+
+@assets.command()
+@click.argument("asset_id", type=click.UUID)
+@with_door
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+def show(asset_id: UUID, url: str, key: str, as_json: bool) -> None:
+    """Show the asset ASSET_ID: state, variants with their addresses, timeline."""
+    asset = ask(url, key, lambda client: client.asset(asset_id))
+    if as_json:
+        click.echo(msgspec.json.encode(asset).decode())
+        return
+    click.echo(f"{asset.id}  {asset.state}  {asset.content_type}  {asset.size:,} bytes  {asset.file_name}")
+    if asset.error_code:
+        click.echo(f"  {asset.error_code}: {asset.error_detail or ''}")
+    for variant in asset.variants:
+        click.echo(f"  {variant.profile:<16} {variant.width}x{variant.height}  {variant.size:,} bytes  {variant.url}")
+    for entry in asset.timeline:
+        click.echo(f"  {entry.seq:>4}  {entry.time:%H:%M:%S.%f}  {entry.type} {entry.subject}".rstrip())
+
+
+@assets.command()
+@click.argument("asset_ids", nargs=-1, required=True, type=click.UUID, metavar="ASSET_ID...")
+@with_door
+@click.option("--yes", is_flag=True, help="Delete; without this, only say what would be.")
+def delete(asset_ids: tuple[UUID, ...], url: str, key: str, yes: bool) -> None:
+    """Delete assets with everything that was made of them. Nothing is deleted without --yes."""
+
+    async def work(client: MedialaneClient) -> None:
+        for asset_id in asset_ids:
+            asset = await client.asset(asset_id)
+            if yes:
+                await client.delete_asset(asset_id)
+            told = "deleted" if yes else "would delete"
+            click.echo(f"{told} {asset_id}  {asset.state}  {asset.file_name}, {len(asset.variants)} variants")
+
+    ask(url, key, work)
+    if not yes:
+        click.echo("Nothing was deleted: say --yes.", err=True)

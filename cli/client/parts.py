@@ -1,0 +1,96 @@
+"""A large file, sent in parts that are signed in batches, some at a time, and taken up again after an interruption."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from uuid import UUID
+
+from cli.client.client import MedialaneClient
+from cli.client.errors import ConflictError, NotFoundError, StoreRefusedError, UnreachableError
+
+SMALLEST_PART = 8 << 20
+_MOST_PARTS = 10_000
+_SIGNED_AT_ONCE = 50
+_ATTEMPTS = 4
+
+Sent = Callable[[int], None]
+"""Called with a number of bytes whenever they have arrived (or were found to have)."""
+
+
+def part_size(size: int) -> int:
+    """Bytes per part: a whole number of MiB, so that no more than ten thousand are needed."""
+    least = -(-size // _MOST_PARTS)
+    return max(SMALLEST_PART, -(-least // (1 << 20)) << 20)
+
+
+class PartsUpload:
+    """One file on its way."""
+
+    def __init__(
+        self, client: MedialaneClient, path: Path, content_type: str, *, parallel: int = 4, sent: Sent = lambda _: None
+    ) -> None:
+        self._client = client
+        self._path = path
+        self._content_type = content_type
+        self._parallel = parallel
+        self._sent = sent
+        self._size = path.stat().st_size
+        self._part = part_size(self._size)
+
+    async def begin(self) -> UUID:
+        """Announce the file; whoever keeps the id can go on with `send` after an interruption."""
+        return (await self._client.begin_parts(self._path.name, self._content_type, self._size)).upload_id
+
+    async def is_open(self, upload_id: UUID) -> bool:
+        """Whether an upload that was begun before may be gone on with."""
+        try:
+            await self._client.stored_parts(upload_id)
+        except (NotFoundError, ConflictError):
+            return False
+        return True
+
+    async def send(self, upload_id: UUID) -> None:
+        """Send what is not there yet, then complete."""
+        tags = {}
+        for part in await self._client.stored_parts(upload_id):
+            if part.size == self._length(part.part_number):
+                tags[part.part_number] = part.e_tag
+                self._sent(part.size)
+        count = -(-self._size // self._part)
+        missing = [number for number in range(1, count + 1) if number not in tags]
+        limit = asyncio.Semaphore(self._parallel)
+        for start in range(0, len(missing), _SIGNED_AT_ONCE):
+            batch = missing[start : start + _SIGNED_AT_ONCE]
+            addresses = await self._client.part_addresses(upload_id, batch)
+            async with asyncio.TaskGroup() as group:
+                sending = {
+                    number: group.create_task(self._put(upload_id, number, addresses[number], limit))
+                    for number in batch
+                }
+            tags |= {number: task.result() for number, task in sending.items()}
+        await self._client.complete_parts(upload_id, tags)
+
+    async def _put(self, upload_id: UUID, number: int, address: str, limit: asyncio.Semaphore) -> str:
+        async with limit:
+            content = await asyncio.to_thread(self._read, number)
+            for attempt in range(_ATTEMPTS):
+                try:
+                    tag = await self._client.put_part(address, content)
+                except (UnreachableError, StoreRefusedError):
+                    if attempt == _ATTEMPTS - 1:
+                        raise
+                    # The address may have expired while others were sent: a fresh one does no harm.
+                    await asyncio.sleep(2**attempt / 2)
+                    address = (await self._client.part_addresses(upload_id, [number]))[number]
+                else:
+                    self._sent(len(content))
+                    return tag
+        raise AssertionError("not reached: the last attempt raises")
+
+    def _read(self, number: int) -> bytes:
+        with self._path.open("rb") as file:
+            file.seek((number - 1) * self._part)
+            return file.read(self._part)
+
+    def _length(self, number: int) -> int:
+        return min(self._part, self._size - (number - 1) * self._part)

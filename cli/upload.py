@@ -1,0 +1,146 @@
+"""`medialane upload`: files to assets, several at a time, large ones in parts that survive an interruption."""
+
+import asyncio
+import hashlib
+import mimetypes
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+from uuid import UUID
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+
+from cli.client import Asset, ClientError, MedialaneClient
+from cli.client.parts import PartsUpload
+from cli.door import ask, with_door
+
+IN_PARTS_FROM = 64 << 20
+"""Bytes from which a file is sent in parts."""
+
+_TYPES = {".heic": "image/heic", ".heif": "image/heif", ".avif": "image/avif", ".webp": "image/webp",
+          ".mkv": "video/x-matroska", ".mov": "video/quicktime", ".avi": "video/x-msvideo"}  # fmt: skip
+
+
+class Outcome(NamedTuple):
+    """What became of a file: its asset, or why there is none."""
+
+    path: Path
+    asset_id: UUID | None = None
+    problem: str | None = None
+    asset: Asset | None = None
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@with_door
+@click.option("--wait", is_flag=True, help="Wait until every asset is processed; failed ones make the exit code 1.")
+@click.option("--timeout", "timeout_s", type=click.FloatRange(min=1), default=600.0, show_default=True,
+              help="Longest wait for one asset, seconds.")  # fmt: skip
+@click.option("--parallel", type=click.IntRange(1, 32), default=4, show_default=True, help="Files at a time.")
+@click.option("--type", "content_type", help="Content type of all files. Default: by each name.")
+@click.option("--quiet", is_flag=True, help="No progress bars.")
+def upload(
+    paths: Sequence[Path], url: str, key: str, *, wait: bool, timeout_s: float, parallel: int,
+    content_type: str | None, quiet: bool,
+) -> None:  # fmt: skip
+    """Upload files; prints a line per file: the asset's id and the path (with --wait, its state, too).
+
+    Files of 64 MiB and more go in parts: run the same command again after an interruption, and only what is missing
+    is sent. The exit code is 0 if everything went well, 1 if not.
+    """
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console, disable=quiet) as progress:
+        run = _Run(progress, wait=wait, timeout_s=timeout_s, parallel=parallel, content_type=content_type)
+        outcomes = ask(url, key, lambda client: run.all(client, paths), timeout_s=3600.0)
+    for outcome in outcomes:
+        if outcome.asset_id is not None:
+            state = f"  {outcome.asset.state}" if outcome.asset else ""
+            click.echo(f"{outcome.asset_id}{state}  {outcome.path}")
+        if outcome.problem is not None:
+            click.echo(f"medialane: {outcome.path}: {outcome.problem}", err=True)
+    if any(outcome.problem is not None for outcome in outcomes):
+        sys.exit(1)
+
+
+class _Run:
+    def __init__(
+        self, progress: Progress, *, wait: bool, timeout_s: float, parallel: int, content_type: str | None
+    ) -> None:
+        self._progress = progress
+        self._wait = wait
+        self._timeout_s = timeout_s
+        self._parallel = parallel
+        self._content_type = content_type
+
+    async def all(self, client: MedialaneClient, paths: Sequence[Path]) -> list[Outcome]:
+        limit = asyncio.Semaphore(self._parallel)
+
+        async def one(path: Path) -> Outcome:
+            async with limit:
+                outcome = await self._send(client, path)
+            return await self._follow(client, outcome) if self._wait and outcome.asset_id else outcome
+
+        return list(await asyncio.gather(*(one(path) for path in paths)))
+
+    async def _send(self, client: MedialaneClient, path: Path) -> Outcome:
+        content_type = self._content_type or _guess(path)
+        if content_type is None:
+            return Outcome(path, problem="its name tells no content type; say it with --type")
+        size = (await asyncio.to_thread(path.stat)).st_size
+        bar = self._progress.add_task(path.name, total=size)
+        try:
+            if size >= IN_PARTS_FROM:
+                return Outcome(path, await self._in_parts(client, path, content_type, bar))
+            asset_id = await client.upload(path.name, content_type, path)
+        except (ClientError, OSError, ExceptionGroup) as error:
+            cause = _first(error)
+            if not isinstance(cause, ClientError | OSError):
+                raise
+            return Outcome(path, problem=str(cause))
+        self._progress.update(bar, completed=size)
+        return Outcome(path, asset_id)
+
+    async def _in_parts(self, client: MedialaneClient, path: Path, content_type: str, bar: TaskID) -> UUID:
+        sending = PartsUpload(client, path, content_type, sent=lambda count: self._progress.update(bar, advance=count))
+        note = _note(client.base_url, path)
+        upload_id = UUID(note.read_text()) if note.exists() else None
+        if upload_id is None or not await sending.is_open(upload_id):
+            upload_id = await sending.begin()
+            note.parent.mkdir(parents=True, exist_ok=True)
+            note.write_text(str(upload_id))
+        await sending.send(upload_id)
+        note.unlink(missing_ok=True)
+        return upload_id
+
+    async def _follow(self, client: MedialaneClient, outcome: Outcome) -> Outcome:
+        if outcome.asset_id is None:
+            return outcome
+        try:
+            asset = await client.wait_terminal(outcome.asset_id, timeout_s=self._timeout_s, poll_s=0.5)
+        except ClientError as error:
+            return outcome._replace(problem=str(error))
+        if asset.state == "ready":
+            return outcome._replace(asset=asset)
+        why = f"{asset.state}: {asset.error_code or ''} {asset.error_detail or ''}".rstrip(": ")
+        return outcome._replace(asset=asset, problem=why)
+
+
+def _guess(path: Path) -> str | None:
+    return _TYPES.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0]
+
+
+def _note(url: str, path: Path) -> Path:
+    """Where it is kept which upload a file was begun as; another content is another file."""
+    about = path.stat()
+    name = hashlib.sha256(f"{url}\n{path.resolve()}\n{about.st_size}\n{about.st_mtime_ns}".encode()).hexdigest()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "medialane" / "uploads" / name
+
+
+def _first(error: Exception) -> Exception:
+    """Of a group (parts that were sent at once), what failed first."""
+    return _first(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error

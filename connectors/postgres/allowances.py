@@ -1,0 +1,114 @@
+"""What is left of a tenant's plan, shared by all API processes, which lease blocks of it.
+
+A process pays for many requests with one short transaction, so that a tenant is no hot row. What a process leased and
+did not use when it died is lost: a few tokens, which flow back anyway, or a few assets of a quota, which are there
+again after the next count.
+"""
+
+from typing import NamedTuple
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from connectors.postgres.plans import Plan
+
+_ADD = sa.text("INSERT INTO allowances (tenant_id) VALUES (:tenant_id) ON CONFLICT (tenant_id) DO NOTHING")
+_TOKENS = sa.text("""
+    SELECT least(CAST(:burst AS double precision),
+        coalesce(tokens + extract(epoch FROM clock_timestamp() - refilled_at) * :rate, :burst)) AS tokens
+    FROM allowances WHERE tenant_id = :tenant_id FOR NO KEY UPDATE
+""")
+_SET_TOKENS = sa.text("""
+    UPDATE allowances SET tokens = :tokens, refilled_at = clock_timestamp() WHERE tenant_id = :tenant_id
+""")
+_USED = sa.text("SELECT assets, bytes FROM allowances WHERE tenant_id = :tenant_id FOR NO KEY UPDATE")
+_COUNT = sa.text("""
+    SELECT count(*) AS assets, CAST(coalesce(sum(size), 0) AS bigint) AS bytes FROM assets
+    WHERE tenant_id = :tenant_id AND state <> 'deleted'
+""")
+_SET_USED = sa.text("UPDATE allowances SET assets = :assets, bytes = :bytes WHERE tenant_id = :tenant_id")
+_GIVE_BACK = sa.text("""
+    UPDATE allowances SET assets = greatest(assets - :assets, 0), bytes = greatest(bytes - :bytes, 0)
+    WHERE tenant_id = :tenant_id
+""")
+_OPEN_UPLOADS = sa.text("""
+    SELECT count(*) FROM (
+        SELECT FROM assets WHERE tenant_id = :tenant_id AND uploaded_at IS NULL AND state = 'pending'
+            AND upload_expires_at > now() LIMIT :most
+    ) AS found
+""")
+
+
+class Tokens(NamedTuple):
+    """Tokens that were granted, and what is left in the bucket for others (a fraction, too)."""
+
+    granted: int
+    left: float
+
+
+class Space(NamedTuple):
+    """Assets and bytes of a quota."""
+
+    assets: int
+    bytes: int
+
+
+async def lease_tokens(connection: AsyncConnection, tenant_id: UUID, plan: Plan, wanted: int) -> Tokens:
+    """Take up to `wanted` tokens of a plan that has a request rate."""
+    rate, burst = plan.requests_per_s or 0, plan.request_burst or 0
+    held = await _locked(connection, tenant_id, _TOKENS, {"rate": rate, "burst": burst})
+    granted = min(wanted, int(held.tokens))
+    left = held.tokens - granted
+    await connection.execute(_SET_TOKENS, {"tenant_id": tenant_id, "tokens": left})
+    return Tokens(granted, left)
+
+
+async def lease_space(
+    connection: AsyncConnection, tenant_id: UUID, plan: Plan, *, need: Space, wanted: Space
+) -> tuple[Space, Space]:
+    """Take at least `need` and up to `wanted` of the quota.
+
+    Returns what was granted (nothing, if the need is not there) and what the tenant has used, this grant included.
+    """
+    row = await _locked(connection, tenant_id, _USED, {})
+    used = Space(row.assets, row.bytes) if row.assets is not None and row.bytes is not None else None
+    if used is None:
+        used = Space(*(await connection.execute(_COUNT, {"tenant_id": tenant_id})).one())
+    granted = Space(
+        _grant(plan.max_assets, used.assets, need.assets, wanted.assets),
+        _grant(plan.max_bytes, used.bytes, need.bytes, wanted.bytes),
+    )
+    if granted.assets < need.assets or granted.bytes < need.bytes:
+        granted = Space(0, 0)
+    now = Space(used.assets + granted.assets, used.bytes + granted.bytes)
+    await connection.execute(_SET_USED, {"tenant_id": tenant_id} | now._asdict())
+    return granted, now
+
+
+async def give_back(connection: AsyncConnection, tenant_id: UUID, space: Space) -> None:
+    """Return assets and bytes: what a process leased and did not use, or what a deletion set free."""
+    await connection.execute(_GIVE_BACK, {"tenant_id": tenant_id} | space._asdict())
+
+
+async def count_open_uploads(connection: AsyncConnection, tenant_id: UUID, *, most: int) -> int:
+    """Uploads whose address still holds and that nobody completed; counts no further than `most`."""
+    count: int = (await connection.execute(_OPEN_UPLOADS, {"tenant_id": tenant_id, "most": most})).scalar_one()
+    return count
+
+
+def _grant(limit: int | None, used: int, need: int, wanted: int) -> int:
+    """Near the limit blocks become small, so that one process does not hold what another one is refused."""
+    if limit is None:
+        return wanted
+    return max(need, min(wanted, (limit - used) // 8)) if used + need <= limit else 0
+
+
+async def _locked(
+    connection: AsyncConnection, tenant_id: UUID, select: sa.TextClause, values: dict[str, object]
+) -> sa.Row[tuple[object, ...]]:
+    row = (await connection.execute(select, values | {"tenant_id": tenant_id})).one_or_none()
+    if row is None:
+        await connection.execute(_ADD, {"tenant_id": tenant_id})
+        row = (await connection.execute(select, values | {"tenant_id": tenant_id})).one()
+    return row

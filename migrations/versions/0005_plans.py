@@ -1,0 +1,16 @@
+"""Plans, allowances and origins of tenants; rotation of keys; what an upload is beyond one PUT; metadata and tags."""
+
+from migrations.scripts import run_script
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    run_script("0005_plans.sql")
+
+
+def downgrade() -> None:
+    raise NotImplementedError("Expand-only: the release before runs on this schema as it is.")

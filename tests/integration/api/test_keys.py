@@ -1,0 +1,102 @@
+"""Keys through the API: made, shown once, rotated with an overlap, revoked; nobody hands on more than they hold."""
+
+import pytest
+
+from api.keys import usage
+from schemas.scopes import Scope
+
+KEYS = "/api/v1/keys"
+
+
+@pytest.fixture
+async def admin(caller, operator):
+    caller.key = (await operator.key(caller.tenant_id, scopes=(Scope.ADMIN,))).text
+    return caller
+
+
+async def mint(caller, **body):
+    status, answer, _ = await caller.call("POST", KEYS, {"scopes": ["assets:read"]} | body)
+    assert status == 201, answer
+    return answer["data"]
+
+
+async def works(caller, key):
+    return (await caller.call("GET", "/api/v1/assets", key=key))[0]
+
+
+async def until_refused(caller, key):
+    for _ in range(10_000):
+        if await works(caller, key) == 401:
+            return
+    pytest.fail("the key is still good")
+
+
+async def test_a_key_is_shown_once_and_works_within_its_scopes(admin, operator):
+    made = await mint(admin, name="ci")
+    assert await works(admin, made["key"]) == 200
+    assert (await admin.call("GET", KEYS, key=made["key"]))[0] == 403
+    listed = (await admin.call("GET", KEYS))[1]["data"]
+    assert {key["name"] for key in listed} == {"", "ci"}
+    assert made["key"].rpartition("_")[2] not in str(listed)
+    row = await operator.rows("SELECT secret_hash FROM api_keys WHERE id = :id", id=made["id"])
+    assert len(row[0]["secret_hash"]) == 32
+
+
+async def test_nobody_hands_on_more_than_they_hold(admin, operator):
+    limited = (await operator.key(admin.tenant_id, scopes=(Scope.KEYS, Scope.ASSETS_READ))).text
+    mighty = await mint(admin, scopes=["admin"])
+    for scope, status in (("assets:read", 201), ("keys:*", 201), ("assets:write", 403), ("admin", 403)):
+        assert (await admin.call("POST", KEYS, {"scopes": [scope]}, key=limited))[0] == status
+    assert (await admin.call("POST", f"{KEYS}/{mighty['id']}/rotate", {}, key=limited))[0] == 403
+    assert await works(admin, mighty["key"]) == 200
+    row = await operator.rows("SELECT expires_at FROM api_keys WHERE id = :id", id=mighty["id"])
+    assert row[0]["expires_at"] is None, "a refused rotation leaves no trace"
+
+
+async def test_after_a_rotation_both_work_until_the_overlap_ends(admin, operator):
+    old = await mint(admin, name="app", scopes=["assets:read", "webhooks:*"])
+    status, answer, _ = await admin.call("POST", f"{KEYS}/{old['id']}/rotate", {"overlap": 3600})
+    new = answer["data"]
+    assert (status, new["scopes"]) == (201, old["scopes"])
+    assert [await works(admin, key["key"]) for key in (old, new)] == [200, 200]
+    again = await admin.call("POST", f"{KEYS}/{old['id']}/rotate", {})
+    assert (again[0], again[1]["code"]) == (409, "conflict")
+    listed = {key["id"]: key for key in (await admin.call("GET", KEYS))[1]["data"]}
+    assert (listed[new["id"]]["replaces"], listed[new["id"]]["name"]) == (old["id"], "app")
+    await operator.rows("UPDATE api_keys SET expires_at = now() WHERE id = :id RETURNING id", id=old["id"])
+    await until_refused(admin, old["key"])
+    assert await works(admin, new["key"]) == 200
+
+
+async def test_a_revoked_key_is_useless_and_revoking_repeats(admin):
+    made = await mint(admin)
+    assert await works(admin, made["key"]) == 200
+    for _ in range(2):
+        assert (await admin.call("DELETE", f"{KEYS}/{made['id']}"))[0] == 200
+    await until_refused(admin, made["key"])
+    assert (await admin.call("POST", f"{KEYS}/{made['id']}/rotate", {}))[0] == 409
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [({"scopes": []}, "scopes"), ({"scopes": ["all"]}, "scopes"), ({"scopes": ["admin"], "expiresIn": 0}, "expiresIn"),
+     ({"scopes": ["admin"], "name": "a\u0000"}, "name")],
+)  # fmt: skip
+async def test_a_malformed_request_names_its_field(admin, body, field):
+    status, answer, _ = await admin.call("POST", KEYS, body)
+    assert (status, answer["code"], answer["field"].split("[")[0]) == (400, "invalid_request", field)
+
+
+async def test_the_last_use_is_written_for_many_at_once(admin, operator, database):
+    from connectors.postgres.database import Database
+    from schemas.settings import DatabaseSettings
+
+    used, unused = await operator.key(admin.tenant_id), await operator.key(admin.tenant_id)
+    async with Database(DatabaseSettings(url=database.app, pool_size=1), application="test") as app:
+        noted = usage.LastUsed(app)
+        async with noted.running():
+            noted.note(used.id)
+    seen = await operator.rows("SELECT id, last_used_at FROM api_keys WHERE tenant_id = :id", id=admin.tenant_id)
+    known = {row["id"]: row["last_used_at"] for row in seen}
+    assert known[used.id] is not None
+    assert known[unused.id] is None
