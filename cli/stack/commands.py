@@ -9,6 +9,7 @@ from cli.stack.errors import StackError
 from cli.stack.layout import layout
 from cli.stack.library import Stack
 from cli.stack.names import ALL, INFRASTRUCTURE
+from cli.stack.ports import broker_names
 from cli.stack.report import Progress, follow, print_addresses, print_status
 
 _FOLDER = click.option(
@@ -25,8 +26,9 @@ def stack() -> None:
 @_FOLDER
 @click.option("--only-infra", is_flag=True, help="Leave out Medialane's own processes.")
 @click.option("--foreground", is_flag=True, help="Stay, and stop everything at Ctrl-C or when this command dies.")
+@click.option("--brokers", type=click.Choice([1, 3]), help="A broker alone, or a cluster of three. [as before, or 1]")
 @click.option("--port", "pins", multiple=True, metavar="PART=NUMBER", help="Use this port; repeat for several parts.")
-def up(folder: Path | None, only_infra: bool, foreground: bool, pins: tuple[str, ...]) -> None:
+def up(folder: Path | None, only_infra: bool, foreground: bool, brokers: int | None, pins: tuple[str, ...]) -> None:
     """Start the stack, and return when a row has travelled from the outbox to a consumer."""
     parts = INFRASTRUCTURE if only_infra else ALL
     try:
@@ -34,10 +36,12 @@ def up(folder: Path | None, only_infra: bool, foreground: bool, pins: tuple[str,
     except StackError:
         running = None
     if running is not None:
+        if brokers not in {None, len(broker_names(running.state.ports))}:
+            raise StackError(f"the stack in {running.folder} runs with another number of brokers", "Stop it first")
         _start_missing(running, parts)
         return
     with Progress() as progress:
-        handle = Stack.start(folder, parts=parts, ports=_pins(pins), progress=progress)
+        handle = Stack.start(folder, parts=parts, ports=_pins(pins), brokers=brokers, progress=progress)
     print_addresses(handle)
     if not foreground:
         handle.detach()

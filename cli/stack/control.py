@@ -42,10 +42,14 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run. `parts` in any order; `ports` are pinned ones; the stack ends when the process `owner` does."""
+    """What to run. `parts` in any order; `ports` are pinned ones; the stack ends when the process `owner` does.
+
+    `brokers`: how many (None: as many as the folder's stack has, or one).
+    """
 
     parts: tuple[str, ...]
     ports: dict[str, int] = {}
+    brokers: int | None = None
     owner: int | None = None
 
 

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Mapping
 
 from cli.stack.layout import Layout
+from cli.stack.ports import broker_door, broker_names
 from cli.stack.state import Secrets, write_private
 
 HOST = "127.0.0.1"
@@ -17,12 +18,17 @@ def database_url(ports: Mapping[str, int], role: str, password: str, database: s
     return f"postgresql://{role}:{password}@{HOST}:{ports['postgres']}/{database}?sslmode=disable"
 
 
+def brokers(ports: Mapping[str, int]) -> str:
+    """The brokers' addresses as clients find them, comma separated."""
+    return ",".join(f"{HOST}:{broker_door(ports, name)}" for name in broker_names(ports))
+
+
 def variables(ports: Mapping[str, int], secrets: Secrets, layout: Layout) -> dict[str, str]:
     """Every variable of the stack, as tools and workers take them (the database under the worker role)."""
     return {
         "MEDIALANE_DATABASE_URL": database_url(ports, "medialane_worker", secrets.worker_password),
         "MEDIALANE_MIGRATION_DATABASE_URL": database_url(ports, ADMIN, secrets.postgres_password),
-        "MEDIALANE_KAFKA_BROKERS": f"{HOST}:{ports['kafka']}",
+        "MEDIALANE_KAFKA_BROKERS": brokers(ports),
         "MEDIALANE_CONNECT_URL": f"http://{HOST}:{ports['connect']}",
         "MEDIALANE_CONNECT_DATABASE_URL": database_url(ports, "medialane_replication", secrets.replication_password),
         "MEDIALANE_S3_ENDPOINT": f"http://{HOST}:{ports['s3']}",

@@ -41,12 +41,14 @@ class Stack:
         *,
         parts: Sequence[str] = ALL,
         ports: Mapping[str, int] | None = None,
+        brokers: int | None = None,
         owner: int | None = None,
         progress: Callable[[Event], None] = lambda _event: None,
     ) -> "Stack":
         """Start a stack that dies with this process, and wait until it is ready. Raises `StackError`.
 
-        After `detach` it lives on, but not longer than the process `owner`, if one is given.
+        After `detach` it lives on, but not longer than the process `owner`, if one is given. `brokers`: 1, or 3 for a
+        cluster (three copies of everything, two must be in sync); None keeps what the folder's stack has.
         """
         files = layout(folder)
         try:
@@ -55,7 +57,7 @@ class Stack:
             raise StackError(
                 f"{error.filename} cannot be made: {error.strerror}", "Choose a folder with --dir"
             ) from error
-        options = Options(parts=tuple(parts), ports=dict(ports or {}), owner=owner)
+        options = Options(parts=tuple(parts), ports=dict(ports or {}), brokers=brokers, owner=owner)
         with files.log("supervisor").open("ab") as log:
             supervisor = subprocess.Popen(
                 [sys.executable, "-P", "-m", "cli.stack.daemon", str(files.folder), msgspec.json.encode(options)],

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from cli.stack.errors import StackError
+from cli.stack.names import BROKERS
 from cli.stack.processes import command_of
 
 # Below the kernel's range for outgoing connections (32768 up), so that none of those takes one between two starts;
@@ -18,24 +19,46 @@ NAMES = (
     "postgres", "kafka", "kafka-controller", "connect", "s3", "s3-master", "s3-volume", "s3-filer", "s3-admin",
     "api", "media-images", "media-video", "webhooks", "keeper",
 )  # fmt: skip
+# Only there when asked for. A door is where clients find the broker if that is not the broker's own port: a proxy that
+# somebody else runs, in front of a listener of the broker's own ("kafka-behind").
+DOOR, BEHIND = "kafka-door", "kafka-behind"
+_OPTIONAL = (DOOR, BEHIND)
 _WITH_GRPC = frozenset({"s3", "s3-master", "s3-volume", "s3-filer", "s3-admin"})
 
 
+def broker_names(ports: Mapping[str, int]) -> list[str]:
+    """The brokers that a stack with these ports has."""
+    return [name for name in BROKERS if name in ports]
+
+
+def controller_of(broker: str) -> str:
+    """The name of a broker's controller port."""
+    return broker.replace("kafka", "kafka-controller", 1)
+
+
+def broker_door(ports: Mapping[str, int], broker: str) -> int:
+    """The port at which clients find a broker."""
+    return ports.get(DOOR, ports[broker]) if broker == BROKERS[0] else ports[broker]
+
+
 def assign(
-    remembered: Mapping[str, int], pinned: Mapping[str, int], *, in_use: Iterable[int] = (),
+    remembered: Mapping[str, int], pinned: Mapping[str, int], *, brokers: int | None = None, in_use: Iterable[int] = (),
     pick: Callable[[], int] = lambda: random.randrange(*_RANGE),  # noqa: S311 - not a secret
 ) -> dict[str, int]:  # fmt: skip
     """A free port for every name: the pinned one, else the one it had, else a new one.
 
-    `in_use` are ports of this stack's own running parts. Raises `StackError` for a pinned port that is taken or an
-    unknown name.
+    `brokers` is how many there shall be (None: as before, or one). `in_use` are ports of this stack's own running
+    parts. Raises `StackError` for a pinned port that is taken, an unknown name, or another number of brokers.
     """
-    unknown = set(pinned) - set(NAMES)
+    more = _further_brokers(remembered, brokers)
+    names = (*NAMES, *more, *(controller_of(name) for name in more))
+    unknown = set(pinned) - {*names, *_OPTIONAL}
     if unknown:
-        raise StackError(f"there is no part {', '.join(sorted(unknown))}", f"Parts with ports: {', '.join(NAMES)}")
+        raise StackError(f"there is no part {', '.join(sorted(unknown))}", f"Parts with ports: {', '.join(names)}")
     chosen = dict.fromkeys(in_use)
-    ports: dict[str, int] = {}
-    for name in NAMES:
+    ports: dict[str, int] = {name: pinned[name] for name in _OPTIONAL if name in pinned}
+    chosen.update(dict.fromkeys(ports.values()))
+    for name in names:
         extra = (GRPC_OFFSET,) if name in _WITH_GRPC else ()
         if name in pinned:
             for port in (pinned[name], *(pinned[name] + offset for offset in extra)):
@@ -48,6 +71,17 @@ def assign(
         chosen[ports[name]] = None
         chosen.update(dict.fromkeys(ports[name] + offset for offset in extra))
     return ports
+
+
+def _further_brokers(remembered: Mapping[str, int], brokers: int | None) -> tuple[str, ...]:
+    before = len(broker_names(remembered))
+    wanted = brokers or before or 1
+    if before and wanted != before:
+        raise StackError(
+            f"this stack was made with {before} broker(s), not {wanted}",
+            "Use another folder with --dir, or delete its data: medialane stack down --purge",
+        )
+    return BROKERS[1:wanted]
 
 
 def require_free(name: str, port: int) -> None:

@@ -10,6 +10,7 @@ from cli.stack.canary import send_canary, slot_active
 from cli.stack.environment import variables
 from cli.stack.errors import StackError
 from cli.stack.parts import Context
+from cli.stack.ports import broker_names
 from connectors.debezium import ConnectClient, ConnectError, connector_config
 from connectors.kafka.admin import TopicAdmin
 from connectors.postgres.database import Database
@@ -28,6 +29,7 @@ class Provisioner:
         self._admin_url = env["MEDIALANE_MIGRATION_DATABASE_URL"]
         self._kafka = load(KafkaSettings, env)
         self._connect = load(ConnectSettings, env)
+        self._copies = len(broker_names(context.ports))
 
     async def migrate(self) -> None:
         """Bring the tables to this release and give the roles this stack's passwords."""
@@ -44,7 +46,7 @@ class Provisioner:
 
     async def topics(self) -> None:
         """Make the topics, and record which partitions exist: the outbox may only name those."""
-        counts = await TopicAdmin(self._kafka).apply()
+        counts = await TopicAdmin(self._kafka, replication_factor=self._copies).apply()
         settings = DatabaseSettings(url=self._admin_url, pool_size=1)
         async with Database(settings, application="stack") as database, database.transaction() as connection:
             await confirm_partitions(connection, counts)
@@ -52,7 +54,8 @@ class Provisioner:
     async def register(self) -> None:
         """Register the outbox connector."""
         async with ConnectClient(self._connect) as client:
-            await client.register(self._connect.connector, connector_config(self._connect), wait_s=60)
+            config = connector_config(self._connect, replication_factor=self._copies)
+            await client.register(self._connect.connector, config, wait_s=60)
 
     async def canary(self, *, timeout_s: float) -> float:
         """Wait until the connector holds its slot and a row has travelled; seconds that the row took.

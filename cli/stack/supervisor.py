@@ -13,7 +13,7 @@ from cli.stack.environment import write_env_file
 from cli.stack.errors import StackError
 from cli.stack.layout import Layout
 from cli.stack.leftovers import watcher
-from cli.stack.names import INFRASTRUCTURE, STOP_ORDER
+from cli.stack.names import BROKERS, FOUNDATION, STOP_ORDER
 from cli.stack.parts import Context, build
 from cli.stack.parts.postgres import create_database
 from cli.stack.parts.s3 import create_bucket
@@ -41,7 +41,7 @@ class Supervisor:
         self.quick = False
         before = state.load(files.state)
         secrets = before.secrets if before is not None else Secrets.generate()
-        assigned = ports.assign(before.ports if before else {}, options.ports)
+        assigned = ports.assign(before.ports if before else {}, options.ports, brokers=options.brokers)
         initial = StackState(
             secrets=secrets, ports=assigned, boot=state.boot_id(), supervisor=identify(os.getpid())
         )  # fmt: skip
@@ -91,18 +91,17 @@ class Supervisor:
 
     async def _up(self, wanted: Sequence[str]) -> None:
         """Everything at once, each step as soon as what it needs is there; at the end the canary."""
+        wanted = (*wanted, *(ports.broker_names(self._context.ports)[1:] if "kafka" in wanted else ()))
         self._wanted |= set(wanted)
         missing = [name for name in wanted if not self._runner.is_running(name)]
         async with asyncio.TaskGroup() as group:
-            started = {
-                name: group.create_task(self._step(name, self._start, name))
-                for name in INFRASTRUCTURE
-                if name in missing
-            }
+            started: dict[str, asyncio.Task[None]] = {}
 
             async def after(*names: str) -> None:
                 await asyncio.gather(*(started[name] for name in names if name in started))
 
+            for name in (found for found in FOUNDATION if found in missing):
+                started[name] = group.create_task(self._foundation(name, after))
             group.create_task(asyncio.to_thread(self._tools))
             if "postgres" in wanted:
                 started["tables"] = group.create_task(self._tables(after))
@@ -112,9 +111,8 @@ class Supervisor:
                 started["topics"] = group.create_task(self._topics(after))
             if {"connect", "kafka", "postgres"} <= self._wanted:
                 started["connector"] = group.create_task(self._connector(after))
-            for name in missing:
-                if name not in INFRASTRUCTURE:
-                    group.create_task(self._process(name, after))
+            for name in (found for found in missing if found not in FOUNDATION):
+                group.create_task(self._process(name, after))
         if "connector" in started:
             await self._step("canary", self._canary)
 
@@ -133,8 +131,13 @@ class Supervisor:
         await after("s3")
         await create_bucket(self._context)
 
+    async def _foundation(self, name: str, after: Callable[..., Awaitable[None]]) -> None:
+        if name == "connect" and len(ports.broker_names(self._context.ports)) > 1:
+            await after(*BROKERS)  # it makes its topics at its start, with as many copies as there are brokers
+        await self._step(name, self._start, name)
+
     async def _topics(self, after: Callable[..., Awaitable[None]]) -> None:
-        await after("kafka", "tables")
+        await after(*BROKERS, "tables")
         await self._step("topics", self._tools().topics)
 
     async def _connector(self, after: Callable[..., Awaitable[None]]) -> None:

@@ -46,12 +46,20 @@ class Part:
     start_bound_s: float = 180.0  # generous: a busy machine is slow, not broken
 
 
-def fill_template(name: str, target: Path, values: Mapping[str, object]) -> None:
-    """Write a template of deploy/local with its `{{placeholders}}` filled."""
+def fill_template(
+    name: str, target: Path, values: Mapping[str, object], instead: Mapping[str, object] | None = None
+) -> None:
+    """Write a template of deploy/local with its `{{placeholders}}` filled.
+
+    `instead` are properties that replace the template's of the same name; None leaves one out.
+    """
     text = (TEMPLATES / name).read_text(encoding="utf-8")
     for key, value in values.items():
         text = text.replace("{{" + key + "}}", str(value))
-    target.write_text(text, encoding="utf-8")
+    changed = instead or {}
+    lines = [line for line in text.splitlines() if line.partition("=")[0] not in changed]
+    lines += [f"{key}={value}" for key, value in changed.items() if value is not None]
+    target.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 async def listening(port: int) -> bool:

@@ -1,9 +1,10 @@
 """Kafka Connect with the Debezium plugin."""
 
-from cli.stack.environment import HOST
+from cli.stack.environment import HOST, brokers
 from cli.stack.layout import jars
 from cli.stack.parts.base import Context, Part, fill_template, http_status
 from cli.stack.parts.kafka import java_argv
+from cli.stack.ports import broker_names
 from cli.stack.processes import Command
 
 
@@ -14,7 +15,10 @@ def connect(context: Context) -> Part:
 
     async def prepare() -> None:
         values = {"kafka_port": context.ports["kafka"], "port": port, "plugins": jars() / "plugins"}
-        fill_template("connect.properties", config, values)
+        copies = len(broker_names(context.ports))
+        own = {f"{name}.storage.replication.factor": copies for name in ("config", "offset", "status")}
+        instead = {"bootstrap.servers": brokers(context.ports), **own}
+        fill_template("connect.properties", config, values, instead)
 
     async def ready() -> bool:
         # "/" answers before the worker has joined its group; the list of connectors only after.

@@ -1,15 +1,19 @@
-"""The broker: KRaft, broker and controller in one process."""
+"""The broker: KRaft, broker and controller in one process; one alone, or a cluster of three."""
 
 import asyncio
+import hashlib
 import shutil
 import uuid
 from base64 import urlsafe_b64encode
+from pathlib import Path
 
 from cli.stack.checks import java
 from cli.stack.environment import HOST
 from cli.stack.errors import StackError
 from cli.stack.layout import TEMPLATES, jars
+from cli.stack.names import BROKERS
 from cli.stack.parts.base import Context, Part, fill_template, listening
+from cli.stack.ports import BEHIND, DOOR, broker_names, controller_of
 from cli.stack.processes import Command
 
 # Both virtual machines: one thread collects, and only the first compiler runs. Halves the start on two cores.
@@ -22,45 +26,91 @@ def java_argv(heap: str, main: str, *arguments: str) -> list[str]:
     return [java(), *JVM, f"-Xms{heap}", f"-Xmx{heap}", logging, "-cp", f"{jars() / 'libs'}/*", main, *arguments]
 
 
-def kafka(context: Context) -> Part:
-    """One broker on loopback."""
-    port, controller = context.ports["kafka"], context.ports["kafka-controller"]
-    data = context.layout.data("kafka")
-    config = context.layout.config / "broker.properties"
+def kafka(context: Context, name: str = BROKERS[0]) -> Part:
+    """One broker on loopback; the others of a cluster are called kafka@2 and kafka@3."""
+    port, controller = context.ports[name], context.ports[controller_of(name)]
+    data = context.layout.data(name)
+    config = context.layout.config / f"{name}.properties"
+    behind = (context.ports[BEHIND],) if name == BROKERS[0] and BEHIND in context.ports else ()
 
     async def prepare() -> None:
-        fill_template("broker.properties", config, {"port": port, "controller_port": controller, "data": data})
+        values = {"port": port, "controller_port": controller, "data": data}
+        fill_template("broker.properties", config, values, {**_cluster(context, name), **_door(context, name)})
         if not (data / "meta.properties").exists():
-            await _format(context)
+            await _format(context, name, config)
 
     async def ready() -> bool:
         return await listening(port)
 
     return Part(
-        name="kafka",
+        name=name,
         command=Command(java_argv("384m", "kafka.Kafka", str(config))),
         address=f"{HOST}:{port}",
         ready=ready,
-        listens=(port, controller),
+        listens=(port, controller, *behind),
         prepare=prepare,
         stop_bound_s=15.0,
     )
 
 
-async def _format(context: Context) -> None:
-    """Write the broker's identity, as `kafka-storage.sh format --standalone` does, into a fresh folder."""
-    shutil.rmtree(context.layout.data("kafka"), ignore_errors=True)
-    cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
+def _cluster(context: Context, name: str) -> dict[str, object]:
+    """What differs in a cluster: three copies of everything, of which two must be in sync."""
+    brokers = broker_names(context.ports)
+    if len(brokers) == 1:
+        return {}
+    voters = (
+        f"{number}@{HOST}:{context.ports[controller_of(broker)]}" for number, broker in enumerate(brokers, start=1)
+    )
+    copies, in_sync = len(brokers), len(brokers) // 2 + 1
+    internal = ("offsets.topic", "transaction.state.log", "share.coordinator.state.topic")
+    return {
+        "node.id": brokers.index(name) + 1,
+        "controller.quorum.bootstrap.servers": None,
+        "controller.quorum.voters": ",".join(voters),
+        "default.replication.factor": copies,
+        "min.insync.replicas": in_sync,
+        **{f"{topic}.replication.factor": copies for topic in internal},
+        **{f"{topic}.min.isr": in_sync for topic in internal[1:]},
+        # A dead broker is noticed as soon as a dead worker.
+        "broker.session.timeout.ms": 6000,
+        "unclean.leader.election.enable": "false",
+    }
+
+
+def _door(context: Context, name: str) -> dict[str, object]:
+    """A listener whose clients come through somebody else's proxy; the broker itself goes past it."""
+    ports = context.ports
+    if name != BROKERS[0] or not {DOOR, BEHIND} <= ports.keys():
+        return {}
+    plain, controller = f"PLAINTEXT://{HOST}:{ports[name]}", f"CONTROLLER://{HOST}:{ports[controller_of(name)]}"
+    return {
+        "listeners": f"{plain},DOOR://{HOST}:{ports[BEHIND]},{controller}",
+        "advertised.listeners": f"{plain},DOOR://{HOST}:{ports[DOOR]}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,DOOR:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    }
+
+
+def _cluster_id(context: Context) -> bytes:
+    """Every broker of a cluster formats its folder by itself, so the id comes from what they share."""
+    return hashlib.sha256(f"cluster {context.secrets.s3_access_key}".encode()).digest()[:16]
+
+
+async def _format(context: Context, name: str, config: Path) -> None:
+    """Write a broker's identity, as `kafka-storage.sh format` does, into a fresh folder."""
+    shutil.rmtree(context.layout.data(name), ignore_errors=True)
+    alone = len(broker_names(context.ports)) == 1
+    identity = uuid.uuid4().bytes if alone else _cluster_id(context)
+    cluster = urlsafe_b64encode(identity).decode().rstrip("=").replace("-", "A")
     argv = java_argv(
-        "64m", "kafka.tools.StorageTool", "format", "-t", cluster, "-c",
-        str(context.layout.config / "broker.properties"), "--standalone",
+        "64m", "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(config),
+        *(("--standalone",) if alone else ()),
     )  # fmt: skip
     process = await asyncio.create_subprocess_exec(
         *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
     output, _ = await process.communicate()
-    with context.layout.log("kafka").open("ab") as log:
+    with context.layout.log(name).open("ab") as log:
         log.write(output)
     if process.returncode != 0:
         lines = output.decode(errors="replace").strip().splitlines() or ["no output"]
-        raise StackError(f"formatting Kafka's folder failed: {lines[0]}", f"See {context.layout.log('kafka')}")
+        raise StackError(f"formatting Kafka's folder failed: {lines[0]}", f"See {context.layout.log(name)}")
