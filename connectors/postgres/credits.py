@@ -68,7 +68,10 @@ QUEUE = """
         dispatch = dispatch + 1, emissions = 1, emitted_at = clock_timestamp(),
         next_emit_at = clock_timestamp() + :reemit * interval '1 second'
 """
-RETURNING = "RETURNING jobs.id, jobs.tenant_id, jobs.asset_id, jobs.stage, jobs.dispatch, jobs.bucket, jobs.traceparent"
+RETURNING = """
+    RETURNING jobs.id, jobs.tenant_id, jobs.asset_id, jobs.stage, jobs.topic, jobs.dispatch, jobs.bucket,
+        jobs.traceparent
+"""
 # The head of each class; of those that may go now, the one whose turn comes first.
 _NEXT = sa.text(f"""
     WITH used AS (
@@ -168,8 +171,8 @@ async def emit_queued(connection: AsyncConnection, rows: Iterable[sa.Row[Any]]) 
     count = 0
     for row in rows:
         await outbox.dispatch(
-            connection, job_id=row.id, tenant_id=row.tenant_id, asset_id=row.asset_id, stage=Stage(row.stage),
-            number=row.dispatch, bucket=row.bucket, traceparent=row.traceparent,
+            connection, job_id=row.id, tenant_id=row.tenant_id, asset_id=row.asset_id, stage=row.stage,
+            route=row.topic, number=row.dispatch, bucket=row.bucket, traceparent=row.traceparent,
         )  # fmt: skip
         count += 1
     return count

@@ -140,9 +140,13 @@ async def emit_unclaimed(connection: AsyncConnection, *, batch: int, reemit_s: f
 
 
 async def lost_jobs(connection: AsyncConnection, *, batch: int, max_deaths: int) -> list[LostJob]:
-    """Jobs whose last permitted worker died; `bury_lost` ends each in its own transaction."""
+    """Jobs whose last permitted worker died; `bury_lost` ends each in its own transaction.
+
+    Those of a newer release's stages are left to its keeper.
+    """
     rows = await connection.execute(_LOST, {"batch": batch, "max_deaths": max_deaths})
-    return [LostJob(row.id, row.asset_id, row.topic, Stage(row.stage)) for row in rows]
+    known = [row for row in rows if row.stage in Stage.__members__.values()]
+    return [LostJob(row.id, row.asset_id, row.topic, Stage(row.stage)) for row in known]
 
 
 async def bury_lost(connection: AsyncConnection, job_id: UUID, asset_id: UUID) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 import msgspec
@@ -135,19 +135,22 @@ async def dispatch(
     job_id: UUID,
     tenant_id: UUID,
     asset_id: UUID,
-    stage: Stage,
+    stage: str,
     number: int,
     bucket: int = 0,
     traceparent: str | None,
+    route: str | None = None,
 ) -> None:
-    """Write the dispatch of a job: an offer to claim it while its row's counter is `number`."""
-    topic = job_topic(stage)
-    offer = Dispatch(job_id=job_id, tenant_id=tenant_id, asset_id=asset_id, stage=stage, dispatch=number)
+    """Write the dispatch of a job: an offer to claim it while its row's counter is `number`.
+
+    With `route`, the topic's, the stage may be one that only a newer release knows: its row's dispatch is passed on.
+    """
+    offer = Dispatch(job_id=job_id, tenant_id=tenant_id, asset_id=asset_id, stage=cast("Stage", stage), dispatch=number)
     await connection.execute(
         _INSERT_DISPATCH,
         {
-            "id": uuid7(), "route": topic.route, "subject_id": str(job_id), "key": str(tenant_id),
-            "tenant_id": tenant_id, "bucket": bucket, "type": DISPATCH_TYPE,
+            "id": uuid7(), "route": route or job_topic(Stage(stage)).route, "subject_id": str(job_id),
+            "key": str(tenant_id), "tenant_id": tenant_id, "bucket": bucket, "type": DISPATCH_TYPE,
             "payload": msgspec.json.encode(offer).decode(), "traceparent": traceparent,
         },
     )  # fmt: skip
