@@ -1,5 +1,6 @@
 """Fills the placeholders of connector.json; the file itself is what operators read and review.
 
+A snapshot has to read in order: in the table, rows of one asset lie as the connections that wrote them had room.
 `ce_specversion` takes a detour there, through a field of the (otherwise unused) record key: InsertHeader would read the
 literal 1.0 as a number and send 1.
 """

@@ -7,7 +7,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from confluent_kafka import Consumer, TopicPartition
-from support.stack import outbox_connector
+from support.stack import fresh_database, fresh_topics, outbox_connector
 
 from connectors.kafka.options import client_options
 from connectors.postgres.database import Database
@@ -50,14 +50,17 @@ def insert(database, *, seq=None, kpart=None, tenant=None, payload="{}", trace=N
 @pytest.fixture(scope="module")
 def placed(database):
     """The module's database, with every partition confirmed: the outbox may name them."""
+    confirm(database)
+    return database
 
-    async def confirm():
+
+def confirm(database):
+    async def confirming():
         settings = DatabaseSettings(url=database.owner)
         async with Database(settings, application="test") as opened, opened.transaction() as connection:
             await confirm_partitions(connection, {topic.route: topic.partitions for topic in TOPICS})
 
-    asyncio.run(confirm())
-    return database
+    asyncio.run(confirming())
 
 
 @pytest.mark.stack
@@ -84,3 +87,22 @@ async def test_rows_arrive_as_they_were_written_also_those_from_before_the_conne
     }
     nothing = dict(by_id[str(bare)].headers())
     assert (nothing["traceparent"], nothing["ce_seq"], nothing["ce_tenantid"]) == (None, None, None)
+
+
+@pytest.fixture
+def fresh(stack):
+    """A database and topics that no connector has known yet: it begins with a snapshot."""
+    with fresh_database(stack) as database, fresh_topics(stack) as topics:
+        confirm(database)
+        yield database, topics
+
+
+@pytest.mark.stack
+async def test_what_a_snapshot_reads_is_told_in_order_however_it_lies_in_the_table(stack, fresh):
+    """Each connection fills a page of its own, so a later row may lie before an earlier one."""
+    database, topics = fresh
+    for seq in (5, 3, 11, 2, 9, 1, 4, 10, 7, 8, 6):
+        insert(database, seq=seq, kpart=3)
+    async with outbox_connector(stack, database, topics):
+        records = await asyncio.to_thread(read, topics, 11)
+    assert [int(dict(record.headers())["ce_seq"]) for record in records] == list(range(1, 12))
