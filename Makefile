@@ -4,6 +4,8 @@ SHELL := /bin/bash
 .PHONY: help bootstrap demo test bench lint types imports check faults clean
 # Two workers, each test file whole on one of them, so that fixtures of a file are made once.
 WORKERS ?= 2
+SEED ?= 1
+SCENARIO ?= full
 PYTEST := .venv/bin/pytest -n $(WORKERS) --dist loadfile
 
 help: ## Print this list
@@ -32,8 +34,8 @@ imports: bootstrap ## Check which way the imports point
 
 check: lint types imports ## All checks that need no stack
 
-faults: bootstrap ## Kill things under load and see that nothing is lost or done twice
-	@.venv/bin/pytest tests/e2e/test_kills.py
+faults: bootstrap ## Break everything under load and see that nothing is lost or done twice (SEED=1; SCENARIO=full, cluster or kafka-loses)
+	@PYTHONPATH=tests/faults .venv/bin/python -m harness.run --scenario $(SCENARIO) --seed $(SEED)
 
 clean: ## Stop the default stack and delete everything that was made here
 	@if [ -x .venv/bin/medialane ] && [ -d .local/stack/default ]; then .venv/bin/medialane stack down --purge; fi

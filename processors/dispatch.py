@@ -1,5 +1,8 @@
 """From a job to the pipeline of its kind: sniff first, refuse what is not of the stage's kind, then process."""
 
+import importlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from processors import images, video
@@ -7,6 +10,7 @@ from processors.contract import MediaError
 from processors.job import Job, Outcome
 from processors.sniff import sniff
 from schemas.errors import ErrorCode
+from schemas.settings import ProcessorSettings
 from schemas.states import MediaKind
 
 
@@ -29,6 +33,14 @@ def run(job: Job) -> Outcome:
         )
     pipeline = images.process if found.kind is MediaKind.IMAGE else video.process
     return pipeline(job, path, found.format)
+
+
+def runner(settings: ProcessorSettings) -> Callable[[Job], Outcome]:
+    """`run`, or what the settings put around it: a function that gets `run` and the job. Raises `ImportError`."""
+    if settings.around is None:
+        return run
+    module, _, name = settings.around.partition(":")
+    return partial(getattr(importlib.import_module(module), name), run)
 
 
 def _allowed_bytes(job: Job) -> int:

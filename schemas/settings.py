@@ -166,6 +166,9 @@ class WorkerSettings(Settings, frozen=True, kw_only=True):
     temp_dir: Annotated[str, Meta(description="Folder for files in work")] = "/tmp/medialane"  # noqa: S108 - a default only
     session_timeout_s: Annotated[float, Meta(gt=0, description="Kafka session timeout, seconds")] = 10.0
     rebalance_timeout_s: Annotated[float, Meta(gt=0, description="Kafka rebalance timeout, seconds")] = 15.0
+    max_poll_s: Annotated[
+        float, Meta(gt=0, description="Kafka max poll interval, seconds; a worker with full lanes does not poll")
+    ] = 86_400.0
     commit_interval_s: Annotated[float, Meta(gt=0, description="How often offsets are committed, seconds")] = 0.5
     instance_id: Annotated[
         str | None,
@@ -179,6 +182,13 @@ class WorkerSettings(Settings, frozen=True, kw_only=True):
 class ProcessorSettings(Settings, frozen=True, kw_only=True):
     prefix: ClassVar[str] = "PROCESSOR_"
 
+    around: Annotated[
+        str | None,
+        Meta(
+            description="Function (module:name) called as around(run, job) for every job in its child; for tests that "
+            "need work of a told length"
+        ),
+    ] = None
     jobs_per_child: Annotated[int, Meta(ge=1, description="Jobs after which a child is replaced")] = 200
     image_timeout_s: Annotated[float, Meta(gt=0, description="Longest image job, seconds")] = 60.0
     video_timeout_s: Annotated[float, Meta(gt=0, description="Longest video job, seconds")] = 1800.0

@@ -21,7 +21,6 @@ from streams.transport import Books, Transport
 
 log = structlog.get_logger(__name__)
 
-_A_DAY_S = 86_400.0
 _BUFFER = 1_000_000
 _METADATA_MS = 30_000  # how soon partitions that were added, and topics that were made late, are noticed
 
@@ -56,12 +55,12 @@ def build_app(
         broker=[f"kafka://{broker.strip()}" for broker in kafka.brokers.split(",")],
         broker_credentials=broker_credentials(kafka),
         # Timeouts: short enough to take over in about ten seconds. Faust leaves the group, for good, when it fetches
-        # nothing for the poll interval, as it does while every lane is full: so that is out of reach.
+        # nothing for the poll interval, as it does while every lane is full: so that is a day.
         broker_session_timeout=worker.session_timeout_s,
         broker_heartbeat_interval=min(2.0, worker.session_timeout_s / 4),
         broker_rebalance_timeout=worker.rebalance_timeout_s,
         broker_request_timeout=max(90.0, worker.session_timeout_s),
-        broker_max_poll_interval=_A_DAY_S,
+        broker_max_poll_interval=worker.max_poll_s,
         broker_commit_interval=worker.commit_interval_s,
         consumer_auto_offset_reset="earliest",
         consumer_metadata_max_age_ms=_METADATA_MS,

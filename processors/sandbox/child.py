@@ -4,11 +4,12 @@ import os
 import resource
 import socket
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from processors.contract import MediaError, ProcessingReport, Rendition
-from processors.dispatch import run
-from processors.job import Job
+from processors.dispatch import runner
+from processors.job import Job, Outcome
 from processors.sandbox import limits, wire
 from schemas.errors import ErrorCode
 from schemas.settings import ProcessorSettings
@@ -20,12 +21,19 @@ _TOO_BIG = 27  # EFBIG: RLIMIT_FSIZE
 
 def serve(sock: socket.socket, settings: ProcessorSettings, threads: int) -> None:
     """Run tasks until the worker closes its end. `threads` is what one ffmpeg may use."""
+    run = runner(settings)
     while message := sock.recv(wire.MAX_MESSAGE):
         task = wire.to_child.decode(message)
-        sock.send(wire.encode(_answer(task, sock, settings, threads)))
+        sock.send(wire.encode(_answer(task, sock, settings, threads, run)))
 
 
-def _answer(task: wire.Task, sock: socket.socket, settings: ProcessorSettings, threads: int) -> wire.Done | wire.Failed:
+def _answer(
+    task: wire.Task,
+    sock: socket.socket,
+    settings: ProcessorSettings,
+    threads: int,
+    run: Callable[[Job], Outcome],
+) -> wire.Done | wire.Failed:
     limits.reset_peak_rss()
     image = task.stage.kind is MediaKind.IMAGE
     limits.allow_cpu(settings.image_timeout_s if image else settings.video_timeout_s)
