@@ -59,13 +59,6 @@ def start(work="work", drain_s=0):
     return process
 
 
-def rest(process):
-    """All that it still prints until its end; `communicate` would miss what `readline` has buffered."""
-    output = process.stdout.read()
-    process.wait(60)
-    return output
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_drains_and_exits_with_0(number):
     process = start()
