@@ -19,6 +19,10 @@ _PR_SET_NO_NEW_PRIVS = 38
 _CLONE_NEWUSER = 0x1000_0000
 _CLONE_NEWNET = 0x4000_0000
 _MAX_DESCRIPTORS = 256
+# ImageMagick ends its process like this when it meets a limit where it cannot raise an error.
+_GAVE_UP = 1
+DEFECT = 70
+"""The exit status of a child that fails by itself, not in a library."""
 _MIB = 1024 * 1024
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -92,6 +96,8 @@ def death(status: int, what: str) -> MediaError:
         return MediaError(ErrorCode.LIMIT_EXCEEDED, f"Decoding took more CPU time than is allowed ({what}).")
     if -code == signal.SIGXFSZ:
         return MediaError(ErrorCode.LIMIT_EXCEEDED, f"The result is larger than is allowed ({what}).")
+    if code == _GAVE_UP:
+        return MediaError(ErrorCode.LIMIT_EXCEEDED, f"A library gave up at a limit ({what}).")
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
     return MediaError(ErrorCode.CHILD_DIED, f"The processing child {how} ({what}).")
 

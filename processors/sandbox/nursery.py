@@ -111,7 +111,7 @@ class Nursery:
 
 def _live(sock: socket.socket, parent: int, settings: ProcessorSettings, threads: int) -> None:
     """The forked child's whole life; never returns into the nursery's code."""
-    status = 1
+    status = limits.DEFECT
     try:
         os.setpgid(0, 0)
         limits.die_with_parent(parent)

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, ImageCms, ImageDraw
 from wand.exceptions import BlobError, PolicyError
 from wand.image import Image as WandImage
+from wand.resource import limits
 
 from processors.contract import MediaError
 from processors.images.colour import srgb_profile
@@ -17,6 +18,7 @@ from processors.images.engines import ENGINE_OF
 from processors.images.protocol import Header
 from processors.images.vips import LOADERS, VipsEngine
 from processors.images.wand import CODERS, WandEngine
+from processors.sandbox.limits import DEFECT, death
 from schemas.errors import ErrorClass, ErrorCode
 
 ENGINES = {"vips": VipsEngine, "wand": WandEngine}
@@ -284,6 +286,16 @@ def test_the_policy_refuses_every_other_coder(coder, tmp_path):
     # A refused module leaves the prefix unknown, so the whole address is taken for a file name that does not exist.
     with pytest.raises((PolicyError, BlobError)):
         WandImage(filename=f"{coder}:{path}")
+
+
+def test_imagemagick_keeps_no_clock_of_its_own():
+    """Its time limit counts from a process's first picture: past it, every picture would end a warm child."""
+    assert limits["time"] >= 2**62
+
+
+def test_a_child_that_a_library_ends_at_a_limit_fails_its_job_for_good():
+    assert death(1 << 8, "decoder").code is ErrorCode.LIMIT_EXCEEDED
+    assert death(DEFECT << 8, "decoder").code is ErrorCode.CHILD_DIED
 
 
 def test_the_wand_engine_refuses_to_work_without_the_policy(tmp_path):
