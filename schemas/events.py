@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from schemas.details import Details
 from schemas.states import MediaKind, Stage
 
 
@@ -77,6 +78,7 @@ class AssetReady(Event, frozen=True, kw_only=True, tag="asset.ready"):
     height: int
     variants: tuple[Variant, ...]
     duration_s: float | None = None
+    details: Details | None = None
 
 
 class AssetFailed(Event, frozen=True, kw_only=True, tag="asset.failed"):

@@ -3,6 +3,7 @@
 A profile's `version` is part of every object key: change what a profile means, and raise it.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -107,6 +108,14 @@ DEFAULT_PROFILES: tuple[Profile, ...] = (
 def profiles_for(stage: Stage) -> tuple[Profile, ...]:
     """The profiles that a stage makes, in the order in which they are announced."""
     return tuple(profile for profile in DEFAULT_PROFILES if profile.stage is stage)
+
+
+def stages_after(stage: Stage, profiles: Iterable[Profile] = DEFAULT_PROFILES) -> tuple[Stage, ...]:
+    """The stages that follow a primary one, as far as there is something to make in them; none follow the others."""
+    wanted = {profile.stage for profile in profiles}
+    return tuple(
+        each for each in Stage if stage.primary and not each.primary and each.kind is stage.kind and each in wanted
+    )
 
 
 ACCEPTED_TYPES: dict[str, MediaKind] = {

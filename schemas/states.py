@@ -44,23 +44,33 @@ class MediaKind(StrEnum):
 
     IMAGE = "image"
     VIDEO = "video"
+    AUDIO = "audio"
 
 
 class Stage(StrEnum):
-    """A step of work on an asset; only a primary stage decides the asset's state."""
+    """A step of work on an asset. Only a primary stage decides the asset's state; the others follow it and yield."""
 
     IMAGE_PRIMARY = "image.primary"
+    IMAGE_AVIF = "image.avif"
     VIDEO_PRIMARY = "video.primary"
+    VIDEO_LADDER = "video.ladder"
+    AUDIO_PRIMARY = "audio.primary"
 
     @property
     def kind(self) -> MediaKind:
         """The kind of media that this stage reads."""
         return MediaKind(self.value.partition(".")[0])
 
+    @property
+    def primary(self) -> bool:
+        """Whether the asset is ready when this is done."""
+        return self.value.endswith(".primary")
+
 
 PRIMARY_STAGE: dict[MediaKind, Stage] = {
     MediaKind.IMAGE: Stage.IMAGE_PRIMARY,
     MediaKind.VIDEO: Stage.VIDEO_PRIMARY,
+    MediaKind.AUDIO: Stage.AUDIO_PRIMARY,
 }
 
 

@@ -25,7 +25,9 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
 _DAY = 86_400_000
 
 IMAGE_JOBS = Topic(route="jobs.image", partitions=8, retention_ms=7 * _DAY, description="Dispatches of image jobs")
-VIDEO_JOBS = Topic(route="jobs.video", partitions=8, retention_ms=7 * _DAY, description="Dispatches of video jobs")
+VIDEO_JOBS = Topic(
+    route="jobs.video", partitions=8, retention_ms=7 * _DAY, description="Dispatches of video and audio jobs"
+)
 EVENTS = Topic(
     route="events", partitions=8, retention_ms=7 * _DAY, description="What happened to assets, jobs and variants"
 )
@@ -45,7 +47,11 @@ CANARY = Topic(
 )
 
 TOPICS: tuple[Topic, ...] = (IMAGE_JOBS, VIDEO_JOBS, EVENTS, DEAD_LETTERS, CANARY)
-JOB_TOPICS: dict[MediaKind, Topic] = {MediaKind.IMAGE: IMAGE_JOBS, MediaKind.VIDEO: VIDEO_JOBS}
+JOB_TOPICS: dict[MediaKind, Topic] = {
+    MediaKind.IMAGE: IMAGE_JOBS,
+    MediaKind.VIDEO: VIDEO_JOBS,
+    MediaKind.AUDIO: VIDEO_JOBS,
+}
 
 
 def job_topic(stage: Stage) -> Topic:

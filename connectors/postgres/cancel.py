@@ -21,7 +21,7 @@ _LOCK = sa.text("""
     SELECT state FROM assets WHERE id = :id AND tenant_id = :tenant_id AND state <> 'deleted' FOR NO KEY UPDATE
 """)
 _LEADERS = sa.text("""
-    SELECT id, content_sha256 FROM jobs
+    SELECT id, content_sha256, stage FROM jobs
     WHERE asset_id = :id AND state IN ('waiting', 'queued', 'running') AND content_sha256 IS NOT NULL ORDER BY id
 """)
 _STOP = sa.text("""
@@ -89,7 +89,7 @@ async def stop_jobs(connection: AsyncConnection, tenant_id: UUID, asset_id: UUID
     it without a leader: its twins look again by themselves after a while.
     """
     for job in (await connection.execute(_LEADERS, {"id": asset_id})).all():
-        await hand_on(connection, tenant_id, bytes(job.content_sha256), job.id)
+        await hand_on(connection, tenant_id, bytes(job.content_sha256), job.id, Stage(job.stage))
     rows = await connection.execute(_STOP, {"id": asset_id})
     return [(Stage(row.stage), row.held_credit) for row in rows]
 

@@ -1,20 +1,25 @@
 """Content: bytes that a tenant uploads again cost no processing.
 
 The first job to meet the bytes leads; others with the same bytes are its twins and wait in their rows. Parking and the
-leader's end both lock the content row, so a twin can not fall asleep just after the wake-up.
+leader's end both lock the content row, so a twin can not fall asleep just after the wake-up. Every secondary stage of
+the same bytes has a leader and twins of its own, in `content_stages`.
 """
 
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 from uuid import UUID
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from schemas.details import Facts
 from schemas.errors import OF_THE_CONTENT, ErrorCode
+from schemas.states import Stage
 
 TWIN_CHECK_S = 60.0
 """How long a twin sleeps at most before it looks again, should its leader have vanished without a word."""
+
 
 PURGE_CHECK_S = 5.0
 """How long a job waits for the removal of old objects of its content before it looks again."""
@@ -30,27 +35,88 @@ class Role(Enum):
 
 
 class Decision(NamedTuple):
-    """A role, with the facts of finished content or the reason of failed content."""
+    """A role, with the facts of finished content (of a primary stage) or the reason of failed content."""
 
     role: Role
-    facts: tuple[int, int, float | None] | None = None
+    facts: Facts | None = None
     code: ErrorCode | None = None
     detail: str = ""
 
 
-_JOIN = sa.text("""
-    INSERT INTO content (tenant_id, sha256, state, leader_job_id) VALUES (:tenant_id, :sha256, 'open', :job_id)
-    ON CONFLICT (tenant_id, sha256) DO UPDATE SET updated_at = now()
-    RETURNING state, leader_job_id, width, height, duration_s, error_code, error_detail, purging_at
-""")
+class _Statements(NamedTuple):
+    """What is asked of a table of contents; `jobs` says which jobs are twins in it."""
+
+    join: sa.TextClause
+    take_over: sa.TextClause
+    close: sa.TextClause
+    wake: sa.TextClause
+    promote: sa.TextClause
+    reopen: sa.TextClause
+
+    @classmethod
+    def of(cls, table: str, key: str, key_values: str, facts: tuple[str, ...], jobs: str, purging: str) -> Self:
+        twins = f"""
+            tenant_id = :tenant_id AND content_sha256 = :sha256 AND state = 'waiting' AND reason = 'twin' AND {jobs}
+        """
+        of_key = f"({key}) = ({key_values})"
+        asked = "".join(f", {name}" for name in facts)
+        told = "".join(f"{name} = :{name}, " for name in facts)
+        return cls(
+            join=sa.text(f"""
+                INSERT INTO {table} ({key}, state, leader_job_id) VALUES ({key_values}, 'open', :job_id)
+                ON CONFLICT ({key}) DO UPDATE SET updated_at = now()
+                RETURNING state, leader_job_id, error_code, error_detail, {purging} AS purging_at{asked}
+            """),  # noqa: S608 - made of constants
+            take_over=sa.text(f"""
+                UPDATE {table} SET leader_job_id = :job_id, state = 'open' WHERE {of_key}
+            """),  # noqa: S608 - made of constants
+            close=_with_details(
+                f"""
+                UPDATE {table} SET state = :state, {told} error_code = :code, error_detail = :detail,
+                    updated_at = now()
+                WHERE {of_key} AND leader_job_id = :job_id RETURNING 1
+                """,  # noqa: S608 - made of constants
+                facts,
+            ),
+            wake=sa.text(f"UPDATE jobs SET due_at = clock_timestamp() WHERE {twins}"),  # noqa: S608 - constants
+            promote=sa.text(f"""
+                WITH heir AS (
+                    SELECT id FROM jobs WHERE {twins} ORDER BY created_at, id LIMIT 1 FOR NO KEY UPDATE
+                ), led AS (
+                    UPDATE {table} SET leader_job_id = heir.id FROM heir
+                    WHERE {of_key} AND leader_job_id = :job_id RETURNING heir.id
+                )
+                UPDATE jobs SET due_at = clock_timestamp() FROM led WHERE jobs.id = led.id
+            """),  # noqa: S608 - made of constants
+            reopen=sa.text(f"""
+                UPDATE {table} SET leader_job_id = :job_id, state = 'open', error_code = NULL, error_detail = NULL
+                WHERE tenant_id = :tenant_id AND sha256 = :sha256 AND state = 'failed'
+            """),  # noqa: S608 - made of constants
+        )
+
+
+def _with_details(statement: str, facts: tuple[str, ...]) -> sa.TextClause:
+    text = sa.text(statement)
+    return text.bindparams(sa.bindparam("details", type_=sa.JSON(none_as_null=True))) if "details" in facts else text
+
+
+_PRIMARY = _Statements.of(
+    "content",
+    "tenant_id, sha256",
+    ":tenant_id, :sha256",
+    Facts.__struct_fields__,
+    "stage LIKE '%.primary'",
+    "purging_at",
+)
+_SECONDARY = _Statements.of(
+    "content_stages",
+    "tenant_id, sha256, stage",
+    ":tenant_id, :sha256, :stage",
+    (),
+    "stage = :stage",
+    "(SELECT purging_at FROM content c WHERE c.tenant_id = :tenant_id AND c.sha256 = :sha256)",
+)
 _LEADER_ALIVE = sa.text("SELECT 1 FROM jobs WHERE id = :job_id AND state IN ('waiting', 'queued', 'running')")
-_TAKE_OVER = sa.text("""
-    UPDATE content SET leader_job_id = :job_id, state = 'open' WHERE tenant_id = :tenant_id AND sha256 = :sha256
-""")
-_REOPEN = sa.text("""
-    UPDATE content SET leader_job_id = :job_id, state = 'open', error_code = NULL, error_detail = NULL
-    WHERE tenant_id = :tenant_id AND sha256 = :sha256 AND state = 'failed'
-""")
 _REMEMBER = sa.text("""
     UPDATE jobs SET content_sha256 = :sha256 WHERE id = :job_id AND epoch = :epoch AND state = 'running' RETURNING id
 """)
@@ -59,59 +125,49 @@ _PARK = sa.text("""
         due_at = clock_timestamp() + :check * interval '1 second'
     WHERE id = :job_id AND epoch = :epoch AND state = 'running' RETURNING id
 """)
-_CLOSE = sa.text("""
-    UPDATE content SET state = :state, width = :width, height = :height, duration_s = :duration_s, error_code = :code,
-        error_detail = :detail, updated_at = now()
-    WHERE tenant_id = :tenant_id AND sha256 = :sha256 AND leader_job_id = :job_id RETURNING 1
-""")
-_WAKE = sa.text("""
-    UPDATE jobs SET due_at = clock_timestamp()
-    WHERE tenant_id = :tenant_id AND content_sha256 = :sha256 AND state = 'waiting' AND reason = 'twin'
-""")
-_PROMOTE = sa.text("""
-    WITH heir AS (
-        SELECT id FROM jobs WHERE tenant_id = :tenant_id AND content_sha256 = :sha256 AND state = 'waiting'
-            AND reason = 'twin' ORDER BY created_at, id LIMIT 1 FOR NO KEY UPDATE
-    ), led AS (
-        UPDATE content SET leader_job_id = heir.id FROM heir
-        WHERE tenant_id = :tenant_id AND sha256 = :sha256 AND leader_job_id = :job_id RETURNING heir.id
-    )
-    UPDATE jobs SET due_at = clock_timestamp() FROM led WHERE jobs.id = led.id
-""")
 
 
-async def hand_on(connection: AsyncConnection, tenant_id: UUID, sha256: bytes, job_id: UUID) -> None:
+async def hand_on(
+    connection: AsyncConnection, tenant_id: UUID, sha256: bytes, job_id: UUID, stage: Stage = Stage.IMAGE_PRIMARY
+) -> None:
     """Make the oldest twin leader in a leader's place that goes without having closed the content."""
-    await connection.execute(_PROMOTE, {"tenant_id": tenant_id, "sha256": sha256, "job_id": job_id})
+    await connection.execute(_asked(stage).promote, _key(tenant_id, sha256, stage) | {"job_id": job_id})
 
 
 async def reopen(connection: AsyncConnection, tenant_id: UUID, sha256: bytes, job_id: UUID) -> None:
-    """Let a job try bytes again that failed for good; does nothing if they did not."""
-    await connection.execute(_REOPEN, {"tenant_id": tenant_id, "sha256": sha256, "job_id": job_id})
+    """Let a job try bytes again that failed for good, and those that follow it; does nothing if they did not."""
+    for ask in (_PRIMARY, _SECONDARY):
+        await connection.execute(ask.reopen, {"tenant_id": tenant_id, "sha256": sha256, "job_id": job_id})
 
 
 async def join_content(
-    connection: AsyncConnection, *, tenant_id: UUID, sha256: bytes, job_id: UUID, epoch: int
+    connection: AsyncConnection,
+    *,
+    tenant_id: UUID,
+    sha256: bytes,
+    job_id: UUID,
+    epoch: int,
+    stage: Stage = Stage.IMAGE_PRIMARY,
 ) -> Decision | None:
     """Decide what the job is to these bytes; a twin is parked in the same transaction. None: the job is fenced."""
-    key = {"tenant_id": tenant_id, "sha256": sha256}
-    row = (await connection.execute(_JOIN, key | {"job_id": job_id})).one()
+    ask, key = _asked(stage), _key(tenant_id, sha256, stage)
+    row = (await connection.execute(ask.join, key | {"job_id": job_id})).mappings().one()
     held = {"job_id": job_id, "epoch": epoch, "sha256": sha256}
-    if row.purging_at is not None:
+    if row["purging_at"] is not None:
         # What stands in the store is about to go: nothing may be adopted from it.
         parked = await connection.execute(_PARK, held | {"check": PURGE_CHECK_S})
         return Decision(Role.TWIN) if parked.one_or_none() else None
-    if row.leader_job_id != job_id and row.state == "open":
-        if (await connection.execute(_LEADER_ALIVE, {"job_id": row.leader_job_id})).one_or_none():
+    if row["leader_job_id"] != job_id and row["state"] == "open":
+        if (await connection.execute(_LEADER_ALIVE, {"job_id": row["leader_job_id"]})).one_or_none():
             parked = await connection.execute(_PARK, held | {"check": TWIN_CHECK_S})
             return Decision(Role.TWIN) if parked.one_or_none() else None
-        await connection.execute(_TAKE_OVER, key | {"job_id": job_id})
+        await connection.execute(ask.take_over, key | {"job_id": job_id})
     if (await connection.execute(_REMEMBER, held)).one_or_none() is None:
         return None
-    if row.state == "done":
-        return Decision(Role.REUSE, facts=(row.width, row.height, row.duration_s))
-    if row.state == "failed":
-        return Decision(Role.DOOMED, code=ErrorCode(row.error_code), detail=row.error_detail)
+    if row["state"] == "done":
+        return Decision(Role.REUSE, facts=_facts(row) if stage.primary else None)
+    if row["state"] == "failed":
+        return Decision(Role.DOOMED, code=ErrorCode(row["error_code"]), detail=row["error_detail"])
     return Decision(Role.LEADER)
 
 
@@ -121,22 +177,35 @@ async def close_content(
     sha256: bytes,
     job_id: UUID,
     *,
-    facts: tuple[int, int, float | None] | None = None,
+    stage: Stage,
+    facts: Facts | None = None,
     code: ErrorCode | None = None,
     detail: str | None = None,
 ) -> None:
     """The leader's end: make its twins due, or, where the bytes are not to blame, make the oldest twin leader.
 
-    Does nothing for a job that does not lead.
+    `facts` are those of a primary stage that ended well. Does nothing for a job that does not lead.
     """
-    key = {"tenant_id": tenant_id, "sha256": sha256}
+    ask, key = _asked(stage), _key(tenant_id, sha256, stage)
     if code is not None and code not in OF_THE_CONTENT:
-        await connection.execute(_PROMOTE, key | {"job_id": job_id})
+        await connection.execute(ask.promote, key | {"job_id": job_id})
         return
-    width, height, duration_s = facts or (None, None, None)
-    values = key | {
-        "job_id": job_id, "state": "failed" if code else "done", "code": code, "detail": detail,
-        "width": width, "height": height, "duration_s": duration_s,
-    }  # fmt: skip
-    if (await connection.execute(_CLOSE, values)).one_or_none():
-        await connection.execute(_WAKE, key)
+    found: dict[str, Any] = {}
+    if stage.primary:
+        found = dict.fromkeys(Facts.__struct_fields__) if facts is None else facts.columns()
+    values = key | found | {"job_id": job_id, "state": "failed" if code else "done", "code": code, "detail": detail}
+    if (await connection.execute(ask.close, values)).one_or_none():
+        await connection.execute(ask.wake, key)
+
+
+def _asked(stage: Stage) -> _Statements:
+    return _PRIMARY if stage.primary else _SECONDARY
+
+
+def _key(tenant_id: UUID, sha256: bytes, stage: Stage) -> dict[str, Any]:
+    key = {"tenant_id": tenant_id, "sha256": sha256}
+    return key if stage.primary else key | {"stage": stage.value}
+
+
+def _facts(row: sa.RowMapping) -> Facts:
+    return msgspec.convert({name: row[name] for name in Facts.__struct_fields__}, Facts)

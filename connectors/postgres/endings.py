@@ -1,24 +1,26 @@
 """The job row's protocol, second half: outputs, and how a job ends.
 
-An end is one transaction: job, asset, content, events, dead letter, the twins' wake-up. Locks: asset, then content,
-then job, always in this order.
+An end is one transaction: job, asset, content, events, dead letter, the twins' wake-up, the jobs of the stages that
+follow. Locks: asset, then content, then job, always in this order.
 """
 
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.postgres import dead_letters, outbox
 from connectors.postgres.content import close_content
-from connectors.postgres.credits import pass_on
+from connectors.postgres.credits import make_job, pass_on
 from connectors.postgres.jobs import ClaimedJob, FencedError
 from connectors.postgres.variants import NewVariant, insert_variants, of_asset
+from schemas.details import Facts
 from schemas.errors import ErrorCode
-from schemas.events import AssetFailed, AssetReady, JobDone, JobFailed, VariantReady
+from schemas.events import AssetFailed, AssetReady, JobDone, JobFailed, JobStarting, VariantReady
+from schemas.ids import uuid7
+from schemas.states import Stage
 
 _LOCK_ASSET = sa.text("SELECT 1 FROM assets WHERE id = :asset_id FOR NO KEY UPDATE")
 _FENCE = sa.text("SELECT 1 FROM jobs WHERE id = :job_id AND state = 'running' AND epoch = :epoch FOR NO KEY UPDATE")
@@ -29,23 +31,15 @@ _END = sa.text("""
     RETURNING attempts, deaths
 """).bindparams(sa.bindparam("report", type_=sa.JSON))
 _ASSET_READY = sa.text("""
-    UPDATE assets SET state = 'ready', width = :width, height = :height, duration_s = :duration_s,
+    UPDATE assets SET state = 'ready', width = :width, height = :height, duration_s = :duration_s, details = :details,
         content_sha256 = :sha256, error_code = NULL, error_detail = NULL, finished_at = clock_timestamp()
     WHERE id = :asset_id
-""")
+""").bindparams(sa.bindparam("details", type_=sa.JSON(none_as_null=True)))
 _ASSET_FAILED = sa.text("""
     UPDATE assets SET state = 'failed', content_sha256 = coalesce(:sha256, content_sha256), error_code = :code,
         error_detail = :detail, finished_at = clock_timestamp()
     WHERE id = :asset_id
 """)
-
-
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What processing found out about the source; pixels and seconds."""
-
-    width: int
-    height: int
-    duration_s: float | None = None
 
 
 async def commit_variants(
@@ -66,25 +60,22 @@ async def finish(
     variants: Sequence[NewVariant],
     *,
     sha256: bytes,
-    facts: Facts,
+    facts: Facts | None,
     report: dict[str, Any],
     reused: bool = False,
+    follow: Sequence[Stage] = (),
     traceparent: str | None,
 ) -> None:
-    """End the job well: its last outputs, its state, its asset's state and events, its twins' wake-up, in one go.
+    """End the job well: its last outputs, its state and events, its twins' wake-up, in one go.
 
+    A primary stage also makes the asset ready (it has to bring `facts`) and makes the jobs of the stages in `follow`.
     Raises `FencedError` when the lease was lost; nothing is changed then.
     """
     await connection.execute(_LOCK_ASSET, {"asset_id": job.asset_id})
-    await close_content(
-        connection, job.tenant_id, sha256, job.job_id, facts=(facts.width, facts.height, facts.duration_s)
-    )
+    await close_content(connection, job.tenant_id, sha256, job.job_id, stage=job.stage, facts=facts)
     attempts, _ = await _end(connection, job, state="done", report=report)
     if variants:
         await insert_variants(connection, job.tenant_id, job.asset_id, job.generation, variants)
-    size = msgspec.structs.asdict(facts)
-    await connection.execute(_ASSET_READY, {"asset_id": job.asset_id, "sha256": sha256, **size})
-    everything = await of_asset(connection, job.asset_id)
     done = partial(
         JobDone,
         job_id=job.job_id,
@@ -93,13 +84,30 @@ async def finish(
         cpu_s=report.get("cpu_s", 0.0),
         reused=reused,
     )
-    ready = partial(
-        AssetReady, kind=job.stage.kind, variants=everything,
-        width=facts.width, height=facts.height, duration_s=facts.duration_s,
-    )  # fmt: skip
-    makers = [partial(VariantReady, variant=variant.public()) for variant in variants]
-    await outbox.emit(connection, job.asset_id, [*makers, done, ready], traceparent=traceparent)
+    makers: list[outbox.EventMaker] = [partial(VariantReady, variant=variant.public()) for variant in variants]
+    makers.append(done)
+    following = [(uuid7(), stage) for stage in follow]
+    if job.stage.primary:
+        makers.append(await _ready(connection, job, sha256, facts))
+        makers += [partial(JobStarting, job_id=job_id, stage=stage) for job_id, stage in following]
+    await outbox.emit(connection, job.asset_id, makers, traceparent=traceparent)
+    for job_id, stage in following:
+        await make_job(
+            connection, job_id=job_id, tenant_id=job.tenant_id, asset_id=job.asset_id, generation=job.generation,
+            stage=stage, traceparent=job.traceparent, job_class=job.job_class.follow_up, content_sha256=sha256,
+        )  # fmt: skip
     await pass_on(connection, job.tenant_id, job.stage)
+
+
+async def _ready(connection: AsyncConnection, job: ClaimedJob, sha256: bytes, facts: Facts | None) -> outbox.EventMaker:
+    """Make the asset ready; returns its event."""
+    if facts is None:
+        raise ValueError("a primary stage has to bring facts")
+    await connection.execute(_ASSET_READY, {"asset_id": job.asset_id, "sha256": sha256, **facts.columns()})
+    return partial(
+        AssetReady, kind=job.stage.kind, variants=await of_asset(connection, job.asset_id), width=facts.width,
+        height=facts.height, duration_s=facts.duration_s, details=facts.details,
+    )  # fmt: skip
 
 
 async def fail(
@@ -115,7 +123,7 @@ async def fail(
     """Give the job up: states, events and the dead letter in one transaction. Raises `FencedError`."""
     await connection.execute(_LOCK_ASSET, {"asset_id": job.asset_id})
     if sha256 is not None:
-        await close_content(connection, job.tenant_id, sha256, job.job_id, code=code, detail=detail)
+        await close_content(connection, job.tenant_id, sha256, job.job_id, stage=job.stage, code=code, detail=detail)
     counts = await _end(connection, job, state="failed", report=report, code=code, detail=detail)
     await give_up(connection, job, counts, code=code, detail=detail, sha256=sha256, traceparent=traceparent)
     await pass_on(connection, job.tenant_id, job.stage)
@@ -131,20 +139,24 @@ async def give_up(
     sha256: bytes | None,
     traceparent: str | None,
 ) -> None:
-    """What follows a job's end in `failed`, whoever ended it. The caller has locked the asset."""
+    """What follows a job's end in `failed`, whoever ended it. The caller has locked the asset.
+
+    A secondary stage that failed leaves its asset ready.
+    """
     attempts, deaths = counts
-    await connection.execute(
-        _ASSET_FAILED, {"asset_id": job.asset_id, "sha256": sha256, "code": code, "detail": detail}
-    )
     await dead_letters.bury(
         connection, job_id=job.job_id, tenant_id=job.tenant_id, asset_id=job.asset_id, stage=job.stage,
         generation=job.generation, code=code, detail=detail, attempts=attempts, deaths=deaths, traceparent=traceparent,
         origin=job.origin,
     )  # fmt: skip
-    failed = partial(JobFailed, job_id=job.job_id, stage=job.stage, code=code, detail=detail, attempts=attempts)
-    await outbox.emit(
-        connection, job.asset_id, [failed, partial(AssetFailed, code=code, detail=detail)], traceparent=traceparent
-    )
+    makers: list[outbox.EventMaker] = [
+        partial(JobFailed, job_id=job.job_id, stage=job.stage, code=code, detail=detail, attempts=attempts)
+    ]
+    if job.stage.primary:
+        values = {"asset_id": job.asset_id, "sha256": sha256, "code": code, "detail": detail}
+        await connection.execute(_ASSET_FAILED, values)
+        makers.append(partial(AssetFailed, code=code, detail=detail))
+    await outbox.emit(connection, job.asset_id, makers, traceparent=traceparent)
 
 
 async def _end(

@@ -70,6 +70,7 @@ _LOCK_ASSET = sa.text("""
     SELECT tenant_id, object_key, etag, size, content_type, file_name FROM assets WHERE id = :id FOR NO KEY UPDATE
 """)
 _CONTENT_OF = sa.text("SELECT content_sha256 FROM jobs WHERE id = :id")
+_STAGE_OF = sa.text("SELECT stage FROM jobs WHERE id = :id")
 _END_LOST = sa.text("""
     UPDATE jobs SET state = 'failed', owner = NULL, lease_until = NULL, epoch = epoch + 1, deaths = deaths + 1,
         finished_at = clock_timestamp(), error_code = :code, error_detail = :detail
@@ -156,7 +157,8 @@ async def bury_lost(connection: AsyncConnection, job_id: UUID, asset_id: UUID) -
     asset = (await connection.execute(_LOCK_ASSET, {"id": asset_id})).mappings().one()
     known: bytes | None = (await connection.execute(_CONTENT_OF, {"id": job_id})).scalar_one()
     if known is not None:
-        await close_content(connection, asset["tenant_id"], known, job_id, code=code, detail=detail)
+        stage = Stage((await connection.execute(_STAGE_OF, {"id": job_id})).scalar_one())
+        await close_content(connection, asset["tenant_id"], known, job_id, stage=stage, code=code, detail=detail)
     ended = await connection.execute(_END_LOST, {"id": job_id, "code": code, "detail": detail})
     row = ended.mappings().one_or_none()
     if row is None:

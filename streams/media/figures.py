@@ -32,7 +32,9 @@ class JobFigures:
     def done(self, job: ClaimedJob, report: Mapping[str, Any]) -> None:
         """The job's variants are all there."""
         self._metrics.counter(JOBS_FINISHED, job.stage, "done", "none").inc()
-        self._metrics.histogram(ASSET_READY_DURATION, job.stage.kind).observe(time.time() - job.queued_at.timestamp())
+        if job.stage.primary:
+            seconds = time.time() - job.queued_at.timestamp()
+            self._metrics.histogram(ASSET_READY_DURATION, job.stage.kind).observe(seconds)
         self._steps(job, report)
 
     def failed_attempt(self, job: ClaimedJob, error: MedialaneError) -> None:

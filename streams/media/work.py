@@ -16,14 +16,14 @@ from connectors.postgres import endings, variants
 from connectors.postgres.content import Role, join_content
 from connectors.postgres.credits import pass_on
 from connectors.postgres.database import Database
-from connectors.postgres.endings import Facts
 from connectors.postgres.jobs import ClaimedJob, FencedError
 from connectors.postgres.variants import NewVariant
 from connectors.telemetry.tracing import Tracing, current_traceparent
 from processors.contract import ProcessingReport, Source
 from processors.pool import MediaPool
+from schemas.details import Facts
 from schemas.errors import ErrorCode, MedialaneError
-from schemas.profiles import Profile, profiles_for
+from schemas.profiles import Profile, profiles_for, stages_after
 from streams.media.outputs import Outputs
 
 
@@ -35,7 +35,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What is left to write when the work is done: variants that are stored but not yet known, and facts."""
 
     variants: tuple[NewVariant, ...]
-    facts: Facts
+    facts: Facts | None
     reused: bool
 
 
@@ -72,7 +72,7 @@ class Work:
         done = await self._already_known()
         missing = [profile for profile in profiles_for(self._job.stage) if profile.name not in done]
         known: list[NewVariant] = []
-        if role is Role.REUSE and facts is not None:
+        if role is Role.REUSE:
             known = await self._made_before(missing)
             reused = {variant.profile for variant in known}
             missing = [profile for profile in missing if profile.name not in reused]
@@ -98,6 +98,7 @@ class Work:
                 facts=outcome.facts,
                 report=self.report(),
                 reused=outcome.reused,
+                follow=stages_after(self._job.stage),
                 traceparent=current_traceparent(),
             )
 
@@ -119,8 +120,9 @@ class Work:
         with self._stage("dedup"):
             async with self._database.transaction() as connection:
                 decision = await join_content(
-                    connection, tenant_id=job.tenant_id, sha256=sha256, job_id=job.job_id, epoch=job.epoch
-                )
+                    connection, tenant_id=job.tenant_id, sha256=sha256, job_id=job.job_id, epoch=job.epoch,
+                    stage=job.stage,
+                )  # fmt: skip
                 if decision is not None and decision.role is Role.TWIN:
                     await pass_on(connection, job.tenant_id, job.stage)
         if decision is None:
@@ -129,10 +131,7 @@ class Work:
             raise Parked
         if decision.code is not None:
             raise MedialaneError(decision.code, decision.detail)
-        if decision.facts is None:
-            return decision.role, None
-        width, height, duration_s = decision.facts
-        return decision.role, Facts(width=width, height=height, duration_s=duration_s)
+        return decision.role, decision.facts
 
     async def _download(self) -> tuple[Path, bytes]:
         path = self._folder / "source"

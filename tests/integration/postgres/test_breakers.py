@@ -6,8 +6,8 @@ from prometheus_client import CollectorRegistry
 from connectors.postgres import breakers, endings, jobs
 from connectors.postgres import credits as credit
 from connectors.postgres.content import join_content
-from connectors.postgres.endings import Facts
 from connectors.telemetry.metrics import Metrics
+from schemas.details import Facts
 from schemas.errors import ErrorCode
 from schemas.ids import uuid7
 from schemas.settings import BreakerSettings, KeeperSettings

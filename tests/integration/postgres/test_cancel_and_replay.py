@@ -11,10 +11,10 @@ from connectors.postgres import cancel, endings, jobs, keeper, letters, replay
 from connectors.postgres import content as contents
 from connectors.postgres.content import Role
 from connectors.postgres.database import Database
-from connectors.postgres.endings import Facts
 from connectors.postgres.jobs import FencedError
 from connectors.postgres.letters import Chosen
 from connectors.postgres.variants import NewVariant
+from schemas.details import Facts
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7
 from schemas.profiles import DEFAULT_PROFILES

@@ -7,7 +7,7 @@ import pytest
 from connectors.postgres import credits as credit
 from connectors.postgres import endings, jobs, keeper
 from connectors.postgres.content import join_content
-from connectors.postgres.endings import Facts
+from schemas.details import Facts
 from schemas.errors import ErrorCode
 from schemas.ids import uuid7
 from schemas.states import JobClass, Stage, WaitReason

@@ -8,9 +8,9 @@ import sqlalchemy as sa
 
 from connectors.postgres import content, endings, jobs, keeper
 from connectors.postgres.content import Role
-from connectors.postgres.endings import Facts
 from connectors.postgres.jobs import FencedError
 from connectors.postgres.variants import NewVariant
+from schemas.details import Facts
 from schemas.errors import ErrorCode
 from schemas.states import WaitReason
 
@@ -214,7 +214,7 @@ async def test_twins_wait_for_their_leader_and_reuse_what_it_made(worker, seed, 
     woken = await claim(worker, other.dispatch(2))
     decision = await join(worker, woken)
     assert decision.role is Role.REUSE
-    assert decision.facts == (40, 30, None)
+    assert decision.facts == FACTS
 
 
 async def test_the_same_bytes_of_another_tenant_share_nothing(worker, seed, seeded):

@@ -19,8 +19,8 @@ from hypothesis.stateful import (
 from connectors.postgres import endings, jobs, keeper
 from connectors.postgres.content import join_content
 from connectors.postgres.database import Database
-from connectors.postgres.endings import Facts
 from connectors.postgres.jobs import FencedError
+from schemas.details import Facts
 from schemas.errors import ErrorCode
 from schemas.settings import DatabaseSettings
 from schemas.states import WaitReason

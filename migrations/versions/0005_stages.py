@@ -1,0 +1,16 @@
+"""Secondary stages with leaders and twins of their own; audio; details of a source."""
+
+from migrations.scripts import run_script
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    run_script("0005_stages.sql")
+
+
+def downgrade() -> None:
+    raise NotImplementedError("Expand-only: the release before runs on this schema as it is.")

@@ -1,0 +1,148 @@
+"""Stages that follow a primary one: made with its end, twins of their own, and no say in the asset's state."""
+
+import sqlalchemy as sa
+
+from connectors.postgres import content, endings, jobs, keeper
+from connectors.postgres.content import Role
+from connectors.postgres.variants import NewVariant
+from schemas.details import Details, Facts
+from schemas.errors import ErrorCode
+from schemas.records import Dispatch
+from schemas.states import Stage
+
+SHA = bytes(range(32))
+FACTS = Facts(width=40, height=30, details=Details(format="jpeg", orientation=6, thumbhash="aGFzaA=="))
+AVIF = Stage.IMAGE_AVIF
+
+
+async def claim(database, record):
+    async with database.transaction() as connection:
+        return await jobs.claim(connection, record, owner="worker", lease_s=3600)
+
+
+async def join(database, job):
+    async with database.transaction() as connection:
+        return await content.join_content(
+            connection, tenant_id=job.tenant_id, sha256=SHA, job_id=job.job_id, epoch=job.epoch, stage=job.stage
+        )
+
+
+async def finish(database, job, variants=(), follow=()):
+    facts = FACTS if job.stage.primary else None
+    async with database.transaction() as connection:
+        await endings.finish(
+            connection, job, list(variants), sha256=SHA, facts=facts, report={}, follow=follow, traceparent=None
+        )
+
+
+async def fail(database, job, code=ErrorCode.CORRUPT):
+    async with database.transaction() as connection:
+        await endings.fail(connection, job, code=code, detail="no", sha256=SHA, report={}, traceparent=None)
+
+
+async def primary_done(database, seeded):
+    """Finish an asset's primary job; returns its claimed AVIF job."""
+    job = await claim(database, seeded.dispatch())
+    await join(database, job)
+    await finish(database, job, follow=[AVIF])
+    return await claim_secondary(database, seeded)
+
+
+async def claim_secondary(database, seeded):
+    async with database.transaction() as connection:
+        query = sa.text("SELECT id, dispatch FROM jobs WHERE asset_id = :id AND stage = :stage")
+        row = (await connection.execute(query, {"id": seeded.asset_id, "stage": AVIF})).one()
+    return await claim(
+        database,
+        Dispatch(
+            job_id=row.id, tenant_id=seeded.tenant_id, asset_id=seeded.asset_id, stage=AVIF, dispatch=row.dispatch
+        ),
+    )
+
+
+async def one(database, statement, **values):
+    async with database.transaction() as connection:
+        return (await connection.execute(sa.text(statement), values)).mappings().one()
+
+
+async def events(database, seeded, seed):
+    statement = "SELECT concat_ws(' ', type, nullif(subject, '')) FROM asset_events WHERE asset_id = :a ORDER BY seq"
+    return await seed.column(database, statement, a=seeded.asset_id)
+
+
+def variant(profile):
+    return NewVariant(
+        profile=profile, profile_version=1, content_sha256=SHA, object_key=f"media/{profile}", content_type="image/avif",
+        format="avif", width=4, height=3, duration_s=None, size=9, sha256=SHA,
+    )  # fmt: skip
+
+
+async def test_a_primary_ends_with_what_was_found_out_and_the_job_that_follows(worker, seed, seeded):
+    secondary = await primary_done(worker, seeded)
+    assert (secondary.stage, secondary.content_sha256, secondary.attempts) == (AVIF, SHA, 0)
+    row = await one(worker, "SELECT turn_at > now() AS yields, topic FROM jobs WHERE id = :id", id=secondary.job_id)
+    assert (row.yields, row.topic) == (True, "jobs.image")
+    assert await events(worker, seeded, seed) == [
+        "job.started image.primary", "job.done image.primary", "asset.ready",
+        "job.starting image.avif", "job.started image.avif",
+    ]  # fmt: skip
+    asset = await one(worker, "SELECT state, width, details FROM assets WHERE id = :id", id=seeded.asset_id)
+    details = {"format": "jpeg", "orientation": 6, "thumbhash": "aGFzaA=="}
+    assert (asset.state, asset.width, asset.details) == ("ready", 40, details)
+
+
+async def test_a_secondary_stage_announces_its_variants_and_leaves_the_asset_alone(worker, seed, seeded):
+    secondary = await primary_done(worker, seeded)
+    before = await one(worker, "SELECT state, finished_at FROM assets WHERE id = :id", id=seeded.asset_id)
+    assert (await join(worker, secondary)).role is Role.LEADER
+    await finish(worker, secondary, [variant("display_large_avif")])
+    assert await one(worker, "SELECT state, finished_at FROM assets WHERE id = :id", id=seeded.asset_id) == before
+    assert (await events(worker, seeded, seed))[-2:] == ["variant.ready display_large_avif", "job.done image.avif"]
+
+
+async def test_a_secondary_stage_that_fails_is_a_dead_letter_and_the_asset_stays_ready(worker, seed, seeded):
+    secondary = await primary_done(worker, seeded)
+    await join(worker, secondary)
+    await fail(worker, secondary)
+    assert (await one(worker, "SELECT state FROM assets WHERE id = :id", id=seeded.asset_id)).state == "ready"
+    assert (await events(worker, seeded, seed))[-1] == "job.failed image.avif"
+    letters = await seed.column(worker, "SELECT code FROM dead_letters WHERE asset_id = :a", a=seeded.asset_id)
+    assert letters == ["corrupt"]
+
+
+async def test_a_secondary_stage_is_done_once_for_the_same_bytes(worker, seed, seeded):
+    twin = await seed.asset(worker, seeded.tenant_id)
+    first, second = await primary_done(worker, seeded), await primary_done(worker, twin)
+    assert (await join(worker, first)).role is Role.LEADER
+    assert (await join(worker, second)).role is Role.TWIN
+    await finish(worker, first, [variant("display_large_avif")])
+    async with worker.transaction() as connection:
+        assert await keeper.emit_due(connection, batch=10) == 1
+    assert (await join(worker, await claim_secondary(worker, twin))).role is Role.REUSE
+
+
+async def test_twins_of_a_secondary_stage_share_its_fate(worker, seed, seeded):
+    twin = await seed.asset(worker, seeded.tenant_id)
+    first, second = await primary_done(worker, seeded), await primary_done(worker, twin)
+    await join(worker, first)
+    await fail(worker, first)
+    decision = await join(worker, second)
+    assert (decision.role, decision.code) == (Role.DOOMED, ErrorCode.CORRUPT)
+    third = await seed.asset(worker, seeded.tenant_id)
+    job = await claim(worker, third.dispatch())
+    assert (await join(worker, job)).role is Role.REUSE, "the primary stage of these bytes did not fail"
+
+
+async def test_a_lost_secondary_job_hands_over_to_its_twin(worker, seed, seeded):
+    twin = await seed.asset(worker, seeded.tenant_id)
+    first, second = await primary_done(worker, seeded), await primary_done(worker, twin)
+    await join(worker, first)
+    await join(worker, second)
+    gone = "UPDATE jobs SET lease_until = now() - interval '1 s', deaths = 2 WHERE id = :j"
+    await seed.change(worker, gone, j=first.job_id)
+    async with worker.transaction() as connection:
+        await keeper.bury_lost(connection, first.job_id, seeded.asset_id)
+    assert (await one(worker, "SELECT state FROM assets WHERE id = :id", id=seeded.asset_id)).state == "ready"
+    async with worker.transaction() as connection:
+        assert await keeper.emit_due(connection, batch=10) == 1
+    assert (await join(worker, await claim_secondary(worker, twin))).role is Role.LEADER
