@@ -27,6 +27,8 @@ from api.live.routes import live_router
 from api.live.service import Live
 from api.observed import Observed
 from api.principals import Authenticator, guard
+from api.profiles.routes import profiles_router
+from api.profiles.service import ProfileService
 from api.storage.routes import storage_router
 from api.storage.service import StorageService
 from api.tokens import TokenReader
@@ -39,7 +41,8 @@ from connectors.postgres.database import Database
 from connectors.secrets import SecretBox
 from connectors.telemetry import Telemetry
 from schemas.errors import MedialaneError
-from schemas.settings import ApiSettings, AuthSettings, KafkaSettings, WebhookSettings
+from schemas.profile_sets import ProfileChoice
+from schemas.settings import ApiSettings, AuthSettings, KafkaSettings, ProfileSettings, WebhookSettings
 
 MAX_BODY_BYTES = 65_536
 """Largest request body: references only, never media."""
@@ -55,6 +58,7 @@ class Dependencies(NamedTuple):
     webhooks: WebhookSettings
     auth: AuthSettings = AuthSettings()
     kafka: KafkaSettings | None = None
+    profiles: ProfileSettings = ProfileSettings()
 
 
 class Application(NamedTuple):
@@ -99,6 +103,7 @@ def _config(given: Dependencies, hub: Hub) -> AppConfig:
             uploads_router(multipart, once),
             webhooks_router(webhooks, once),
             keys_router(KeyService(database), once),
+            profiles_router(ProfileService(database, default=ProfileChoice(include=given.profiles.default))),
         ],
     )
     return AppConfig(

@@ -11,7 +11,7 @@ from connectors.postgres.database import Database
 from connectors.telemetry import Telemetry
 from connectors.telemetry.metrics import Metrics
 from connectors.telemetry.tracing import Tracing
-from schemas.settings import ApiSettings, DatabaseSettings, ObjectStoreSettings, WebhookSettings
+from schemas.settings import ApiSettings, DatabaseSettings, ObjectStoreSettings, ProfileSettings, WebhookSettings
 
 FILE = "openapi.json"
 _NOWHERE = "unused.invalid"
@@ -32,6 +32,7 @@ def openapi() -> dict[str, Any]:
         telemetry=Telemetry("openapi", Tracing("openapi"), Metrics(CollectorRegistry(), process="api")),
         api=ApiSettings(),
         webhooks=WebhookSettings(encryption_key=_KEY),
+        profiles=ProfileSettings(),
     )
     document: dict[str, Any] = Application.build(given).litestar.openapi_schema.to_schema()
     return document

@@ -34,6 +34,7 @@ from schemas.settings import (
     DatabaseSettings,
     KafkaSettings,
     ObjectStoreSettings,
+    ProfileSettings,
     ShutdownSettings,
     TelemetrySettings,
     WebhookSettings,
@@ -71,7 +72,16 @@ async def _run(env: Mapping[str, str]) -> bool:
             Database(database_settings, application="api") as database,
             S3ObjectStore(store_settings) as store,
         ):
-            given = Dependencies(database, store, telemetry, api, webhooks, load(AuthSettings, env), _kafka(env))
+            given = Dependencies(
+                database,
+                store,
+                telemetry,
+                api,
+                webhooks,
+                load(AuthSettings, env),
+                _kafka(env),
+                load(ProfileSettings, env),
+            )
             return await serve(given, stop=stop, drain_s=shutdown.drain_timeout)
     finally:
         telemetry.stop()

@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from schemas.details import Details
 from schemas.errors import ErrorCode, MedialaneError
 
 
@@ -57,6 +58,7 @@ class ProcessingReport(msgspec.Struct, frozen=True):
     cpu_s: float
     max_rss_mb: float
     stages: tuple[StageTiming, ...]
+    details: Details = Details()
 
 
 class MediaError(MedialaneError):

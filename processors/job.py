@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from processors.contract import Rendition, Source, StageTiming
+from schemas.details import Details
 from schemas.profiles import Profile
 from schemas.settings import ProcessorSettings
 from schemas.states import Stage
@@ -72,6 +73,7 @@ class Outcome:
     height: int
     duration_s: float | None = None
     helper_rss_mb: float = 0.0
+    details: Details = field(default_factory=Details)
 
 
 class Timings:

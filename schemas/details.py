@@ -5,22 +5,26 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+# What a child that read hostile bytes says goes no further than it must.
+_Word = Annotated[str, Meta(max_length=64)]
+
 
 class Details(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Of the picture itself; nothing that tells the device, the place or the person. What is not known is left out."""
 
-    format: Annotated[str | None, Meta(description="What the bytes are: `jpeg`, `heic`, `mp4`, ...")] = None
+    format: Annotated[_Word | None, Meta(description="What the bytes are: `jpeg`, `heic`, `mp4`, ...")] = None
     thumbhash: Annotated[
-        str | None, Meta(description="ThumbHash, base64: some 25 bytes that show as a blurred picture")
+        _Word | None, Meta(description="ThumbHash, base64: some 25 bytes that show as a blurred picture")
     ] = None
-    dominant_color: Annotated[str | None, Meta(description="The colour of most of it, `#rrggbb`")] = None
+    dominant_color: Annotated[_Word | None, Meta(description="The colour of most of it, `#rrggbb`")] = None
     orientation: Annotated[
         int | None, Meta(description="As it was stored, by EXIF's numbers (1: upright); variants are upright")
     ] = None
     alpha: Annotated[bool | None, Meta(description="Whether it has transparency")] = None
     bit_depth: Annotated[int | None, Meta(description="Bits per channel of the source")] = None
     color_space: Annotated[
-        str | None, Meta(description="The source's: `srgb`, `display-p3`, `rec2020`, `cmyk`, `gray`, `other`")
+        str | None,
+        Meta(description="The source's: `srgb`, `display-p3`, `rec2020`, `cmyk`, `gray`, `other`"),
     ] = None
     frames: Annotated[int | None, Meta(description="Frames of an animation; 1 for a still picture")] = None
 

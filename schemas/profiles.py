@@ -14,19 +14,24 @@ from schemas.states import MediaKind, Stage
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """One variant.
 
-    Sizes are pixels. A source smaller than the asked-for width or height keeps its own size (never upscaled);
-    `crop` always gives exactly `width` x `height`.
+    Sizes are pixels, and a source is never enlarged. `fit` says how it comes to its size: `width` and `height` scale to
+    that one side, `inside` into a box of both; `crop` fills the box's shape, and is smaller than it only if the source
+    is. `focus` is what a crop keeps: what draws the eye, the middle, or a point (shares of width and height, 0 to 1).
+    Above `target_bytes` the quality is lowered until the file fits, as far as that goes.
     """
 
     name: str
     version: int
     stage: Stage
-    format: Literal["webp", "jpeg", "mp4"]
+    format: Literal["webp", "jpeg", "avif", "mp4"]
     content_type: str
-    fit: Literal["crop", "width", "height"]
+    fit: Literal["crop", "width", "height", "inside"]
     width: int | None = None
     height: int | None = None
+    focus: Literal["attention", "centre"] | tuple[float, float] = "attention"
     quality: int | None = None
+    target_bytes: int | None = None
+    animated: bool = False  # made of animations only, and moves
     max_seconds: float | None = None
     audio: bool = True
 
@@ -36,40 +41,49 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         return {"jpeg": "jpg"}.get(self.format, self.format)
 
 
-_IMAGE, _VIDEO = Stage.IMAGE_PRIMARY, Stage.VIDEO_PRIMARY
+_IMAGE, _AVIF, _VIDEO = Stage.IMAGE_PRIMARY, Stage.IMAGE_AVIF, Stage.VIDEO_PRIMARY
 
-DEFAULT_PROFILES: tuple[Profile, ...] = (
-    Profile(
-        name="thumbnail",
-        version=1,
-        stage=_IMAGE,
-        format="webp",
-        content_type="image/webp",
-        fit="crop",
-        width=256,
-        height=256,
-        quality=80,
-    ),
-    Profile(
-        name="display_small",
-        version=1,
-        stage=_IMAGE,
-        format="webp",
-        content_type="image/webp",
-        fit="width",
-        width=512,
-        quality=80,
-    ),
-    Profile(
-        name="display_large",
-        version=1,
-        stage=_IMAGE,
-        format="webp",
-        content_type="image/webp",
-        fit="width",
-        width=1280,
-        quality=80,
-    ),
+
+def _pictures(
+    suffix: str, stage: Stage, image_format: Literal["webp", "jpeg", "avif"], quality: int, version: int = 1
+) -> tuple[Profile, ...]:
+    """The three sizes of a picture in one format."""
+
+    def made(name: str, fit: Literal["crop", "width"], width: int, height: int | None = None) -> Profile:
+        return Profile(
+            name=f"{name}{suffix}",
+            version=version,
+            stage=stage,
+            format=image_format,
+            content_type=f"image/{image_format}",
+            fit=fit,
+            width=width,
+            height=height,
+            quality=quality,
+        )
+
+    return (
+        made("thumbnail", "crop", 256, 256),
+        made("display_small", "width", 512),
+        made("display_large", "width", 1280),
+    )
+
+
+_WEBP = _pictures("", _IMAGE, "webp", 80)
+_JPEG = _pictures("_jpeg", _IMAGE, "jpeg", 80)
+_AVIFS = _pictures("_avif", _AVIF, "avif", 60)
+_ANIMATION = Profile(
+    name="animation",
+    version=1,
+    stage=_AVIF,
+    format="webp",
+    content_type="image/webp",
+    fit="width",
+    width=512,
+    quality=70,
+    animated=True,
+)
+_VIDEOS: tuple[Profile, ...] = (
     Profile(
         name="poster",
         version=1,
@@ -104,6 +118,22 @@ DEFAULT_PROFILES: tuple[Profile, ...] = (
     ),
 )
 
+DEFAULT_PROFILES: tuple[Profile, ...] = (*_WEBP, _JPEG[2], *_AVIFS, *_VIDEOS)
+"""What is made for tenants that chose nothing: pictures in WebP, the large one in JPEG for old clients, then AVIF."""
+
+CATALOGUE: dict[str, Profile] = {each.name: each for each in (*_WEBP, *_JPEG, *_AVIFS, _ANIMATION, *_VIDEOS)}
+"""Every profile of ours by its name."""
+
+PROFILE_SETS: dict[str, tuple[Profile, ...]] = {
+    "default": DEFAULT_PROFILES,
+    "webp": _WEBP,
+    "jpeg": _JPEG,
+    "avif": _AVIFS,
+    "animated": (_ANIMATION,),
+    "clips": _VIDEOS,
+}
+"""Profiles that are chosen together, by the set's name."""
+
 
 def profiles_for(stage: Stage) -> tuple[Profile, ...]:
     """The profiles that a stage makes, in the order in which they are announced."""
@@ -121,6 +151,7 @@ def stages_after(stage: Stage, profiles: Iterable[Profile] = DEFAULT_PROFILES) -
 ACCEPTED_TYPES: dict[str, MediaKind] = {
     "image/jpeg": MediaKind.IMAGE,
     "image/png": MediaKind.IMAGE,
+    "image/apng": MediaKind.IMAGE,
     "image/webp": MediaKind.IMAGE,
     "image/gif": MediaKind.IMAGE,
     "image/avif": MediaKind.IMAGE,

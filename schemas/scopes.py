@@ -10,11 +10,12 @@ class Scope(StrEnum):
     ASSETS_READ = "assets:read"
     ASSETS_WRITE = "assets:write"
     WEBHOOKS = "webhooks:*"
+    PROFILES = "profiles:*"
     KEYS = "keys:*"
     ADMIN = "admin"
 
 
-DEFAULT_SCOPES: tuple[Scope, ...] = (Scope.ASSETS_READ, Scope.ASSETS_WRITE, Scope.WEBHOOKS)
+DEFAULT_SCOPES: tuple[Scope, ...] = (Scope.ASSETS_READ, Scope.ASSETS_WRITE, Scope.WEBHOOKS, Scope.PROFILES)
 """What an application needs: everything but keys."""
 
 

@@ -205,6 +205,14 @@ class ProcessorSettings(Settings, frozen=True, kw_only=True):
     )
 
 
+class ProfileSettings(Settings, frozen=True, kw_only=True):
+    prefix: ClassVar[str] = "PROFILES_"
+
+    default: Annotated[
+        tuple[str, ...], Meta(description="Sets and profiles for tenants that chose none, comma separated")
+    ] = ("default",)
+
+
 class KeeperSettings(Settings, frozen=True, kw_only=True):
     prefix: ClassVar[str] = "KEEPER_"
 
@@ -284,7 +292,7 @@ class ShutdownSettings(Settings, frozen=True, kw_only=True):
 
 
 _WORKER = (DatabaseSettings, KafkaSettings, WorkerSettings, TelemetrySettings, ShutdownSettings)
-_MEDIA_WORKER = (*_WORKER, ObjectStoreSettings, ProcessorSettings)
+_MEDIA_WORKER = (*_WORKER, ObjectStoreSettings, ProcessorSettings, ProfileSettings)
 
 PROCESSES: dict[str, tuple[type[Settings], ...]] = {
     "api": (
@@ -294,6 +302,7 @@ PROCESSES: dict[str, tuple[type[Settings], ...]] = {
         AuthSettings,
         KafkaSettings,
         WebhookSettings,
+        ProfileSettings,
         TelemetrySettings,
         ShutdownSettings,
     ),

@@ -53,7 +53,7 @@ def _shown(default: Any) -> str:
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
     if isinstance(default, tuple):
-        return f"`{','.join(f'{item:g}' for item in default)}`"
+        return f"`{','.join(item if isinstance(item, str) else f'{item:g}' for item in default)}`"
     return f"`{default:g}`" if isinstance(default, float) and default < 1e6 else f"`{default}`"
 
 

@@ -1,15 +1,30 @@
 """Assets as the API shows them; sizes in bytes, pixels and seconds, times in UTC."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
 from api.storage.models import Metadata, Tags
+from schemas.details import Details
 from schemas.errors import ErrorCode
 from schemas.states import AssetState, JobState, MediaKind, Stage
+
+if TYPE_CHECKING:
+    DetailsOut = Details
+else:
+    # The same fields in the API's spelling.
+    DetailsOut = msgspec.defstruct(
+        "DetailsOut",
+        [(field.name, field.type, field.default) for field in msgspec.structs.fields(Details)],
+        frozen=True,
+        kw_only=True,
+        omit_defaults=True,
+        rename="camel",
+        namespace={"__doc__": "What the source is, as far as it is known."},
+    )
 
 
 class VariantOut(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -73,6 +88,7 @@ class AssetSummary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     width: int | None
     height: int | None
     duration_s: float | None
+    details: DetailsOut | None
     error_code: str | None
     error_detail: str | None
     created_at: datetime

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 
 from api.assets.cursor import decode_cursor, encode_cursor
-from api.assets.models import AssetOut, AssetPage, AssetSummary, JobOut, StepOut, TimelineOut, VariantOut
+from api.assets.models import AssetOut, AssetPage, AssetSummary, DetailsOut, JobOut, StepOut, TimelineOut, VariantOut
 from connectors.objectstore.port import ObjectStore
 from connectors.postgres.asset_views import (
     AssetFilter,
@@ -67,7 +67,8 @@ class AssetReader:
 
 
 def _summary(row: AssetRow) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in _SUMMARY}
+    found = {name: getattr(row, name) for name in _SUMMARY}
+    return found | {"details": row.details and DetailsOut(**msgspec.structs.asdict(row.details))}
 
 
 def _job(job: JobView) -> JobOut:

@@ -30,6 +30,9 @@ _API = "/api/v1"
 _PARTS = "/uploads/s3/multipart"
 
 
+_ENDED = ("done", "failed", "cancelled")
+
+
 class MedialaneClient:
     """Talks to one Medialane with one API key (`mp_<prefix>_<secret>`).
 
@@ -181,6 +184,17 @@ class MedialaneClient:
         found = await self.wait_terminal(asset_id, timeout_s=timeout_s, poll_s=poll_s)
         if found.state != "ready":
             raise AssetFailedError(found)
+        return found
+
+    async def wait_settled(self, asset_id: UUID, *, timeout_s: float = 60.0, poll_s: float = 0.2) -> Asset:
+        """As `wait_ready`, and on until every job of it has ended: those of stages that come after it is ready, too."""
+        began = time.monotonic()
+        found = await self.wait_ready(asset_id, timeout_s=timeout_s, poll_s=poll_s)
+        while any(job.state not in _ENDED for job in found.jobs):
+            if time.monotonic() - began > timeout_s:
+                raise StillProcessingError(found, timeout_s)
+            await asyncio.sleep(poll_s)
+            found = await self.asset(asset_id)
         return found
 
     async def download(self, variant: AssetVariant) -> bytes:

@@ -1,6 +1,7 @@
 """What the API answers, as frozen structs. Unknown members are ignored, so that a newer API may say more."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -82,6 +83,7 @@ class Asset(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     tags: list[str] = []
     error_code: str | None = None
     error_detail: str | None = None
+    details: dict[str, Any] | None = None
     variants: list[AssetVariant] = []
     jobs: list[AssetJob] = []
     timeline: list[TimelineEntry] = []

@@ -9,7 +9,7 @@ import msgspec
 from rich.console import Console
 
 from cli.client import MedialaneClient
-from cli.demo.checks import Checks, check_variant, check_variants, check_webhooks
+from cli.demo.checks import Checks, check_later, check_variant, check_variants, check_webhooks
 from cli.demo.report import print_timeline, print_variants
 from cli.demo.scenario import Upload, stage_of, upload_and_follow
 from cli.demo.timeline import timeline
@@ -106,6 +106,7 @@ class _Audit:
             name, variants = upload.path.name, upload.asset.variants
             source = await measure(await asyncio.to_thread(upload.path.read_bytes))
             check_variants(self._checks, name, stage_of(upload.path)[0], variants)
+            check_later(self._checks, name, upload.stage, upload.later)
             checks = (
                 check_variant(self._checks, name, variant, upload.contents[variant.profile], source)
                 for variant in variants

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from cli.client import AssetVariant
 from cli.measure import Measured, UnreadableError, measure
 from cli.receiver import Received, VerificationError
-from schemas.profiles import Profile, profiles_for
+from schemas.profiles import Profile, profiles_for, stages_after
 from schemas.states import Stage
 
 
@@ -43,6 +43,12 @@ def check_variants(checks: Checks, name: str, stage: Stage, variants: Sequence[A
     wanted = sorted(profile.name for profile in profiles_for(stage))
     found = sorted(variant.profile for variant in variants)
     checks.that(found == wanted, f"{name}: has the variants {wanted}, found {found}")
+
+
+def check_later(checks: Checks, name: str, stage: Stage, found: Sequence[str]) -> None:
+    """Every profile of the stages that follow is there once, too."""
+    wanted = sorted(profile.name for after in stages_after(stage) for profile in profiles_for(after))
+    checks.that(sorted(found) == wanted, f"{name}: has afterwards {wanted}, found {sorted(found)}")
 
 
 async def check_variant(

@@ -10,11 +10,15 @@ import msgspec
 
 from cli.client import Asset, MedialaneClient
 from cli.demo.timeline import Step
+from schemas.profiles import profiles_for
 from schemas.states import Stage
 
 
 class Upload(msgspec.Struct, frozen=True, kw_only=True):
-    """One asset's way as its client saw it; `contents` has the bytes of each variant by profile."""
+    """One asset's way as its client saw it.
+
+    `asset` has the variants of its first stage, `contents` their bytes by profile, `later` the others' profiles.
+    """
 
     path: Path
     stage: Stage
@@ -22,6 +26,7 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
     traceparent: str | None
     steps: tuple[Step, ...]
     asset: Asset
+    later: tuple[str, ...]
     contents: dict[str, bytes]
 
 
@@ -35,7 +40,7 @@ def stage_of(path: Path) -> tuple[Stage, str]:
 async def upload_and_follow(
     client: MedialaneClient, path: Path, tell: Callable[[str], None], *, patience_s: float
 ) -> Upload:
-    """Presign, PUT, complete, follow until ready, download every variant. Raises a kind of `ClientError`."""
+    """Presign, PUT, complete, follow until all is done, download what came first. Raises a kind of `ClientError`."""
     stage, content_type = stage_of(path)
     size = (await asyncio.to_thread(path.stat)).st_size
     steps: list[Step] = []
@@ -46,7 +51,8 @@ async def upload_and_follow(
     async with _Timed(steps, "complete"):
         completed = await client.complete(presigned.asset_id)
     tell(f"{path.name} uploaded")
-    asset = await client.wait_ready(presigned.asset_id, timeout_s=patience_s)
+    everything = await client.wait_settled(presigned.asset_id, timeout_s=patience_s)
+    asset, later = _parted(everything, stage)
     contents = await asyncio.gather(*(client.download(variant) for variant in asset.variants))
     tell(f"{path.name} ready, {len(contents)} variants downloaded")
     return Upload(
@@ -56,8 +62,15 @@ async def upload_and_follow(
         traceparent=completed.traceparent,
         steps=tuple(steps),
         asset=asset,
+        later=later,
         contents={variant.profile: content for variant, content in zip(asset.variants, contents, strict=True)},
     )
+
+
+def _parted(asset: Asset, stage: Stage) -> tuple[Asset, tuple[str, ...]]:
+    first = {profile.name for profile in profiles_for(stage)}
+    parted = msgspec.structs.replace(asset, variants=[each for each in asset.variants if each.profile in first])
+    return parted, tuple(each.profile for each in asset.variants if each.profile not in first)
 
 
 class _Timed:

@@ -29,15 +29,15 @@ def timeline(
 ) -> list[Step]:
     """Every step in the order in which it began. All clocks are this machine's."""
     steps = list(client_steps)
-    arrived: float | None = None
+    arrived: dict[str, float] = {}
     for row in outbox:
         records = witness.find(HEADER_ID, str(row.id)) if row.type == DISPATCH_TYPE else []
         if records:
-            arrived = records[0].arrived
-            steps.append(_between("outbox to Kafka", _unix(row.created_at), arrived))
+            arrived[row.subject_id] = records[0].arrived
+            steps.append(_between("outbox to Kafka", _unix(row.created_at), records[0].arrived))
     for job in jobs:
-        if job.started_at is not None and arrived is not None:
-            steps.append(_between("wait in lane", arrived, _unix(job.started_at)))
+        if job.started_at is not None and str(job.id) in arrived:
+            steps.append(_between("wait in lane", arrived[str(job.id)], _unix(job.started_at)))
         steps += [
             Step(f"{job.stage}: {stage['name']}", stage["started_at_unix"], stage["seconds"])
             for stage in (job.report or {}).get("stages", [])

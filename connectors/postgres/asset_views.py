@@ -9,13 +9,14 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from schemas.details import Details
 from schemas.events import Variant
 from schemas.states import AssetState, JobState, MediaKind, Stage
 
 T = TypeVar("T")
 
 _COLUMNS = """
-    id, state, generation, kind, file_name, content_type, size, object_key, width, height, duration_s,
+    id, state, generation, kind, file_name, content_type, size, object_key, width, height, duration_s, details,
     error_code, error_detail, created_at, uploaded_at, finished_at, metadata, tags
 """
 _ONE = sa.text(f"""
@@ -83,6 +84,7 @@ class AssetRow(msgspec.Struct, frozen=True, kw_only=True):
     width: int | None
     height: int | None
     duration_s: float | None
+    details: Details | None
     error_code: str | None
     error_detail: str | None
     created_at: datetime

@@ -1,8 +1,13 @@
-"""Colour profiles: what sRGB is, and whether a picture is in it already, since converting costs more than decoding."""
+"""Colour profiles: what a picture's colours are, and whether they are sRGB already, which saves converting them."""
 
+import contextlib
 from functools import cache
+from typing import Any
 
 import pyvips
+
+# What profiles call themselves. The description is ASCII (version 2) or UTF-16 (version 4).
+_NAMES = (("srgb", "sRGB"), ("display-p3", "P3"), ("rec2020", "2020"), ("adobe-rgb", "Adobe RGB"))
 
 
 @cache
@@ -12,5 +17,37 @@ def srgb_profile() -> bytes:
 
 
 def is_srgb(profile: bytes) -> bool:
-    """Whether an ICC profile calls itself sRGB. The description is ASCII (version 2) or UTF-16 (version 4)."""
-    return b"sRGB" in profile or "sRGB".encode("utf-16-be") in profile
+    """Whether an ICC profile calls itself sRGB."""
+    return _says(profile, "sRGB")
+
+
+def color_space(image: Any) -> str:
+    """The colours of a libvips image as stored, in a word: by its profile if it has one."""
+    kind = str(image.interpretation)
+    if kind == "cmyk":
+        return "cmyk"
+    if kind in {"b-w", "grey16"}:
+        return "gray"
+    return profile_name(bytes(image.get("icc-profile-data")) if image.get_typeof("icc-profile-data") else None)
+
+
+def profile_name(profile: bytes | None) -> str:
+    """A word for the colours of an ICC profile; none means sRGB."""
+    if profile is None:
+        return "srgb"
+    return next((word for word, name in _NAMES if _says(profile, name)), "other")
+
+
+def to_srgb(image: Any) -> Any:
+    """Convert by the embedded profile; one that is broken or of another colour model is ignored, as browsers do."""
+    profile = bytes(image.get("icc-profile-data")) if image.get_typeof("icc-profile-data") else None
+    if profile and not is_srgb(profile):
+        with contextlib.suppress(pyvips.Error):
+            image = image.icc_transform("srgb", embedded=True, depth=8).copy_memory()
+    if image.interpretation != "srgb":
+        image = image.colourspace("srgb")
+    return image.cast("uchar")
+
+
+def _says(profile: bytes, name: str) -> bool:
+    return name.encode() in profile or name.encode("utf-16-be") in profile

@@ -4,14 +4,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from processors.contract import MediaError
+from processors.images.animation import ANIMATED, animated_webp
 from processors.images.completeness import check_complete
 from processors.images.engines import engine_for
+from processors.images.placeholder import placeholder_of
 from processors.images.protocol import WEBP_MAX_SIDE, Header, Picture
 from processors.job import Job, Outcome
+from schemas.details import Details
 from schemas.errors import ErrorCode
-from schemas.profiles import Profile
+from schemas.profiles import CATALOGUE, Profile
 from schemas.settings import ProcessorSettings
+
+_QUALITY = 80
+_LEAST_QUALITY = 20  # below it a picture is no use, however small
+_PLACEHOLDER_SIDE = 128
 
 
 class Size(NamedTuple):
@@ -24,6 +33,11 @@ class Size(NamedTuple):
         """Whether the other can be made from this by shrinking or cropping."""
         return self.width >= other.width and self.height >= other.height
 
+    def within(self, width: int, height: int) -> "Size":
+        """Scaled to fit into a box, never above itself."""
+        factor = min(width / self.width, height / self.height, 1.0)
+        return Size(max(1, round(self.width * factor)), max(1, round(self.height * factor)))
+
 
 def process(job: Job, path: Path, image_format: str) -> Outcome:
     """Make a job's variants of a picture.
@@ -35,17 +49,72 @@ def process(job: Job, path: Path, image_format: str) -> Outcome:
         check_complete(path, image_format)
         header = engine.inspect(path, image_format)
         check_limits(header, job.settings)
-    if job.wanted:
-        source = Size(header.width, header.height)
-        base = base_size(source, job.wanted)
+    source = Size(header.width, header.height)
+    still = [profile for profile in job.wanted if not profile.animated]
+    pictures: list[Picture] = []
+    # A primary stage needs a picture for the placeholder, even if every variant was made by an earlier attempt.
+    if still or job.stage.primary:
         with job.timings.step("decode"):
-            pictures = [engine.decode(path, image_format, *base)]
-        for profile in sorted(job.wanted, key=lambda profile: _area(scaled_size(source, profile)), reverse=True):
-            with job.timings.step(profile.name):
-                picture = _derive(pictures, source, profile)
-                picture.save(job.output(profile), profile.format, profile.quality or 80)
-                job.finish(profile, picture.width, picture.height)
-    return Outcome(kind="image", format=image_format, width=header.width, height=header.height)
+            size = base_size(source, still) if still else source.within(_PLACEHOLDER_SIDE, _PLACEHOLDER_SIDE)
+            pictures = [engine.decode(path, image_format, *size)]
+    for profile in sorted(still, key=lambda profile: _area(scaled_size(source, profile)), reverse=True):
+        with job.timings.step(_step(profile)):
+            picture = _derive(pictures, source, profile)
+            job.output(profile).write_bytes(encoded(picture, profile))
+            job.finish(profile, picture.width, picture.height)
+    for profile in (profile for profile in job.wanted if profile.animated and header.frames > 1):
+        with job.timings.step(_step(profile)):
+            _animate(job, profile, path, image_format, header)
+    details = _details(header, image_format)
+    if pictures and job.stage.primary:
+        with job.timings.step("placeholder"):
+            smallest = min(pictures, key=lambda picture: picture.width * picture.height)
+            shown = placeholder_of(smallest)
+        details = replace(details, thumbhash=shown.thumbhash, dominant_color=shown.dominant_color)
+    return Outcome(kind="image", format=image_format, width=header.width, height=header.height, details=details)
+
+
+def _step(profile: Profile) -> str:
+    """A step's name; it becomes a metric's label, which a tenant's own names must not."""
+    return profile.name if profile.name in CATALOGUE else "own"
+
+
+def _details(header: Header, image_format: str) -> Details:
+    return Details(
+        format=image_format,
+        orientation=header.orientation,
+        alpha=header.alpha,
+        bit_depth=header.bit_depth,
+        color_space=header.color_space,
+        frames=header.frames,
+    )
+
+
+def encoded(picture: Picture, profile: Profile) -> bytes:
+    """A profile's file; above its target size the best quality that fits, or the lowest if none does."""
+    quality = profile.quality or _QUALITY
+    data = picture.encoded(profile.format, quality)
+    if profile.target_bytes is None or len(data) <= profile.target_bytes:
+        return data
+    low, high, best = _LEAST_QUALITY, quality - 1, None
+    while low <= high:
+        middle = (low + high) // 2
+        data = picture.encoded(profile.format, middle)
+        if len(data) <= profile.target_bytes:
+            best, low = data, middle + 1
+        else:
+            high = middle - 1
+    return best if best is not None else data
+
+
+def _animate(job: Job, profile: Profile, path: Path, image_format: str, header: Header) -> None:
+    """Make an animation of an animation, unless it would take too much memory; then there is none."""
+    target = scaled_size(Size(header.width, header.height), profile)
+    if image_format not in ANIMATED or _area(target) * header.frames > job.settings.max_image_pixels:
+        return
+    data = animated_webp(path, *target, profile.quality or _QUALITY)
+    job.output(profile).write_bytes(data)
+    job.finish(profile, *target)
 
 
 def check_limits(header: Header, settings: ProcessorSettings) -> None:
@@ -64,11 +133,11 @@ def check_limits(header: Header, settings: ProcessorSettings) -> None:
 def scaled_size(source: Size, profile: Profile) -> Size:
     """The size to which a picture is scaled for a profile, before a crop; never above the source.
 
-    A `crop` covers its box (as far as the source reaches), the others fit their width or height; all fit WebP.
+    A `crop` covers its box (as far as the source reaches), the others fit their side or box; all fit WebP.
     """
     across = (profile.width or source.width) / source.width
     down = (profile.height or source.height) / source.height
-    factor = {"crop": max(across, down), "width": across, "height": down}[profile.fit]
+    factor = {"crop": max(across, down), "width": across, "height": down, "inside": min(across, down)}[profile.fit]
     factor = min(factor, 1.0, WEBP_MAX_SIDE / max(source))
     return Size(max(1, round(source.width * factor)), max(1, round(source.height * factor)))
 
@@ -87,14 +156,14 @@ def _derive(pictures: list[Picture], source: Size, profile: Profile) -> Picture:
     if profile.fit != "crop":
         pictures.append(picture)
         return picture
-    return _crop(picture, Size(profile.width or target.width, profile.height or target.height))
+    box = crop_size(target, profile)
+    return picture.cropped(*box, profile.focus)
 
 
-def _crop(picture: Picture, box: Size) -> Picture:
-    """Cut to the box's shape, then scale to its size if the picture was smaller than the box."""
-    factor = min(picture.width / box.width, picture.height / box.height, 1.0)
-    cut = picture.cropped(max(1, round(box.width * factor)), max(1, round(box.height * factor)))
-    return cut if (cut.width, cut.height) == box else cut.resized(*box)
+def crop_size(scaled: Size, profile: Profile) -> Size:
+    """The largest part of a scaled picture that has the box's shape, never above the box."""
+    box = Size(profile.width or scaled.width, profile.height or scaled.height)
+    return box.within(*scaled)
 
 
 def _area(size: Size) -> int:

@@ -2,9 +2,12 @@
 
 import re
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 WEBP_MAX_SIDE = 16_383
+
+Focus = Literal["attention", "centre"] | tuple[float, float]
+"""What a crop keeps: what draws the eye, the middle, or a point in shares of width and height."""
 
 
 def public(text: str) -> str:
@@ -13,11 +16,18 @@ def public(text: str) -> str:
 
 
 class Header(NamedTuple):
-    """What a file says of itself before any pixel is decoded. Width and height in pixels, as they will be upright."""
+    """What a file says of itself before any pixel is decoded. Width and height in pixels, as they will be upright.
+
+    `orientation` is EXIF's number; `color_space` a word of `schemas.details.Details`.
+    """
 
     width: int
     height: int
     frames: int
+    orientation: int = 1
+    alpha: bool = False
+    bit_depth: int = 8
+    color_space: str = "srgb"
 
 
 class Picture(Protocol):
@@ -37,15 +47,19 @@ class Picture(Protocol):
         """Scaled to exactly this size, the aspect ratio not kept."""
         ...
 
-    def cropped(self, width: int, height: int) -> "Picture":
-        """A part of exactly this size, which must fit: the part that draws the eye, or the middle."""
+    def cropped(self, width: int, height: int, focus: Focus = "attention") -> "Picture":
+        """A part of exactly this size, which must fit."""
         ...
 
-    def save(self, path: Path, image_format: str, quality: int) -> None:
-        """Write as `webp` or `jpeg` without any metadata; for JPEG, alpha is laid on white.
+    def encoded(self, image_format: str, quality: int) -> bytes:
+        """The file, as `webp`, `jpeg` or `avif`, without any metadata; for JPEG, alpha is laid on white.
 
-        Raises `OSError` when the file cannot be written: encoding happens in memory, so a full disk is seen as one.
+        Encoding happens in memory, so that a full disk is seen as one when the bytes are written.
         """
+        ...
+
+    def rgba(self) -> bytes:
+        """The pixels, four bytes each, row by row: for small pictures."""
         ...
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import pyvips
 
 from processors.contract import MediaError
-from processors.images.colour import is_srgb
+from processors.images.colour import color_space, to_srgb
+from processors.images.picture import VipsPicture
 from processors.images.protocol import Header, public
 from schemas.errors import ErrorCode
 
@@ -20,8 +21,6 @@ LOADERS = {
     "tiff": "VipsForeignLoadTiff",
 }
 _SIDEWAYS = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
-# Effort 2 of 6 encodes a photo in half the time of the default 4, for 1 to 4 % more bytes.
-_WEBP_EFFORT = 2
 # How bad a fault must be to fail the picture; in GIFs, missing frame data counts only as a warning.
 _STRICTNESS = {"gif": "warning"}
 _TRUNCATED = (
@@ -32,43 +31,6 @@ _TRUNCATED = (
     "unexpected end",
     "not enough",
 )
-
-
-class VipsPicture:
-    """A picture in memory; see `protocol.Picture`."""
-
-    def __init__(self, image: Any) -> None:
-        self._image = image
-
-    @property
-    def width(self) -> int:
-        """Pixels."""
-        return int(self._image.width)
-
-    @property
-    def height(self) -> int:
-        """Pixels."""
-        return int(self._image.height)
-
-    def resized(self, width: int, height: int) -> "VipsPicture":
-        """See `protocol.Picture.resized`."""
-        shrunk = self._image.thumbnail_image(width, height=height, size="force", no_rotate=True)
-        return VipsPicture(shrunk.copy_memory())
-
-    def cropped(self, width: int, height: int) -> "VipsPicture":
-        """See `protocol.Picture.cropped`: the part that draws the eye."""
-        return VipsPicture(self._image.smartcrop(width, height, interesting="attention").copy_memory())
-
-    def save(self, path: Path, image_format: str, quality: int) -> None:
-        """See `protocol.Picture.save`."""
-        if image_format == "webp":
-            data = self._image.webpsave_buffer(Q=quality, effort=_WEBP_EFFORT, keep="none")
-        elif image_format == "jpeg":
-            flat = self._image.flatten(background=255) if self._image.hasalpha() else self._image
-            data = flat.jpegsave_buffer(Q=quality, optimize_coding=True, keep="none")
-        else:
-            raise ValueError(f"cannot write {image_format}")
-        path.write_bytes(data)
 
 
 class VipsEngine:
@@ -88,18 +50,20 @@ class VipsEngine:
         try:
             image = self._open(path, image_format)
         except pyvips.Error as error:
-            raise _translated(error) from error
+            raise translated(error) from error
         width, height = int(image.width), int(image.height)
         frames = int(image.get("n-pages")) if image.get_typeof("n-pages") else 1
-        if image_format != "avif" and image.get_typeof("orientation") and image.get("orientation") in _SIDEWAYS:
+        # An AVIF's turn is a property of the picture, not of its EXIF, and was made by the loader.
+        turned = image_format != "avif" and image.get_typeof("orientation")
+        orientation = int(image.get("orientation")) if turned else 1
+        if orientation in _SIDEWAYS:
             width, height = height, width
-        return Header(width, height, frames)
+        return Header(width, height, frames, orientation, bool(image.hasalpha()), _bit_depth(image), color_space(image))
 
     def decode(self, path: Path, image_format: str, width: int, height: int) -> VipsPicture:
         """See `protocol.Engine.decode`."""
         try:
             header = self._open(path, image_format)
-            profile = bytes(header.get("icc-profile-data")) if header.get_typeof("icc-profile-data") else None
             cmyk = header.interpretation == "cmyk"
             if image_format == "jpeg" and not cmyk:
                 image = _shrunk_jpeg(path, header, width, height)
@@ -114,13 +78,9 @@ class VipsEngine:
                     fail_on=_STRICTNESS.get(image_format, "error"),
                     **convert,
                 )
-            if profile and not cmyk and not is_srgb(profile):
-                image = _through(image)
-            if image.interpretation != "srgb":
-                image = image.colourspace("srgb")
-            return VipsPicture(image.cast("uchar").copy_memory())
+            return VipsPicture(to_srgb(image).copy_memory())
         except pyvips.Error as error:
-            raise _translated(error) from error
+            raise translated(error) from error
 
     def _open(self, path: Path, image_format: str) -> Any:
         if image_format not in LOADERS:
@@ -136,15 +96,16 @@ def _shrunk_jpeg(path: Path, header: Any, width: int, height: int) -> Any:
     return image.resize(width / image.width, vscale=height / image.height)
 
 
-def _through(image: Any) -> Any:
-    """Convert by the embedded profile; one that is broken or of another colour model is ignored, as browsers do."""
-    try:
-        return image.icc_transform("srgb", embedded=True, depth=8).copy_memory()
-    except pyvips.Error:
-        return image
+def _bit_depth(image: Any) -> int:
+    """Bits per channel of the source; some loaders tell, for others the type of the pixels does."""
+    for field in ("bits-per-sample", "heif-bitdepth"):
+        if image.get_typeof(field):
+            return int(image.get(field))
+    return {"ushort": 16, "float": 32}.get(str(image.format), 8)
 
 
-def _translated(error: Any) -> MediaError:
+def translated(error: Any) -> MediaError:
+    """A libvips error as ours."""
     text = public(str(error))
     lower = text.lower()
     if any(word in lower for word in _TRUNCATED):

@@ -71,6 +71,7 @@ def _answer(
         cpu_s=_cpu_s() - before,
         max_rss_mb=max(peak, outcome.helper_rss_mb),
         stages=job.timings.taken(),
+        details=outcome.details,
     )
     return wire.Done(report, now)
 

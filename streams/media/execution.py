@@ -20,6 +20,7 @@ from processors.pool import MediaPool
 from processors.temp import TempFolders
 from schemas.errors import ErrorClass, ErrorCode, MedialaneError
 from schemas.metrics import CLAIMS, FENCED_FINISHES, LEASES_LOST
+from schemas.profiles import DEFAULT_PROFILES, Profile
 from schemas.records import Dispatch, Origin
 from schemas.settings import WorkerSettings
 from schemas.states import WaitReason
@@ -49,7 +50,9 @@ class MediaJobRunner:
         folders: TempFolders,
         tracing: Tracing,
         metrics: Metrics,
+        profiles: tuple[Profile, ...] = DEFAULT_PROFILES,
     ) -> None:
+        """`profiles` are for tenants that chose none."""
         self._database = database
         self._store = store
         self._pool = pool
@@ -59,6 +62,7 @@ class MediaJobRunner:
         self._folders = folders
         self._tracing = tracing
         self._metrics = metrics
+        self._profiles = profiles
         self._figures = JobFigures(metrics)
 
     async def claim(self, record: Dispatch, traceparent: str | None, origin: Origin | None = None) -> ClaimedJob | None:
@@ -118,7 +122,7 @@ class MediaJobRunner:
             work: Work | None = None
             try:
                 with self._folders.job(str(job.job_id)) as folder:
-                    work = Work(job, self._database, self._store, self._pool, folder, self._tracing)
+                    work = Work(job, self._database, self._store, self._pool, folder, self._tracing, self._profiles)
                     await self._process(job, work)
             except FencedError:
                 self._metrics.counter(FENCED_FINISHES).inc()

@@ -16,7 +16,7 @@ from schemas.metrics import (
     VARIANT_DURATION,
     VARIANT_FAILURES,
 )
-from schemas.profiles import profiles_for
+from schemas.profiles import CATALOGUE, profiles_for
 from schemas.topics import job_topic
 
 # With these codes a child was killed, or died by itself.
@@ -51,8 +51,7 @@ class JobFigures:
         self._steps(job, report)
 
     def _steps(self, job: ClaimedJob, report: Mapping[str, Any]) -> None:
-        variants = {profile.name for profile in profiles_for(job.stage)}
         for step in report["stages"]:
             self._metrics.histogram(STAGE_DURATION, job.stage, step["name"]).observe(step["seconds"])
-            if step["name"] in variants:
+            if step["name"] in CATALOGUE:
                 self._metrics.histogram(VARIANT_DURATION, step["name"]).observe(step["seconds"])

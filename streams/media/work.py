@@ -17,13 +17,15 @@ from connectors.postgres.content import Role, join_content
 from connectors.postgres.credits import pass_on
 from connectors.postgres.database import Database
 from connectors.postgres.jobs import ClaimedJob, FencedError
+from connectors.postgres.profile_sets import read_choice
 from connectors.postgres.variants import NewVariant
 from connectors.telemetry.tracing import Tracing, current_traceparent
 from processors.contract import ProcessingReport, Source
 from processors.pool import MediaPool
 from schemas.details import Facts
 from schemas.errors import ErrorCode, MedialaneError
-from schemas.profiles import Profile, profiles_for, stages_after
+from schemas.profile_sets import of_stage, resolve
+from schemas.profiles import Profile, stages_after
 from streams.media.outputs import Outputs
 
 
@@ -50,13 +52,16 @@ class Work:
         pool: MediaPool,
         folder: Path,
         tracing: Tracing,
+        profiles: tuple[Profile, ...],
     ) -> None:
+        """`profiles` are for tenants that chose none."""
         self._job = job
         self._database = database
         self._store = store
         self._pool = pool
         self._folder = folder
         self._tracing = tracing
+        self._profiles = profiles
         self._stages: list[dict[str, Any]] = []
         self._processing: ProcessingReport | None = None
         self.sha256 = job.content_sha256
@@ -70,7 +75,7 @@ class Work:
         else:
             role, facts = await self._join(self.sha256)
         done = await self._already_known()
-        missing = [profile for profile in profiles_for(self._job.stage) if profile.name not in done]
+        missing = [profile for profile in of_stage(self._profiles, self._job.stage) if profile.name not in done]
         known: list[NewVariant] = []
         if role is Role.REUSE:
             known = await self._made_before(missing)
@@ -98,7 +103,7 @@ class Work:
                 facts=outcome.facts,
                 report=self.report(),
                 reused=outcome.reused,
-                follow=stages_after(self._job.stage),
+                follow=stages_after(self._job.stage, self._profiles),
                 traceparent=current_traceparent(),
             )
 
@@ -125,8 +130,11 @@ class Work:
                 )  # fmt: skip
                 if decision is not None and decision.role is Role.TWIN:
                     await pass_on(connection, job.tenant_id, job.stage)
+                choice = await read_choice(connection, job.tenant_id)
         if decision is None:
             raise FencedError(str(job.job_id))
+        if choice is not None:
+            self._profiles = resolve(choice)
         if decision.role is Role.TWIN:
             raise Parked
         if decision.code is not None:
@@ -169,7 +177,7 @@ class Work:
                 rest = await outputs.close()
         finally:
             outputs.abandon()
-        return rest, Facts(width=report.width, height=report.height, duration_s=report.duration_s)
+        return rest, _facts(report)
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
@@ -180,3 +188,7 @@ class Work:
             finally:
                 seconds = time.perf_counter() - clock
                 self._stages.append({"name": name, "started_at_unix": started, "seconds": seconds})
+
+
+def _facts(report: ProcessingReport) -> Facts:
+    return Facts(width=report.width, height=report.height, duration_s=report.duration_s, details=report.details)

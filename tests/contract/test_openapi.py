@@ -10,6 +10,7 @@ from cli.schemas import schemas
 from schemas.generate import FOLDER
 
 OPERATIONS = {
+    "readProfiles", "chooseProfiles",
     "presignUpload", "completeAsset", "completeAssetByGet", "readAsset", "listAssets",
     "registerWebhook", "listWebhooks", "deleteWebhook", "healthz", "readyz",
     "mintKey", "listKeys", "revokeKey", "rotateKey",

@@ -3,13 +3,15 @@
 import asyncio
 
 import pytest
+from support import e2e
 from support.e2e import PATIENCE_S
 
-from cli.demo.checks import Checks, check_variant, check_variants
+from cli.demo.checks import Checks, check_variant
 from cli.demo.trace import check_trace, logged_traces
 from cli.measure import measure
 from cli.witness import Witness
 from schemas.events import decode_event
+from schemas.profile_sets import ProfileChoice
 from schemas.records import HEADER_ID, HEADER_SEQ, HEADER_TENANT, HEADER_TYPE
 from schemas.states import Stage
 from schemas.topics import EVENTS, IMAGE_JOBS, VIDEO_JOBS
@@ -19,6 +21,10 @@ pytestmark = pytest.mark.stack
 # variant.ready may come before or after its siblings, but always between these.
 BEGIN = ["asset.created", "asset.uploaded", "job.starting", "job.started"]
 END = ["job.done", "asset.ready"]
+FIRST = {
+    Stage.IMAGE_PRIMARY: {"thumbnail", "display_small", "display_large"},
+    Stage.VIDEO_PRIMARY: {"poster", "video_720p", "preview"},
+}
 
 
 @pytest.mark.parametrize(
@@ -35,12 +41,28 @@ async def test_every_variant_is_what_its_profile_says(actor, samples, pick, cont
     content = path.read_bytes()
     asset = await actor.ready(await actor.upload(path.name, content_type, content))
     checks, source = Checks(), await measure(content)
-    check_variants(checks, path.name, stage, asset.variants)
+    assert {variant.profile for variant in asset.variants} == FIRST[stage]
     for variant in asset.variants:
         await check_variant(checks, path.name, variant, await actor.client.download(variant), source)
     assert checks.failures == []
     assert len(actor.objects()) == len(asset.variants) == 3
     await actor.finished_once(asset)
+
+
+async def test_the_second_stage_follows_a_photo_that_is_ready_already(whole, samples):
+    photo = samples.photos[0]
+    async with e2e.actor(whole, profiles=ProfileChoice(include=("thumbnail", "avif"))) as actor:
+        asset = await actor.ready(await actor.upload("a.jpg", "image/jpeg", photo.read_bytes()))
+        events = [f"{event.type} {event.subject}".strip() for event in await actor.told(asset.id)]
+        ready = events.index("asset.ready")
+        assert events[ready + 1] == "job.starting image.avif"
+        assert events[:ready].count("variant.ready thumbnail") == 1
+        later = {event for event in events[ready:] if event.startswith("variant.ready")}
+        assert later == {f"variant.ready {name}_avif" for name in ("thumbnail", "display_small", "display_large")}
+        assert events[-1] == "job.done image.avif"
+        assert asset.details is not None
+        assert asset.details["thumbhash"]
+        await actor.finished_once(asset)
 
 
 async def test_events_are_in_order_everywhere_and_every_webhook_verifies(actor, samples):

@@ -24,9 +24,11 @@ from cli.stack import Stack
 from cli.stack.names import ALL
 from connectors.postgres.database import Database
 from connectors.postgres.keys import mint_key
+from connectors.postgres.profile_sets import save_choice
 from connectors.postgres.tenants import create_tenant
 from schemas.events import EVENT_TYPES
 from schemas.ids import uuid7
+from schemas.profile_sets import ProfileChoice
 from schemas.scopes import DEFAULT_SCOPES
 from support import stack as shared
 
@@ -83,8 +85,8 @@ class Actor:
         return await self.client.upload(name, content_type, content)
 
     async def ready(self, asset_id: UUID) -> Asset:
-        """The asset, once it is ready."""
-        return await self.client.wait_ready(asset_id, timeout_s=PATIENCE_S)
+        """The asset, once it is ready and nothing more will happen to it."""
+        return await self.client.wait_settled(asset_id, timeout_s=PATIENCE_S)
 
     async def failed(self, asset_id: UUID) -> Asset:
         """The asset, once it has failed."""
@@ -121,34 +123,44 @@ class Actor:
         """One terminal event, one job that is done, one `job.done`, one object per variant; seq without gaps."""
         types = [event.type for event in await self.ledger.events(asset.id)]
         assert [kind for kind in types if kind in TERMINAL] == ["asset.ready"]
-        assert types.count("job.done") == types.count("job.started") == 1
-        assert types.count("variant.ready") == len(asset.variants)
         jobs = await self.ledger.jobs(asset.id)
-        assert [job.state for job in jobs] == ["done"]
+        assert types.count("job.done") == types.count("job.started") == len(jobs)
+        assert types.count("variant.ready") == len(asset.variants)
+        assert {job.state for job in jobs} == {"done"}
+        assert len({job.stage for job in jobs}) == len(jobs)
         profiles = [variant.profile for variant in asset.variants]
         assert len(set(profiles)) == len(profiles)
         assert [entry.seq for entry in asset.timeline] == list(range(1, len(types) + 1))
 
 
-async def quick_tenant(database: Database, name: str) -> Tenant:
+FIRST_STAGE = ProfileChoice(include=("webp", "clips"))
+"""Three variants of everything, made by one job."""
+
+
+async def quick_tenant(database: Database, name: str, profiles: ProfileChoice = FIRST_STAGE) -> Tenant:
     """What `medialane tenants create` and `keys mint` do, without starting two interpreters for every test."""
     slug = f"{name}-{uuid7().hex[-8:]}"
     async with database.transaction() as connection:
         made = await create_tenant(connection, slug)
+        await save_choice(connection, made.id, profiles)
         key = await mint_key(connection, made.id, name="", scopes=DEFAULT_SCOPES, expires_at=None)
     return Tenant(id=made.id, slug=slug, api_key=key.text)
 
 
 @asynccontextmanager
 async def actor(
-    stack: Stack, *, name: str = "e2e", events: tuple[str, ...] = tuple(EVENT_TYPES)
+    stack: Stack,
+    *,
+    name: str = "e2e",
+    events: tuple[str, ...] = tuple(EVENT_TYPES),
+    profiles: ProfileChoice = FIRST_STAGE,
 ) -> AsyncIterator[Actor]:
     """A tenant with an API key, and an endpoint on a receiver of its own."""
     platform = platform_of(stack)
     async with contextlib.AsyncExitStack() as scope:
         receiver = await scope.enter_async_context(Receiver())
         database = await scope.enter_async_context(Database(platform.database, application="e2e"))
-        tenant = await quick_tenant(database, name)
+        tenant = await quick_tenant(database, name, profiles)
         client = await scope.enter_async_context(MedialaneClient(platform.api_url, tenant.api_key))
         endpoint = await client.register_webhook(receiver.url(), list(events))
         assert endpoint.secret is not None

@@ -1,18 +1,30 @@
 """Real photos and hostile files through the real children: what comes out, what fails and how, and who survives."""
 
+import base64
 import hashlib
 import io
+import re
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from msgspec.structs import replace
+from PIL import Image, ImageOps
 
 from processors.contract import MediaError
 from schemas.errors import ErrorClass, ErrorCode
+from schemas.profiles import CATALOGUE
+from schemas.states import Stage
 
-SIZES = {"thumbnail": (256, 256), "display_small": (512, 384), "display_large": (1280, 960)}
+SIZES = {
+    "thumbnail": (256, 256),
+    "display_small": (512, 384),
+    "display_large": (1280, 960),
+    "display_large_jpeg": (1280, 960),
+}
+AVIFS = {"thumbnail_avif": (256, 256), "display_small_avif": (512, 384), "display_large_avif": (1280, 960)}
 PHOTOS = ["pic1/IMG_20200827_231612.jpg", "pic2/IMG_20191224_234846.jpg", "pic2/IMG_20200124_231153.jpg"]
 
 
@@ -32,29 +44,51 @@ def ssim(a, b):
     return float((((2 * ma * mb + c1) * (2 * cov + c2)) / ((ma**2 + mb**2 + c1) * (va + vb + c2))).mean())
 
 
+def golden(path, size):
+    """What Pillow makes of the photo: upright, scaled by Lanczos."""
+    with Image.open(path) as original:
+        upright = ImageOps.exif_transpose(original).convert("RGB")
+    return rgb(upright.resize(size, Image.Resampling.LANCZOS))
+
+
 @pytest.mark.parametrize("name", PHOTOS)
-def test_a_phone_photo_gives_its_three_variants(bench, samples, name, tmp_path):
+def test_a_phone_photo_gives_its_variants(bench, samples, name, tmp_path):
     made, report = bench.run(samples / name, tmp_path)
     assert {profile: (r.width, r.height) for profile, r in made.items()} == SIZES
-    with Image.open(samples / name) as original:
-        turned = original.getexif().get(0x0112) == 3
-        upright = original.convert("RGB").rotate(180 if turned else 0)
     for profile, rendition in made.items():
-        data = (tmp_path / f"{profile}.webp").read_bytes()
-        assert rendition.path == str(tmp_path / f"{profile}.webp")
+        data = Path(rendition.path).read_bytes()
         assert (rendition.size, rendition.sha256) == (len(data), hashlib.sha256(data).hexdigest())
-        assert (rendition.content_type, rendition.format, rendition.duration_s) == ("image/webp", "webp", None)
+        assert rendition.content_type == f"image/{rendition.format}"
+        assert rendition.duration_s is None
         with Image.open(rendition.path) as image:
-            assert (image.format, image.size) == ("WEBP", SIZES[profile])
+            assert (image.format, image.size) == (rendition.format.upper(), SIZES[profile])
             assert not {"exif", "xmp", "icc_profile"} & set(image.info)
             assert rgb(image).mean() > 5
         if profile != "thumbnail":
-            golden = rgb(upright.resize(SIZES[profile], Image.Resampling.LANCZOS))
-            assert ssim(rgb(rendition.path), golden) > 0.93
+            assert ssim(rgb(rendition.path), golden(samples / name, SIZES[profile])) > 0.93
     assert (report.kind, report.format, report.width, report.height) == ("image", "jpeg", 4000, 3000)
     assert 0.05 < report.cpu_s < 5
     assert 20 < report.max_rss_mb < 200
-    assert {"sniff", "inspect", "decode", *SIZES} == {stage.name for stage in report.stages}
+    assert {"sniff", "inspect", "decode", "placeholder", *SIZES} == {stage.name for stage in report.stages}
+    details = report.details
+    assert (details.format, details.bit_depth, details.color_space, details.frames) == ("jpeg", 8, "srgb", 1)
+    assert details.orientation == Image.open(samples / name).getexif().get(0x0112, 1)
+    assert 15 < len(base64.b64decode(details.thumbhash)) < 30
+    assert re.fullmatch("#[0-9a-f]{6}", details.dominant_color)
+
+
+def test_the_second_stage_gives_the_same_pictures_in_avif(bench, photo, tmp_path):
+    made, report = bench.run(photo, tmp_path, Stage.IMAGE_AVIF)
+    assert {profile: (r.width, r.height) for profile, r in made.items()} == AVIFS
+    assert report.details.thumbhash is None, "that was the first stage's to find out"
+    for profile, rendition in made.items():
+        with Image.open(rendition.path) as image:
+            assert (image.format, image.size) == ("AVIF", AVIFS[profile])
+            assert not {"exif", "xmp", "icc_profile"} & set(image.info)
+        if profile != "thumbnail_avif":
+            assert ssim(rgb(rendition.path), golden(photo, AVIFS[profile])) > 0.9
+    whole, _ = bench.run(photo, tmp_path)
+    assert made["display_large_avif"].size < whole["display_large"].size
 
 
 def test_nothing_of_where_it_was_taken_is_in_any_output(bench, photo, tmp_path):
@@ -68,9 +102,10 @@ def test_nothing_of_where_it_was_taken_is_in_any_output(bench, photo, tmp_path):
     marks = (b"CAMERA-MARK", b"GPS-MARK", b"COMMENT-MARK", b"XMP-MARK")
     assert all(mark in (tmp_path / "in.jpg").read_bytes() for mark in marks)
     made, _ = bench.run(tmp_path / "in.jpg", tmp_path)
-    assert len(made) == 3
-    for rendition in made.values():
-        data = (tmp_path / rendition.path).read_bytes()
+    more, _ = bench.run(tmp_path / "in.jpg", tmp_path, Stage.IMAGE_AVIF)
+    assert set(made | more) == {*SIZES, *AVIFS}
+    for rendition in (made | more).values():
+        data = Path(rendition.path).read_bytes()
         assert not any(mark in data for mark in (*marks, b"EXIF", b"Exif", b"XMP "))
 
 
@@ -96,19 +131,21 @@ def test_every_other_format_gives_the_same_variants(bench, name, tmp_path):
 
 
 ODD = [
-    ((3000, 1), (1280, 1), (512, 1)),
-    ((1, 3000), (1, 3000), (1, 3000)),
-    ((8000, 1000), (1280, 160), (512, 64)),
-    ((100, 50), (100, 50), (100, 50)),
-    ((1, 1), (1, 1), (1, 1)),
+    ((3000, 1), (1280, 1), (512, 1), (1, 1)),
+    ((1, 3000), (1, 3000), (1, 3000), (1, 1)),
+    ((8000, 1000), (1280, 160), (512, 64), (256, 256)),
+    ((100, 50), (100, 50), (100, 50), (50, 50)),
+    ((1, 1), (1, 1), (1, 1), (1, 1)),
 ]
 
 
-@pytest.mark.parametrize(("size", "large", "small"), ODD)
-def test_odd_shapes_are_fitted_and_the_thumbnail_is_always_square(bench, size, large, small, tmp_path):
+@pytest.mark.parametrize(("size", "large", "small", "square"), ODD)
+def test_odd_shapes_are_fitted_never_enlarged_and_the_thumbnail_is_always_square(
+    bench, size, large, small, square, tmp_path
+):
     made, _ = bench.run(saved(gradient(*size), "png", tmp_path), tmp_path)
     assert [(made[p].width, made[p].height) for p in ("display_large", "display_small")] == [large, small]
-    assert (made["thumbnail"].width, made["thumbnail"].height) == (256, 256)
+    assert (made["thumbnail"].width, made["thumbnail"].height) == square
     for rendition in made.values():
         with Image.open(rendition.path) as image:
             assert image.size == (rendition.width, rendition.height)
@@ -118,12 +155,13 @@ def test_odd_shapes_are_fitted_and_the_thumbnail_is_always_square(bench, size, l
 def test_skipped_profiles_are_not_made_and_each_file_is_announced(bench, photo, tmp_path):
     heard = []
     made, _ = bench.run(photo, tmp_path, skip=frozenset({"display_large"}), on_rendition=heard.append)
-    assert set(made) == {"thumbnail", "display_small"}
+    assert set(made) == {"thumbnail", "display_small", "display_large_jpeg"}
     assert {rendition.profile for rendition in heard} == set(made)
     assert not (tmp_path / "display_large.webp").exists()
     made, report = bench.run(photo, tmp_path, skip=frozenset(SIZES))
     assert made == {}
-    assert report.width == 4000
+    assert (report.width, report.details.orientation) == (4000, 1)
+    assert report.details.thumbhash, "an attempt that finds everything made still says what the picture is"
 
 
 def png_header(width, height):
@@ -184,8 +222,35 @@ def test_bytes_after_the_end_marker_are_dropped(bench, photo, tmp_path):
     path = tmp_path / "photo.jpg"
     path.write_bytes(polyglot(photo))
     made, _ = bench.run(path, tmp_path)
-    assert len(made) == 3
+    assert set(made) == set(SIZES)
     assert all(b"script" not in (tmp_path / r.path).read_bytes() for r in made.values())
+
+
+def test_a_point_is_kept_by_a_crop(bench, tmp_path):
+    picture = Image.new("RGB", (800, 200), "gray")
+    picture.paste("red", (600, 0, 800, 200))
+    square = replace(CATALOGUE["thumbnail"], focus=(1.0, 0.5), width=200, height=200)
+    made, _ = bench.run(saved(picture, "png", tmp_path), tmp_path, profiles=[square])
+    red = rgb(made["thumbnail"].path)
+    assert red[..., 0].mean() > 200
+    assert red[..., 1].mean() < 50
+
+
+def test_a_target_size_is_kept(bench, photo, tmp_path):
+    made, _ = bench.run(photo, tmp_path, profiles=[replace(CATALOGUE["display_small"], target_bytes=20_000)])
+    assert 10_000 < made["display_small"].size <= 20_000
+
+
+@pytest.mark.parametrize("name", ["gif", "webp"])
+def test_an_animation_moves_where_that_is_asked_for(bench, name, tmp_path):
+    frames = [gradient(900, 600), Image.new("RGB", (900, 600), "white"), Image.new("RGB", (900, 600), "black")]
+    path = saved(frames[0], name, tmp_path, save_all=True, append_images=frames[1:])
+    made, report = bench.run(path, tmp_path, Stage.IMAGE_AVIF, [CATALOGUE["animation"]])
+    assert report.details.frames == 3
+    with Image.open(made["animation"].path) as image:
+        assert (image.format, image.size, image.n_frames) == ("WEBP", (512, 341), 3)
+    still, _ = bench.run(saved(frames[0], name, tmp_path), tmp_path, Stage.IMAGE_AVIF, [CATALOGUE["animation"]])
+    assert still == {}
 
 
 def test_a_file_that_is_too_large_is_refused(make_bench, photo, tmp_path):

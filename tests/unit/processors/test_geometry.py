@@ -1,10 +1,11 @@
 """Sizes of variants: fitted, never above the source, from one decode."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.images.pipeline import Size, base_size, scaled_size
+from processors.images.pipeline import Size, base_size, crop_size, encoded, scaled_size
 from processors.video.graph import poster_at, target_size
 from processors.video.probe import Clip
 from schemas.profiles import DEFAULT_PROFILES, profiles_for
@@ -41,6 +42,41 @@ def test_one_decode_serves_every_profile_and_nothing_is_enlarged(width, height):
     for profile in IMAGES:
         assert base.holds(scaled_size(source, profile))
         assert min(scaled_size(source, profile)) >= 1
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [((4000, 3000), (256, 256)), ((100, 50), (50, 50)), ((300, 100), (100, 100)), ((3000, 1), (1, 1))],
+)
+def test_a_crop_has_its_boxs_shape_and_is_never_enlarged(source, expected):
+    thumbnail = PROFILES["thumbnail"]
+    assert crop_size(scaled_size(Size(*source), thumbnail), thumbnail) == expected
+
+
+def test_a_box_is_fitted_into():
+    inside = msgspec.structs.replace(PROFILES["display_large"], fit="inside", width=800, height=800)
+    assert scaled_size(Size(4000, 3000), inside) == (800, 600)
+    assert scaled_size(Size(3000, 4000), inside) == (600, 800)
+    assert scaled_size(Size(300, 400), inside) == (300, 400)
+
+
+class Stretchy:
+    """A picture whose file has 100 bytes a quality."""
+
+    def __init__(self):
+        self.asked = []
+
+    def encoded(self, image_format, quality):
+        self.asked.append(quality)
+        return bytes(100 * quality)
+
+
+@pytest.mark.parametrize(("target", "size"), [(None, 8000), (9000, 8000), (8000, 8000), (5050, 5000), (10, 2000)])
+def test_the_quality_is_lowered_until_the_file_fits(target, size):
+    picture = Stretchy()
+    profile = msgspec.structs.replace(PROFILES["display_large"], target_bytes=target)
+    assert len(encoded(picture, profile)) == size
+    assert len(picture.asked) <= 8
 
 
 def clip(width, height, **more):

@@ -1,4 +1,4 @@
--- Stages after the primary one, audio, and what processing finds out about a source.
+-- Stages after the primary one, audio, what processing finds out about a source, and what tenants want made of it.
 
 ALTER TABLE assets DROP CONSTRAINT assets_kind_check;
 ALTER TABLE assets ADD CONSTRAINT assets_kind_check CHECK (kind IN ('image', 'video', 'audio'));
@@ -26,3 +26,16 @@ CREATE POLICY every_tenant ON content_stages TO medialane_worker USING (true) WI
 -- Cancelling a job that leads hands the lead on.
 GRANT SELECT, UPDATE ON content_stages TO medialane_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON content_stages TO medialane_worker;
+
+-- What tenants want made of their uploads; those without a row get the default.
+CREATE TABLE profile_sets (
+    tenant_id   uuid PRIMARY KEY REFERENCES tenants ON DELETE CASCADE,
+    choice      jsonb NOT NULL CHECK (pg_column_size(choice) <= 32768),
+    updated_at  timestamptz NOT NULL DEFAULT now()
+);
+ALTER TABLE profile_sets ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own_tenant ON profile_sets TO medialane_app
+    USING (tenant_id = (SELECT current_tenant())) WITH CHECK (tenant_id = (SELECT current_tenant()));
+CREATE POLICY every_tenant ON profile_sets TO medialane_worker USING (true) WITH CHECK (true);
+GRANT SELECT, INSERT, UPDATE ON profile_sets TO medialane_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON profile_sets TO medialane_worker;

@@ -1,0 +1,47 @@
+"""A tenant's choice of profiles, read and changed."""
+
+from uuid import UUID
+
+from api.profiles.models import ProfileOut, ProfilesOut
+from connectors.postgres.database import Database
+from connectors.postgres.profile_sets import read_choice, save_choice
+from schemas.errors import ErrorCode, MedialaneError
+from schemas.profile_sets import ProfileChoice, ProfileChoiceError, resolve
+from schemas.profiles import PROFILE_SETS, Profile
+
+
+class ProfileService:
+    """Reads and saves choices; `default` is what tenants have that never chose."""
+
+    def __init__(self, database: Database, *, default: ProfileChoice) -> None:
+        self._database = database
+        self._default = default
+
+    async def read(self, tenant_id: UUID) -> ProfilesOut:
+        """The tenant's choice, or the default."""
+        async with self._database.tenant(tenant_id) as connection:
+            choice = await read_choice(connection, tenant_id)
+        return _out(choice or self._default)
+
+    async def save(self, tenant_id: UUID, choice: ProfileChoice) -> ProfilesOut:
+        """Replace the choice. Raises `MedialaneError(invalid_request)` for one that cannot be kept."""
+        try:
+            answer = _out(choice)
+        except ProfileChoiceError as error:
+            raise MedialaneError(ErrorCode.INVALID_REQUEST, error.detail, field=error.field) from error
+        async with self._database.tenant(tenant_id) as connection:
+            await save_choice(connection, tenant_id, choice)
+        return answer
+
+
+def _out(choice: ProfileChoice) -> ProfilesOut:
+    return ProfilesOut(
+        include=choice.include,
+        own=choice.own,
+        profiles=tuple(_shown(profile) for profile in resolve(choice)),
+        sets={name: tuple(profile.name for profile in profiles) for name, profiles in PROFILE_SETS.items()},
+    )
+
+
+def _shown(profile: Profile) -> ProfileOut:
+    return ProfileOut(**{name: getattr(profile, name) for name in ProfileOut.__struct_fields__})

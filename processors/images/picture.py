@@ -1,0 +1,64 @@
+"""A picture in memory, whichever engine decoded it: libvips scales, crops and encodes it."""
+
+from typing import Any
+
+from processors.images.protocol import Focus
+
+# Effort 2 of 6 encodes a photo in half the time of the default 4, for 1 to 4 % more bytes.
+_WEBP_EFFORT = 2
+# The fastest but one: each step further doubles the time for 2 to 4 % fewer bytes.
+_AVIF_EFFORT = 1
+
+
+class VipsPicture:
+    """See `protocol.Picture`."""
+
+    def __init__(self, image: Any) -> None:
+        """`image` is upright 8-bit sRGB, in memory."""
+        self._image = image
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        return int(self._image.width)
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        return int(self._image.height)
+
+    def resized(self, width: int, height: int) -> "VipsPicture":
+        """See `protocol.Picture.resized`."""
+        shrunk = self._image.thumbnail_image(width, height=height, size="force", no_rotate=True)
+        return VipsPicture(shrunk.copy_memory())
+
+    def cropped(self, width: int, height: int, focus: Focus = "attention") -> "VipsPicture":
+        """See `protocol.Picture.cropped`."""
+        if isinstance(focus, str):
+            part = self._image.smartcrop(width, height, interesting=focus)
+        else:
+            left, top = (
+                min(max(round(share * side - wanted / 2), 0), side - wanted)
+                for share, side, wanted in zip(focus, (self.width, self.height), (width, height), strict=True)
+            )
+            part = self._image.crop(left, top, width, height)
+        return VipsPicture(part.copy_memory())
+
+    def encoded(self, image_format: str, quality: int) -> bytes:
+        """See `protocol.Picture.encoded`."""
+        image = self._image
+        if image_format == "webp":
+            return bytes(image.webpsave_buffer(Q=quality, effort=_WEBP_EFFORT, keep="none"))
+        if image_format == "avif":
+            return bytes(
+                image.heifsave_buffer(Q=quality, effort=_AVIF_EFFORT, compression="av1", bitdepth=8, keep="none")
+            )
+        if image_format == "jpeg":
+            flat = image.flatten(background=255) if image.hasalpha() else image
+            return bytes(flat.jpegsave_buffer(Q=quality, optimize_coding=True, keep="none"))
+        raise ValueError(f"cannot write {image_format}")
+
+    def rgba(self) -> bytes:
+        """See `protocol.Picture.rgba`."""
+        image = self._image if self._image.hasalpha() else self._image.bandjoin(255)
+        return bytes(image.write_to_memory())

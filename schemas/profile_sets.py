@@ -1,0 +1,128 @@
+"""A tenant's choice of profiles: sets and profiles of ours by name, and its own, checked when it is saved."""
+
+import hashlib
+from collections.abc import Iterable
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from schemas.profiles import CATALOGUE, DEFAULT_PROFILES, PROFILE_SETS, Profile
+from schemas.states import Stage
+
+MOST_OWN = 16
+"""How many profiles of its own a tenant may have."""
+
+_Side = Annotated[int, Meta(ge=1, le=4096)]
+_Share = Annotated[float, Meta(ge=0, le=1)]
+
+
+class OwnProfile(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """A picture that a tenant wants beside ours, or instead of them. Sources are never enlarged."""
+
+    name: Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,39}$", description="Not one of ours", examples=["hero"])]
+    format: Annotated[
+        Literal["webp", "jpeg", "avif"], Meta(description="AVIF comes in the second stage, after the asset is ready")
+    ]
+    fit: Annotated[
+        Literal["crop", "width", "height", "inside"],
+        Meta(description="Scale to one side, into a box, or fill a box's shape and cut what is over"),
+    ]
+    width: _Side | None = None
+    height: _Side | None = None
+    focus: Annotated[
+        Literal["attention", "centre"] | tuple[_Share, _Share],
+        Meta(description="What a crop keeps: what draws the eye, the middle, or a point in shares of width and height"),
+    ] = "attention"
+    quality: Annotated[int, Meta(ge=1, le=100)] = 80
+    target_bytes: Annotated[
+        Annotated[int, Meta(ge=1024)] | None, Meta(description="The quality is lowered until the file is no larger")
+    ] = None
+    animated: Annotated[bool, Meta(description="Made of animations only, and moves; WebP, in the second stage")] = False
+
+
+class ProfileChoice(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What is made of a tenant's uploads. Kinds of media for which it names nothing keep the default."""
+
+    include: Annotated[
+        tuple[str, ...],
+        Meta(max_length=64, description="Names of sets and of single profiles of ours", examples=[["webp", "jpeg"]]),
+    ] = ("default",)
+    own: Annotated[tuple[OwnProfile, ...], Meta(max_length=MOST_OWN)] = ()
+
+
+class ProfileChoiceError(Exception):
+    """The choice cannot be kept; `field` names what is to blame."""
+
+    def __init__(self, field: str, detail: str) -> None:
+        super().__init__(detail)
+        self.field = field
+        self.detail = detail
+
+
+def resolve(choice: ProfileChoice) -> tuple[Profile, ...]:
+    """The profiles that a choice means, each once, in the order of stages. Raises `ProfileChoiceError`."""
+    chosen = {profile.name: profile for name in choice.include for profile in _named(name)}
+    for index, own in enumerate(choice.own):
+        field = f"own[{index}]"
+        if own.name in CATALOGUE or own.name in PROFILE_SETS:
+            raise ProfileChoiceError(f"{field}.name", f"{own.name} is a name of ours; give it another one.")
+        if own.name in chosen:
+            raise ProfileChoiceError(f"{field}.name", f"Two profiles are called {own.name}.")
+        chosen[own.name] = _made(own, field)
+    served = {profile.stage.kind for profile in chosen.values() if profile.stage.primary}
+    rest = {each.name: each for each in DEFAULT_PROFILES if each.stage.kind not in served}
+    return _in_order([*chosen.values(), *(profile for name, profile in rest.items() if name not in chosen)])
+
+
+def of_stage(profiles: Iterable[Profile], stage: Stage) -> tuple[Profile, ...]:
+    """Those that a stage makes."""
+    return tuple(profile for profile in profiles if profile.stage is stage)
+
+
+def _in_order(profiles: Iterable[Profile]) -> tuple[Profile, ...]:
+    stages = list(Stage)
+    return tuple(sorted(profiles, key=lambda profile: stages.index(profile.stage)))
+
+
+def _named(name: str) -> tuple[Profile, ...]:
+    if name in PROFILE_SETS:
+        return PROFILE_SETS[name]
+    if name in CATALOGUE:
+        return (CATALOGUE[name],)
+    raise ProfileChoiceError(
+        "include", f"There is no set or profile {name!r}; there are {', '.join([*PROFILE_SETS, *CATALOGUE])}."
+    )
+
+
+def _made(own: OwnProfile, field: str) -> Profile:
+    needed = {"crop": ("width", "height"), "inside": ("width", "height"), "width": ("width",), "height": ("height",)}
+    for side in ("width", "height"):
+        given = getattr(own, side) is not None
+        if given != (side in needed[own.fit]):
+            wants = "needs" if side in needed[own.fit] else "takes no"
+            raise ProfileChoiceError(f"{field}.{side}", f"The fit {own.fit} {wants} {side}.")
+    if own.animated and own.format != "webp":
+        raise ProfileChoiceError(f"{field}.animated", "Animations are made in WebP.")
+    if own.animated and own.fit == "crop":
+        raise ProfileChoiceError(f"{field}.fit", "Animations are scaled, not cropped.")
+    second = own.format == "avif" or own.animated
+    return Profile(
+        name=own.name,
+        version=_version(own),
+        stage=Stage.IMAGE_AVIF if second else Stage.IMAGE_PRIMARY,
+        format=own.format,
+        content_type=f"image/{own.format}",
+        fit=own.fit,
+        width=own.width,
+        height=own.height,
+        focus=own.focus,
+        quality=own.quality,
+        target_bytes=own.target_bytes,
+        animated=own.animated,
+    )
+
+
+def _version(own: OwnProfile) -> int:
+    """Drawn from the definition, as no counter could be: what was stored under another one is never taken for this."""
+    return int.from_bytes(hashlib.sha256(msgspec.json.encode(own)).digest()[:4]) >> 1 or 1

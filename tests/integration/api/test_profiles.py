@@ -1,0 +1,57 @@
+"""Profiles of a tenant's choice: read, replaced, refused, and nobody else's."""
+
+import pytest
+from support import api
+
+from schemas.scopes import Scope
+
+HERO = {"name": "hero", "format": "webp", "fit": "inside", "width": 1600, "height": 900, "targetBytes": 200_000}
+
+
+async def test_a_tenant_that_never_chose_has_the_default(caller):
+    status, answer, _ = await caller.call("GET", "/api/v1/profiles")
+    assert status == 200
+    made = {profile["name"]: profile for profile in answer["data"]["profiles"]}
+    assert answer["data"]["include"] == ["default"]
+    assert made["display_large_jpeg"]["contentType"] == "image/jpeg"
+    assert made["display_large_avif"]["stage"] == "image.avif"
+    assert "webp" in answer["data"]["sets"]
+
+
+async def test_a_choice_is_kept_for_its_tenant_only(new_caller):
+    mine, other = await new_caller(), await new_caller()
+    status, saved, _ = await mine.call("PUT", "/api/v1/profiles", {"include": ["webp"], "own": [HERO]})
+    assert status == 200, saved
+    assert {"thumbnail", "hero", "poster"} <= {profile["name"] for profile in saved["data"]["profiles"]}
+    assert (await mine.call("GET", "/api/v1/profiles"))[1] == saved
+    assert (await other.call("GET", "/api/v1/profiles"))[1]["data"]["own"] == []
+    status, _, _ = await mine.call("PUT", "/api/v1/profiles", {})
+    assert status == 200
+    assert (await mine.call("GET", "/api/v1/profiles"))[1]["data"]["include"] == ["default"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"include": ["nothing"]}, "include"),
+        ({"own": [HERO | {"name": "thumbnail"}]}, "own[0].name"),
+        ({"own": [HERO | {"fit": "width"}]}, "own[0].height"),
+        ({"own": [HERO | {"quality": 101}]}, "own[0].quality"),
+        ({"own": [HERO | {"surprise": 1}]}, None),
+        ({"include": [5]}, "include[0]"),
+    ],
+)
+async def test_what_cannot_be_kept_is_refused_and_changes_nothing(caller, body, field):
+    status, answer, _ = await caller.call("PUT", "/api/v1/profiles", body)
+    assert (status, answer["code"]) == (400, "invalid_request")
+    if field is not None:
+        assert answer["field"] == field
+    assert (await caller.call("GET", "/api/v1/profiles"))[1]["data"]["include"] == ["default"]
+
+
+async def test_choosing_needs_its_scope(server, operator, session):
+    tenant = await operator.tenant()
+    key = await operator.key(tenant.id, scopes=(Scope.ASSETS_READ, Scope.ASSETS_WRITE))
+    caller = api.Caller(server.address, tenant.id, key.text, session)
+    assert (await caller.call("GET", "/api/v1/profiles"))[0] == 200
+    assert (await caller.call("PUT", "/api/v1/profiles", {}))[0] == 403
