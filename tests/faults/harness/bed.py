@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import os
+import random
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -19,6 +19,7 @@ from psycopg.rows import dict_row
 
 from cli.stack import Stack
 from cli.stack.names import INFRASTRUCTURE
+from cli.stack.ports import is_free
 from connectors.postgres.database import Database
 from connectors.postgres.keys import mint_key
 from connectors.postgres.tenants import create_tenant
@@ -200,8 +201,9 @@ async def _register(found: Bed) -> None:
 def _program(name: str, *arguments: str):
     """A program of this folder, and the first line that it prints."""
     process = subprocess.Popen(
-        [sys.executable, str(HERE / name), *arguments], stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
+        [sys.executable, str(HERE / name), *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
     try:
         yield process, process.stdout.readline().strip()
     finally:
@@ -210,14 +212,9 @@ def _program(name: str, *arguments: str):
 
 
 def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    """Below those that the kernel gives to outgoing connections, so that none takes one before it is listened to."""
+    free = (port for port in iter(lambda: random.randrange(22_000, 32_000), None) if is_free(port))
+    return [next(free) for _ in range(count)]
 
 
 def _told(event) -> None:

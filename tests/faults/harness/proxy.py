@@ -4,8 +4,10 @@ Cut means silence, as when a cable is pulled: no connection is refused or reset,
 """
 
 import asyncio
+import os
 import signal
 import sys
+import threading
 
 _CHUNK = 1 << 16
 
@@ -54,5 +56,12 @@ async def main(listen: int, target: int) -> None:
         await server.serve_forever()
 
 
+def end_with_caller() -> None:
+    """End when standard input does: whoever started this is gone, however it went."""
+    sys.stdin.read()
+    os._exit(0)
+
+
 if __name__ == "__main__":
+    threading.Thread(target=end_with_caller, daemon=True).start()
     asyncio.run(main(int(sys.argv[1]), int(sys.argv[2])))

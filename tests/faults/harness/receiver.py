@@ -5,6 +5,7 @@ One event in thirty is answered with 500 the first time, so that redelivery is a
 
 import base64
 import json
+import os
 import sys
 import threading
 import time
@@ -46,7 +47,14 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 256
 
 
+def end_with_caller() -> None:
+    """End when standard input does: whoever started this is gone, however it went."""
+    sys.stdin.read()
+    os._exit(0)
+
+
 if __name__ == "__main__":
+    threading.Thread(target=end_with_caller, daemon=True).start()
     with Path(sys.argv[1]).open("a", encoding="utf-8") as log, Server(("127.0.0.1", 0), Handler) as server:
         server.log = log
         print(server.server_address[1], flush=True)
