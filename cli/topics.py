@@ -1,45 +1,62 @@
-"""`medialane topics`: bring a Kafka cluster to the topic table, and record in Postgres which partitions exist."""
+"""`medialane topics`: bring a Kafka cluster to the declared topics, and record in Postgres which partitions exist."""
 
 import asyncio
 import os
+from pathlib import Path
 
 import click
 
 from connectors.kafka.admin import TopicAdmin
 from connectors.postgres.database import Database
 from connectors.postgres.placements import confirm_partitions
-from schemas.settings import DatabaseSettings, KafkaSettings, MigrationSettings, load
+from schemas.settings import DatabaseSettings, KafkaSettings, MigrationSettings, TopicsSettings, load
+from schemas.topics import TOPICS, Topic, TopicsFileError, declared
 
-_REPLICAS = click.option(
-    "--replication-factor", type=click.IntRange(min=1), default=1, show_default=True, help="Copies of a new topic."
-)
+_FILE = click.option(
+    "--file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The file that declares the topics (MEDIALANE_TOPICS_FILE; else the release's schemas/topics.toml).",
+)  # fmt: skip
 
 
 @click.group()
 def topics() -> None:
-    """The topic table. Topics are created and grown, never shrunk and never deleted."""
+    """The topics, as schemas/topics.toml or a file of your own declares them: partitions, retention, copies.
+
+    Topics are created and grown, never shrunk and never deleted; settings are brought to the file's.
+    """
 
 
 @topics.command()
-@_REPLICAS
-def plan(replication_factor: int) -> None:
-    """Say what each topic needs, and change nothing."""
-    for change in asyncio.run(_admin(replication_factor).plan()):
-        click.echo(f"{'~' if change.needed else '='} {change}")
+@_FILE
+def plan(file: Path | None) -> None:
+    """Say what each topic needs, and change nothing: `~` will change, `=` will not, `!` differs and is left alone."""
+    changes = asyncio.run(_admin(file).plan())
+    for change in changes:
+        click.echo(f"{'~' if change.needed else '!' if change.notes else '='} {change}")
+    needed = sum(change.needed for change in changes)
+    click.echo(f"{needed} topics to change: medialane topics apply" if needed else "nothing to change", err=True)
 
 
 @topics.command()
-@_REPLICAS
-def apply(replication_factor: int) -> None:
+@_FILE
+def apply(file: Path | None) -> None:
     """Make the topics, then record their partitions: the outbox may only name recorded ones.
 
     May be repeated, and run twice at once. Takes MEDIALANE_KAFKA_* and MEDIALANE_MIGRATION_DATABASE_URL.
     """
-    # Both before the first change, so that a missing variable leaves nothing half done.
-    admin, owner = _admin(replication_factor), load(MigrationSettings, os.environ)
+    # All before the first change, so that a missing variable leaves nothing half done.
+    admin, owner = _admin(file), load(MigrationSettings, os.environ)
     counts = asyncio.run(_apply(admin, owner))
     for route, count in counts.items():
         click.echo(f"{route}: {count} partitions")
+
+
+@topics.command()
+def show() -> None:
+    """Print the file that the release declares its topics in: the beginning of one of your own."""
+    from importlib import resources  # noqa: PLC0415 - only here
+
+    click.echo((resources.files("schemas") / "topics.toml").read_text(encoding="utf-8"), nl=False)
 
 
 async def _apply(admin: TopicAdmin, owner: MigrationSettings) -> dict[str, int]:
@@ -50,5 +67,18 @@ async def _apply(admin: TopicAdmin, owner: MigrationSettings) -> dict[str, int]:
     return counts
 
 
-def _admin(replication_factor: int) -> TopicAdmin:
-    return TopicAdmin(load(KafkaSettings, os.environ), replication_factor=replication_factor)
+def _admin(file: Path | None) -> TopicAdmin:
+    return TopicAdmin(load(KafkaSettings, os.environ), topics=_declared(file))
+
+
+def _declared(file: Path | None) -> tuple[Topic, ...]:
+    named = load(TopicsSettings, os.environ).file
+    chosen = file or (Path(named) if named else None)
+    if chosen is None:
+        return TOPICS
+    try:
+        return declared(chosen.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TopicsFileError(f"{chosen} cannot be read: {error.strerror}") from error
+    except TopicsFileError as error:
+        raise TopicsFileError(f"{chosen}: {error}") from error

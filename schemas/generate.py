@@ -76,7 +76,10 @@ def asyncapi() -> dict[str, Any]:
             "readers must ignore what they do not know.",
         },
         "defaultContentType": "application/json",
-        "channels": {**{topic.route: _channel(topic) for topic in TOPICS}, "webhooks": _webhook_channel()},
+        "channels": {
+            **{topic.route: _channel(topic) for topic in TOPICS if not topic.internal},
+            "webhooks": _webhook_channel(),
+        },
         "operations": _operations(),
         "components": {
             "schemas": {**components, "WebhookBody": _webhook_body(schemas)},

@@ -75,6 +75,14 @@ class KafkaSettings(Settings, frozen=True, kw_only=True):
     tls_key_file: Annotated[str | None, Meta(description="PEM file of this client's key")] = None
 
 
+class TopicsSettings(Settings, frozen=True, kw_only=True):
+    prefix: ClassVar[str] = "TOPICS_"
+
+    file: Annotated[
+        str | None, Meta(description="File that declares the topics, instead of schemas/topics.toml of the release")
+    ] = None
+
+
 class ConnectSettings(Settings, frozen=True, kw_only=True):
     prefix: ClassVar[str] = "CONNECT_"
 
@@ -311,7 +319,7 @@ PROCESSES: dict[str, tuple[type[Settings], ...]] = {
     "webhooks": (*_WORKER, WebhookSettings),
     "keeper": (DatabaseSettings, ConnectSettings, KeeperSettings, BreakerSettings, TelemetrySettings, ShutdownSettings),
     "migrate": (MigrationSettings,),
-    "topics": (KafkaSettings, MigrationSettings),
+    "topics": (KafkaSettings, TopicsSettings, MigrationSettings),
     "connector": (ConnectSettings, KafkaSettings),
 }
 """Which groups each process reads; the compose file is tested against this table."""

@@ -16,6 +16,7 @@ from connectors.kafka.admin import TopicAdmin
 from connectors.postgres.database import Database
 from connectors.postgres.placements import confirm_partitions
 from schemas.settings import ConnectSettings, DatabaseSettings, KafkaSettings, load
+from schemas.topics import TOPICS, with_copies
 
 _POLL_S = 0.1
 
@@ -46,7 +47,7 @@ class Provisioner:
 
     async def topics(self) -> None:
         """Make the topics, and record which partitions exist: the outbox may only name those."""
-        counts = await TopicAdmin(self._kafka, replication_factor=self._copies).apply()
+        counts = await TopicAdmin(self._kafka, topics=with_copies(TOPICS, self._copies)).apply()
         settings = DatabaseSettings(url=self._admin_url, pool_size=1)
         async with Database(settings, application="stack") as database, database.transaction() as connection:
             await confirm_partitions(connection, counts)

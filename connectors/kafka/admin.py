@@ -28,66 +28,78 @@ class TopicsError(Exception):
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """What one topic needs. `have` is its partitions now (0: no such topic), `want` what the table says.
 
-    `have > want` needs nothing: a topic never shrinks, because keys and placements would move.
+    `have > want` needs nothing: a topic never shrinks, because keys and placements would move. `config` holds settings
+    that differ, each as it is and as it should be.
     """
 
     topic: Topic
     name: str
     have: int
     want: int
-    retention_ms: int | None = None  # to be set, if it differs from the table
+    replication: int | None = None  # copies of an existing topic
+    config: Mapping[str, tuple[str, str]] = msgspec.field(default_factory=dict)
 
     @property
     def needed(self) -> bool:
         """Whether applying this would touch the cluster."""
-        return self.have < self.want or self.retention_ms is not None
+        return self.have < self.want or bool(self.config)
 
     def __str__(self) -> str:
         if self.have == 0:
-            return f"create {self.name} with {self.want} partitions"
+            return f"create {self.name} with {self.want} partitions, {self.topic.replication} copies, {self._settings}"
         steps = [f"grow {self.name} from {self.have} to {self.want} partitions"] if self.have < self.want else []
-        if self.retention_ms is not None:
-            steps.append(f"set retention of {self.name} to {self.retention_ms} ms")
+        steps += [f"set {key} of {self.name} from {was} to {wanted}" for key, (was, wanted) in self.config.items()]
+        return "; ".join([*steps, *self.notes]) or f"{self.name} is as it should be"
+
+    @property
+    def notes(self) -> list[str]:
+        """What differs from the table and is left as it is."""
+        notes = []
         if self.have > self.want:
-            steps.append(
+            notes.append(
                 f"leave {self.name} at {self.have} partitions (the table says {self.want}; topics never shrink)"
             )
-        return "; ".join(steps) or f"{self.name} is as it should be"
+        if self.replication is not None and self.replication != self.topic.replication:
+            notes.append(
+                f"leave {self.name} at {self.replication} copies (the table says {self.topic.replication}; "
+                "kafka-reassign-partitions changes them)"
+            )
+        return notes
+
+    @property
+    def _settings(self) -> str:
+        return ", ".join(f"{key}={value}" for key, value in self.topic.config.items())
 
 
 class TopicAdmin:
     """Plans and applies the topic table on one cluster, under one topic prefix."""
 
-    def __init__(
-        self,
-        settings: KafkaSettings,
-        *,
-        topics: Sequence[Topic] = TOPICS,
-        replication_factor: int = 1,
-        timeout_s: float = 15.0,
-    ) -> None:
+    def __init__(self, settings: KafkaSettings, *, topics: Sequence[Topic] = TOPICS, timeout_s: float = 15.0) -> None:
         self._admin = AdminClient({**client_options(settings), "client.id": "medialane-topics"})
         self._prefix = settings.topic_prefix
         self._topics = tuple(topics)
-        self._replication_factor = replication_factor
         self._timeout_s = timeout_s
 
     async def plan(self) -> list[Change]:
         """What each topic of the table needs, in the table's order; changes nothing."""
-        counts = await self.partition_counts()
-        present = [topic for topic in self._topics if topic.route in counts]
-        retention = await self._retention(present)
+        found = await self._found()
+        present = [topic for topic in self._topics if topic.route in found]
+        config = await self._config(present)
         return [
             Change(
                 topic=topic,
                 name=topic.name(self._prefix),
-                have=counts.get(topic.route, 0),
+                have=found.get(topic.route, (0, 0))[0],
                 want=topic.partitions,
-                retention_ms=topic.retention_ms if retention.get(topic.route, topic.retention_ms) != topic.retention_ms
-                else None,
+                replication=found[topic.route][1] if topic.route in found else None,
+                config={
+                    key: (config[topic.route].get(key, ""), value)
+                    for key, value in topic.config.items()
+                    if topic.route in config and config[topic.route].get(key) != value
+                },
             )
             for topic in self._topics
-        ]  # fmt: skip
+        ]
 
     async def apply(self) -> dict[str, int]:
         """Create what is missing, grow what is too small; returns the confirmed partitions per route.
@@ -103,17 +115,22 @@ class TopicAdmin:
             self._admin.create_partitions([NewPartitions(c.name, c.want) for c in grow]) if grow else {},
             already="INVALID_PARTITIONS",
         )
-        await self._set_retention([change for change in changes if change.retention_ms is not None])
+        await self._configure([change for change in changes if change.have > 0 and change.config])
         return await self._confirm()
 
     async def partition_counts(self) -> dict[str, int]:
         """The partitions that each of the table's topics has now, by route; topics that do not exist are left out."""
+        return {route: partitions for route, (partitions, _) in (await self._found()).items()}
+
+    async def _found(self) -> dict[str, tuple[int, int]]:
+        """Partitions and copies of each of the table's topics that exists, by route."""
         metadata = await self._call(self._admin.list_topics, timeout=self._timeout_s)
         found = {}
         for topic in self._topics:
             present = metadata.topics.get(topic.name(self._prefix))
             if present is not None and present.error is None:
-                found[topic.route] = len(present.partitions)
+                copies = min((len(partition.replicas) for partition in present.partitions.values()), default=0)
+                found[topic.route] = len(present.partitions), copies
         return found
 
     def _create(self, changes: Sequence[Change]) -> Mapping[str, Any]:
@@ -124,26 +141,26 @@ class TopicAdmin:
                 NewTopic(
                     change.name,
                     num_partitions=change.want,
-                    replication_factor=self._replication_factor,
-                    config={"retention.ms": str(change.topic.retention_ms)},
+                    replication_factor=change.topic.replication,
+                    config=change.topic.config,
                 )
                 for change in changes
             ]
         )
         return made
 
-    async def _retention(self, topics: Sequence[Topic]) -> dict[str, int]:
+    async def _config(self, topics: Sequence[Topic]) -> dict[str, dict[str, str]]:
         if not topics:
             return {}
         resources = {topic.route: ConfigResource(ResourceType.TOPIC, topic.name(self._prefix)) for topic in topics}
         futures = await self._call(self._admin.describe_configs, list(resources.values()))
         found = {}
         for route, resource in resources.items():
-            config = await self._call(futures[resource].result, self._timeout_s)
-            found[route] = int(config["retention.ms"].value)
+            entries = await self._call(futures[resource].result, self._timeout_s)
+            found[route] = {key: entry.value for key, entry in entries.items()}
         return found
 
-    async def _set_retention(self, changes: Sequence[Change]) -> None:
+    async def _configure(self, changes: Sequence[Change]) -> None:
         if not changes:
             return
         resources = [
@@ -151,7 +168,8 @@ class TopicAdmin:
                 ResourceType.TOPIC,
                 change.name,
                 incremental_configs=[
-                    ConfigEntry("retention.ms", str(change.retention_ms), incremental_operation=AlterConfigOpType.SET)
+                    ConfigEntry(key, wanted, incremental_operation=AlterConfigOpType.SET)
+                    for key, (_, wanted) in change.config.items()
                 ],
             )
             for change in changes

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.postgres import outbox
 from connectors.postgres.credits import make_job
+from connectors.postgres.placements import kpart_of
 from schemas.events import AssetCreated, AssetUploaded, JobStarting
 from schemas.ids import uuid7
 from schemas.states import PRIMARY_STAGE, AssetState, MediaKind
@@ -23,7 +24,7 @@ _INSERT = sa.text(f"""
     INSERT INTO assets (id, tenant_id, state, event_seq, events_kpart, kind, file_name, content_type, size, object_key,
         traceparent, upload_expires_at, upload_id, expected_sha256, metadata, tags)
     VALUES (:id, :tenant_id, 'pending', 1,
-        (SELECT kpart FROM placements WHERE tenant_id = :tenant_id AND topic = :route AND bucket = 0),
+        {kpart_of(":tenant_id", ":route", ":id")},
         :kind, :file_name, :content_type, :size, :object_key, :traceparent, :upload_expires_at, :upload_id,
         :expected_sha256, CAST(:metadata AS jsonb), :tags)
     RETURNING {outbox.TAKEN}

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.postgres import outbox
+from connectors.postgres.placements import KPART_OF_JOB, kpart_of
 from schemas.states import JobClass, Stage
 from schemas.topics import job_topic
 
@@ -43,6 +44,7 @@ def limit_of(job: str, credits_: str) -> str:
     )
 
 
+_MADE_FOR = kpart_of(":tenant_id", ":topic", ":asset_id")
 _MAKE = sa.text(f"""
     WITH tenant AS (
         SELECT CASE
@@ -54,22 +56,22 @@ _MAKE = sa.text(f"""
         FROM tenants WHERE id = :tenant_id
     )
     INSERT INTO jobs (id, tenant_id, asset_id, generation, stage, topic, traceparent, job_class, content_sha256, state,
-        reason, dispatch, emitted_at, next_emit_at, turn_at)
+        reason, dispatch, emitted_at, next_emit_at, turn_at, kpart)
     SELECT :id, :tenant_id, :asset_id, :generation, :stage, :topic, :traceparent, :job_class, :content_sha256,
         CASE WHEN reason IS NULL THEN 'queued' ELSE 'waiting' END, reason,
         CASE WHEN reason IS NULL THEN 1 ELSE 0 END, CASE WHEN reason IS NULL THEN clock_timestamp() END,
         CASE WHEN reason IS NULL THEN clock_timestamp() + :reemit * interval '1 second' END,
-        clock_timestamp() + :yields * interval '1 second'
+        clock_timestamp() + :yields * interval '1 second', CASE WHEN reason IS NULL THEN {_MADE_FOR} END
     FROM tenant
-    RETURNING state = 'queued' AS queued
+    RETURNING state = 'queued' AS queued, kpart
 """)  # noqa: S608 - made of constants
-QUEUE = """
+QUEUE = f"""
     UPDATE jobs SET state = 'queued', reason = NULL, due_at = NULL, owner = NULL, lease_until = NULL,
         dispatch = dispatch + 1, emissions = 1, emitted_at = clock_timestamp(),
-        next_emit_at = clock_timestamp() + :reemit * interval '1 second'
-"""
+        next_emit_at = clock_timestamp() + :reemit * interval '1 second', kpart = {KPART_OF_JOB}
+"""  # noqa: S608 - made of constants
 RETURNING = """
-    RETURNING jobs.id, jobs.tenant_id, jobs.asset_id, jobs.stage, jobs.topic, jobs.dispatch, jobs.bucket,
+    RETURNING jobs.id, jobs.tenant_id, jobs.asset_id, jobs.stage, jobs.topic, jobs.dispatch, jobs.kpart,
         jobs.traceparent
 """
 # The head of each class; of those that may go now, the one whose turn comes first.
@@ -146,13 +148,13 @@ async def make_job(
         "topic": job_topic(stage).route, "traceparent": traceparent, "reemit": REEMIT_AFTER_S,
         "job_class": kind.value, "share": SHARE[kind], "yields": AGEING_S[kind], "content_sha256": content_sha256,
     }  # fmt: skip
-    queued: bool = (await connection.execute(_MAKE, values)).scalar_one()
-    if queued:
+    made = (await connection.execute(_MAKE, values)).one()
+    if made.queued:
         await outbox.dispatch(
             connection, job_id=job_id, tenant_id=tenant_id, asset_id=asset_id, stage=stage, number=1,
-            traceparent=traceparent,
+            kpart=made.kpart, traceparent=traceparent,
         )  # fmt: skip
-    return queued
+    return bool(made.queued)
 
 
 async def pass_on(connection: AsyncConnection, tenant_id: UUID, stage: Stage) -> int:
@@ -172,7 +174,7 @@ async def emit_queued(connection: AsyncConnection, rows: Iterable[sa.Row[Any]]) 
     for row in rows:
         await outbox.dispatch(
             connection, job_id=row.id, tenant_id=row.tenant_id, asset_id=row.asset_id, stage=row.stage,
-            route=row.topic, number=row.dispatch, bucket=row.bucket, traceparent=row.traceparent,
+            route=row.topic, number=row.dispatch, kpart=row.kpart, traceparent=row.traceparent,
         )  # fmt: skip
         count += 1
     return count

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.postgres import outbox
 from connectors.postgres.credits import REEMIT_AFTER_S, pass_on
+from connectors.postgres.placements import KPART_OF_JOB
 from schemas.errors import ErrorCode
 from schemas.events import JobStarted
 from schemas.records import Dispatch, Origin
@@ -41,7 +42,6 @@ class ClaimedJob(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int
     attempts: int
     deaths: int
-    bucket: int
     traceparent: str | None
     content_sha256: bytes | None
     object_key: str
@@ -70,7 +70,7 @@ _CLAIM = sa.text("""
     FROM asset
     WHERE jobs.id = :job_id AND jobs.asset_id = asset.id AND jobs.state = 'queued' AND jobs.dispatch = :dispatch
     RETURNING jobs.id AS job_id, jobs.tenant_id, jobs.asset_id, jobs.generation, jobs.stage, jobs.epoch, jobs.attempts,
-        jobs.deaths, jobs.bucket, jobs.traceparent, jobs.content_sha256, asset.object_key, asset.etag, asset.size,
+        jobs.deaths, jobs.traceparent, jobs.content_sha256, asset.object_key, asset.etag, asset.size,
         asset.content_type, asset.file_name, coalesce(jobs.emitted_at, jobs.created_at) AS queued_at,
         clock_timestamp() AS claimed_at, jobs.job_class, asset.started_at IS NULL AS first
 """)
@@ -89,12 +89,13 @@ _WAIT = sa.text("""
     WHERE id = :job_id AND state = 'running' AND epoch = :epoch
     RETURNING id
 """)
-_RELEASE = sa.text("""
+_RELEASE = sa.text(f"""
     UPDATE jobs SET state = 'queued', owner = NULL, lease_until = NULL, dispatch = dispatch + 1, emissions = 1,
-        emitted_at = clock_timestamp(), next_emit_at = clock_timestamp() + :reemit * interval '1 second'
+        emitted_at = clock_timestamp(), next_emit_at = clock_timestamp() + :reemit * interval '1 second',
+        kpart = {KPART_OF_JOB}
     WHERE id = :job_id AND state = 'running' AND epoch = :epoch
-    RETURNING dispatch
-""")
+    RETURNING dispatch, kpart
+""")  # noqa: S608 - made of constants
 
 
 async def claim(
@@ -163,10 +164,10 @@ async def wait(
 async def release(connection: AsyncConnection, job: ClaimedJob) -> None:
     """Drain: back to `queued` under a new dispatch, costing no attempt. Raises `FencedError`."""
     values = {"job_id": job.job_id, "epoch": job.epoch, "reemit": REEMIT_AFTER_S}
-    number = (await connection.execute(_RELEASE, values)).scalar_one_or_none()
-    if number is None:
+    queued = (await connection.execute(_RELEASE, values)).one_or_none()
+    if queued is None:
         raise FencedError(str(job.job_id))
     await outbox.dispatch(
         connection, job_id=job.job_id, tenant_id=job.tenant_id, asset_id=job.asset_id, stage=job.stage,
-        number=number, bucket=job.bucket, traceparent=job.traceparent,
+        number=queued.dispatch, kpart=queued.kpart, traceparent=job.traceparent,
     )  # fmt: skip

@@ -21,6 +21,7 @@ from connectors.postgres.credits import (
 )
 from connectors.postgres.endings import give_up
 from connectors.postgres.jobs import ClaimedJob, FencedError
+from connectors.postgres.placements import KPART_OF_JOB
 from schemas.errors import ERRORS, ErrorCode
 from schemas.records import Origin
 from schemas.states import JobClass, Stage
@@ -59,7 +60,8 @@ _UNCLAIMED = sa.text(f"""
     WITH slow AS (SELECT id FROM jobs WHERE state = 'queued' AND next_emit_at <= clock_timestamp()
                   ORDER BY next_emit_at LIMIT :batch FOR NO KEY UPDATE SKIP LOCKED)
     UPDATE jobs SET emissions = emissions + 1,
-        next_emit_at = clock_timestamp() + :reemit * power(2, least(emissions, 10)) * interval '1 second'
+        next_emit_at = clock_timestamp() + :reemit * power(2, least(emissions, 10)) * interval '1 second',
+        kpart = {KPART_OF_JOB}
     FROM slow WHERE jobs.id = slow.id {RETURNING}
 """)  # noqa: S608 - made of constants
 _LOST = sa.text("""
@@ -75,7 +77,7 @@ _END_LOST = sa.text("""
     UPDATE jobs SET state = 'failed', owner = NULL, lease_until = NULL, epoch = epoch + 1, deaths = deaths + 1,
         finished_at = clock_timestamp(), error_code = :code, error_detail = :detail
     WHERE id = :id AND state = 'running' AND lease_until < clock_timestamp()
-    RETURNING id AS job_id, tenant_id, asset_id, generation, stage, epoch, attempts, deaths, bucket, traceparent,
+    RETURNING id AS job_id, tenant_id, asset_id, generation, stage, epoch, attempts, deaths, traceparent,
         created_at AS queued_at, finished_at AS claimed_at, job_class, record_topic, record_kpart, record_koffset,
         record_group
 """)

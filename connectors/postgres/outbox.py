@@ -77,14 +77,6 @@ _INSERT_OUTBOX = sa.text(f"""
     VALUES (:id, :route, :subject_id, :key, :tenant, :type, :seq, :kpart, :payload, :traceparent,
         {", ".join(f":{name}" for name in _ERRORS)})
 """)  # noqa: S608 - made of constants
-# A dispatch goes where the tenant is placed at this moment; without a placement its key's hash decides.
-_INSERT_DISPATCH = sa.text("""
-    INSERT INTO outbox (id, aggregatetype, aggregateid, kkey, tenant_id, type, kpart, payload, traceparent)
-    VALUES (:id, :route, :subject_id, :key, :key, :type,
-        (SELECT kpart FROM placements
-         WHERE tenant_id = CAST(:tenant_id AS uuid) AND topic = :route AND bucket = :bucket),
-        :payload, :traceparent)
-""")
 
 
 async def emit(
@@ -137,22 +129,20 @@ async def dispatch(
     asset_id: UUID,
     stage: str,
     number: int,
-    bucket: int = 0,
+    kpart: int | None,
     traceparent: str | None,
     route: str | None = None,
 ) -> None:
     """Write the dispatch of a job: an offer to claim it while its row's counter is `number`.
 
+    `kpart` is what the statement that queued the row has put there; None lets the key's hash decide.
     With `route`, the topic's, the stage may be one that only a newer release knows: its row's dispatch is passed on.
     """
     offer = Dispatch(job_id=job_id, tenant_id=tenant_id, asset_id=asset_id, stage=cast("Stage", stage), dispatch=number)
-    await connection.execute(
-        _INSERT_DISPATCH,
-        {
-            "id": uuid7(), "route": route or job_topic(Stage(stage)).route, "subject_id": str(job_id),
-            "key": str(tenant_id), "tenant_id": tenant_id, "bucket": bucket, "type": DISPATCH_TYPE,
-            "payload": msgspec.json.encode(offer).decode(), "traceparent": traceparent,
-        },
+    await write(
+        connection, route=route or job_topic(Stage(stage)).route, subject_id=str(job_id), key=str(tenant_id),
+        tenant_id=tenant_id, record_type=DISPATCH_TYPE, payload=msgspec.json.encode(offer).decode(), kpart=kpart,
+        traceparent=traceparent,
     )  # fmt: skip
 
 

@@ -25,7 +25,10 @@ def admin(settings, **changes):
 
 async def test_a_missing_topic_is_planned_then_made_by_two_at_once_then_left_alone(settings):
     name = ONE.name(settings.topic_prefix)
-    assert [str(change) for change in await admin(settings).plan()] == [f"create {name} with 2 partitions"]
+    (change,) = await admin(settings).plan()
+    assert str(change).startswith(
+        f"create {name} with 2 partitions, 1 copies, retention.ms=60000, min.insync.replicas=1"
+    )
     assert await admin(settings).partition_counts() == {}, "a plan makes nothing"
     assert await asyncio.gather(admin(settings).apply(), admin(settings).apply()) == [{"one": 2}, {"one": 2}]
     (settled,) = await admin(settings).plan()
@@ -37,13 +40,29 @@ async def test_a_topic_grows_changes_its_retention_and_never_shrinks(settings):
     await admin(settings).apply()
     (change,) = await admin(settings, partitions=5, retention_ms=120_000).plan()
     assert "from 2 to 5 partitions" in str(change)
-    assert "retention" in str(change)
+    assert "set retention.ms of" in str(change)
+    assert "from 60000 to 120000" in str(change)
     assert await admin(settings, partitions=5, retention_ms=120_000).apply() == {"one": 5}
     assert not (await admin(settings, partitions=5, retention_ms=120_000).plan())[0].needed
     (smaller,) = await admin(settings, partitions=1, retention_ms=120_000).plan()
     assert not smaller.needed
     assert "topics never shrink" in str(smaller)
     assert await admin(settings, partitions=1, retention_ms=120_000).apply() == {"one": 5}
+
+
+async def test_settings_are_brought_to_the_tables_and_copies_left_alone(settings):
+    await admin(settings).apply()
+    wanted = {"unclean_leader_election": True, "cleanup": "compact,delete", "replication": 3}
+    (change,) = await admin(settings, **wanted).plan()
+    assert change.needed
+    assert change.config == {
+        "unclean.leader.election.enable": ("false", "true"), "cleanup.policy": ("delete", "compact,delete"),
+    }  # fmt: skip
+    await admin(settings, **wanted).apply()
+    (settled,) = await admin(settings, **wanted).plan()
+    assert not settled.needed
+    assert "at 1 copies (the table says 3" in str(settled)
+    assert not (await admin(settings, **wanted | {"replication": 1}).plan())[0].notes
 
 
 async def test_the_whole_table_is_confirmed(kafka):
