@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from cli.onboarding import medialane
 from cli.stack.layout import layout
+from cli.stack.names import BROKERS
 from harness.bed import Bed
 from harness.plan import WORKERS, Fault
 from harness.takeover import held_by, taken_over
@@ -69,12 +70,11 @@ async def kill_connect(bed: Bed, pick: int) -> dict:
     return {"open transaction": open_in is not None, "partition": open_in}
 
 
-def broker(number: int, *, orderly: bool) -> Callable[[Bed, int], Awaitable[dict]]:
+def broker(name: str, *, orderly: bool = False, away_s: float) -> Callable[[Bed, int], Awaitable[dict]]:
     async def fault(bed: Bed, pick: int) -> dict:
-        name = ("kafka", "kafka@2", "kafka@3")[pick % number]
         bed.down.add(name)
         await asyncio.to_thread(bed.stack.stop_part if orderly else bed.stack.kill, name)
-        await asyncio.sleep(2 if number == 1 else 12)
+        await asyncio.sleep(away_s)
         await _back(bed, name)
         return {"target": name}
 
@@ -163,9 +163,10 @@ FAULTS: dict[str, Callable[[Bed, int], Awaitable[dict]]] = {
     "stop worker 20 s": stop_worker,
     "terminate worker": terminate_worker,
     "kill connect in a transaction": kill_connect,
-    "kill broker": broker(1, orderly=False),
-    "restart broker": broker(1, orderly=True),
-    "kill a broker of three": broker(3, orderly=False),
+    "kill broker": broker("kafka", away_s=2),
+    "restart broker": broker("kafka", orderly=True, away_s=2),
+    # Long enough for the other two to notice, and to go on without it.
+    **{f"kill broker {number} of 3": broker(name, away_s=20) for number, name in enumerate(BROKERS, start=1)},
     "kill postgres": postgres(orderly=False),
     "restart postgres": postgres(orderly=True),
     "store down 25 s": store_down,

@@ -13,7 +13,7 @@ FULL = (
 )  # fmt: skip
 SHORT = ("kill worker", "kill connect in a transaction", "kill broker", "kill postgres")
 KAFKA_LOSES = ("delete topics", "broker from nothing")
-CLUSTER = ("kill a broker of three",) * 3
+CLUSTER = ("kill broker 1 of 3", "kill broker 2 of 3", "kill broker 3 of 3")  # one of them leads the quorum
 
 
 @dataclass(frozen=True)
