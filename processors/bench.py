@@ -2,16 +2,20 @@
 
 import asyncio
 import contextlib
+import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+from processors import policy
 from processors.contract import Source
 from processors.pool import MediaPool
 from processors.sniff import sniff
-from schemas.profiles import profiles_for
+from schemas.profile_sets import ProfileChoice, of_stage, resolve
 from schemas.settings import ProcessorSettings
 from schemas.states import PRIMARY_STAGE
 
@@ -22,6 +26,20 @@ class BareLoop(NamedTuple):
     jobs_per_s: float
     cpu_s_per_job: float
     max_rss_mb: float
+
+
+COMPARABLE = ProfileChoice(include=("webp", "clips"))
+"""What the bench makes of photos and videos: the three variants of each that other systems make, too."""
+
+
+def yardstick_cpu_s(kind: Literal["naive", "floor"], photos: Sequence[Path]) -> float:
+    """CPU seconds a photo by a yardstick of `processors.images.yardsticks`, in a process of its own."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MAGICK_", "VIPS_"))}
+    # ImageMagick as it is installed: our policy, made for reading, has no WebP to write.
+    env = {name: value for name, value in policy.environment().items() if name != "MAGICK_CONFIGURE_PATH"}
+    command = [sys.executable, "-m", "processors.images.yardsticks", kind, *map(str, photos)]
+    ran = subprocess.run(command, env=inherited | env, capture_output=True, text=True, check=True)
+    return float(ran.stdout)
 
 
 def bare_loop(paths: Sequence[Path], workers: int = 2, settings: ProcessorSettings | None = None) -> BareLoop:
@@ -65,5 +83,5 @@ async def _one(pool: MediaPool, path: Path, folder: Path) -> tuple[float, float]
     source = Source(str(path), path.stat().st_size, "", path.name)  # noqa: ASYNC240 - a local file, microseconds
     with contextlib.ExitStack() as stack:
         workdir = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder)))
-        _, report = await pool.process(stage, source, workdir, profiles_for(stage))
+        _, report = await pool.process(stage, source, workdir, of_stage(resolve(COMPARABLE), stage))
     return report.cpu_s, report.max_rss_mb

@@ -13,6 +13,8 @@ from cli.onboarding import Tenant, new_tenant
 from cli.platform import Platform
 from cli.stack import Stack
 from connectors.postgres.database import Database
+from connectors.postgres.profile_sets import save_choice
+from processors.bench import COMPARABLE
 
 _STATES = sa.text(
     "SELECT state, count(*) AS n FROM assets WHERE tenant_id = :tenant AND uploaded_at IS NOT NULL GROUP BY 1"
@@ -44,8 +46,11 @@ class Bench:
         return {view.name: view.pid for view in self.stack.status() if view.pid is not None}
 
     async def tenant(self, name: str) -> Tenant:
-        """A tenant of this measurement's own, so that no other one's content is found again."""
-        return await new_tenant(self.platform.env, f"bench-{name}")
+        """A tenant of this measurement's own, so that no other one's content is found again; see `COMPARABLE`."""
+        tenant = await new_tenant(self.platform.env, f"bench-{name}")
+        async with self.database() as database, database.transaction() as connection:
+            await save_choice(connection, tenant.id, COMPARABLE)
+        return tenant
 
     def client(self, tenant: Tenant) -> MedialaneClient:
         """The API as that tenant."""

@@ -1,18 +1,21 @@
 """Photos through the whole pipeline, against the same processors in a bare loop on local files, in the same run."""
 
 import asyncio
+import statistics
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from cli.bench.context import Bench, process_all, upload_only
 from cli.bench.figures import Figure
 from cli.bench.processes import cpu_seconds
 from cli.samples import distinct, find_samples
-from processors.bench import bare_loop
+from processors.bench import bare_loop, yardstick_cpu_s
 
 _PHOTOS, _QUICK_PHOTOS = 60, 12
 _WARM_UP = 4
 _CHILDREN = 2
+_ROUNDS = 3
 
 
 def measure(bench: Bench) -> list[Figure]:
@@ -22,11 +25,13 @@ def measure(bench: Bench) -> list[Figure]:
     contents = [distinct(photos[index % len(photos)], f"bench {index}") for index in range(count)]
     bench.tell(f"images: {count} photos through the pipeline")
     seconds, cpu_s, total_cpu_s = asyncio.run(_pipeline(bench, contents, photos[0]))
+    yardsticks = _yardsticks(bench, find_samples().photos[:3])
     bench.tell(f"images: {count} photos in a bare loop with {_CHILDREN} warm children, the stack idle")
     with tempfile.TemporaryDirectory(prefix="medialane-bench-") as folder:
         paths = [Path(folder) / f"{index}.jpg" for index in range(count)]
         for path, content in zip(paths, contents, strict=True):
             path.write_bytes(content)
+        alone = bare_loop(paths[: count // _CHILDREN], 1)
         bare = bare_loop(paths, _CHILDREN)
     jobs_per_s = count / seconds
     return [
@@ -35,6 +40,25 @@ def measure(bench: Bench) -> list[Figure]:
         Figure("image_ratio_to_bare_loop", jobs_per_s / bare.jobs_per_s, ""),
         Figure("image_cpu_s_per_job", cpu_s, "s"),
         Figure("image_total_cpu_s_per_job", total_cpu_s / count, "s"),
+        Figure("image_child_rss_mb", max(alone.max_rss_mb, bare.max_rss_mb), "MiB"),
+        Figure("children_scaling", bare.jobs_per_s / alone.jobs_per_s, ""),
+        *yardsticks,
+    ]
+
+
+def _yardsticks(bench: Bench, photos: Sequence[Path]) -> list[Figure]:
+    """The ladder of the real photos against three naive decodes and against its floor: CPU seconds, one child each."""
+    bench.tell(f"images: {len(photos)} photos against naive decodes and the floor, the stack idle")
+    rounds = 1 if bench.quick else _ROUNDS
+    found = [
+        (bare_loop(photos, 1).cpu_s_per_job, yardstick_cpu_s("naive", photos), yardstick_cpu_s("floor", photos))
+        for _ in range(rounds)
+    ]
+    ours, naive, floor = (statistics.median(column) for column in zip(*found, strict=True))
+    return [
+        Figure("image_ladder_cpu_s", ours, "s"),
+        Figure("image_cpu_vs_naive", naive / ours, ""),
+        Figure("image_cpu_vs_floor", ours / floor, ""),
     ]
 
 
