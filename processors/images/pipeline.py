@@ -148,13 +148,13 @@ def base_size(source: Size, profiles: Sequence[Profile]) -> Size:
 
 
 def _derive(pictures: list[Picture], source: Size, profile: Profile) -> Picture:
-    """Make a profile's picture from the smallest one at hand; what is made by scaling alone is kept for the next."""
+    """Make a profile's picture from the smallest one at hand; what is made by scaling is kept for the next."""
     target = scaled_size(source, profile)
     at_hand = [picture for picture in pictures if Size(picture.width, picture.height).holds(target)]
     nearest = min(at_hand, key=lambda picture: picture.width * picture.height)
     picture = nearest if (nearest.width, nearest.height) == target else nearest.resized(*target)
+    pictures.append(picture)
     if profile.fit != "crop":
-        pictures.append(picture)
         return picture
     box = crop_size(target, profile)
     return picture.cropped(*box, profile.focus)
