@@ -143,6 +143,13 @@ LEASES_LOST = CounterSpec("media_leases_lost_total", "Leases that a heartbeat fo
 FENCED_FINISHES = CounterSpec(
     "media_fenced_finishes_total", "Finishes that were discarded because the row had moved on.", _MEDIA
 )
+DEPENDENCY_UP = GaugeSpec(
+    "media_dependency_up",
+    "1 while a shared dependency answers; 0: nothing is claimed until it does.",
+    _MEDIA,
+    ("dependency",),
+    (("object_store",),),
+)
 JOBS_WAITING = GaugeSpec(
     "media_jobs_waiting",
     "Jobs waiting in their rows, by reason.",

@@ -37,8 +37,10 @@ class RecordProducer:
         self._tracing = tracing
         self._producer: Any = None
 
-    async def send(self, topic: str, *, key: bytes | None, value: bytes | None, headers: Headers) -> None:
-        """Send a record and wait until it is confirmed.
+    async def send(
+        self, topic: str, *, key: bytes | None, value: bytes | None, headers: Headers, partition: int | None = None
+    ) -> None:
+        """Send a record and wait until it is confirmed; without a partition its key decides.
 
         Raises `RecordTooLargeError`, or `MedialaneError(broker_unavailable)` when it was not confirmed in time: it may
         then be in the topic or not.
@@ -47,8 +49,9 @@ class RecordProducer:
         outcome: list[KafkaError | None] = []
         try:
             self._connected().produce(
-                topic=topic, key=key, value=value, headers=own, on_delivery=lambda error, _: outcome.append(error)
-            )
+                topic=topic, key=key, value=value, headers=own, on_delivery=lambda error, _: outcome.append(error),
+                **({} if partition is None else {"partition": partition}),
+            )  # fmt: skip
             await asyncio.to_thread(self._producer.flush, self._timeout_s + 1)
         except (KafkaException, BufferError) as error:
             outcome.append(error.args[0] if isinstance(error, KafkaException) else KafkaError(KafkaError._QUEUE_FULL))  # noqa: SLF001 - its public name

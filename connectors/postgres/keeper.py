@@ -94,6 +94,7 @@ _OUTBOX_STATE = sa.text("""
     FROM (VALUES (1)) AS always
     LEFT JOIN pg_replication_slots slots ON slots.slot_name = :slot AND slots.database = current_database()
 """)
+_UP = sa.text("SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())::float8")
 _ROTATE = sa.text("SELECT outbox_rotate(:keep * interval '1 second', :slot)")
 
 
@@ -122,6 +123,12 @@ class OutboxState(NamedTuple):
     end_lsn: int
     confirmed_lsn: int | None
     retained_bytes: int
+
+
+async def up_for_s(connection: AsyncConnection) -> float:
+    """How long this Postgres has run, seconds."""
+    found: float = (await connection.execute(_UP)).scalar_one()
+    return found
 
 
 async def emit_due(connection: AsyncConnection, *, batch: int, reemit_s: float = REEMIT_AFTER_S) -> int:

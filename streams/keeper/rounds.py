@@ -72,13 +72,20 @@ class Rounds:
         deaths = self._settings.max_deaths
         await self._tend_breakers()
         await self._drain("due", lambda c: keeper.emit_due(c, batch=batch, reemit_s=reemit_s))
-        await self._drain(
-            "expired", lambda c: keeper.emit_expired(c, batch=batch, max_deaths=deaths, reemit_s=reemit_s)
-        )
+        if settled := await self._settled():
+            await self._drain(
+                "expired", lambda c: keeper.emit_expired(c, batch=batch, max_deaths=deaths, reemit_s=reemit_s)
+            )
         await self._drain("unclaimed", lambda c: keeper.emit_unclaimed(c, batch=batch, reemit_s=reemit_s))
         await self._drain("credit", lambda c: credit.mend(c, batch=batch, reemit_s=reemit_s))
-        await self._bury_lost()
+        if settled:
+            await self._bury_lost()
         await self._measure()
+
+    async def _settled(self) -> bool:
+        """Whether every live worker had the time to renew: a Postgres that has just started finds all leases old."""
+        async with self._database.transaction() as connection:
+            return await keeper.up_for_s(connection) > self._settings.lease_s
 
     async def _tend_breakers(self) -> None:
         batch, reemit_s = self._settings.batch, self._settings.requeue_after_s

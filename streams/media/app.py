@@ -38,6 +38,7 @@ from streams.health import DatabasePulse, LoopWatch
 from streams.lifecycle import live
 from streams.media.excess import ExcessReturn
 from streams.media.execution import MediaJobRunner
+from streams.media.gate import StoreGate
 from streams.media.handler import MediaHandler
 from streams.media.leases import Leases
 from streams.media.undecodable import Undertaker
@@ -81,10 +82,11 @@ async def _run(env: Mapping[str, str], kind: MediaKind) -> int:
         pool.start()
         stack.push_async_callback(pool.close, 0)
         leases = Leases(database, lease_s=worker_settings.lease_s, heartbeat_s=worker_settings.heartbeat_s)
+        gate = StoreGate(store, telemetry.metrics)
         runner = MediaJobRunner(
             database=database, store=store, pool=pool, leases=leases, settings=worker_settings,
             owner=f"{socket.gethostname()}/{os.getpid()}/{uuid7()}", folders=folders, tracing=telemetry.tracing,
-            metrics=telemetry.metrics, profiles=profiles,
+            metrics=telemetry.metrics, gate=gate, profiles=profiles,
         )  # fmt: skip
         undertaker = Undertaker(
             RecordProducer(kafka, telemetry.tracing), database, telemetry.tracing,
@@ -98,7 +100,7 @@ async def _run(env: Mapping[str, str], kind: MediaKind) -> int:
         pulse = DatabasePulse(database)
 
         async def ready() -> Sequence[str]:
-            return [*worker.problems(), *pulse.problems()]
+            return [*worker.problems(), *pulse.problems(), *gate.problems()]
 
         async def drain() -> None:
             await worker.drain(shutdown.drain_timeout)
@@ -106,8 +108,8 @@ async def _run(env: Mapping[str, str], kind: MediaKind) -> int:
         overflow = Overflow(worker.lanes, ExcessReturn(database, telemetry.metrics, topic), worker.member.behind)
         tuner = Tuner(database, worker.lanes, worker.shares, topic=JOB_TOPICS[kind].route)
         tasks = {
-            "leases": leases.run, "pulse": pulse.run, "loop": LoopWatch().run, "overflow": overflow.run,
-            "tuner": tuner.run, **worker.tasks,
+            "leases": leases.run, "pulse": pulse.run, "loop": LoopWatch().run, "gate": gate.run,
+            "overflow": overflow.run, "tuner": tuner.run, **worker.tasks,
         }  # fmt: skip
         return await live(telemetry, telemetry_settings, tasks, ready=ready, drain=drain)
 

@@ -26,6 +26,7 @@ from schemas.settings import WorkerSettings
 from schemas.states import WaitReason
 from streams.crew import NotReturnedError
 from streams.media.figures import JobFigures
+from streams.media.gate import StoreGate
 from streams.media.leases import Leases
 from streams.media.work import Parked, Work
 
@@ -50,6 +51,7 @@ class MediaJobRunner:
         folders: TempFolders,
         tracing: Tracing,
         metrics: Metrics,
+        gate: StoreGate,
         profiles: tuple[Profile, ...] = DEFAULT_PROFILES,
     ) -> None:
         """`profiles` are for tenants that chose none."""
@@ -64,12 +66,15 @@ class MediaJobRunner:
         self._metrics = metrics
         self._profiles = profiles
         self._figures = JobFigures(metrics)
+        self._gate = gate
 
     async def claim(self, record: Dispatch, traceparent: str | None, origin: Origin | None = None) -> ClaimedJob | None:
         """Take the job in one committed transaction; None when the record is stale or a repeat.
 
-        Raises `MedialaneError(database_unavailable)`: the record's outcome is unknown, offer it again.
+        Raises `MedialaneError` of class DEPENDENCY: the record's outcome is unknown, or the gate is closed; offer it
+        again.
         """
+        self._gate.check()
         with self._tracing.span("claim", parent_traceparent=traceparent):
             async with self._database.transaction() as connection:
                 job = await jobs.claim(
@@ -152,6 +157,7 @@ class MediaJobRunner:
     async def _failed(self, job: ClaimedJob, work: Work, error: MedialaneError) -> None:
         names = _names(job) | {"code": error.code, "detail": error.detail}
         self._figures.failed_attempt(job, error)
+        self._gate.report(error)
         exhausted = job.attempts + 1 >= self._settings.max_attempts
         if error.error_class is ErrorClass.DEPENDENCY:
             log.warning("job waits for a shared dependency", **names)

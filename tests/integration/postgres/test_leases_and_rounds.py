@@ -23,7 +23,7 @@ def metrics():
 
 @pytest.fixture
 def rounds(worker, metrics):
-    return Rounds(worker, KeeperSettings(interval_s=0.05), metrics)
+    return Rounds(worker, KeeperSettings(interval_s=0.05, lease_s=0.01), metrics)
 
 
 async def claim(worker, seeded, number=1):

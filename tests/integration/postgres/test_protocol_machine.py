@@ -16,17 +16,19 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from connectors.postgres import endings, jobs, keeper
+from connectors.postgres import breakers, cancel, endings, jobs, keeper, replay
+from connectors.postgres import credits as credit
 from connectors.postgres.content import join_content
 from connectors.postgres.database import Database
 from connectors.postgres.jobs import FencedError
 from schemas.details import Facts
-from schemas.errors import ErrorCode
+from schemas.errors import ErrorCode, MedialaneError
 from schemas.settings import DatabaseSettings
-from schemas.states import WaitReason
+from schemas.states import JobClass, WaitReason
 
 WORKERS = st.sampled_from([0, 1])
 MAX_DEATHS = 3
+TERMINAL = ("done", "failed", "cancelled")
 
 
 class Life(RuleBasedStateMachine):
@@ -41,6 +43,8 @@ class Life(RuleBasedStateMachine):
         self.state, self.dispatch, self.epoch, self.deaths = "queued", 1, 0, 0
         self.lease_valid = False
         self.held = [None, None]
+        self.reason, self.broken, self.deleted, self.former, self.generation = "", False, False, [], 1
+        self.ends = []
 
     @initialize()
     def begin(self):
@@ -63,7 +67,8 @@ class Life(RuleBasedStateMachine):
         return self.run(body())
 
     def holds(self, worker):
-        return self.state == "running" and self.held[worker].epoch == self.epoch
+        held = self.held[worker]
+        return self.state == "running" and (held.job_id, held.epoch) == (self.job.job_id, self.epoch)
 
     def attempt(self, worker, act, **then):
         """Act as a worker; the model says whether the fence must let it through."""
@@ -78,13 +83,14 @@ class Life(RuleBasedStateMachine):
             for name, value in then.items():
                 setattr(self, name, value)
 
-    @rule(worker=WORKERS, number=st.integers(1, 6))
-    def deliver(self, worker, number):
+    @rule(worker=WORKERS, number=st.integers(1, 6), former=st.booleans())
+    def deliver(self, worker, number, former=False):
+        """A record of any age, of the present job or of one of a former generation."""
         if self.held[worker] is not None:
             return
-        record = self.job.dispatch(number)
+        record = (self.former[-1] if former and self.former else self.job).dispatch(number)
         job = self.transact(lambda c: jobs.claim(c, record, owner=f"w{worker}", lease_s=3600))
-        expected = self.state == "queued" and number == self.dispatch
+        expected = self.state == "queued" and number == self.dispatch and record.job_id == self.job.job_id
         assert (job is not None) == expected
         if job is not None:
             self.state, self.epoch, self.lease_valid, self.held[worker] = "running", self.epoch + 1, True, job
@@ -138,7 +144,7 @@ class Life(RuleBasedStateMachine):
         if self.held[worker] is None:
             return
         values = {"reason": WaitReason.RETRY, "delay_s": 0, "costs_attempt": True}
-        self.attempt(worker, lambda c, job: jobs.wait(c, job, **values), state="waiting")
+        self.attempt(worker, lambda c, job: jobs.wait(c, job, **values), state="waiting", reason="retry")
 
     @precondition(lambda self: any(self.held))
     @rule(worker=WORKERS)
@@ -158,19 +164,73 @@ class Life(RuleBasedStateMachine):
     def keep(self):
         """A whole round of the keeper."""
         due = self.transact(lambda c: keeper.emit_due(c, batch=10))
-        assert due == (self.state == "waiting")
+        is_due = self.state == "waiting" and self.reason == "retry"
+        assert due == (is_due and not self.broken)
+        if is_due and self.broken:
+            self.reason = "breaker"
         expired = self.transact(lambda c: keeper.emit_expired(c, batch=10, max_deaths=MAX_DEATHS))
         gone = self.state == "running" and not self.lease_valid
         assert expired == (gone and self.deaths + 1 < MAX_DEATHS)
         if expired:
             self.deaths += 1
         if due or expired:
-            self.state, self.dispatch = "queued", self.dispatch + 1
+            self.state, self.dispatch, self.reason = "queued", self.dispatch + 1, ""
         lost = self.transact(lambda c: keeper.lost_jobs(c, batch=10, max_deaths=MAX_DEATHS))
         assert len(lost) == (gone and not expired)
         if lost:
             self.transact(lambda c: keeper.bury_lost(c, self.job.job_id, self.job.asset_id))
             self.state, self.epoch, self.deaths = "failed", self.epoch + 1, self.deaths + 1
+
+    @rule()
+    def hold_back(self):
+        """The tenant's breaker opens: what is queued goes back to its row, what runs goes on."""
+        self.transact(lambda c: breakers.set_breaker(c, self.job.tenant_id, held=True, actor="t"))
+        assert self.transact(lambda c: breakers.park(c, batch=10)) == (self.state == "queued")
+        self.broken = True
+        if self.state == "queued":
+            self.state, self.reason = "waiting", "breaker"
+
+    @precondition(lambda self: self.broken)
+    @rule()
+    def let_go(self):
+        self.transact(lambda c: breakers.set_breaker(c, self.job.tenant_id, held=False, actor="t"))
+        held = self.state == "waiting" and self.reason == "breaker"
+        assert self.transact(lambda c: breakers.let_go(c, batch=10)) == held
+        assert self.transact(lambda c: credit.mend(c, batch=10)) == held
+        self.broken = False
+        if held:
+            self.state, self.dispatch, self.reason = "queued", self.dispatch + 1, ""
+
+    @rule(act=st.sampled_from([cancel.cancel_asset, cancel.delete_asset]))
+    def stop(self, act):
+        over, deletes = self.state in TERMINAL, act is cancel.delete_asset
+        permitted = not self.deleted and (deletes or not over)
+        try:
+            self.transact(lambda c: act(c, self.job.tenant_id, self.job.asset_id, actor="t"))
+        except MedialaneError:
+            assert not permitted
+            return
+        assert permitted
+        self.deleted = deletes
+        if not over:
+            self.state, self.epoch, self.reason = "cancelled", self.epoch + 1, ""
+
+    @rule()
+    def replay(self):
+        permitted = self.state in TERMINAL and not self.deleted
+        try:
+            job_id = self.transact(
+                lambda c: replay.replay_asset(c, self.job.asset_id, reason="t", job_class=JobClass.PRIMARY)
+            )
+        except MedialaneError:
+            assert not permitted
+            return
+        assert permitted
+        self.former.append(self.job)
+        self.ends.append(self.state)
+        self.job, self.generation = self.job._replace(job_id=job_id), self.generation + 1
+        self.epoch = self.deaths = 0
+        self.state, self.reason, self.dispatch = ("waiting", "breaker", 0) if self.broken else ("queued", "", 1)
 
     @rule()
     def emit_slow_record_again(self):
@@ -185,11 +245,16 @@ class Life(RuleBasedStateMachine):
         statement = "SELECT concat_ws(' ', state, dispatch, epoch, deaths) FROM jobs WHERE id = :j"
         (row,) = self.run(self.seed.column(self.database, statement, j=self.job.job_id))
         assert row == f"{self.state} {self.dispatch} {self.epoch} {self.deaths}"
+        statement = "SELECT state FROM jobs WHERE asset_id = :a ORDER BY generation"
+        states = self.run(self.seed.column(self.database, statement, a=self.job.asset_id))
+        assert states == [*self.ends, self.state], "a former generation stays as it ended"
 
     def run_to_the_end(self):
-        """From wherever the run stopped an end must be within reach, and have happened once."""
+        """From wherever the run stopped an end must be within reach; each generation ended once, with its events."""
+        if self.broken:
+            self.let_go()
         for _ in range(4 * MAX_DEATHS):
-            if self.state in ("done", "failed"):
+            if self.state in TERMINAL:
                 break
             self.held = [None, None]
             if self.state == "running":
@@ -197,12 +262,23 @@ class Life(RuleBasedStateMachine):
             self.keep()
             self.deliver(0, self.dispatch)
             self.finish(0)
-        assert self.state in ("done", "failed")
-        statement = "SELECT type FROM asset_events WHERE asset_id = :a ORDER BY seq"
-        types = self.run(self.seed.column(self.database, statement, a=self.job.asset_id))
-        ends = {"done": ["job.done", "asset.ready"], "failed": ["job.failed", "asset.failed"]}[self.state]
-        started = ["job.started"] if self.epoch else []
-        assert types == started + ends
+        assert self.state in TERMINAL
+        words = {
+            "done": "asset.ready",
+            "failed": "asset.failed",
+            "cancelled": "asset.cancelled",
+            "deleted": "asset.deleted",
+        }
+        for generation, end in enumerate([*self.ends, self.state], start=1):
+            statement = "SELECT type FROM asset_events WHERE asset_id = :a AND generation = :g ORDER BY seq"
+            types = self.run(self.seed.column(self.database, statement, a=self.job.asset_id, g=generation))
+            last = generation == self.generation
+            told = [kind for kind in types if kind in words.values()]
+            if last and self.deleted:
+                assert told in (["asset.deleted"], [words[end], "asset.deleted"])
+            else:
+                assert told == [words[end]]
+            assert types.count("job.started") <= 1
 
 
 def test_random_lives_agree_with_the_model(database, seed):

@@ -10,10 +10,11 @@ from confluent_kafka import Consumer, TopicPartition
 from support.stack import fresh_database, fresh_topics, outbox_connector
 
 from connectors.kafka.options import client_options
+from connectors.postgres import outbox
 from connectors.postgres.database import Database
 from connectors.postgres.placements import confirm_partitions
 from schemas.settings import DatabaseSettings
-from schemas.topics import EVENTS, TOPICS
+from schemas.topics import DEAD_LETTERS, EVENTS, TOPICS
 
 INSERT = """
     INSERT INTO outbox (id, aggregatetype, aggregateid, kkey, tenant_id, type, seq, kpart, payload, traceparent)
@@ -22,13 +23,13 @@ INSERT = """
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-def read(kafka, count, *, within=60.0):
-    """The first `count` committed records of the events topic, by any partition."""
+def read(kafka, count, *, topic=EVENTS, within=60.0):
+    """The first `count` committed records of a topic, by any partition."""
     consumer = Consumer(
         {**client_options(kafka), "group.id": "test", "isolation.level": "read_committed", "enable.auto.commit": False}
     )
-    name = EVENTS.name(kafka.topic_prefix)
-    consumer.assign([TopicPartition(name, number, 0) for number in range(EVENTS.partitions)])
+    name = topic.name(kafka.topic_prefix)
+    consumer.assign([TopicPartition(name, number, 0) for number in range(topic.partitions)])
     found, deadline = [], time.monotonic() + within
     try:
         while len(found) < count and time.monotonic() < deadline:
@@ -106,3 +107,31 @@ async def test_what_a_snapshot_reads_is_told_in_order_however_it_lies_in_the_tab
     async with outbox_connector(stack, database, topics):
         records = await asyncio.to_thread(read, topics, 11)
     assert [int(dict(record.headers())["ce_seq"]) for record in records] == list(range(1, 12))
+
+
+@pytest.mark.stack
+async def test_a_dead_letter_carries_kafkas_headers_and_ours_and_nothing_else_does(stack, placed, kafka):
+    errors = outbox.ErrorHeaders(
+        topic="media.jobs.image", kpart="3", koffset="77", group="media-media-images", deliveries="4",
+        message="no, or 'maybe', ä", code="corrupt", attempts="2",
+    )  # fmt: skip
+    values = {"subject_id": "job-1", "key": "k", "tenant_id": None, "record_type": "job.dead", "payload": "{}"}
+    settings = DatabaseSettings(url=placed.worker)
+    async with Database(settings, application="test") as opened, opened.transaction() as connection:
+        await outbox.write(connection, route=DEAD_LETTERS.route, errors=errors, **values)
+        await outbox.write(connection, route=EVENTS.route, errors=errors, **values)
+    async with outbox_connector(stack, placed, kafka):
+        (letter,) = await asyncio.to_thread(read, kafka, 1, topic=DEAD_LETTERS)
+        records = await asyncio.to_thread(read, kafka, 1)
+    headers = dict(letter.headers())
+    assert {name: value.decode() for name, value in headers.items() if name.startswith(("__dlq", "medialane_"))} == {
+        "__dlq.errors.topic": "media.jobs.image",
+        "__dlq.errors.partition": "3",
+        "__dlq.errors.offset": "77",
+        "__dlq.errors.group": "media-media-images",
+        "__dlq.errors.delivery.count": "4",
+        "__dlq.errors.message": "no, or 'maybe', ä",
+        "medialane_code": "corrupt",
+        "medialane_attempts": "2",
+    }
+    assert not [name for record in records for name, _ in record.headers() if name.startswith(("__dlq", "medialane_"))]

@@ -23,9 +23,18 @@ def test_every_placeholder_is_filled_and_values_go_in_as_they_are():
     assert config["database.sslmode"] == "verify-full"
     assert config["slot.name"] == config["topic.prefix"] == "my_slot"
     assert config["predicates.isOutbox.pattern"] == r"my_slot\.public\.outbox"
+    assert config["predicates.isDeadLetter.pattern"] == r"shop\.jobs\.dlq"
     assert config["transforms.outbox.route.topic.replacement"] == "shop.${routedByValue}"
     assert config["topic.creation.default.replication.factor"] == "3"
     assert config["poll.interval.ms"] == "5"
+
+
+def test_what_is_placed_on_dead_letters_is_taken_off_everything_else():
+    config = connector_config(settings())
+    placed = config["transforms.outbox.table.fields.additional.placement"].split(",")
+    special = {alias for alias in (one.split(":")[-1] for one in placed) if alias.startswith(("__dlq", "medialane_"))}
+    assert special == set(config["transforms.plain.headers"].split(","))
+    assert (config["transforms.plain.predicate"], config["transforms.plain.negate"]) == ("isDeadLetter", "true")
 
 
 def test_what_durability_rests_on_is_set():

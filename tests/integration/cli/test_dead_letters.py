@@ -1,0 +1,222 @@
+"""`medialane dlq`, `reprocess`, `assets` and `breakers`, as an operator uses them, on a real Postgres (and a broker)."""
+
+import asyncio
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cli.main import medialane
+from connectors.postgres import cancel, endings, jobs
+from connectors.postgres.content import join_content
+from connectors.postgres.database import Database
+from connectors.postgres.dead_letters import BadRecord, bury_record
+from schemas.details import Facts
+from schemas.errors import ErrorCode
+from schemas.ids import uuid7
+from schemas.settings import DatabaseSettings
+from schemas.topics import IMAGE_JOBS
+
+_spec = importlib.util.spec_from_file_location("postgres_seed", Path(__file__).parents[1] / "postgres" / "seed.py")
+seed = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(seed)
+
+
+class Operator:
+    """Runs commands, and writes and reads rows beside them."""
+
+    def __init__(self, url):
+        self.url = url
+
+    def rows(self, work):
+        async def run():
+            async with Database(DatabaseSettings(url=self.url, pool_size=2), application="test") as database:
+                return await work(database)
+
+        return asyncio.run(run())
+
+    def column(self, statement, **values):
+        return self.rows(lambda database: seed.column(database, statement, **values))
+
+    def __call__(self, *arguments, code=0):
+        ran = CliRunner().invoke(medialane, [str(argument) for argument in arguments])
+        assert ran.exit_code == code, (ran.output, ran.exception)
+        return ran.stdout
+
+    def slug(self, tenant_id):
+        return self.column("SELECT slug FROM tenants WHERE id = :t", t=tenant_id)[0]
+
+
+@pytest.fixture
+def operator(database, monkeypatch):
+    monkeypatch.setenv("MEDIALANE_DATABASE_URL", database.worker)
+    return Operator(database.worker)
+
+
+async def end(database, made, code=None):
+    sha256 = uuid7().bytes * 2
+    async with database.transaction() as connection:
+        job = await jobs.claim(connection, made.dispatch(), owner="w", lease_s=60)
+        held = {"tenant_id": job.tenant_id, "job_id": job.job_id, "epoch": job.epoch}
+        if code is not None:
+            values = {"code": code, "detail": "", "sha256": None, "report": {}, "traceparent": None}
+            await endings.fail(connection, job, **values)
+            return
+        await join_content(connection, sha256=sha256, **held)
+        await endings.finish(
+            connection, job, [], sha256=sha256, facts=Facts(width=1, height=1), report={}, traceparent=None
+        )
+
+
+@pytest.fixture
+def buried(operator):
+    """Three dead letters of one tenant: two corrupt, one truncated."""
+
+    async def work(database):
+        tenant = await seed.tenant(database)
+        made = [await seed.asset(database, tenant) for _ in range(3)]
+        for one, code in zip(made, [ErrorCode.CORRUPT, ErrorCode.CORRUPT, ErrorCode.TRUNCATED], strict=True):
+            await end(database, one, code)
+        return made
+
+    return operator.rows(work)
+
+
+def test_letters_are_listed_counted_and_shown(operator, buried):
+    slug = operator.slug(buried[0].tenant_id)
+    assert operator("dlq", "ls", "--tenant", slug).count(slug) == 3
+    assert operator("dlq", "ls", "--tenant", slug, "--code", "truncated").count("\n") == 1
+    assert operator("dlq", "ls", "--tenant", slug, "--older-than", "1h") == ""
+    assert operator("dlq", "ls", "--tenant", slug, "--since", "1h").count("\n") == 3
+    assert [line.split()[:3] for line in operator("dlq", "ls", "--tenant", slug, "--summary").splitlines()] == [
+        ["2", slug, "corrupt"], ["1", slug, "truncated"],
+    ]  # fmt: skip
+    found = json.loads(operator("dlq", "ls", "--tenant", slug, "--json"))
+    shown = operator("dlq", "show", found[0]["id"])
+    assert str(buried[0].asset_id) in shown
+    assert json.loads(operator("dlq", "show", found[0]["id"], "--json"))["code"] == "corrupt"
+
+
+def test_a_replay_says_first_what_it_would_do_and_does_it_once(operator, buried):
+    slug = operator.slug(buried[0].tenant_id)
+    choice = ("--tenant", slug, "--code", "corrupt")
+    assert operator("dlq", "replay", *choice, "--dry-run").endswith("would replay 2 dead letters, 10 a second\n")
+    assert operator("dlq", "ls", *choice).count("\n") == 2
+    assert operator("dlq", "replay", *choice, "--rate", "100") == "replayed 2, left alone 0\n"
+    assert operator("dlq", "replay", *choice) == "replayed 0, left alone 0\n"
+    assert operator("dlq", "ls", *choice, "--replayed").count("  replayed\n") == 2
+    made = "SELECT state || ' ' || job_class FROM jobs WHERE tenant_id = :t AND generation = 2"
+    assert operator.column(made, t=buried[0].tenant_id) == ["queued secondary"] * 2
+    audited = "SELECT action FROM audit_log WHERE tenant_id = :t"
+    assert operator.column(audited, t=buried[0].tenant_id) == ["dlq.replay"] * 2
+
+
+def test_an_asset_that_has_moved_on_is_left_alone(operator, buried):
+    gone, moved, _ = buried
+
+    async def move(database):
+        async with database.transaction() as connection:
+            await cancel.delete_asset(connection, gone.tenant_id, gone.asset_id, actor="t")
+        await seed.change(database, "UPDATE assets SET generation = 5 WHERE id = :a", a=moved.asset_id)
+
+    operator.rows(move)
+    assert operator("dlq", "replay", "--tenant", operator.slug(gone.tenant_id)) == "replayed 1, left alone 2\n"
+
+
+def test_a_purge_says_first_what_it_would_do(operator, buried):
+    slug = operator.slug(buried[0].tenant_id)
+    assert "would delete 3 dead letters" in operator("dlq", "purge", "--tenant", slug, "--dry-run")
+    assert operator("dlq", "purge", "--tenant", slug, "--older-than", "1h").endswith("deleted 0\n")
+    assert operator("dlq", "purge", "--tenant", slug).endswith("deleted 3\n")
+    assert operator("dlq", "ls", "--tenant", slug, "--replayed") == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("replay",), ("purge",), ("replay", "--code", "nonsense"), ("ls", "--since", "yesterday"), ("show", "1")],
+)
+def test_what_is_meant_must_be_said(operator, arguments):
+    operator("dlq", *arguments, code=2)
+
+
+def test_reprocessing_is_bulk_and_may_be_repeated(operator):
+    async def work(database):
+        tenant = await seed.tenant(database)
+        made = [await seed.asset(database, tenant) for _ in range(3)]
+        for one in made:
+            await end(database, one)
+        return tenant
+
+    tenant = operator.rows(work)
+    arguments = ("reprocess", "--profile", "thumbnail", "--since", "1d", "--tenant", operator.slug(tenant))
+    assert operator(*arguments, "--dry-run").startswith("would reprocess 3 assets for thumbnail version ")
+    assert operator(*arguments, "--limit", "2") == "reprocessing 2 assets, left alone 0\n"
+    assert operator(*arguments) == "reprocessing 1 assets, left alone 0\n"
+    assert operator(*arguments) == "reprocessing 0 assets, left alone 0\n"
+    classes = "SELECT job_class FROM jobs WHERE tenant_id = :t AND generation = 2"
+    assert operator.column(classes, t=tenant) == ["bulk"] * 3
+    audited = "SELECT (detail->>'assets')::int FROM audit_log WHERE tenant_id = :t AND action = 'reprocess' ORDER BY id"
+    assert operator.column(audited, t=tenant) == [2, 1, 0]
+
+
+def test_an_asset_is_cancelled_and_deleted(operator):
+    async def work(database):
+        tenant = await seed.tenant(database)
+        return [await seed.asset(database, tenant) for _ in range(2)]
+
+    first, second = operator.rows(work)
+    assert operator("assets", "cancel", first.asset_id) == "cancelled, 1 jobs ended\n"
+    operator("assets", "cancel", first.asset_id, code=1)
+    assert operator("assets", "remove", second.asset_id, "--dry-run").endswith("and end 1 jobs\n")
+    assert operator("assets", "remove", second.asset_id).endswith("1 jobs ended\n")
+    operator("assets", "remove", second.asset_id, code=1)
+    states = "SELECT state FROM assets WHERE tenant_id = :t ORDER BY id"
+    assert operator.column(states, t=first.tenant_id) == ["cancelled", "deleted"]
+
+
+def test_breakers_are_opened_shown_and_closed(operator):
+    tenant = operator.rows(seed.tenant)
+    slug = operator.slug(tenant)
+    assert slug not in operator("breakers", "ls")
+    operator("breakers", "open", slug, "--why", "abuse")
+    (line,) = [line for line in operator("breakers", "ls").splitlines() if line.startswith(slug)]
+    assert line == f"{slug}  open  0 jobs wait  until closed by hand  abuse"
+    operator("breakers", "close", slug)
+    assert slug not in operator("breakers", "ls")
+    operator("breakers", "open", "nobody", code=1)
+
+
+@pytest.mark.stack
+def test_what_could_not_be_decoded_is_sent_again_as_it_came(operator, kafka, monkeypatch):
+    from confluent_kafka import Consumer, TopicPartition
+
+    from connectors.kafka.options import client_options
+
+    monkeypatch.setenv("MEDIALANE_KAFKA_BROKERS", kafka.brokers)
+    topic = IMAGE_JOBS.name(kafka.topic_prefix)
+    bad = BadRecord(
+        topic=topic, partition=5, offset=7, key=b"k\xff", value=b"\x00not a dispatch", detail="no",
+        headers=[("plain", "text"), ("none", None), ("bytes", "base64:/wA="), ("odd", "base64:YmFzZTY0OmFiYw==")],
+    )  # fmt: skip
+
+    async def bury(database):
+        async with database.transaction() as connection:
+            await bury_record(connection, bad)
+
+    operator.rows(bury)
+    (letter_id,) = operator.column("SELECT id FROM dead_letters WHERE topic = :t", t=topic)
+    assert "not a dispatch" in operator("dlq", "show", letter_id) or "base64" in operator("dlq", "show", letter_id)
+    assert operator("dlq", "replay", letter_id) == "replayed 1, left alone 0\n"
+    assert operator("dlq", "replay", letter_id) == "replayed 0, left alone 0\n"
+    consumer = Consumer({**client_options(kafka), "group.id": "test", "enable.auto.commit": False})
+    consumer.assign([TopicPartition(topic, 5, 0)])
+    try:
+        record = consumer.poll(60)
+        assert consumer.poll(1) is None
+    finally:
+        consumer.close()
+    assert (record.key(), record.value()) == (b"k\xff", b"\x00not a dispatch")
+    headers = [pair for pair in record.headers() if pair[0] != "traceparent"]
+    assert headers == [("plain", b"text"), ("none", None), ("bytes", b"\xff\x00"), ("odd", b"base64:abc")]

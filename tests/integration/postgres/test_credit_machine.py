@@ -1,0 +1,244 @@
+"""Random histories of a tenant's jobs on the real SQL, held against a small model of credit: bounds, order, nobody stuck.
+
+The model is a list of rows and one sentence: of each class's first waiting job, the one whose turn comes first goes, if
+fewer jobs are dispatched than its class may see.
+"""
+
+import asyncio
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from connectors.postgres import cancel, endings, jobs, keeper
+from connectors.postgres import credits as credit
+from connectors.postgres.database import Database
+from schemas.errors import ErrorCode
+from schemas.settings import DatabaseSettings
+from schemas.states import JobClass, Stage, WaitReason
+
+SHARE = {"primary": 1, "secondary": 2, "bulk": 8}
+ROWS = """
+    SELECT id, state, coalesce(reason, '') AS reason, job_class, turn_at, turn_at <= clock_timestamp() AS ripe
+    FROM jobs WHERE tenant_id = :t ORDER BY turn_at, id
+"""
+
+
+def limit(row, credits_):
+    return credits_ if row.ripe else max(1, credits_ // SHARE[row.job_class])
+
+
+def dispatched(rows):
+    return sum(row.state in ("queued", "running") for row in rows)
+
+
+def next_to_go(rows, total, credits_):
+    """The model: which waiting job goes next, None if none may."""
+    heads = {}
+    for row in rows:
+        if row.state == "waiting" and row.reason == "credit":
+            heads.setdefault(row.job_class, row)
+    going = [row for row in heads.values() if total < limit(row, credits_)]
+    return min(going, key=lambda row: (row.turn_at, row.id), default=None)
+
+
+class Credits(RuleBasedStateMachine):
+    url: str
+    seed: object
+
+    def __init__(self):
+        super().__init__()
+        self.loop = asyncio.Runner()
+        self.made, self.credits = [], 8
+
+    @initialize(credits_=st.sampled_from([1, 3, 8, 16]))
+    def begin(self, credits_):
+        self.database = Database(DatabaseSettings(url=self.url, pool_size=2), application="machine")
+        self.tenant = self.run(self.seed.tenant(self.database))
+        self.set_credits(credits_)
+
+    def teardown(self):
+        if hasattr(self, "database"):
+            self.everything_gets_done()
+            self.run(self.database.close())
+        self.loop.close()
+
+    def run(self, coroutine):
+        return self.loop.run(coroutine)
+
+    def transact(self, act):
+        async def body():
+            async with self.database.transaction() as connection:
+                return await act(connection)
+
+        return self.run(body())
+
+    def rows(self):
+        async def read(connection):
+            import sqlalchemy as sa
+
+            return (await connection.execute(sa.text(ROWS), {"t": self.tenant})).all()
+
+        return self.transact(read)
+
+    def set_credits(self, credits_):
+        self.run(
+            self.seed.change(self.database, "UPDATE tenants SET credits = :n WHERE id = :t", n=credits_, t=self.tenant)
+        )
+        self.credits = credits_
+
+    def some(self, state, number):
+        found = [row.id for row in self.rows() if row.state == state]
+        return found[number % len(found)] if found else None
+
+    def expect(self, before, leaving, act):
+        """Run something by which `leaving` gives up its credit; exactly the model's next one must go."""
+        others = [row for row in before if row.id != leaving]
+        due = next_to_go(others, dispatched(others), self.credits)
+        self.transact(act)
+        waiting = {row.id for row in before if row.state == "waiting" and row.reason == "credit"}
+        went = {row.id for row in self.rows() if row.state == "queued"} & waiting
+        assert went == ({due.id} if due else set())
+
+    @rule(kind=st.sampled_from(list(JobClass)))
+    def make(self, kind):
+        before = self.rows()
+        made = self.run(self.seed.asset(self.database, self.tenant))
+        self.run(self.seed.change(self.database, "DELETE FROM jobs WHERE id = :j", j=made.job_id))
+        queued = self.transact(
+            lambda c: credit.make_job(
+                c,
+                job_id=made.job_id,
+                tenant_id=self.tenant,
+                asset_id=made.asset_id,
+                generation=1,
+                stage=Stage.IMAGE_PRIMARY,
+                traceparent=None,
+                job_class=kind,
+            )
+        )
+        self.made.append(made)
+        assert queued == (dispatched(before) < max(1, self.credits // SHARE[kind.value]))
+
+    def claim(self, number):
+        job_id = self.some("queued", number)
+        if job_id is None:
+            return None
+        made = next(one for one in self.made if one.job_id == job_id)
+        (dispatch,) = self.run(self.seed.column(self.database, "SELECT dispatch FROM jobs WHERE id = :j", j=job_id))
+        return self.transact(lambda c: jobs.claim(c, made.dispatch(dispatch), owner="w", lease_s=3600))
+
+    @precondition(lambda self: self.made)
+    @rule(number=st.integers(0, 99), delay_s=st.sampled_from([0, 3600]))
+    def try_later(self, number, delay_s):
+        job = self.claim(number)
+        if job is not None:
+            values = {"reason": WaitReason.RETRY, "delay_s": delay_s, "costs_attempt": True}
+            self.expect(self.rows(), job.job_id, lambda c: jobs.wait(c, job, **values))
+
+    @precondition(lambda self: self.made)
+    @rule(number=st.integers(0, 99))
+    def end(self, number):
+        job = self.claim(number)
+        if job is not None:
+            values = {"code": ErrorCode.CORRUPT, "detail": "", "sha256": None, "report": {}, "traceparent": None}
+            self.expect(self.rows(), job.job_id, lambda c: endings.fail(c, job, **values))
+
+    def give_up(self, job):
+        values = {"code": ErrorCode.CORRUPT, "detail": "", "sha256": None, "report": {}, "traceparent": None}
+        self.transact(lambda c: endings.fail(c, job, **values))
+
+    @precondition(lambda self: self.made)
+    @rule(number=st.integers(0, 99))
+    def drain(self, number):
+        before, job = self.rows(), self.claim(number)
+        if job is not None:
+            self.transact(lambda c: jobs.release(c, job))
+            assert dispatched(self.rows()) == dispatched(before), "given back is not given up"
+
+    @precondition(lambda self: self.made)
+    @rule(number=st.integers(0, 99))
+    def cancel(self, number):
+        job_id = self.some("queued", number)
+        if job_id is not None:
+            made = next(one for one in self.made if one.job_id == job_id)
+            act = lambda c: cancel.cancel_asset(c, self.tenant, made.asset_id, actor="t")  # noqa: E731
+            self.expect(self.rows(), job_id, act)
+
+    @precondition(lambda self: self.made)
+    @rule(number=st.integers(0, 99))
+    def age(self, number):
+        waiting = [row.id for row in self.rows() if row.state == "waiting"]
+        if waiting:
+            statement = "UPDATE jobs SET turn_at = now() - interval '1 s' WHERE id = :j"
+            self.run(self.seed.change(self.database, statement, j=waiting[number % len(waiting)]))
+
+    @rule(credits_=st.sampled_from([1, 3, 8, 16]))
+    def change_credits(self, credits_):
+        self.set_credits(credits_)
+
+    @rule()
+    def come_due(self):
+        before = self.rows()
+        self.transact(lambda c: keeper.emit_due(c, batch=100))
+        after = {row.id: row for row in self.rows()}
+        for row in before:
+            if row.reason == "retry" and after[row.id].state == "queued":
+                assert dispatched(before) < limit(row, self.credits)
+        assert dispatched(after.values()) <= max(self.credits, dispatched(before))
+
+    @rule()
+    def mend(self):
+        """The keeper, round after round: it ends where the model does, whichever way it goes there."""
+        model, total = self.rows(), dispatched(self.rows())
+        expected = set()
+        while (head := next_to_go(model, total, self.credits)) is not None:
+            expected.add(head.id)
+            model, total = [row for row in model if row.id != head.id], total + 1
+        waiting = {row.id for row in self.rows() if row.reason == "credit"}
+        while self.transact(lambda c: credit.mend(c, batch=100)):
+            pass
+        assert {row.id for row in self.rows() if row.state == "queued"} & waiting == expected
+
+    @invariant()
+    def every_dispatch_is_in_the_outbox(self):
+        if self.made:
+            statement = """
+                SELECT count(*) FROM jobs j WHERE tenant_id = :t AND state IN ('queued', 'running') AND NOT EXISTS (
+                    SELECT FROM outbox o WHERE o.aggregateid = j.id::text AND o.type = 'job.dispatch'
+                        AND (o.payload::json->>'dispatch')::int = j.dispatch)
+            """
+            assert self.run(self.seed.column(self.database, statement, t=self.tenant)) == [0]
+
+    def everything_gets_done(self):
+        """Whatever happened, working and mending on leaves nobody waiting."""
+        statement = "UPDATE jobs SET due_at = now() WHERE tenant_id = :t AND reason = 'retry'"
+        self.run(self.seed.change(self.database, statement, t=self.tenant))
+        for _ in range(3 * len(self.made) + 3):
+            self.transact(lambda c: keeper.emit_due(c, batch=100))
+            self.transact(lambda c: credit.mend(c, batch=100))
+            for row in self.rows():
+                if row.state == "running":
+                    release = "UPDATE jobs SET state = 'failed', lease_until = NULL, finished_at = now() WHERE id = :j"
+                    self.run(self.seed.change(self.database, release, j=row.id))
+            job = self.claim(0)
+            if job is not None:
+                self.give_up(job)
+        assert {row.state for row in self.rows()} <= {"failed", "cancelled"}
+
+
+def test_random_histories_agree_with_the_model(database, seed):
+    Credits.url, Credits.seed = database.worker, seed
+    run_state_machine_as_test(
+        Credits,
+        settings=settings(
+            max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
