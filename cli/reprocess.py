@@ -12,13 +12,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from cli.ages import WHEN, Pace
 from connectors.postgres import audit, replay
 from connectors.postgres.database import Database
+from connectors.postgres.profile_sets import read_choice
 from connectors.postgres.tenants import find_tenant
 from schemas.errors import ErrorCode, MedialaneError
-from schemas.profiles import DEFAULT_PROFILES, Profile
+from schemas.profile_sets import resolve
+from schemas.profiles import CATALOGUE, DEFAULT_PROFILES, Profile
 from schemas.settings import DatabaseSettings, load
 from schemas.states import JobClass
 
-_PROFILES = {profile.name: profile for profile in DEFAULT_PROFILES}
+_PROFILES = CATALOGUE
 _PAGE = 500
 
 
@@ -65,17 +67,30 @@ async def _find(
     database: Database, profile: Profile, since: datetime, tenant_id: UUID | None, limit: int
 ) -> list[replay.Behind]:
     found: list[replay.Behind] = []
+    wants: dict[UUID, bool] = {}
     after = UUID(int=0)
     while len(found) < limit:
         async with database.transaction() as connection:
             page = await replay.assets_behind(
                 connection, profile, since=since, tenant_id=tenant_id, after=after, limit=min(_PAGE, limit - len(found))
             )
-        found.extend(page)
+        for one in page:
+            if one.tenant_id not in wants:
+                wants[one.tenant_id] = await _wants(database, one.tenant_id, profile)
+        found.extend(one for one in page if wants[one.tenant_id])
         if len(page) < _PAGE:
             break
         after = page[-1].asset_id
     return found
+
+
+async def _wants(database: Database, tenant_id: UUID, profile: Profile) -> bool:
+    """Whether a tenant's choice has the profile in it: to others, nothing is missing."""
+    async with database.transaction() as connection:
+        choice = await read_choice(connection, tenant_id)
+    if choice is None:
+        return profile in DEFAULT_PROFILES
+    return any(chosen.name == profile.name for chosen in resolve(choice))
 
 
 async def _reopen(database: Database, asset_id: UUID, profile: Profile) -> bool:

@@ -219,6 +219,14 @@ BREAKER_CHANGES = CounterSpec(
     (("open",), ("half_open",), ("closed",)),
 )
 
+OBJECTS_REMOVED = CounterSpec(
+    "media_objects_removed_total",
+    "Objects that the keeper removed from the store: of purged assets, or referred to by no row.",
+    ("keeper",),
+    ("cause",),
+    (("purge",), ("orphan",)),
+)
+
 # -- Outbox and Connect ----------------------------------------------------------------------------------------------
 OUTBOX_OLDEST_UNSENT_AGE = GaugeSpec(
     "media_outbox_oldest_unsent_age_seconds",

@@ -235,6 +235,12 @@ class KeeperSettings(Settings, frozen=True, kw_only=True):
         Meta(gt=0, description="Pause after a lost database connection, one lease, so that live workers renew first"),
     ] = 10.0
     outbox_retention_s: Annotated[float, Meta(gt=0, description="How long outbox rows are kept, seconds")] = 86_400.0
+    sweep_interval_s: Annotated[
+        float, Meta(gt=0, description="How often objects that no row refers to are looked for, seconds")
+    ] = 86_400.0
+    orphan_age_s: Annotated[
+        float, Meta(ge=3600, description="Age at which such an object is removed, seconds; more than any job lasts")
+    ] = 86_400.0
 
 
 class BreakerSettings(Settings, frozen=True, kw_only=True):
@@ -317,7 +323,15 @@ PROCESSES: dict[str, tuple[type[Settings], ...]] = {
     "media-images": _MEDIA_WORKER,
     "media-video": _MEDIA_WORKER,
     "webhooks": (*_WORKER, WebhookSettings),
-    "keeper": (DatabaseSettings, ConnectSettings, KeeperSettings, BreakerSettings, TelemetrySettings, ShutdownSettings),
+    "keeper": (
+        DatabaseSettings,
+        ConnectSettings,
+        ObjectStoreSettings,
+        KeeperSettings,
+        BreakerSettings,
+        TelemetrySettings,
+        ShutdownSettings,
+    ),
     "migrate": (MigrationSettings,),
     "topics": (KafkaSettings, TopicsSettings, MigrationSettings),
     "connector": (ConnectSettings, KafkaSettings),

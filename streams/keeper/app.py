@@ -6,6 +6,7 @@ import uvloop
 
 from connectors.debezium import ConnectClient, Watchdog
 from connectors.debezium.watchdog import Report
+from connectors.objectstore.s3 import S3ObjectStore
 from connectors.postgres.database import Database
 from connectors.telemetry import Telemetry
 from schemas.metrics import CONNECTOR_RESTARTS, CONNECTOR_TASK_UP
@@ -14,11 +15,13 @@ from schemas.settings import (
     ConnectSettings,
     DatabaseSettings,
     KeeperSettings,
+    ObjectStoreSettings,
     TelemetrySettings,
     load,
 )
 from streams.keeper.housekeeping import Housekeeping
 from streams.keeper.outbox import OutboxUpkeep
+from streams.keeper.purging import Purging
 from streams.keeper.rounds import Rounds
 from streams.lifecycle import live
 
@@ -34,6 +37,7 @@ def run(env: Mapping[str, str]) -> int:
 async def _run(env: Mapping[str, str]) -> int:
     database_settings = load(DatabaseSettings, env)
     connect = load(ConnectSettings, env)
+    store_settings = load(ObjectStoreSettings, env)
     settings, budget = load(KeeperSettings, env), load(BreakerSettings, env)
     telemetry_settings = load(TelemetrySettings, env)
     telemetry = Telemetry.start(telemetry_settings, process="keeper")
@@ -47,6 +51,7 @@ async def _run(env: Mapping[str, str]) -> int:
     async with (
         Database(database_settings, application="keeper") as database,
         ConnectClient(connect) as control,
+        S3ObjectStore(store_settings) as store,
     ):
         metrics.watch_pool(database.pool)
         rounds = Rounds(database, settings, metrics, budget)
@@ -71,6 +76,7 @@ async def _run(env: Mapping[str, str]) -> int:
             "outbox": upkeep.run,
             "watchdog": watchdog.run,
             "cleaning": Housekeeping(database).run,
+            "purging": Purging(database, store, settings, metrics).run,
         }
         try:
             return await live(telemetry, telemetry_settings, tasks, ready=ready)

@@ -1,0 +1,162 @@
+"""What follows a delete, much later: which objects may go from the store, while nobody adopts them.
+
+A deleted asset is purged once every lease that could still be believed in must be over. Objects of its content go only
+when nothing else of the tenant refers to the same bytes; while they go, the content's row is marked, and a job that
+meets these bytes waits. Each step may be repeated: whoever crashes between two of them is followed by the next round.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from connectors.postgres import audit
+
+_DUE = sa.text("""
+    SELECT id FROM assets WHERE state = 'deleted' AND purged_at IS NULL
+        AND deleted_at < clock_timestamp() - :bound * interval '1 second'
+    ORDER BY deleted_at LIMIT :batch
+""")
+_LOCK = sa.text("""
+    SELECT tenant_id, object_key, upload_id, content_sha256 FROM assets
+    WHERE id = :id AND state = 'deleted' AND purged_at IS NULL FOR NO KEY UPDATE SKIP LOCKED
+""")
+_CONTENTS = sa.text("""
+    SELECT content_sha256 FROM (
+        SELECT content_sha256 FROM assets WHERE id = :id
+        UNION SELECT content_sha256 FROM jobs WHERE asset_id = :id
+        UNION SELECT content_sha256 FROM variants WHERE asset_id = :id
+    ) AS known WHERE content_sha256 IS NOT NULL ORDER BY 1
+""")
+# Makes the row if there is none: whoever joins the content takes the same lock. It has no leader then.
+_LOCK_CONTENT = sa.text("""
+    INSERT INTO content (tenant_id, sha256, state, leader_job_id)
+    VALUES (:tenant_id, :sha256, 'open', '00000000-0000-0000-0000-000000000000')
+    ON CONFLICT (tenant_id, sha256) DO UPDATE SET updated_at = now()
+    RETURNING coalesce(purging_at > clock_timestamp() - :crashed * interval '1 second', false) AS taken
+""")
+# A statement of its own, after the lock: it has to see what was committed while this transaction waited for that.
+_IN_USE = sa.text("""
+    SELECT EXISTS (SELECT FROM assets WHERE tenant_id = :tenant_id AND content_sha256 = :sha256 AND id <> :id
+                   AND purged_at IS NULL)
+        OR EXISTS (SELECT FROM variants WHERE tenant_id = :tenant_id AND content_sha256 = :sha256 AND asset_id <> :id)
+        OR EXISTS (SELECT FROM jobs WHERE tenant_id = :tenant_id AND content_sha256 = :sha256 AND asset_id <> :id
+                   AND state IN ('waiting', 'queued', 'running'))
+""")
+_BUSY = sa.text("""
+    SELECT EXISTS (SELECT FROM jobs WHERE tenant_id = :tenant_id AND content_sha256 = :sha256
+                   AND state IN ('waiting', 'queued', 'running'))
+""")
+_MARK = sa.text("""
+    UPDATE content SET purging_at = CASE WHEN :going THEN clock_timestamp() END
+    WHERE tenant_id = :tenant_id AND sha256 = :sha256
+""")
+_DROP_UNLED = sa.text("""
+    DELETE FROM content WHERE tenant_id = :tenant_id AND sha256 = :sha256
+        AND leader_job_id = '00000000-0000-0000-0000-000000000000'
+""")
+_FORGET_VARIANTS = sa.text("DELETE FROM variants WHERE asset_id = :id")
+_FORGET_CONTENT = sa.text("""
+    DELETE FROM content WHERE tenant_id = :tenant_id AND sha256 = :sha256 AND purging_at IS NOT NULL
+""")
+_PURGED = sa.text("""
+    UPDATE assets SET purged_at = clock_timestamp(), file_name = '', metadata = '{}', tags = '{}', upload_id = NULL
+    WHERE id = :id AND purged_at IS NULL RETURNING tenant_id
+""")
+_SOURCES = sa.text("SELECT object_key FROM assets WHERE object_key = ANY(:keys) AND purged_at IS NULL")
+_VARIANTS = sa.text("SELECT object_key FROM variants WHERE object_key = ANY(:keys)")
+
+PURGE_BOUND_S = 300.0
+"""How long a keeper may remove objects of a content; after twice this time the mark counts as left by a crash."""
+
+
+class Going(NamedTuple):
+    """What has to be removed from the store for an asset: its source, and everything under these prefixes."""
+
+    asset_id: UUID
+    tenant_id: UUID
+    source: str
+    upload_id: str | None
+    contents: tuple[bytes, ...]
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """Where the variants of its contents stand."""
+        return tuple(content_prefix(self.tenant_id, sha256) for sha256 in self.contents)
+
+
+def content_prefix(tenant_id: UUID, sha256: bytes) -> str:
+    """Where the variants of a tenant's content stand in the store."""
+    return f"media/{tenant_id}/{sha256.hex()}/"
+
+
+async def due(connection: AsyncConnection, *, bound_s: float, batch: int) -> Sequence[UUID]:
+    """Assets that were deleted longer ago than any lease lasts, with the time that a kill takes."""
+    return list((await connection.execute(_DUE, {"bound": bound_s, "batch": batch})).scalars())
+
+
+async def begin(connection: AsyncConnection, asset_id: UUID) -> Going | None:
+    """Decide what goes with an asset, and keep others from adopting it; None if another keeper is at it.
+
+    From here on the caller has `PURGE_BOUND_S` seconds to remove objects.
+    """
+    row = (await connection.execute(_LOCK, {"id": asset_id})).one_or_none()
+    if row is None:
+        return None
+    going = []
+    for sha256 in (await connection.execute(_CONTENTS, {"id": asset_id})).scalars():
+        key = {"tenant_id": row.tenant_id, "sha256": sha256}
+        if await _taken(connection, row.tenant_id, sha256):
+            return None
+        in_use: bool = (await connection.execute(_IN_USE, key | {"id": asset_id})).scalar_one()
+        await connection.execute(_MARK, key | {"going": not in_use})
+        if not in_use:
+            going.append(bytes(sha256))
+    await connection.execute(_FORGET_VARIANTS, {"id": asset_id})
+    return Going(asset_id, row.tenant_id, row.object_key, row.upload_id, tuple(going))
+
+
+async def finish(connection: AsyncConnection, going: Going, *, objects: int, actor: str) -> None:
+    """The objects are gone: forget their content, and what the asset's row still told of its owner's file."""
+    if (await connection.execute(_PURGED, {"id": going.asset_id})).one_or_none() is None:
+        return
+    for sha256 in going.contents:
+        await connection.execute(_FORGET_CONTENT, {"tenant_id": going.tenant_id, "sha256": sha256})
+    await audit.note(
+        connection, actor=actor, action="asset.purge", tenant_id=going.tenant_id, subject=str(going.asset_id),
+        detail={"objects": objects},
+    )  # fmt: skip
+
+
+async def orphans(connection: AsyncConnection, keys: Sequence[str]) -> list[str]:
+    """Those of the keys that no row refers to, in their order."""
+    known: set[str] = set()
+    for statement in (_SOURCES, _VARIANTS):
+        known |= set((await connection.execute(statement, {"keys": list(keys)})).scalars())
+    return [key for key in keys if key not in known]
+
+
+async def hold_content(connection: AsyncConnection, tenant_id: UUID, sha256: bytes) -> bool:
+    """Mark a content while an object of it is removed: jobs that meet it wait. False: a job or a purge is at it."""
+    key = {"tenant_id": tenant_id, "sha256": sha256}
+    if await _taken(connection, tenant_id, sha256):
+        return False
+    busy: bool = (await connection.execute(_BUSY, key)).scalar_one()
+    if not busy:
+        await connection.execute(_MARK, key | {"going": True})
+    return not busy
+
+
+async def let_go_of_content(connection: AsyncConnection, tenant_id: UUID, sha256: bytes) -> None:
+    """Take the mark off."""
+    key = {"tenant_id": tenant_id, "sha256": sha256}
+    await connection.execute(_MARK, key | {"going": False})
+    await connection.execute(_DROP_UNLED, key)
+
+
+async def _taken(connection: AsyncConnection, tenant_id: UUID, sha256: bytes) -> bool:
+    values = {"tenant_id": tenant_id, "sha256": sha256, "crashed": 2 * PURGE_BOUND_S}
+    taken: bool = (await connection.execute(_LOCK_CONTENT, values)).scalar_one()
+    return taken

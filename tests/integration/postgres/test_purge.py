@@ -1,0 +1,170 @@
+"""Deleted assets and orphans on a real Postgres and a real S3 server: what nothing refers to goes, and nothing else."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from connectors.objectstore.s3 import S3ObjectStore
+from connectors.postgres import cancel, endings, jobs, purge
+from connectors.postgres.content import Role, join_content
+from connectors.postgres.variants import NewVariant
+from connectors.telemetry.metrics import Metrics
+from schemas.details import Facts
+from schemas.ids import uuid7
+from schemas.settings import KeeperSettings
+from streams.keeper.purging import Purging, Swept
+
+FACTS = Facts(width=4, height=3)
+
+
+@pytest.fixture
+async def store(bucket):
+    async with S3ObjectStore(bucket) as opened:
+        yield opened
+
+
+@pytest.fixture
+def purging(worker, store):
+    return Purging(worker, store, KeeperSettings(), Metrics(CollectorRegistry(), process="keeper"))
+
+
+async def put(store, tmp_path, key):
+    path = tmp_path / "file"
+    path.write_bytes(b"x")
+    await store.put_file(key, path, "image/webp", "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881")
+
+
+async def claimed(worker, seed, tenant_id, sha256):
+    made = await seed.asset(worker, tenant_id)
+    async with worker.transaction() as connection:
+        job = await jobs.claim(connection, made.dispatch(), owner="w", lease_s=60)
+        decision = await join_content(
+            connection, tenant_id=tenant_id, sha256=sha256, job_id=job.job_id, epoch=job.epoch
+        )
+    return made, job, decision
+
+
+async def ready(worker, seed, store, tmp_path, tenant_id, sha256):
+    """A ready asset with its source and one variant in the store."""
+    made, job, _ = await claimed(worker, seed, tenant_id, sha256)
+    key = f"{purge.content_prefix(tenant_id, sha256)}thumbnail.v1.webp"
+    variant = NewVariant(
+        profile="thumbnail", profile_version=1, content_sha256=sha256, object_key=key, content_type="image/webp",
+        format="webp", width=1, height=1, duration_s=None, size=1, sha256=sha256,
+    )  # fmt: skip
+    (source,) = await seed.column(worker, "SELECT object_key FROM assets WHERE id = :a", a=made.asset_id)
+    for name in (source, key):
+        await put(store, tmp_path, name)
+    async with worker.transaction() as connection:
+        await endings.finish(connection, job, [variant], sha256=sha256, facts=FACTS, report={}, traceparent=None)
+    return made, source, key
+
+
+async def delete(worker, seed, made, *, long_ago=True):
+    async with worker.transaction() as connection:
+        await cancel.delete_asset(connection, made.tenant_id, made.asset_id, actor="t")
+    if long_ago:
+        earlier = "UPDATE assets SET deleted_at = now() - interval '1 hour' WHERE id = :a"
+        await seed.change(worker, earlier, a=made.asset_id)
+
+
+async def there(store, *keys):
+    return [await store.head(key) is not None for key in keys]
+
+
+async def test_objects_stay_until_every_lease_must_be_over(worker, seed, store, tmp_path, purging):
+    made, source, variant = await ready(worker, seed, store, tmp_path, await seed.tenant(worker), uuid7().bytes * 2)
+    await delete(worker, seed, made, long_ago=False)
+    assert await purging.purge() == 0
+    assert await there(store, source, variant) == [True, True]
+
+
+async def test_the_last_one_with_the_bytes_takes_their_objects_along(worker, seed, store, tmp_path, purging):
+    tenant, sha256 = await seed.tenant(worker), uuid7().bytes * 2
+    first, source1, variant = await ready(worker, seed, store, tmp_path, tenant, sha256)
+    second, source2, _ = await ready(worker, seed, store, tmp_path, tenant, sha256)
+    other, _, foreign = await ready(worker, seed, store, tmp_path, await seed.tenant(worker), sha256)
+    await delete(worker, seed, first)
+    await purging.purge()
+    assert await there(store, source1, source2, variant) == [False, True, True]
+    await delete(worker, seed, second)
+    await purging.purge()
+    assert await purging.purge() == 0
+    assert await there(store, source2, variant, foreign) == [False, False, True]
+    left = await seed.column(worker, "SELECT tenant_id FROM content WHERE sha256 = :s", s=sha256)
+    assert left == [other.tenant_id]
+    (row,) = await seed.column(
+        worker,
+        "SELECT concat_ws(' ', state, file_name, purged_at IS NOT NULL) FROM assets WHERE id = :a",
+        a=second.asset_id,
+    )
+    assert row == "deleted  t"
+    audited = "SELECT action FROM audit_log WHERE subject = :s ORDER BY id"
+    assert await seed.column(worker, audited, s=str(second.asset_id)) == ["asset.delete", "asset.purge"]
+
+
+async def test_a_job_at_work_on_the_bytes_keeps_their_objects(worker, seed, store, tmp_path, purging):
+    tenant, sha256 = await seed.tenant(worker), uuid7().bytes * 2
+    made, source, variant = await ready(worker, seed, store, tmp_path, tenant, sha256)
+    _, _, decision = await claimed(worker, seed, tenant, sha256)
+    assert decision.role is Role.REUSE
+    await delete(worker, seed, made)
+    await purging.purge()
+    assert await there(store, source, variant) == [False, True]
+
+
+async def test_a_job_that_meets_bytes_whose_objects_go_waits(worker, seed, store, tmp_path, purging):
+    tenant, sha256 = await seed.tenant(worker), uuid7().bytes * 2
+    made, _, variant = await ready(worker, seed, store, tmp_path, tenant, sha256)
+    await delete(worker, seed, made)
+    async with worker.transaction() as connection:
+        going = await purge.begin(connection, made.asset_id)
+    assert going.contents == (sha256,)
+    late, _, decision = await claimed(worker, seed, tenant, sha256)
+    assert decision.role is Role.TWIN
+    async with worker.transaction() as connection:
+        assert await purge.begin(connection, made.asset_id) is None, "somebody is at it"
+        await purge.finish(connection, going, objects=0, actor="t")
+    await seed.change(worker, "UPDATE jobs SET state = 'queued', reason = NULL WHERE id = :j", j=late.job_id)
+    async with worker.transaction() as connection:
+        job = await jobs.claim(connection, late.dispatch(), owner="w", lease_s=60)
+        again = await join_content(connection, tenant_id=tenant, sha256=sha256, job_id=job.job_id, epoch=job.epoch)
+    assert again.role is Role.LEADER
+    assert variant
+
+
+async def test_what_a_crash_left_marked_is_taken_up_after_a_while(worker, seed, store, tmp_path, purging):
+    tenant, sha256 = await seed.tenant(worker), uuid7().bytes * 2
+    made, source, variant = await ready(worker, seed, store, tmp_path, tenant, sha256)
+    await delete(worker, seed, made)
+    async with worker.transaction() as connection:
+        await purge.begin(connection, made.asset_id)
+    await seed.change(worker, "UPDATE content SET purging_at = now() - interval '1 day' WHERE sha256 = :s", s=sha256)
+    await purging.purge()
+    assert await there(store, source, variant) == [False, False]
+
+
+async def test_orphans_go_by_age_and_what_is_referred_to_or_under_way_stays(worker, seed, store, tmp_path, purging):
+    tenant, sha256 = await seed.tenant(worker), uuid7().bytes * 2
+    _, source, variant = await ready(worker, seed, store, tmp_path, tenant, sha256)
+    old_version = f"{purge.content_prefix(tenant, sha256)}thumbnail.v0.webp"
+    busy_sha = uuid7().bytes * 2
+    await claimed(worker, seed, tenant, busy_sha)
+    busy = f"{purge.content_prefix(tenant, busy_sha)}thumbnail.v1.webp"
+    nobodys = f"uploads/{tenant}/{uuid7()}/photo.jpg"
+    strange = "elsewhere/file"
+    mine = (source, variant, old_version, busy, nobodys, strange)
+    for key in (old_version, busy, nobodys, strange):
+        await put(store, tmp_path, key)
+    assert (await purging.sweep(timedelta(hours=1))).orphans == 0, "they are too young"
+    assert await there(store, *mine) == [True] * 6
+    ahead = datetime.now(UTC) - datetime(2000, 1, 1, tzinfo=UTC)
+    found = await purging.sweep(-ahead, dry_run=True)
+    assert isinstance(found, Swept)
+    assert found.orphans >= 3
+    assert await there(store, *mine) == [True] * 6
+    await purging.sweep(-ahead)
+    assert await there(store, *mine) == [True, True, False, True, False, True]
+    marked = "SELECT count(*) FROM content WHERE tenant_id = :t AND purging_at IS NOT NULL"
+    assert await seed.column(worker, marked, t=tenant) == [0]
