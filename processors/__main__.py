@@ -27,12 +27,14 @@ def main() -> int:
     """Exit status 0 if every variant was made, 1 with the reason otherwise."""
     parser = argparse.ArgumentParser(prog="python -m processors", description=__doc__)
     parser.add_argument("file", type=Path)
+    stages = [stage.value for stage in Stage]
+    parser.add_argument("--stage", choices=stages, help="the stage to run; the primary one of the file's kind if unset")
     parser.add_argument("--out", type=Path, required=True, help="folder for the variants; made if it is not there")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     file = arguments.file.resolve()
     try:
-        stage = PRIMARY_STAGE[sniff(file).kind]
+        stage = Stage(arguments.stage) if arguments.stage else PRIMARY_STAGE[sniff(file).kind]
         pool = MediaPool(ProcessorSettings(), workers=1)
         pool.start()
         asyncio.run(

@@ -6,6 +6,7 @@ import msgspec
 
 from schemas.details import Details
 from schemas.errors import ErrorCode, MedialaneError
+from schemas.events import Part
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -21,7 +22,11 @@ class Source(msgspec.Struct, frozen=True):
 
 
 class Rendition(msgspec.Struct, frozen=True):
-    """One finished file. Width and height in pixels, size in bytes, sha256 in hex, duration in seconds or None."""
+    """One finished file. Size in bytes, sha256 in hex, duration in seconds or None.
+
+    Width and height are pixels, 0 for sound.
+    `parts` are the files beside it that it names, in the order in which they have to be stored, itself last.
+    """
 
     profile: str
     profile_version: int
@@ -33,6 +38,7 @@ class Rendition(msgspec.Struct, frozen=True):
     duration_s: float | None
     size: int
     sha256: str
+    parts: tuple[Part, ...] = ()
 
 
 class StageTiming(msgspec.Struct, frozen=True):
@@ -46,11 +52,11 @@ class StageTiming(msgspec.Struct, frozen=True):
 class ProcessingReport(msgspec.Struct, frozen=True):
     """What the source was and what it cost.
 
-    Width and height are the upright source's, in pixels. `cpu_s` is user plus system time of the child and of every
-    ffmpeg and ffprobe that it ran; `max_rss_mb` is the peak of the largest of them during this job, in MiB.
+    Width and height are the upright source's, in pixels, 0 for sound. `cpu_s` is user plus system time of the child and
+    of every ffmpeg and ffprobe that it ran; `max_rss_mb` is the peak of the largest of them during this job, in MiB.
     """
 
-    kind: Literal["image", "video"]
+    kind: Literal["image", "video", "audio"]
     format: str
     width: int
     height: int

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from processors import images, video
+from processors import audio, images, video
 from processors.contract import MediaError
 from processors.job import Job, Outcome
 from processors.sniff import sniff
@@ -31,8 +31,14 @@ def run(job: Job) -> Outcome:
             ErrorCode.TYPE_MISMATCH,
             f"Declared as {job.source.declared_type or job.stage.kind}, but the content is {found.format}.",
         )
-    pipeline = images.process if found.kind is MediaKind.IMAGE else video.process
-    return pipeline(job, path, found.format)
+    return _PIPELINES[found.kind](job, path, found.format)
+
+
+_PIPELINES: dict[MediaKind, Callable[[Job, Path, str], Outcome]] = {
+    MediaKind.IMAGE: images.process,
+    MediaKind.VIDEO: video.process,
+    MediaKind.AUDIO: audio.process,
+}
 
 
 def runner(settings: ProcessorSettings) -> Callable[[Job], Outcome]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Literal
 
 from processors.contract import Rendition, Source, StageTiming
 from schemas.details import Details
+from schemas.events import Part
 from schemas.profiles import Profile
 from schemas.settings import ProcessorSettings
 from schemas.states import Stage
@@ -40,13 +41,22 @@ class Job:
 
     def output(self, profile: Profile) -> Path:
         """Where a profile's file goes."""
-        return self.workdir / f"{profile.name}.{profile.extension}"
+        folder = self.workdir / profile.name if profile.is_bundle else self.workdir
+        return folder / f"{profile.name}.{profile.extension}"
 
-    def finish(self, profile: Profile, width: int, height: int, duration_s: float | None = None) -> Rendition:
-        """Describe the finished file of a profile and announce it."""
+    def finish(
+        self,
+        profile: Profile,
+        width: int,
+        height: int,
+        duration_s: float | None = None,
+        parts: Sequence[tuple[str, str]] = (),
+    ) -> Rendition:
+        """Describe the finished file of a profile and announce it.
+
+        `parts` are the names and content types of the files beside it that it names, in the order of their use.
+        """
         path = self.output(profile)
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
         rendition = Rendition(
             profile=profile.name,
             profile_version=profile.version,
@@ -57,7 +67,11 @@ class Job:
             height=height,
             duration_s=duration_s,
             size=path.stat().st_size,
-            sha256=digest,
+            sha256=_digest(path),
+            parts=tuple(
+                Part(name, kind, (path.parent / name).stat().st_size, _digest(path.parent / name))
+                for name, kind in parts
+            ),
         )
         self.made(rendition)
         return rendition
@@ -67,13 +81,18 @@ class Job:
 class Outcome:
     """What a pipeline learned about its source; `helper_rss_mb` is the peak of the programs that it ran, in MiB."""
 
-    kind: Literal["image", "video"]
+    kind: Literal["image", "video", "audio"]
     format: str
     width: int
     height: int
     duration_s: float | None = None
     helper_rss_mb: float = 0.0
     details: Details = field(default_factory=Details)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Timings:

@@ -198,13 +198,17 @@ class _Conversation:
     def _check(self, rendition: Rendition) -> None:
         # The child read hostile bytes: take nothing from it but a plain file in the job's own folder.
         path = Path(rendition.path)
-        asked = {profile.name for profile in self._task.profiles} - self._task.skip
-        if path.parent != Path(self._task.workdir) or path.is_symlink() or not path.is_file():
-            raise MediaError(ErrorCode.PROCESSING_FAILED, "The child named a file outside its folder.")
-        if rendition.profile not in asked:
+        asked = {profile.name: profile for profile in self._task.profiles if profile.name not in self._task.skip}
+        profile = asked.get(rendition.profile)
+        if profile is None:
             raise MediaError(
                 ErrorCode.PROCESSING_FAILED, f"The child made {rendition.profile}, which nobody asked for."
             )
+        folder = Path(self._task.workdir) / (profile.name if profile.is_bundle else "")
+        files = [path, *(folder / part.name for part in rendition.parts)]
+        plain = all(file.parent == folder and file.is_file() and not file.is_symlink() for file in files)
+        if not plain or folder.is_symlink():
+            raise MediaError(ErrorCode.PROCESSING_FAILED, "The child named a file outside its folder.")
 
 
 async def _uninterrupted(task: "asyncio.Task[None]") -> None:

@@ -33,7 +33,7 @@ def sniff(path: Path) -> Sniffed:
     """Recognise a file.
 
     Raises `MediaError`: `empty_file`, `unsupported_format` (recognised, never processed: markup, vector graphics,
-    playlists, scripts, audio, documents) or `unknown_format`.
+    playlists, scripts, documents) or `unknown_format`.
     """
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
@@ -50,10 +50,13 @@ def sniff_bytes(head: bytes) -> Sniffed:
     for name, matches in _VIDEOS.items():
         if matches(head):
             return Sniffed(MediaKind.VIDEO, name)
+    for name, matches in _AUDIOS.items():
+        if matches(head):
+            return Sniffed(MediaKind.AUDIO, name)
     refused = _refused(head)
     if refused:
         raise MediaError(ErrorCode.UNSUPPORTED_FORMAT, f"The file is {refused}, which is not processed.")
-    raise MediaError(ErrorCode.UNKNOWN_FORMAT, "The first bytes are of no image or video format that is known.")
+    raise MediaError(ErrorCode.UNKNOWN_FORMAT, "The first bytes are of no image, video or audio format that is known.")
 
 
 def _starts(*magics: bytes) -> Callable[[bytes], bool]:
@@ -88,7 +91,26 @@ def _is_mov(head: bytes) -> bool:
 
 
 def _is_mp4(head: bytes) -> bool:
-    return any(brand in _MP4_BRANDS for brand in _brands(head))
+    return not _is_m4a(head) and any(brand in _MP4_BRANDS for brand in _brands(head))
+
+
+def _is_m4a(head: bytes) -> bool:
+    return _brands(head)[:1] in ([b"M4A "], [b"M4B "])
+
+
+def _is_ogg(head: bytes) -> bool:
+    # Ogg may hold video, too: the first page tells what its first stream is.
+    return head.startswith(b"OggS") and any(codec in head[28:64] for codec in (b"OpusHead", b"\x01vorbis", b"\x7fFLAC"))
+
+
+def _is_mp3(head: bytes) -> bool:
+    # A tag, or a frame: sync, MPEG layer III, and a bit rate and a sample rate that exist.
+    frame = head[0] == 0xFF and len(head) > 3 and head[1] & 0xE6 == 0xE2
+    return head.startswith(b"ID3") or (frame and 0 < head[2] >> 4 < 15 and head[2] & 0x0C != 0x0C)
+
+
+def _is_adts(head: bytes) -> bool:
+    return len(head) > 6 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0 and head[2] >> 2 & 15 < 13
 
 
 def _ebml(doctype: bytes) -> Callable[[bytes], bool]:
@@ -118,12 +140,20 @@ _VIDEOS: dict[str, Callable[[bytes], bool]] = {
     "mkv": _ebml(b"matroska"),
     "avi": _riff(b"AVI "),
 }
+_AUDIOS: dict[str, Callable[[bytes], bool]] = {
+    "m4a": _is_m4a,
+    "wav": _riff(b"WAVE"),
+    "flac": _starts(b"fLaC"),
+    "ogg": _is_ogg,
+    "mp3": _is_mp3,
+    "aac": _is_adts,
+}
 
 _REFUSED_MAGIC: dict[str, tuple[bytes, ...]] = {
     "a PDF document": (b"%PDF-",),
     "PostScript": (b"%!PS", b"\xc5\xd0\xd3\xc6"),
     "a Photoshop document": (b"8BPS",),
-    "an audio file": (b"ID3", b"\xff\xfb", b"\xff\xf1", b"\xff\xf9", b"fLaC", b"OggS"),
+    "an Ogg file of a kind": (b"OggS",),
     "an archive": (b"PK\x03\x04", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!", b"BZh", b"\xfd7zXZ"),
     "a program": (b"MZ", b"\x7fELF", b"#!"),
     "a concat script": (b"ffconcat version",),
@@ -144,8 +174,6 @@ def _refused(head: bytes) -> str | None:
     for name, magics in _REFUSED_MAGIC.items():
         if text.startswith(magics):
             return name
-    if _riff(b"WAVE")(head):
-        return "an audio file"
     if text.startswith(b"<"):
         lower = text.lower()
         return next((name for name, tags in _REFUSED_MARKUP.items() if any(tag in lower for tag in tags)), "markup")

@@ -31,6 +31,7 @@ class ErrorCode(StrEnum):
     TOO_MANY_FRAMES = "too_many_frames"
     TOO_LONG = "too_long"
     NO_VIDEO_STREAM = "no_video_stream"
+    NO_AUDIO_STREAM = "no_audio_stream"
     LIMIT_EXCEEDED = "limit_exceeded"
     SOURCE_CHANGED = "source_changed"
     SOURCE_MISSING = "source_missing"
@@ -91,6 +92,7 @@ ERRORS: dict[ErrorCode, ErrorSpec] = {
     ErrorCode.TOO_MANY_FRAMES: ErrorSpec(_P, 422, "The file has more frames than are allowed."),
     ErrorCode.TOO_LONG: ErrorSpec(_P, 422, "The duration is longer than is allowed."),
     ErrorCode.NO_VIDEO_STREAM: ErrorSpec(_P, 422, "The file has no video stream."),
+    ErrorCode.NO_AUDIO_STREAM: ErrorSpec(_P, 422, "The file has no sound."),
     ErrorCode.LIMIT_EXCEEDED: ErrorSpec(_P, 422, "Decoding went past a limit on memory, time or file size."),
     ErrorCode.SOURCE_CHANGED: ErrorSpec(_P, 422, "The object is not the one that was completed."),
     ErrorCode.SOURCE_MISSING: ErrorSpec(_P, 422, "The object is gone."),
@@ -139,6 +141,7 @@ OF_THE_CONTENT: frozenset[ErrorCode] = frozenset(
         ErrorCode.TOO_MANY_FRAMES,
         ErrorCode.TOO_LONG,
         ErrorCode.NO_VIDEO_STREAM,
+        ErrorCode.NO_AUDIO_STREAM,
         ErrorCode.LIMIT_EXCEEDED,
     }
 )

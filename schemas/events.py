@@ -29,6 +29,15 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: float | None = None
 
 
+class Part(msgspec.Struct, frozen=True):
+    """An object that a variant's own one names: `name` in the same folder, size in bytes, sha256 in hex."""
+
+    name: str
+    content_type: str
+    size: int
+    sha256: str
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     """What every event carries."""
 
@@ -149,6 +158,18 @@ class JobFailed(JobEvent, frozen=True, kw_only=True, tag="job.failed"):
     attempts: int
 
 
+class JobProgress(JobEvent, frozen=True, kw_only=True, tag="job.progress"):
+    event_type: ClassVar[str] = "job.progress"
+    doc: ClassVar[str] = "A job came further; told at most every other second and once per step of ten per cent."
+
+    percent: Annotated[int, Meta(description="The share that is done; it never goes back", ge=0, le=100)]
+
+    @property
+    def subject(self) -> str:
+        """Stage and step: a retry tells no step again."""
+        return f"{self.stage.value}:{self.percent}"
+
+
 class VariantReady(Event, frozen=True, kw_only=True, tag="variant.ready"):
     event_type: ClassVar[str] = "variant.ready"
     doc: ClassVar[str] = "One variant is stored and may be read."
@@ -171,6 +192,7 @@ AnyEvent = (
     | AssetDeleted
     | JobStarting
     | JobStarted
+    | JobProgress
     | JobDone
     | JobFailed
     | VariantReady

@@ -211,6 +211,9 @@ class ProcessorSettings(Settings, frozen=True, kw_only=True):
     max_output_bytes: Annotated[int, Meta(ge=1, description="Largest file that a child may write, bytes")] = (
         4_294_967_296
     )
+    max_temp_bytes: Annotated[
+        int, Meta(ge=1, description="Most that a job's folder may hold, its source too, bytes")
+    ] = 17_179_869_184
 
 
 class ProfileSettings(Settings, frozen=True, kw_only=True):

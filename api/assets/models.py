@@ -68,6 +68,7 @@ class JobOut(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     state: JobState
     waiting_for: str | None
     attempts: int
+    progress: Annotated[int, Meta(description="Per cent")]
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -96,6 +97,7 @@ class AssetSummary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     finished_at: datetime | None
     metadata: dict[str, str]
     tags: tuple[str, ...]
+    progress: Annotated[int, Meta(description="Per cent of the primary job, in steps of ten; 100 when it is done")]
 
 
 class AssetOut(AssetSummary, frozen=True, kw_only=True, rename="camel"):

@@ -86,6 +86,7 @@ def _job(job: JobView) -> JobOut:
         state=job.state,
         waiting_for=job.reason,
         attempts=job.attempts,
+        progress=job.progress,
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,

@@ -21,7 +21,10 @@ _STATES = sa.text(
 )
 _SPAN = sa.text("""
     SELECT max(extract(epoch FROM finished_at)) AS ended, avg(CAST(report ->> 'cpu_s' AS double precision)) AS cpu_s
-    FROM jobs WHERE tenant_id = :tenant
+    FROM jobs WHERE tenant_id = :tenant AND stage LIKE '%.primary'
+""")
+_UNFINISHED = sa.text("""
+    SELECT count(*) FROM jobs WHERE tenant_id = :tenant AND state IN ('waiting', 'queued', 'running')
 """)
 _UPLOADS_AT_ONCE = 8
 _COMPLETES_AT_ONCE = 16
@@ -79,7 +82,8 @@ async def process_all(
 ) -> tuple[float, float]:
     """Complete everything at once and wait until all is ready.
 
-    Returns the seconds from the first complete to the end of the last job, and the children's CPU seconds per job.
+    Returns the seconds from the first complete to the end of the last primary job, and the children's CPU seconds per
+    primary job; what follows those has ended, too, and left the machine quiet.
     Raises `BenchError` if one asset fails.
     """
     limit = asyncio.Semaphore(_COMPLETES_AT_ONCE)
@@ -94,7 +98,22 @@ async def process_all(
         await _until_ready(bench, database, tenant, len(assets))
         async with database.transaction() as connection:
             row = (await connection.execute(_SPAN, {"tenant": tenant.id})).one()
+        await _until_quiet(bench, database, tenant)
     return float(row.ended) - began, float(row.cpu_s)
+
+
+async def _until_quiet(bench: Bench, database: Database, tenant: Tenant) -> None:
+    told = time.monotonic()
+    async with asyncio.timeout(_PATIENCE_S):
+        while True:
+            async with database.transaction() as connection:
+                left = (await connection.execute(_UNFINISHED, {"tenant": tenant.id})).scalar_one()
+            if not left:
+                return
+            if time.monotonic() - told > 2:
+                bench.tell(f"  {left} jobs of later stages to go")
+                told = time.monotonic()
+            await asyncio.sleep(0.2)
 
 
 async def _until_ready(bench: Bench, database: Database, tenant: Tenant, wanted: int) -> None:

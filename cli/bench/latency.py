@@ -87,6 +87,6 @@ async def _one(client: MedialaneClient, receiver: Receiver, asset_id: UUID) -> f
 
 
 async def _work_seconds(ledger: Ledger, asset_id: UUID) -> float:
-    [job] = await ledger.jobs(asset_id)
+    job, *_ = await ledger.jobs(asset_id)
     stages = (job.report or {}).get("stages", [])
     return sum(float(stage["seconds"]) for stage in stages if stage["name"] in _WORK)

@@ -1,4 +1,4 @@
-"""A 10 s 1080p30 clip through the whole pipeline: poster, 720p and preview."""
+"""A 10 s 1080p30 clip through the whole pipeline, and what its variants cost beside other ways to make them."""
 
 import asyncio
 import struct
@@ -7,9 +7,12 @@ from pathlib import Path
 
 from cli.bench.context import Bench, process_all, upload_only
 from cli.bench.figures import Figure
-from cli.samples import make_clip
+from cli.samples import make_clip, make_pan
+from processors.video.costs import Costs
+from processors.video.costs import measure as measure_costs
 
 _CLIPS, _QUICK_CLIPS = 6, 2
+_ROUNDS = 2
 
 
 def measure(bench: Bench) -> list[Figure]:
@@ -19,7 +22,25 @@ def measure(bench: Bench) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="medialane-bench-") as folder:
         clip = make_clip(Path(folder) / "clip.mp4").read_bytes()
     seconds, cpu_s = asyncio.run(_pipeline(bench, [_distinct(clip, index) for index in range(count)]))
-    return [Figure("video_jobs_per_s", count / seconds, "1/s"), Figure("video_cpu_s_per_job", cpu_s, "s")]
+    figures = [Figure("video_jobs_per_s", count / seconds, "1/s"), Figure("video_cpu_s_per_job", cpu_s, "s")]
+    return figures + _ratios(bench)
+
+
+def _ratios(bench: Bench) -> list[Figure]:
+    """Each way is measured as often and its cheapest round counts: what disturbs a round only ever adds."""
+    rounds = []
+    for number in range(1 if bench.quick else _ROUNDS):
+        bench.tell(f"video: what variants cost beside other ways to make them, round {number + 1}")
+        with tempfile.TemporaryDirectory(prefix="medialane-bench-") as name:
+            folder = Path(name)
+            rounds.append(measure_costs(make_pan(folder / "pan.mp4"), folder))
+    least = Costs(*(min(column) for column in zip(*rounds, strict=True)))
+    return [
+        Figure("video_cpu_vs_separate", least.trio_separate / least.trio, "x less"),
+        Figure("video_cpu_vs_floor", least.trio / least.trio_floor, "x"),
+        Figure("hls_cpu_vs_separate", least.ladder_separate / least.ladder, "x less"),
+        Figure("storyboard_cpu_vs_full", least.storyboard_full / least.storyboard, "x less"),
+    ]
 
 
 async def _pipeline(bench: Bench, contents: list[bytes]) -> tuple[float, float]:

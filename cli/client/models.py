@@ -84,6 +84,7 @@ class Asset(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     error_code: str | None = None
     error_detail: str | None = None
     details: dict[str, Any] | None = None
+    progress: int = 0
     variants: list[AssetVariant] = []
     jobs: list[AssetJob] = []
     timeline: list[TimelineEntry] = []

@@ -17,7 +17,10 @@ T = TypeVar("T")
 
 _COLUMNS = """
     id, state, generation, kind, file_name, content_type, size, object_key, width, height, duration_s, details,
-    error_code, error_detail, created_at, uploaded_at, finished_at, metadata, tags
+    error_code, error_detail, created_at, uploaded_at, finished_at, metadata, tags, coalesce((
+        SELECT progress FROM jobs
+        WHERE asset_id = assets.id AND stage = assets.kind || '.primary' AND generation = assets.generation
+    ), 0) AS progress
 """
 _ONE = sa.text(f"""
     SELECT {_COLUMNS} FROM assets WHERE tenant_id = :tenant_id AND id = :id AND state <> 'deleted'
@@ -48,8 +51,8 @@ _VARIANTS = sa.text("""
     FROM variants WHERE tenant_id = :tenant_id AND asset_id = ANY(:ids) ORDER BY asset_id, created_at, profile
 """)
 _JOBS = sa.text("""
-    SELECT id, generation, stage, state, reason, attempts, report, created_at, started_at, finished_at FROM jobs
-    WHERE tenant_id = :tenant_id AND asset_id = :id ORDER BY generation, created_at
+    SELECT id, generation, stage, state, reason, attempts, progress, report, created_at, started_at, finished_at
+    FROM jobs WHERE tenant_id = :tenant_id AND asset_id = :id ORDER BY generation, created_at
 """)
 _EVENTS = sa.text("""
     SELECT seq, type, subject, generation, created_at AS time FROM asset_events
@@ -92,6 +95,7 @@ class AssetRow(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: datetime | None
     metadata: dict[str, str]
     tags: tuple[str, ...]
+    progress: int
 
 
 class AssetFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,6 +121,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     state: JobState
     reason: str | None
     attempts: int
+    progress: int
     report: dict[str, Any] | None
     created_at: datetime
     started_at: datetime | None

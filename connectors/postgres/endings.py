@@ -26,7 +26,8 @@ _LOCK_ASSET = sa.text("SELECT 1 FROM assets WHERE id = :asset_id FOR NO KEY UPDA
 _FENCE = sa.text("SELECT 1 FROM jobs WHERE id = :job_id AND state = 'running' AND epoch = :epoch FOR NO KEY UPDATE")
 _END = sa.text("""
     UPDATE jobs SET state = :state, owner = NULL, lease_until = NULL, finished_at = clock_timestamp(), report = :report,
-        attempts = attempts + :failed, error_code = :code, error_detail = :detail
+        attempts = attempts + :failed, error_code = :code, error_detail = :detail,
+        progress = CASE WHEN :state = 'done' THEN 100 ELSE progress END
     WHERE id = :job_id AND state = 'running' AND epoch = :epoch
     RETURNING attempts, deaths
 """).bindparams(sa.bindparam("report", type_=sa.JSON))

@@ -1,26 +1,27 @@
 """Variant rows: one per (asset, profile), pointing at one object per (tenant, content, profile, version)."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schemas.events import Variant
+from schemas.events import Part, Variant
 from schemas.ids import uuid7
 
 _INSERT = sa.text("""
     INSERT INTO variants (id, tenant_id, asset_id, generation, profile, profile_version, content_sha256, object_key,
-        content_type, format, width, height, duration_s, size, sha256)
+        content_type, format, width, height, duration_s, size, sha256, parts)
     VALUES (:id, :tenant_id, :asset_id, :generation, :profile, :profile_version, :content_sha256, :object_key,
-        :content_type, :format, :width, :height, :duration_s, :size, :sha256)
+        :content_type, :format, :width, :height, :duration_s, :size, :sha256, :parts)
     ON CONFLICT (asset_id, profile) DO UPDATE SET generation = excluded.generation,
         profile_version = excluded.profile_version, content_sha256 = excluded.content_sha256,
         object_key = excluded.object_key, content_type = excluded.content_type, format = excluded.format,
         width = excluded.width, height = excluded.height, duration_s = excluded.duration_s, size = excluded.size,
-        sha256 = excluded.sha256, created_at = now()
-""")
+        sha256 = excluded.sha256, parts = excluded.parts, created_at = now()
+""").bindparams(sa.bindparam("parts", type_=sa.JSON(none_as_null=True)))
 _OF_ASSET = sa.text("SELECT * FROM variants WHERE asset_id = :asset_id ORDER BY created_at, profile")
 _OF_CONTENT = sa.text("""
     SELECT DISTINCT ON (profile, profile_version) * FROM variants
@@ -31,7 +32,10 @@ _COMMITTED = sa.text("SELECT profile FROM variants WHERE asset_id = :asset_id AN
 
 
 class NewVariant(msgspec.Struct, frozen=True, kw_only=True):
-    """A variant whose object is stored; sizes in pixels, bytes and seconds, hashes as 32 bytes."""
+    """A variant whose object is stored; sizes in pixels, bytes and seconds, hashes as 32 bytes.
+
+    `parts` lie beside the object, in its folder; it names them, and they are stored with it.
+    """
 
     profile: str
     profile_version: int
@@ -44,6 +48,16 @@ class NewVariant(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: float | None
     size: int
     sha256: bytes
+    parts: tuple[Part, ...] = ()
+
+    def object_keys(self) -> tuple[str, ...]:
+        """The keys of all its objects."""
+        folder = self.object_key.rpartition("/")[0]
+        return (self.object_key, *(f"{folder}/{part.name}" for part in self.parts))
+
+    def columns(self) -> dict[str, Any]:
+        """The values by the names of the columns that hold them."""
+        return msgspec.structs.asdict(self) | {"parts": msgspec.to_builtins(self.parts) or None}
 
     def public(self) -> Variant:
         """The variant as events show it."""
@@ -58,7 +72,7 @@ async def insert_variants(
 ) -> None:
     """Write variant rows; a new generation replaces what an older one made of the same profile."""
     common = {"tenant_id": tenant_id, "asset_id": asset_id, "generation": generation}
-    await connection.execute(_INSERT, [msgspec.structs.asdict(v) | common | {"id": uuid7()} for v in variants])
+    await connection.execute(_INSERT, [v.columns() | common | {"id": uuid7()} for v in variants])
 
 
 async def of_asset(connection: AsyncConnection, asset_id: UUID) -> tuple[Variant, ...]:
@@ -80,4 +94,6 @@ async def committed_profiles(connection: AsyncConnection, asset_id: UUID, genera
 
 def _from_row(row: sa.RowMapping) -> NewVariant:
     values = {name: row[name] for name in NewVariant.__struct_fields__}
-    return NewVariant(**(values | {name: bytes(values[name]) for name in ("content_sha256", "sha256")}))
+    parts = msgspec.convert(values["parts"] or [], tuple[Part, ...])
+    hashes = {name: bytes(values[name]) for name in ("content_sha256", "sha256")}
+    return NewVariant(**(values | hashes | {"parts": parts}))

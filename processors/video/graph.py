@@ -6,15 +6,16 @@ from typing import Any, NamedTuple
 
 import ffmpeg
 
+from processors.ffmpeg.argv import AAC, COMMON, command
 from processors.video.probe import Clip, input_options
 from schemas.profiles import Profile
 
 POSTER_AT_S = 2.0
 _POSTER_WINDOW_S = 1.0
 _POSTER_CANDIDATES = 24
-_MAX_FPS = 60
-_KEYFRAME_EVERY_S = 2
-_AUDIO = {"acodec": "aac", "audio_bitrate": "128k", "ac": 2}
+MAX_FPS = 60
+KEYFRAMES = "expr:gte(t,n_forced*2)"
+"""A key frame every two seconds of time, whatever the frame rate does."""
 # BT.2020 PQ or HLG down to BT.709, after scaling, since it works in 32-bit floats.
 _TONEMAP: tuple[tuple[str, dict[str, Any]], ...] = (
     ("zscale", {"t": "linear", "npl": 100}),
@@ -39,7 +40,7 @@ def target_size(clip: Clip, profile: Profile) -> tuple[int, int]:
     across = (profile.width or clip.width) / clip.width
     down = (profile.height or clip.height) / clip.height
     factor = min(1.0, {"width": across, "height": down, "crop": max(across, down)}[profile.fit])
-    return _even(clip.width * factor, clip.width), _even(clip.height * factor, clip.height)
+    return even(clip.width * factor, clip.width), even(clip.height * factor, clip.height)
 
 
 def poster_at(duration_s: float | None) -> float:
@@ -47,8 +48,10 @@ def poster_at(duration_s: float | None) -> float:
     return min(POSTER_AT_S, duration_s / 2) if duration_s else 0.0
 
 
-def compile_run(source: Path, clip: Clip, targets: Sequence[Target], *, threads: int, max_seconds: float) -> list[str]:
-    """The argv of the one run that makes all targets."""
+def compile_run(
+    source: Path, clip: Clip, targets: Sequence[Target], *, threads: int, max_seconds: float, gain_db: float = 0.0
+) -> list[str]:
+    """The argv of the one run that makes all targets; sound is amplified by `gain_db`."""
     read = ffmpeg.input(f"file:{source}", **input_options(clip.demuxer), threads=threads, t=max_seconds)
     outputs: list[Any] = []
 
@@ -60,13 +63,13 @@ def compile_run(source: Path, clip: Clip, targets: Sequence[Target], *, threads:
         for place, child in enumerate(children):
             grow(_derived(parts[place], clip, child, from_source=parent is None), child)
         if parent:
-            outputs.append(_output(parts[len(children)], read, clip, parent, threads))
+            sound = _sound(read, clip, parent, gain_db)
+            outputs.append(_output(parts[len(children)], sound, parent, threads))
 
     origins = _origins(clip, targets)
-    grow(_prepared(read[str(clip.video)], clip), None)
+    grow(prepared(read[str(clip.video)], clip), None)
     merged = ffmpeg.merge_outputs(*outputs) if len(outputs) > 1 else outputs[0]
-    merged = merged.global_args("-nostdin", "-hide_banner", "-loglevel", "error", "-progress", "pipe:1")
-    return [str(part) for part in ffmpeg.compile(merged, overwrite_output=True)]
+    return command(merged, "-progress", "pipe:1")
 
 
 def _origins(clip: Clip, targets: Sequence[Target]) -> dict[Target, Target | None]:
@@ -96,11 +99,12 @@ def _span(clip: Clip, target: Target) -> tuple[float, float]:
     return 0.0, target.profile.max_seconds or float("inf")
 
 
-def _prepared(stream: Any, clip: Clip) -> Any:
+def prepared(stream: Any, clip: Clip) -> Any:
+    """The decoded frames as every variant wants them: whole pictures, and not too many of them."""
     if clip.interlaced:
         stream = stream.filter("bwdif", mode="send_frame", deint="interlaced")
-    if clip.fps > _MAX_FPS:  # slow motion: a variant of it plays at what screens show
-        stream = stream.filter("fps", _MAX_FPS)
+    if clip.fps > MAX_FPS:  # slow motion: a variant of it plays at what screens show
+        stream = stream.filter("fps", MAX_FPS)
     return stream
 
 
@@ -109,33 +113,49 @@ def _derived(stream: Any, clip: Clip, target: Target, *, from_source: bool) -> A
     begin, end = _span(clip, target)
     if end != float("inf"):
         stream = stream.filter("trim", start=begin, end=end).filter("setpts", "PTS-STARTPTS")
-    stream = stream.filter("scale", target.width, target.height)
+    return scaled(stream, clip, target.width, target.height, from_source=from_source)
+
+
+def scaled(stream: Any, clip: Clip, width: int, height: int, *, from_source: bool) -> Any:
+    """Frames of a size, as 8-bit BT.709 with square pixels."""
+    stream = stream.filter("scale", width, height)
     if from_source and clip.hdr:
         for name, options in _TONEMAP:
             stream = stream.filter(name, **options)
     return stream.filter("setsar", 1).filter("format", "yuv420p")
 
 
-def _output(stream: Any, read: Any, clip: Clip, target: Target, threads: int) -> Any:
-    common = {"map_metadata": -1, "map_chapters": -1, "flags": "+bitexact", "fflags": "+bitexact"}
+def sound(read: Any, stream: int, gain_db: float) -> Any:
+    """A soundtrack, made louder or quieter."""
+    heard = read[str(stream)]
+    return heard.filter("volume", f"{gain_db}dB") if gain_db else heard
+
+
+def _sound(read: Any, clip: Clip, target: Target, gain_db: float) -> Any:
+    if clip.audio is None or not target.profile.audio or target.profile.format != "mp4":
+        return None
+    return sound(read, clip.audio, gain_db)
+
+
+def _output(stream: Any, heard: Any, target: Target, threads: int) -> Any:
     if target.profile.format == "jpeg":
         # Of a second's worth of frames, the one nearest to their average: neither a flash nor a fade.
         frame = stream.filter("thumbnail", _POSTER_CANDIDATES).filter("format", "yuvj420p")
-        return ffmpeg.output(frame, str(target.path), f="image2", update=1, vframes=1, **{"q:v": 3}, **common)
+        return ffmpeg.output(frame, str(target.path), f="image2", update=1, vframes=1, **{"q:v": 3}, **COMMON)
     video = {
         "vcodec": "libx264",
         "preset": "veryfast",
         "crf": target.profile.quality or 23,
-        "force_key_frames": f"expr:gte(t,n_forced*{_KEYFRAME_EVERY_S})",
+        "force_key_frames": KEYFRAMES,
         "movflags": "+faststart",
         "f": "mp4",
         "threads": threads,
     }
-    if clip.audio is not None and target.profile.audio:
-        return ffmpeg.output(stream, read[str(clip.audio)], str(target.path), **video, **_AUDIO, **common)
-    return ffmpeg.output(stream, str(target.path), **video, **common)
+    if heard is not None:
+        return ffmpeg.output(stream, heard, str(target.path), **video, **AAC, **COMMON)
+    return ffmpeg.output(stream, str(target.path), **video, **COMMON)
 
 
-def _even(side: float, source: int) -> int:
+def even(side: float, source: int) -> int:
     """The nearest even number that is not above the source (4:2:0 video has no odd sides), and at least 2."""
     return max(2, min(int(side / 2 + 0.5) * 2, source // 2 * 2))

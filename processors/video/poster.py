@@ -6,7 +6,8 @@ import ffmpeg
 import pyvips
 
 from processors.contract import MediaError
-from processors.video import helper
+from processors.ffmpeg import helper
+from processors.ffmpeg.argv import COMMON, command
 from processors.video.graph import Target
 from processors.video.probe import Clip, input_options
 
@@ -60,7 +61,5 @@ def _seek(source: Path, clip: Clip, target: Target, share: float, to: Path) -> l
     at = round((clip.duration_s or 0.0) * share, 3)
     read = ffmpeg.input(f"file:{source}", **input_options(clip.demuxer), ss=at, threads=1)
     frame = read[str(clip.video)].filter("scale", target.width, target.height).filter("setsar", 1)
-    options = {"update": 1, "vframes": 1, "q:v": 3, "map_metadata": -1, "flags": "+bitexact", "fflags": "+bitexact"}
-    out = ffmpeg.output(frame.filter("format", "yuvj420p"), str(to), f="image2", **options)
-    out = out.global_args("-nostdin", "-hide_banner", "-loglevel", "error")
-    return [str(part) for part in ffmpeg.compile(out, overwrite_output=True)]
+    options = {"update": 1, "vframes": 1, "q:v": 3, **COMMON}
+    return command(ffmpeg.output(frame.filter("format", "yuvj420p"), str(to), f="image2", **options))

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from processors.contract import MediaError
-from processors.video import helper
+from processors.ffmpeg import helper
 from schemas.errors import ErrorCode
 from schemas.settings import ProcessorSettings
 

@@ -4,6 +4,7 @@ What is stored last is not announced here but handed back, so that it becomes kn
 """
 
 import asyncio
+import hashlib
 from pathlib import Path
 
 from connectors.objectstore.port import ObjectStore, Stored
@@ -53,6 +54,11 @@ class Outputs:
 
     async def _keep(self, rendition: Rendition) -> NewVariant:
         key = _object_key(self._job, self._sha256, rendition)
+        folder = key.rpartition("/")[0]
+        # What is named is stored before what names it, and the variant's own object last.
+        for part in rendition.parts:
+            path = Path(rendition.path).with_name(part.name)
+            await self._store.put_file(f"{folder}/{part.name}", path, part.content_type, part.sha256)
         stored = await self._store.put_file(key, Path(rendition.path), rendition.content_type, rendition.sha256)
         variant = _variant(rendition, self._sha256, key, stored)
         self._stored.put_nowait(variant)
@@ -73,8 +79,18 @@ class Outputs:
 
 
 def _object_key(job: ClaimedJob, sha256: bytes, rendition: Rendition) -> str:
-    name = f"{rendition.profile}.v{rendition.profile_version}{Path(rendition.path).suffix}"
-    return f"media/{job.tenant_id}/{sha256.hex()}/{name}"
+    name = f"{rendition.profile}.v{rendition.profile_version}"
+    end = f"-{_digest(rendition)}/{Path(rendition.path).name}" if rendition.parts else Path(rendition.path).suffix
+    return f"media/{job.tenant_id}/{sha256.hex()}/{name}{end}"
+
+
+def _digest(rendition: Rendition) -> str:
+    """Names the folder of a variant of several files by what is in them.
+
+    Another attempt may have made other bytes: playlists of one and media of the other would not fit together.
+    """
+    files = [(part.name, part.sha256) for part in rendition.parts] + [("", rendition.sha256)]
+    return hashlib.sha256(repr(files).encode()).hexdigest()[:16]
 
 
 def _variant(rendition: Rendition, sha256: bytes, key: str, stored: Stored) -> NewVariant:
@@ -91,4 +107,5 @@ def _variant(rendition: Rendition, sha256: bytes, key: str, stored: Stored) -> N
         duration_s=rendition.duration_s,
         size=stored.size,
         sha256=bytes.fromhex(stored.sha256),
+        parts=rendition.parts,
     )

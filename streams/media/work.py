@@ -27,6 +27,7 @@ from schemas.errors import ErrorCode, MedialaneError
 from schemas.profile_sets import of_stage, resolve
 from schemas.profiles import Profile, stages_after
 from streams.media.outputs import Outputs
+from streams.media.progress import Progress
 
 
 class Parked(Exception):  # noqa: N818 - an outcome, not an error
@@ -167,16 +168,19 @@ class Work:
             raise RuntimeError("variants are named after the content: join it first")
         source = Source(path=str(path), size=job.size, declared_type=job.content_type, file_name=job.file_name)
         outputs = Outputs(job, self.sha256, self._database, self._store)
+        progress = Progress(job, self._database)
         try:
             with self._stage("process"):
                 _, report = await self._pool.process(
-                    job.stage, source, self._folder, profiles, on_rendition=outputs.put
+                    job.stage, source, self._folder, profiles, on_rendition=outputs.put, on_progress=progress.note
                 )
             self._processing = report
             with self._stage("upload"):
                 rest = await outputs.close()
+                await progress.close()
         finally:
             outputs.abandon()
+            progress.abandon()
         return rest, _facts(report)
 
     @contextmanager

@@ -3,8 +3,8 @@
 import pytest
 
 from processors.contract import MediaError
+from processors.ffmpeg import helper
 from processors.sandbox import landlock
-from processors.video import helper
 from schemas.errors import ErrorClass, ErrorCode
 
 
@@ -88,3 +88,16 @@ def test_a_crash_may_pass_and_a_refusal_may_not(files):
             run("sh", "-c", f"echo file:/secret/place/in.mp4: {words} >&2; exit 1", reads=files / "mine")
         assert caught.value.code is code
         assert "secret" not in caught.value.detail
+
+
+def test_a_folder_that_grows_past_its_cap_ends_the_program(files):
+    writer = ["sh", "-c", f"exec yes > {files}/folder/big"]
+    with pytest.raises(MediaError) as caught:
+        run(*writer, reads=files / "mine", writes=files / "folder", disk_bytes=8_000_000)
+    assert caught.value.code is ErrorCode.LIMIT_EXCEEDED
+
+
+def test_a_program_that_talks_without_end_is_cut_short(files):
+    with pytest.raises(MediaError) as caught:
+        run("yes", reads=files / "mine")
+    assert caught.value.code is ErrorCode.LIMIT_EXCEEDED

@@ -34,6 +34,14 @@ KNOWN = [
     (b"\x1a\x45\xdf\xa3\x9f\x42\x86\x81\1\x42\x82\x84webm", "video", "webm"),
     (b"\x1a\x45\xdf\xa3\x9f\x42\x86\x81\1\x42\x82\x88matroska", "video", "mkv"),
     (b"RIFF\x10\0\0\0AVI LIST", "video", "avi"),
+    (ftyp(b"M4A ", b"isom", b"mp42"), "audio", "m4a"),
+    (b"RIFF\x10\0\0\0WAVEfmt ", "audio", "wav"),
+    (b"fLaC\0\0\0\x22", "audio", "flac"),
+    (b"OggS\0\2" + bytes(22) + b"OpusHead\1", "audio", "ogg"),
+    (b"OggS\0\2" + bytes(22) + b"\x01vorbis", "audio", "ogg"),
+    (b"ID3\x04\0\0", "audio", "mp3"),
+    (b"\xff\xfb\x90\x64", "audio", "mp3"),
+    (b"\xff\xf1\x50\x80\0\x1f\xfc", "audio", "aac"),
 ]
 
 REFUSED = [
@@ -49,8 +57,8 @@ REFUSED = [
     (b"%PDF-1.7\n", ErrorCode.UNSUPPORTED_FORMAT),
     (b"%!PS-Adobe-3.0", ErrorCode.UNSUPPORTED_FORMAT),
     (b"8BPS\0\1", ErrorCode.UNSUPPORTED_FORMAT),
-    (b"ID3\x04\0\0", ErrorCode.UNSUPPORTED_FORMAT),
-    (b"RIFF\x10\0\0\0WAVEfmt ", ErrorCode.UNSUPPORTED_FORMAT),
+    (b"OggS\0\2" + bytes(22) + b"\x80theora", ErrorCode.UNSUPPORTED_FORMAT),
+    (b"\xff\xfb\xf0\0", ErrorCode.UNKNOWN_FORMAT),  # the sync of a frame, and a bit rate that does not exist
     (b"PK\x03\x04", ErrorCode.UNSUPPORTED_FORMAT),
     (b"\x7fELF", ErrorCode.UNSUPPORTED_FORMAT),
     (b"BM is how this text begins", ErrorCode.UNKNOWN_FORMAT),

@@ -1,0 +1,82 @@
+"""What an audio file is: one ffprobe run under white lists of its own, checked against the caps before decoding."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from processors.contract import MediaError
+from processors.ffmpeg import helper
+from schemas.errors import ErrorCode
+from schemas.settings import ProcessorSettings
+
+DEMUXERS = {"m4a": "mov", "wav": "wav", "flac": "flac", "ogg": "ogg", "mp3": "mp3", "aac": "aac"}
+# No demuxer here opens other files.
+_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,wav,flac,ogg,mp3,aac"
+_CODECS = (
+    "aac,mp3,mp3float,opus,libopus,vorbis,flac,alac,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,"
+    "pcm_f32le,pcm_f64le,pcm_u8,pcm_alaw,pcm_mulaw"
+)
+# ffprobe gives up on a file with a cover whose decoder it may not open; what is made has none.
+_COVERS = "mjpeg,png,bmp"
+_MAX_STREAMS = 32
+_MAX_CHANNELS = 16
+_MAX_RATE_HZ = 768_000
+_CPU_S, _WALL_S = 20.0, 60.0
+
+
+class Track(msgspec.Struct, frozen=True):
+    """A probed audio file: duration in seconds, None if unknown; `stream` is the index of its sound."""
+
+    demuxer: str
+    duration_s: float | None
+    stream: int
+
+
+def input_options(demuxer: str) -> dict[str, str]:
+    """The options that must stand before every input of ffmpeg and ffprobe."""
+    return {
+        "f": demuxer,
+        "protocol_whitelist": "file,pipe",
+        "format_whitelist": _FORMATS,
+        "codec_whitelist": f"{_CODECS},{_COVERS}",
+    }
+
+
+def probe(path: Path, audio_format: str, settings: ProcessorSettings) -> Track:
+    """Ask ffprobe once and check the caps. Raises `MediaError`, permanent unless ffprobe itself died."""
+    demuxer = DEMUXERS[audio_format]
+    options = [part for name, value in input_options(demuxer).items() for part in (f"-{name}", value)]
+    argv = ["ffprobe", "-v", "error", "-print_format", "json", "-show_format", "-show_streams", *options]
+    found = helper.run([*argv, "-i", f"file:{path}"], reads=path, cpu_s=_CPU_S, wall_s=_WALL_S)
+    return read(msgspec.json.decode(found.output), demuxer, settings)
+
+
+def read(found: dict[str, Any], demuxer: str, settings: ProcessorSettings) -> Track:
+    """Ffprobe's JSON as a `Track`, within the caps."""
+    streams: list[dict[str, Any]] = found.get("streams", [])
+    if len(streams) > _MAX_STREAMS:
+        raise MediaError(ErrorCode.LIMIT_EXCEEDED, f"{len(streams)} streams; allowed are {_MAX_STREAMS}.")
+    sound = next((stream for stream in streams if stream.get("codec_type") == "audio"), None)
+    if sound is None:
+        raise MediaError(ErrorCode.NO_AUDIO_STREAM)
+    codec, channels = sound.get("codec_name", "unknown"), int(sound.get("channels", 0))
+    if codec not in _CODECS.split(","):
+        raise MediaError(ErrorCode.UNSUPPORTED_FORMAT, f"Sound in {codec} is not processed.")
+    if not channels:
+        raise MediaError(ErrorCode.CORRUPT, "The sound has no channels.")
+    rate = int(sound.get("sample_rate") or 0)
+    if channels > _MAX_CHANNELS or rate > _MAX_RATE_HZ:
+        raise MediaError(ErrorCode.LIMIT_EXCEEDED, f"{channels} channels at {rate} Hz are more than is processed.")
+    duration = _seconds(found.get("format", {}).get("duration")) or _seconds(sound.get("duration"))
+    if duration is not None and duration > settings.max_video_seconds:
+        raise MediaError(ErrorCode.TOO_LONG, f"{duration:.0f} s; allowed are {settings.max_video_seconds:.0f} s.")
+    return Track(demuxer, duration, int(sound["index"]))
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if value > 0 else None
