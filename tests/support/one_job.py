@@ -1,0 +1,78 @@
+"""One media job in a process of its own, as a worker does it, for tests that kill it: `python -m support.one_job JSON`.
+
+With `die_after`, the process kills itself as soon as the store has taken an object whose key ends so: the object is
+there, and no row names it.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import msgspec
+from prometheus_client import CollectorRegistry
+
+from connectors.objectstore.s3 import S3ObjectStore
+from connectors.postgres.database import Database
+from connectors.telemetry.metrics import Metrics
+from connectors.telemetry.tracing import Tracing
+from processors.pool import MediaPool
+from processors.temp import TempFolders
+from schemas.records import Dispatch
+from schemas.settings import DatabaseSettings, ObjectStoreSettings, ProcessorSettings, WorkerSettings
+from streams.media.execution import MediaJobRunner
+from streams.media.leases import Leases
+
+
+class Orders(msgspec.Struct):
+    """What to do."""
+
+    database: str
+    store: ObjectStoreSettings
+    dispatch: Dispatch
+    temp_dir: str
+    die_after: str | None = None
+
+
+class DeadlyStore(S3ObjectStore):
+    """The real store, whose user does not live to hear of one object."""
+
+    def __init__(self, settings, deadly):
+        super().__init__(settings)
+        self._deadly = deadly
+
+    async def put_file(self, key, path, content_type, sha256_hex):
+        stored = await super().put_file(key, path, content_type, sha256_hex)
+        if self._deadly and key.endswith(self._deadly):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return stored
+
+
+async def main(orders):
+    """Claim and run; fails if there is nothing to claim."""
+    pool = MediaPool(ProcessorSettings(), workers=1)
+    pool.start()
+    metrics = Metrics(CollectorRegistry(), process="media-video")
+    tracing = Tracing("one-job", otlp_endpoint=None, exporter=None)
+    folders = TempFolders(Path(orders.temp_dir))
+    async with (
+        Database(DatabaseSettings(url=orders.database), application="one-job") as database,
+        DeadlyStore(orders.store, orders.die_after) as store,
+    ):
+        leases = Leases(database, lease_s=10, heartbeat_s=3)
+        runner = MediaJobRunner(
+            database=database, store=store, pool=pool, leases=leases, settings=WorkerSettings(), owner="one-job",
+            folders=folders, tracing=tracing, metrics=metrics,
+        )  # fmt: skip
+        beating = asyncio.create_task(leases.run())
+        job = await runner.claim(orders.dispatch, None)
+        assert job is not None, "nothing to claim"
+        await runner.run(job)
+        beating.cancel()
+    await pool.close(0)
+    folders.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(msgspec.json.decode(sys.argv[1], type=Orders)))
