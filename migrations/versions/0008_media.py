@@ -2,14 +2,14 @@
 
 from migrations.scripts import run_script
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    run_script("0007_media.sql")
+    run_script("0008_media.sql")
 
 
 def downgrade() -> None:
