@@ -67,6 +67,14 @@ _PURGED = sa.text("""
 """)
 _SOURCES = sa.text("SELECT object_key FROM assets WHERE object_key = ANY(:keys) AND purged_at IS NULL")
 _VARIANTS = sa.text("SELECT object_key FROM variants WHERE object_key = ANY(:keys)")
+# What lies beside a variant's own object, in the folder that its key names.
+_PARTS = sa.text("""
+    SELECT left(made.object_key, length(made.object_key) - strpos(reverse(made.object_key), '/') + 1)
+        || (part ->> 'name')
+    FROM unnest(CAST(:tenants AS uuid[]), CAST(:contents AS bytea[])) AS wanted (tenant_id, sha256)
+        JOIN variants made ON made.tenant_id = wanted.tenant_id AND made.content_sha256 = wanted.sha256,
+        jsonb_array_elements(made.parts) AS part
+""")
 
 PURGE_BOUND_S = 300.0
 """How long a keeper may remove objects of a content; after twice this time the mark counts as left by a crash."""
@@ -90,6 +98,17 @@ class Going(NamedTuple):
 def content_prefix(tenant_id: UUID, sha256: bytes) -> str:
     """Where the variants of a tenant's content stand in the store."""
     return f"media/{tenant_id}/{sha256.hex()}/"
+
+
+def content_of(key: str) -> tuple[UUID, bytes] | None:
+    """Tenant and SHA-256 of the key of a variant or of a part of one, None for a source's or a strange one."""
+    names = key.split("/")
+    if len(names) not in {4, 5} or names[0] != "media":
+        return None
+    try:
+        return UUID(names[1]), bytes.fromhex(names[2])
+    except ValueError:
+        return None
 
 
 async def due(connection: AsyncConnection, *, bound_s: float, batch: int) -> Sequence[UUID]:
@@ -135,6 +154,9 @@ async def orphans(connection: AsyncConnection, keys: Sequence[str]) -> list[str]
     known: set[str] = set()
     for statement in (_SOURCES, _VARIANTS):
         known |= set((await connection.execute(statement, {"keys": list(keys)})).scalars())
+    contents = list({found for found in map(content_of, keys) if found is not None})
+    values = {"tenants": [tenant for tenant, _ in contents], "contents": [sha256 for _, sha256 in contents]}
+    known |= set((await connection.execute(_PARTS, values)).scalars())
     return [key for key in keys if key not in known]
 
 

@@ -112,7 +112,7 @@ class Purging:
         log.info("asset purged", asset_id=str(asset_id), tenant_id=str(going.tenant_id), objects=removed)
 
     async def _remove_orphan(self, key: str) -> bool:
-        content = _content_of(key)
+        content = purge.content_of(key)
         if content is not None:
             async with self._database.transaction() as connection:
                 if not await purge.hold_content(connection, *content):
@@ -135,14 +135,3 @@ class Purging:
         while page := await self._store.list_page(prefix, after):
             yield page
             after = page[-1].key
-
-
-def _content_of(key: str) -> tuple[UUID, bytes] | None:
-    """Tenant and SHA-256 of a variant's key, None for a source's or a strange one."""
-    parts = key.split("/")
-    if len(parts) != 4 or parts[0] != "media":
-        return None
-    try:
-        return UUID(parts[1]), bytes.fromhex(parts[2])
-    except ValueError:
-        return None

@@ -11,6 +11,7 @@ from connectors.postgres.content import Role, join_content
 from connectors.postgres.variants import NewVariant
 from connectors.telemetry.metrics import Metrics
 from schemas.details import Facts
+from schemas.events import Part
 from schemas.ids import uuid7
 from schemas.settings import KeeperSettings
 from streams.keeper.purging import Purging, Swept
@@ -143,6 +144,28 @@ async def test_what_a_crash_left_marked_is_taken_up_after_a_while(worker, seed, 
     await seed.change(worker, "UPDATE content SET purging_at = now() - interval '1 day' WHERE sha256 = :s", s=sha256)
     await purging.purge()
     assert await there(store, source, variant) == [False, False]
+
+
+async def test_the_parts_of_a_variant_are_no_orphans(worker, seed, store, tmp_path, purging):
+    tenant, sha256 = await seed.tenant(worker), uuid7().bytes * 2
+    made, job, _ = await claimed(worker, seed, tenant, sha256)
+    folder = f"{purge.content_prefix(tenant, sha256)}hls.v1-0123456789abcdef"
+    ladder = NewVariant(
+        profile="hls", profile_version=1, content_sha256=sha256, object_key=f"{folder}/hls.m3u8",
+        content_type="application/vnd.apple.mpegurl", format="hls", width=1, height=1, duration_s=1.0, size=1,
+        sha256=sha256, parts=(Part("240p.mp4", "video/mp4", 1, ""), Part("240p.m3u8", "text/plain", 1, "")),
+    )  # fmt: skip
+    nobodys = folder.replace("hls.v1-", "hls.v1-f") + "/240p.mp4"
+    keys = (*ladder.object_keys(), nobodys)
+    for key in keys:
+        await put(store, tmp_path, key)
+    async with worker.transaction() as connection:
+        await endings.finish(connection, job, [ladder], sha256=sha256, facts=FACTS, report={}, traceparent=None)
+    await purging.sweep(datetime(2000, 1, 1, tzinfo=UTC) - datetime.now(UTC))
+    assert await there(store, *keys) == [True, True, True, False]
+    await delete(worker, seed, made)
+    await purging.purge()
+    assert await there(store, *keys) == [False] * 4
 
 
 async def test_orphans_go_by_age_and_what_is_referred_to_or_under_way_stays(worker, seed, store, tmp_path, purging):
