@@ -26,7 +26,8 @@ async def tuned(worker):
     lanes.assign([("media.jobs.image", 0)])
     yield lanes, shares, Tuner(worker, lanes, shares, topic="jobs.image")
     async with worker.transaction() as connection:
-        await tuning.untune_lanes(connection, "jobs.image")
+        for topic in ("jobs.image", "jobs.video"):
+            await tuning.untune_lanes(connection, topic)
 
 
 async def change(worker, what, *arguments, **values):
