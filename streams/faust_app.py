@@ -39,6 +39,14 @@ class Record(NamedTuple):
 Receive = Callable[[Record], None]
 
 
+class _App(faust.App):
+    def on_init_dependencies(self) -> Any:
+        """Leave Faust's monitor out: a tenth of the CPU that a record costs, for figures that nobody reads."""
+        found = super().on_init_dependencies()
+        self.sensors.remove(self.monitor)
+        return found
+
+
 def build_app(
     group: str,
     topic: str,
@@ -50,7 +58,7 @@ def build_app(
     """An app that is a member of consumer group `group` and hands every record of `topic` to `receive`."""
     # Faust makes its own folder, of which it needs nothing here, but not the ones above it.
     Path(worker.temp_dir).mkdir(parents=True, exist_ok=True)
-    app = faust.App(
+    app = _App(
         group,
         broker=[f"kafka://{broker.strip()}" for broker in kafka.brokers.split(",")],
         broker_credentials=broker_credentials(kafka),

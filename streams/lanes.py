@@ -64,6 +64,7 @@ class Lanes(Generic[P, W]):
         self._queue = queue
         self._slots: Slots[Partition] = Slots(slots, weight)
         self._lanes: dict[Partition, Lane[P]] = {}
+        self._busy: dict[Partition, Lane[P]] = {}  # those in which something waits
         self._failures: dict[Partition, int] = {}
         self._closing = False
 
@@ -83,6 +84,7 @@ class Lanes(Generic[P, W]):
         for key in mine:
             if key in self._lanes:
                 self._lanes[key].drop()
+                self._mark(key)
                 self._tidy(key)
 
     def positions(self) -> Mapping[Partition, int]:
@@ -99,8 +101,7 @@ class Lanes(Generic[P, W]):
         entry = None if self._closing else self.ledger.open(key, offset, at=time.monotonic())
         if entry is None:
             return
-        self._lanes[key].put(Item(entry, tenant, payload))
-        self.deal()
+        self._put(key, Item(entry, tenant, payload))
         self._signal(key)
 
     # -- what changes while it runs ---------------------------------------------------------------------------------
@@ -118,7 +119,9 @@ class Lanes(Generic[P, W]):
         head, gap = self.ledger.head(key), self.ledger.gap(key)
         if head is None or self._closing:
             return []
-        return self._lanes[key].excess(newest=head + gap - 1, gap=gap, behind=behind)
+        taken = self._lanes[key].excess(newest=head + gap - 1, gap=gap, behind=behind)
+        self._mark(key)
+        return taken
 
     def done_with(self, item: Item[P]) -> None:
         """The outcome of a record that was taken out is durable without us."""
@@ -128,8 +131,7 @@ class Lanes(Generic[P, W]):
     def offer_again(self, item: Item[P]) -> None:
         """A record that was taken out is still ours to start."""
         if self.ledger.is_open(item.entry) and not self._closing:
-            self._lanes[item.entry.partition].put(item)
-            self.deal()
+            self._put(item.entry.partition, item)
 
     # -- what is shown ----------------------------------------------------------------------------------------------
 
@@ -156,8 +158,9 @@ class Lanes(Generic[P, W]):
         Then every outcome is known: commit and leave the group, while jobs go on.
         """
         self._closing = True
-        for lane in self._lanes.values():
+        for lane in self._busy.values():
             lane.drop()
+        self._busy.clear()
         try:
             await self._crew.claims_done(_CLAIM_BOUND_S)
         except TimeoutError:
@@ -171,12 +174,28 @@ class Lanes(Generic[P, W]):
 
     def deal(self) -> None:
         """Start what may start now; for who changes what decides it."""
-        while (key := self._slots.deal((k, lane.turn) for k, lane in self._lanes.items() if lane.ready)) is not None:
-            item = self._lanes[key].take()
+        while self._busy and self._slots.free:
+            key = self._slots.deal((key, lane.turn) for key, lane in self._busy.items() if lane.ready)
+            if key is None:
+                return
+            item = self._busy[key].take()
+            if not self._busy[key].waiting:
+                del self._busy[key]
             callbacks = Callbacks(
                 partial(self._claimed, key, item), partial(self._failed, key, item), partial(self._over, key, item)
             )
             self._crew.start(item.payload, callbacks)
+
+    def _put(self, key: Partition, item: Item[P]) -> None:
+        self._lanes[key].put(item)
+        self._busy[key] = self._lanes[key]
+        self.deal()
+
+    def _mark(self, key: Partition) -> None:
+        if self._lanes[key].waiting:
+            self._busy[key] = self._lanes[key]
+        else:
+            self._busy.pop(key, None)
 
     def _claimed(self, key: Partition, item: Item[P]) -> None:
         self.ledger.settle(item.entry)
@@ -205,6 +224,7 @@ class Lanes(Generic[P, W]):
         lane = self._lanes[key]
         if self.ledger.is_open(item.entry) and not self._closing:
             lane.put_back(item)
+            self._mark(key)
         else:
             lane.finish(item.tenant)
         lane.pause()
@@ -218,7 +238,7 @@ class Lanes(Generic[P, W]):
         self.deal()
 
     def _signal(self, key: Partition) -> None:
-        if key not in self.ledger.partitions:
+        if not self.ledger.assigned(key):
             return
         match self._lanes[key].signal(self.ledger.gap(key)):
             case Signal.FULL:
@@ -228,7 +248,7 @@ class Lanes(Generic[P, W]):
 
     def _tidy(self, key: Partition) -> None:
         lane = self._lanes.get(key)
-        if lane is not None and lane.idle and key not in self.ledger.partitions:
+        if lane is not None and lane.idle and not self.ledger.assigned(key):
             del self._lanes[key]
             self._failures.pop(key, None)
             self._slots.forget(key)

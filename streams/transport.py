@@ -31,7 +31,7 @@ _PRIVATE = {
     ),
     driver.AIOKafkaConsumerThread: ("_create_worker_consumer", "_fetch_records", "_commit", "_ensure_consumer"),
     driver: ("credentials_to_aiokafka_auth", "server_list"),
-    faust_consumer.Consumer: ("_drain_messages", "_commit_handler", "_read_offset", "_buffered_partitions"),
+    faust_consumer.Consumer: ("_drain_messages", "_commit_handler", "_buffered_partitions", "consumer_stopped_errors"),
 }  # fmt: skip
 
 
@@ -130,15 +130,6 @@ class _Thread(driver.AIOKafkaConsumerThread):
         return len(wanted) == len(offsets)
 
 
-class _Forgetful(dict[Any, int | None]):
-    """The read offsets that Faust compares with: none. It would drop every record of a topic that was made anew (its
-    offsets begin at 0 again), and count the record after a gap as acked; the books cope with both.
-    """
-
-    def __getitem__(self, tp: Any) -> None:
-        return None
-
-
 class Consumer(driver.Consumer):
     """The consumer whose commits are the books' positions."""
 
@@ -146,7 +137,6 @@ class Consumer(driver.Consumer):
         super().__init__(*args, **kwargs)
         self._books = cast("Transport", self.transport).books
         self._stuck: dict[Partition, int] = {}
-        self._read_offset = _Forgetful()
         self._room = asyncio.Event()
         self._committing: asyncio.Task[bool] | None = None
 
@@ -171,6 +161,21 @@ class Consumer(driver.Consumer):
                 self._stuck.update((Partition(*tp), offset) for tp, offset in offsets.items())
                 return True
         return False
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        """Hand on what is fetched, in order.
+
+        Faust's own loop would drop every record of a topic that was made anew (its offsets begin at 0 again), count the
+        record after a gap as acked, and start two tasks per record, in case a stream's buffer is full: ours never is.
+        """
+        try:
+            while not (self.should_stop or fetcher.should_stop):
+                async for _, message in self.getmany(timeout=1.0):
+                    await self.callback(message)
+                await asyncio.sleep(0)
+        except self.consumer_stopped_errors:
+            if not self.app.should_stop:
+                raise
 
     async def on_partitions_revoked(self, revoked: set[Any]) -> None:
         """Commit first, while the group still takes it from us."""

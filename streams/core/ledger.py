@@ -50,6 +50,10 @@ class Ledger:
         """The assigned partitions."""
         return frozenset(self._watermarks)
 
+    def assigned(self, partition: Partition) -> bool:
+        """Whether the partition is assigned."""
+        return partition in self._watermarks
+
     def assign(self, partitions: Iterable[tuple[str, int]]) -> None:
         """Begin an assignment of exactly these partitions, each with fresh books."""
         self._assignment += 1

@@ -174,6 +174,10 @@ class Bench:
         offset = found.topic_partitions[0].offset
         return None if offset < 0 else offset
 
+    def members(self, group):
+        """How many members the group has."""
+        return len(self.admin.describe_consumer_groups([group])[group].result(10).members)
+
     def read_all(self, topic, count, *, bound_s=30):
         """The first `count` records of a topic."""
         consumer = Consumer(
@@ -197,17 +201,22 @@ class Plain:
     def __init__(self, bench, topic, group, read, **options):
         self.app = faust.App(
             group, broker=f"kafka://{bench.kafka.brokers}", broker_session_timeout=6.0, broker_heartbeat_interval=1.5,
-            broker_rebalance_timeout=6.0, broker_commit_interval=0.1, consumer_auto_offset_reset="earliest",
+            broker_rebalance_timeout=6.0, consumer_auto_offset_reset="earliest",
             topic_disable_leader=True, topic_allow_declare=False, web_enabled=False, autodiscover=False,
-            stream_wait_empty=False, stream_recovery_delay=0.0, datadir=bench.worker.temp_dir + "/plain",
-            **options.pop("settings", {}),
+            stream_recovery_delay=0.0, datadir=bench.worker.temp_dir + "/plain",
+            **({"stream_wait_empty": False, "broker_commit_interval": 0.1} | options.pop("settings", {})),
         )  # fmt: skip
+        agent = options.pop("agent", {})
         types = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw"} | options
-        self.app.agent(self.app.topic(topic, **types), name="read")(read(self.app))
+        self.app.agent(self.app.topic(topic, **types), name="read", **agent)(read(self.app))
         self.task = None
 
-    async def start(self):
+    def begin(self):
+        """Start without waiting for an assignment."""
         self.task = asyncio.create_task(self.app.start())
+
+    async def start(self):
+        self.begin()
         await until(lambda: self.app.consumer_generation_id > 0 and not self.app.rebalancing, "plain Faust joins")
 
     def holds(self):

@@ -1,0 +1,217 @@
+"""Members, rebalances and partitions on a real broker: ours, and beside it what plain Faust does (faust.md L4-L7, L10)."""
+
+import asyncio
+
+import pytest
+from confluent_kafka.admin import NewPartitions
+from faust.types import TP
+from support.streams import until
+
+from schemas.errors import ErrorCode, MedialaneError
+
+pytestmark = pytest.mark.stack
+
+
+def values(count, prefix=b"r"):
+    return [prefix + str(index).encode() for index in range(count)]
+
+
+def everything(stream_of):
+    """A plain agent that does with each event what `stream_of` says."""
+
+    def read(app):
+        async def loop(stream):
+            async for event in stream.noack().events():
+                await stream_of(event)
+
+        return loop
+
+    return read
+
+
+async def test_a_job_longer_than_the_rebalance_timeout_holds_no_rebalance_up(bench):
+    """L4: the bench's rebalance timeout is 6 s, and the job ends when the test says so."""
+    topic, group = await bench.topic(partitions=2), bench.group()
+    first, second = bench.ours(topic, group), bench.ours(topic, group)
+    first.handler.finish = second.handler.finish = asyncio.Event()
+    await bench.produce(topic, [b"long"])
+    await first.start()
+    await until(lambda: first.handler.seen == [b"long"], "the long job runs")
+    await second.start()
+    await until(lambda: len(second.lanes.ledger.partitions) == 1, "the second has its share while the job runs")
+    await asyncio.sleep(7)  # more than the rebalance timeout
+    assert len(first.lanes.ledger.partitions) == len(second.lanes.ledger.partitions) == 1
+    assert sum(lane.running for lane in first.lanes.lanes.values()) == 1
+    first.handler.finish.set()
+    await until(lambda: bench.committed(group, topic) == 2, "the record is committed")
+    assert first.handler.seen + second.handler.seen == [b"long"], "nothing is repeated"
+
+
+async def test_plain_faust_that_waits_for_its_streams_repeats_a_long_job(bench):
+    """The default (`stream_wait_empty`): the rebalance waits for the job, the group does not wait for the member."""
+    topic, group = await bench.topic(partitions=1), bench.group()
+    started, finish = [], asyncio.Event()
+
+    async def work(event):
+        started.append(event.value)
+        await finish.wait()
+        event.ack()
+
+    options = {"settings": {"stream_wait_empty": True}}
+    first = bench.plain(topic, group, everything(work), **options)
+    await bench.produce(topic, [b"long"])
+    await first.start()
+    await until(lambda: started == [b"long"], "the long job runs")
+    second = bench.plain(topic, group, everything(work), **options)
+    second.begin()
+    try:
+        await until(lambda: len(started) > 1, "the job runs a second time, while it still runs", 90)
+    finally:
+        finish.set()
+
+
+async def test_a_worker_whose_lanes_are_all_full_stays_in_its_group(bench):
+    """L5: with nothing to fetch, Kafka's poll interval must not end the membership."""
+    topic, group = await bench.topic(), bench.group()
+    worker = bench.ours(topic, group, slots=1, running=1, window=4)
+    worker.handler.finish = asyncio.Event()
+    await bench.produce(topic, values(10))
+    await worker.start()
+    await until(lambda: all(lane.full for lane in worker.lanes.lanes.values()), "the lane is full")
+    await asyncio.sleep(8)  # longer than the interval at which the plain variant below is gone
+    assert bench.members(group) == 1
+    worker.handler.finish.set()
+    await until(lambda: sorted(worker.handler.seen) == values(10), "it goes on by itself")
+
+
+async def test_plain_faust_whose_buffers_are_all_full_leaves_its_group(bench):
+    topic, group = await bench.topic(), bench.group()
+    seen = []
+
+    async def note(event):
+        seen.append(event.value)
+        event.ack()
+
+    settings = {"broker_max_poll_interval": 6.0, "stream_buffer_maxsize": 4096}
+    plain = bench.plain(topic, group, everything(note), settings=settings)
+    await plain.start()
+    await until(lambda: bench.members(group) == 1, "it is a member")
+    plain.app.consumer.on_buffer_full(TP(topic, 0))
+    await until(lambda: bench.members(group) == 0, "it is none any more", 90)
+
+
+async def test_what_fails_stays_open(bench):
+    """L6: a claim that meets an outage, three times."""
+    topic, group = await bench.topic(), bench.group()
+    worker = bench.ours(topic, group)
+    claim, failures = worker.handler.claim, []
+
+    async def at_last(payload):
+        if len(failures) < 3:
+            failures.append(bench.committed(group, topic))
+            raise MedialaneError(ErrorCode.DATABASE_UNAVAILABLE)
+        return await claim(payload)
+
+    worker.handler.claim = at_last
+    await bench.produce(topic, [b"r0"], per_transaction=1)
+    await worker.start()
+    await until(lambda: bench.committed(group, topic) == 1, "it is committed after it was claimed")
+    assert worker.handler.seen == [b"r0"]
+    assert set(failures) <= {None, 0}
+
+
+async def test_plain_faust_commits_what_raised(bench):
+    topic, group = await bench.topic(), bench.group()
+
+    def read(app):
+        async def loop(stream):
+            async for event in stream.events():
+                if event.value == b"r0":
+                    raise MedialaneError(ErrorCode.DATABASE_UNAVAILABLE)
+
+        return loop
+
+    plain = bench.plain(topic, group, read)
+    await bench.produce(topic, values(2))
+    await plain.start()
+    await until(lambda: (bench.committed(group, topic) or 0) >= 1, "the record that raised is committed away")
+
+
+async def test_plain_faust_repeats_what_was_acked_just_before_a_rebalance(bench):
+    """L7: with a commit interval that never comes. Ours commits in the rebalance (test_commits)."""
+    topic, group = await bench.topic(partitions=2), bench.group()
+    seen = []
+
+    async def note(event):
+        seen.append(event.value)
+        event.ack()
+
+    settings = {"broker_commit_interval": 3600.0}
+    first = bench.plain(topic, group, everything(note), settings=settings)
+    await first.start()
+    for partition in range(2):
+        await bench.produce(topic, values(4, b"p%d-" % partition), partition=partition)
+    await until(lambda: len(seen) == 8, "all are acked")
+    second = bench.plain(topic, group, everything(note), settings=settings)
+    await second.start()
+    await until(lambda: len(seen) > 8, "some come again")
+
+
+async def test_plain_faust_with_an_agent_per_partition_dies_of_a_rebalance(bench):
+    """L10: eight partitions that are revoked at once count as eight crashes."""
+    topic, group = await bench.topic(partitions=8), bench.group()
+
+    async def note(event):
+        event.ack()
+
+    first = bench.plain(topic, group, everything(note), agent={"isolated_partitions": True})
+    await first.start()
+    second = bench.plain(topic, group, everything(note), agent={"isolated_partitions": True})
+    second.begin()
+    await until(lambda: first.task.done() or first.app.should_stop, "the whole worker ends", 90)
+
+
+async def test_eight_partitions_that_are_revoked_at_once_are_no_crash(bench):
+    topic, group = await bench.topic(partitions=8), bench.group()
+    first, second = bench.ours(topic, group), bench.ours(topic, group)
+    await first.start()
+    await second.start()
+    await until(lambda: len(second.lanes.ledger.partitions) == 4, "the second has its share")
+    await second.stop()
+    await until(lambda: len(first.lanes.ledger.partitions) == 8, "the first has all again")
+    for partition in range(8):
+        await bench.produce(topic, values(2, b"p%d-" % partition), partition=partition)
+    await until(lambda: len(first.handler.seen) == 16, "and works")
+
+
+async def test_new_partitions_of_a_topic_are_read_from_their_beginning(bench, monkeypatch):
+    monkeypatch.setattr("streams.faust_app._METADATA_MS", 1000)
+    topic, group = await bench.topic(), bench.group()
+    worker = bench.ours(topic, group)
+    await worker.start()
+    future = bench.admin.create_partitions([NewPartitions(topic, 3)])[topic]
+    await asyncio.to_thread(future.result, 15)
+    for partition in range(3):
+        await bench.produce(topic, values(2, b"p%d-" % partition), partition=partition)
+    await until(lambda: len(worker.handler.seen) == 6, "every partition is read", 90)
+    await until(lambda: all(bench.committed(group, topic, partition) == 3 for partition in range(3)), "and committed")
+
+
+async def test_a_static_member_comes_back_to_its_partitions_and_nobody_else_notices(bench):
+    topic, group = await bench.topic(partitions=4), bench.group()
+    first = bench.ours(topic, group, instance_id="first")
+    second = bench.ours(topic, group, instance_id="second")
+    await first.start()
+    await second.start()
+    await until(
+        lambda: len(first.lanes.ledger.partitions) == len(second.lanes.ledger.partitions) == 2, "both have their share"
+    )
+    before, assignment = first.lanes.ledger.partitions, second.lanes.ledger.assignment
+    await first.stop()
+    again = bench.ours(topic, group, instance_id="first")
+    await again.start()
+    await until(lambda: again.lanes.ledger.partitions == before, "it has what it had")
+    assert second.lanes.ledger.assignment == assignment
+    for partition in range(4):
+        await bench.produce(topic, values(2, b"p%d-" % partition), partition=partition)
+    await until(lambda: len(again.handler.seen) == len(second.handler.seen) == 4, "both work")
