@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from cli.bench import api, images, latency, memory, video, webhooks
+from cli.bench import api, images, lanes, latency, memory, video, webhooks
 from cli.bench.context import Bench, BenchError
 from cli.bench.durability import settings_in_force
 from cli.bench.figures import Figure, line, verdict
@@ -35,6 +35,7 @@ KINDS: dict[str, Callable[[Bench], list[Figure]]] = {
     "video": video.measure,
     "api": api.measure,
     "webhooks": webhooks.measure,
+    "lanes": lanes.measure,
     "memory": memory.measure,
 }
 """In the order in which they run: what needs a quiet stack comes first."""

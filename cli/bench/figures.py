@@ -25,7 +25,11 @@ class Goal(NamedTuple):
 
 
 GOALS: dict[str, Goal] = {
-    "image_ratio_to_bare_loop": Goal(">=", 0.85),
+    "image_ratio_to_bare_loop": Goal(">=", 0.90),
+    "noop_jobs_per_s": Goal(">=", 5000),
+    "lane_rss_growth_mb": Goal("<=", 10),
+    "db_jobs_per_s": Goal(">=", 400),
+    "quiet_wait_p95_job_lengths": Goal("<=", 2),
     "image_jobs_per_s": Goal(">=", 2 * 3.8),
     "image_cpu_s_per_job": Goal("<=", 0.24),
     "image_cpu_vs_naive": Goal(">=", 3.5),
@@ -62,14 +66,19 @@ REFERENCE: dict[str, float] = {
 }
 
 
+def quantile(values: Sequence[float], q: int) -> float:
+    """The nearest-rank percentile."""
+    ordered = sorted(values)
+    if not ordered:
+        raise ValueError("nothing was measured")
+    return ordered[max(0, math.ceil(q / 100 * len(ordered)) - 1)]
+
+
 def quantiles(prefix: str, seconds: Sequence[float], wanted: Iterable[int] = (50, 95, 99)) -> list[Figure]:
     """The nearest-rank percentiles of durations (seconds) as figures in milliseconds, `<prefix>_p50_ms` and so on."""
-    ordered = sorted(seconds)
-    if not ordered:
+    if not seconds:
         raise ValueError(f"nothing was measured for {prefix}")
-    return [
-        Figure(f"{prefix}_p{q}_ms", ordered[max(0, math.ceil(q / 100 * len(ordered)) - 1)] * 1000, "ms") for q in wanted
-    ]
+    return [Figure(f"{prefix}_p{q}_ms", quantile(seconds, q) * 1000, "ms") for q in wanted]
 
 
 def line(figure: Figure) -> str:

@@ -11,6 +11,7 @@ from schemas.settings import KafkaSettings, WorkerSettings
 from schemas.states import MediaKind
 from schemas.topics import JOB_TOPICS
 from streams.core.lane import Bounds
+from streams.core.queues import Fifo
 from streams.core.roundrobin import DeficitRoundRobin, Shares
 from streams.crew import Drained, Handler
 from streams.faust_app import Record, build_app
@@ -26,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 
 class MediaWorker:
-    """Consumes one job topic. Start its `tasks`; end with `drain`."""
+    """Consumes one job topic. Start its `tasks`; end with `drain`. Not `fair`: first in, first out, to compare with."""
 
     def __init__(
         self,
@@ -38,13 +39,15 @@ class MediaWorker:
         kind: MediaKind,
         group: str,
         slots: int,
+        fair: bool = True,
     ) -> None:
         self._route = JOB_TOPICS[kind].route
         bounds = Bounds.of(running=settings.lane_concurrency, window=settings.lane_window)
         self.shares = Shares()
         self.lanes: Lanes[Payload, ClaimedJob] = Lanes(
             handler, lambda: self.member.flow, slots=slots, bounds=bounds,
-            queue=lambda: DeficitRoundRobin(self.shares), weight=lambda tenant: self.shares.of(tenant).weight,
+            queue=lambda: DeficitRoundRobin(self.shares) if fair else Fifo(),
+            weight=lambda tenant: self.shares.of(tenant).weight,
         )  # fmt: skip
         self._app = build_app(
             group, JOB_TOPICS[kind].name(kafka.topic_prefix), kafka, settings, self.lanes, self._receive

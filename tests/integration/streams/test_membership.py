@@ -43,7 +43,7 @@ async def test_a_job_longer_than_the_rebalance_timeout_holds_no_rebalance_up(ben
     assert len(first.lanes.ledger.partitions) == len(second.lanes.ledger.partitions) == 1
     assert sum(lane.running for lane in first.lanes.lanes.values()) == 1
     first.handler.finish.set()
-    await until(lambda: bench.committed(group, topic) == 2, "the record is committed")
+    await until(lambda: bench.committed(group, topic) == 1, "the record is committed")
     assert first.handler.seen + second.handler.seen == [b"long"], "nothing is repeated"
 
 
@@ -194,7 +194,7 @@ async def test_new_partitions_of_a_topic_are_read_from_their_beginning(bench, mo
     for partition in range(3):
         await bench.produce(topic, values(2, b"p%d-" % partition), partition=partition)
     await until(lambda: len(worker.handler.seen) == 6, "every partition is read", 90)
-    await until(lambda: all(bench.committed(group, topic, partition) == 3 for partition in range(3)), "and committed")
+    await until(lambda: all(bench.committed(group, topic, partition) == 2 for partition in range(3)), "and committed")
 
 
 async def test_a_static_member_comes_back_to_its_partitions_and_nobody_else_notices(bench):
