@@ -178,6 +178,14 @@ class WorkerSettings(Settings, frozen=True, kw_only=True):
         float, Meta(gt=0, description="Kafka max poll interval, seconds; a worker with full lanes does not poll")
     ] = 86_400.0
     commit_interval_s: Annotated[float, Meta(gt=0, description="How often offsets are committed, seconds")] = 0.5
+    watchdog_s: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="How long without partitions, or without reading what could be worked on, until the process "
+            "ends itself, seconds",
+        ),
+    ] = 60.0
     instance_id: Annotated[
         str | None,
         Meta(

@@ -8,7 +8,7 @@ import faust
 import structlog
 
 from streams.core.ledger import Partition
-from streams.transport import fetched
+from streams.transport import coordinated, fetched
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +64,9 @@ class Member:
 
     def problems(self) -> Sequence[str]:
         """Why this member is not ready."""
-        return [] if self.joined else ["the consumer group has not given this process its partitions"]
+        if not self.joined:
+            return ["the consumer group has not given this process its partitions"]
+        return [] if coordinated(self._app.consumer) else ["the broker that coordinates the group does not answer"]
 
     def highwater(self, partition: Partition) -> int | None:
         """The offset after the partition's last record, as of the last fetch; None before that."""

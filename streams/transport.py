@@ -231,6 +231,14 @@ def fetched(consumer: Any, partition: Partition) -> Fetched:
     return Fetched(state.position, state.lso if state.lso is not None else state.highwater)
 
 
+def coordinated(consumer: Any) -> bool:
+    """Whether the broker that coordinates the group answers, as far as is known. Never raises."""
+    try:
+        return consumer._thread._ensure_consumer()._coordinator.coordinator_id is not None  # noqa: SLF001
+    except (AttributeError, faust.exceptions.FaustError):
+        return False
+
+
 class Transport(driver.Transport):
     """Give it to an app before it starts: `app.transport = Transport(app, books)`."""
 

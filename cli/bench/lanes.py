@@ -17,6 +17,8 @@ from cli.bench.job_probe import Options
 from cli.bench.lane_probe import Probed
 from cli.bench.processes import cpu_seconds
 from connectors.postgres.database import Database
+from connectors.postgres.tenants import create_tenant
+from schemas.ids import uuid7
 
 _RECORDS, _QUICK_RECORDS = 50_000, 5_000
 _JOBS, _QUICK_JOBS = 4_000, 400
@@ -69,8 +71,8 @@ async def _probe(bench: Bench, count: int) -> Probed:
 async def _jobs(bench: Bench) -> list[Figure]:
     count = (_QUICK_JOBS if bench.quick else _JOBS) // _TENANTS * _TENANTS
     bench.tell(f"lanes: {count} jobs claimed and finished in Postgres by {_WORKERS} processes, everything else running")
-    tenants = [(await bench.tenant("jobs")).id for _ in range(_TENANTS)]
     async with bench.database() as database, AsyncExitStack() as workers:
+        tenants = await _tenants(database, _TENANTS)
         pids = bench.pids()
         for number in range(_WORKERS):
             options = Options(slots=32, running=32)
@@ -88,6 +90,11 @@ async def _jobs(bench: Bench) -> list[Figure]:
         Figure("db_jobs_per_s", count / seconds, "1/s"),
         Figure("db_cpu_ms_per_job", 1e3 * sum(spent.values()) / count, "ms"),
     ]
+
+
+async def _tenants(database: Database, count: int) -> list[UUID]:
+    async with database.transaction() as connection:
+        return [(await create_tenant(connection, f"bench-lanes-{uuid7().hex[-12:]}")).id for _ in range(count)]
 
 
 async def _neighbours(bench: Bench) -> list[Figure]:
@@ -110,7 +117,7 @@ async def _quiet_waits(bench: Bench, database: Database, noisy: int, credit: int
     """The p95 of the seconds that a quiet tenant's jobs wait while a noisy one's backlog is worked off beside them."""
     count = _QUICK_QUIET if bench.quick else _QUIET
     bench.tell(f"lanes: {count} quiet jobs beside {noisy} of a neighbour{', first in, first out' if credit else ''}")
-    quiet, loud = (await bench.tenant("quiet")).id, (await bench.tenant("loud")).id
+    quiet, loud = await _tenants(database, 2)
     async with database.transaction() as connection:
         for tenant in (quiet, loud):
             await rows.place(connection, tenant, _PARTITION)

@@ -75,7 +75,10 @@ _CLAIM = sa.text("""
         clock_timestamp() AS claimed_at, jobs.job_class, asset.started_at IS NULL AS first
 """)
 _HELD = sa.text("SELECT 1 FROM jobs WHERE id = :job_id AND state = 'running' AND dispatch = :dispatch")
-_PROCESSING = sa.text("UPDATE assets SET state = 'processing' WHERE id = :asset_id AND state = 'uploaded'")
+_PROCESSING = sa.text(f"""
+    UPDATE assets SET state = CASE state WHEN 'uploaded' THEN 'processing' ELSE state END, event_seq = event_seq + 1
+    WHERE id = :asset_id RETURNING {outbox.TAKEN}
+""")  # noqa: S608 - made of constants
 _HEARTBEAT = sa.text("""
     UPDATE jobs SET lease_until = clock_timestamp() + :lease * interval '1 second'
     FROM unnest(CAST(:ids AS uuid[]), CAST(:epochs AS int[])) AS held (id, epoch)
@@ -123,9 +126,11 @@ async def claim(
     words = {"stage": Stage(fields["stage"]), "job_class": JobClass(fields["job_class"])}
     job = ClaimedJob(**(fields | words), origin=origin)
     if first:
-        await connection.execute(_PROCESSING, {"asset_id": job.asset_id})
+        numbered = outbox.Numbered(*(await connection.execute(_PROCESSING, {"asset_id": job.asset_id})).one())
         started = partial(JobStarted, job_id=job.job_id, stage=job.stage)
-        await outbox.emit(connection, job.asset_id, [started], traceparent=traceparent or job.traceparent)
+        await outbox.record(
+            connection, job.asset_id, numbered, [started], traceparent=traceparent or job.traceparent
+        )  # fmt: skip
     return job
 
 

@@ -54,7 +54,7 @@ class MediaWorker:
         )
         self.member = Member(self._app)
         self._gauges = LaneGauges(metrics, self.lanes, self.member)
-        self._watchdog = Watchdog(self.member, self.lanes)
+        self._watchdog = Watchdog(self.member, self.lanes, patience_s=settings.watchdog_s)
 
     @property
     def tasks(self) -> Mapping[str, Task]:

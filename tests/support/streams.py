@@ -8,7 +8,7 @@ import uuid
 import faust
 import msgspec
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
-from confluent_kafka.admin import NewTopic
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 
 from connectors.kafka.options import client_options
 from schemas.settings import WorkerSettings
@@ -69,11 +69,13 @@ class Worker:
         self.lanes = Lanes(self.handler, lambda: self.member.flow, slots=slots, bounds=bounds)
         self.most_waiting = 0
         settings = msgspec.structs.replace(bench.worker, instance_id=instance_id)
+        self.records = []
         self.app = build_app(group, topic, bench.kafka, settings, self.lanes, self._receive)
         self.member = Member(self.app)
         self.task = None
 
     def _receive(self, record):
+        self.records.append(record)
         self.lanes.put(record.partition, record.offset, "", record.value)
         self.most_waiting = max(self.most_waiting, *(lane.waiting for lane in self.lanes.lanes.values()), 0)
 
@@ -107,11 +109,16 @@ class Bench:
         )
         self._topics = []
         self._running = []
+        self._processes = []
 
     async def __aenter__(self):
         return self
 
     async def __aexit__(self, *_):
+        for process in self._processes:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
         for running in self._running:
             for event in running.holds():
                 event.set()
@@ -122,13 +129,49 @@ class Bench:
                 with contextlib.suppress(Exception):
                     await asyncio.to_thread(future.result, 10)
 
-    async def topic(self, partitions=1, name=None):
+    async def topic(self, partitions=1, name=None, config=None):
         """A new topic; it exists when this returns."""
         name = name or f"{self.kafka.topic_prefix}.{secrets.token_hex(3)}"
-        future = self.admin.create_topics([NewTopic(name, num_partitions=partitions, replication_factor=1)])[name]
+        future = self.admin.create_topics(
+            [NewTopic(name, num_partitions=partitions, replication_factor=1, config=config or {})]
+        )[name]
         await asyncio.to_thread(future.result, 15)
         self._topics.append(name)
         return name
+
+    async def compacted_topic(self, values):
+        """A topic with records of one key, of which the broker has compacted away at least one."""
+        (broker,) = self.admin.list_topics(timeout=15).brokers
+        often = ConfigEntry("log.cleaner.backoff.ms", "500", incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ConfigResource.Type.BROKER, str(broker), incremental_configs=[often])
+        await asyncio.to_thread(self.admin.incremental_alter_configs([resource])[resource].result, 15)
+        config = {
+            "cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.01", "segment.ms": "100",
+            "min.compaction.lag.ms": "0", "max.compaction.lag.ms": "100",
+        }  # fmt: skip
+        topic = await self.topic(config=config)
+        for value in values:
+            await asyncio.to_thread(self.send, topic, value, b"key", [])
+            await asyncio.sleep(0.15)  # a segment of its own: the newest is never compacted
+        async with asyncio.timeout(2 * BOUND_S):
+            while len(await asyncio.to_thread(self._present, topic)) == len(values):  # noqa: ASYNC110 - the broker's
+                await asyncio.sleep(0.5)
+        return topic
+
+    def _present(self, topic):
+        consumer = Consumer(client_options(self.kafka) | {"group.id": str(uuid.uuid4())})
+        consumer.assign([TopicPartition(topic, 0, 0)])
+        low, high = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)
+        del low
+        offsets = []
+        try:
+            while not offsets or offsets[-1] < high - 1:
+                message = consumer.poll(10)
+                assert message is not None, "the topic's last record is never compacted away"
+                offsets.append(message.offset())
+        finally:
+            consumer.close()
+        return offsets
 
     def group(self):
         return f"{self.kafka.topic_prefix}-{secrets.token_hex(3)}"
@@ -143,6 +186,10 @@ class Bench:
         made = Plain(self, topic, group, read, **options)
         self._running.append(made)
         return made
+
+    def kill_at_end(self, process):
+        """Have a process killed when the test is over."""
+        self._processes.append(process)
 
     async def produce(self, topic, values, *, per_transaction=2, partition=0, abort=False):
         """Send values in transactions, as the exactly-once connector does: a marker after each takes an offset."""
@@ -195,16 +242,22 @@ class Bench:
         return records
 
 
+_PLAIN = {
+    "broker_session_timeout": 6.0, "broker_heartbeat_interval": 1.5, "broker_rebalance_timeout": 6.0,
+    "stream_wait_empty": False, "broker_commit_interval": 0.1,
+}  # fmt: skip
+
+
 class Plain:
     """Faust as it comes: stock transport, the read loop is the test's."""
 
     def __init__(self, bench, topic, group, read, **options):
         self.app = faust.App(
-            group, broker=f"kafka://{bench.kafka.brokers}", broker_session_timeout=6.0, broker_heartbeat_interval=1.5,
-            broker_rebalance_timeout=6.0, consumer_auto_offset_reset="earliest",
+            group, broker=f"kafka://{bench.kafka.brokers}",
+            consumer_auto_offset_reset="earliest",
             topic_disable_leader=True, topic_allow_declare=False, web_enabled=False, autodiscover=False,
             stream_recovery_delay=0.0, datadir=bench.worker.temp_dir + "/plain",
-            **({"stream_wait_empty": False, "broker_commit_interval": 0.1} | options.pop("settings", {})),
+            **(_PLAIN | options.pop("settings", {})),
         )  # fmt: skip
         agent = options.pop("agent", {})
         types = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw"} | options

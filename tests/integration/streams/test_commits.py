@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from faust.types import TP
 from support.streams import until
 
 pytestmark = pytest.mark.stack
@@ -109,6 +110,58 @@ async def test_plain_faust_delivers_aborted_records(bench):
     assert seen == values(2, b"aborted") + values(2)
 
 
+async def test_plain_faust_with_concurrency_commits_past_a_job_that_still_runs(bench):
+    """L1: one of four streams holds the first record, the others go on."""
+    topic, group = await bench.topic(), bench.group()
+    hold, seen = asyncio.Event(), []
+
+    def read(app):
+        async def loop(stream):
+            async for event in stream.events():
+                seen.append(event.value)
+                if event.value == b"r0":
+                    await hold.wait()
+
+        return loop
+
+    plain = bench.plain(topic, group, read, agent={"concurrency": 4})
+    await bench.produce(topic, values(12), per_transaction=12)
+    await plain.start()
+    try:
+        await until(lambda: len(seen) >= 9, "the other streams go on")
+        await until(lambda: (bench.committed(group, topic) or 0) > 0, "the job that runs is passed")
+    finally:
+        hold.set()
+
+
+async def test_doubled_headers_are_all_there(bench):
+    """L11."""
+    topic, group = await bench.topic(), bench.group()
+    worker = bench.ours(topic, group)
+    await asyncio.to_thread(bench.send, topic, b"x", None, [("twice", b"1"), ("twice", b"2"), ("none", None)])
+    await worker.start()
+    await until(lambda: worker.records, "the record arrives")
+    assert worker.records[0].headers == (("twice", b"1"), ("twice", b"2"), ("none", None))
+
+
+async def test_plain_faust_keeps_one_of_two_headers_that_share_a_name(bench):
+    topic, group = await bench.topic(), bench.group()
+    seen = []
+
+    def read(app):
+        async def loop(stream):
+            async for event in stream.events():
+                seen.append(event.headers)  # noqa: PERF401 - seen as they come
+
+        return loop
+
+    plain = bench.plain(topic, group, read)
+    await asyncio.to_thread(bench.send, topic, b"x", None, [("twice", b"1"), ("twice", b"2")])
+    await plain.start()
+    await until(lambda: seen, "the record arrives")
+    assert dict(seen[0]) == {"twice": b"2"}
+
+
 async def test_plain_faust_commits_past_a_record_that_it_cannot_decode(bench):
     """L9: so topics are raw bytes here, and we decode."""
     topic, group = await bench.topic(), bench.group()
@@ -145,6 +198,34 @@ async def test_a_commit_that_fails_is_tried_again(bench):
     await bench.produce(topic, values(2))
     await until(lambda: bench.committed(group, topic) == 2, "the commit sticks in the end")
     assert len(failed) == 3
+
+
+async def test_plain_faust_takes_a_failed_commit_for_a_good_one(bench):
+    topic, group = await bench.topic(), bench.group()
+
+    def read(app):
+        async def loop(stream):
+            async for event in stream.noack().events():
+                event.ack()
+
+        return loop
+
+    plain = bench.plain(topic, group, read)
+    await plain.start()
+    failed = []
+
+    async def never(offsets):
+        failed.append(dict(offsets))
+        return False
+
+    commit, plain.app.consumer._thread.commit = plain.app.consumer._thread.commit, never
+    await bench.produce(topic, values(2), per_transaction=2)
+    await until(lambda: failed, "a commit has failed")
+    plain.app.consumer._thread.commit = commit
+    believed = plain.app.consumer._committed_offset[TP(topic, 0)]
+    assert believed == 2, "it believes that it has committed"
+    await asyncio.sleep(2)  # twenty commit intervals
+    assert bench.committed(group, topic) is None, "and never does"
 
 
 async def test_a_restart_repeats_what_was_open_and_nothing_else(bench):
