@@ -37,6 +37,10 @@ _SPAN = sa.text("""
     SELECT extract(epoch FROM min(started_at))::float8 AS began, extract(epoch FROM max(finished_at))::float8 AS ended
     FROM jobs WHERE tenant_id = ANY(CAST(:tenants AS uuid[]))
 """)
+_LENGTH = sa.text("""
+    SELECT avg(extract(epoch FROM finished_at - started_at))::float8 FROM jobs
+    WHERE tenant_id = ANY(CAST(:tenants AS uuid[])) AND state = 'done'
+""")
 _GIVE_UP = sa.text("""
     UPDATE jobs SET state = 'cancelled', reason = NULL, due_at = NULL, lease_until = NULL, owner = NULL,
         epoch = epoch + 1, finished_at = clock_timestamp()
@@ -88,6 +92,13 @@ async def span(database: Database, tenants: Sequence[UUID]) -> float:
     async with database.transaction() as connection:
         row = (await connection.execute(_SPAN, {"tenants": list(tenants)})).one()
     return float(row.ended - row.began)
+
+
+async def length(database: Database, tenants: Sequence[UUID]) -> float:
+    """How long these tenants' jobs that ended well held a slot, seconds, on average."""
+    async with database.transaction() as connection:
+        found: float = (await connection.execute(_LENGTH, {"tenants": list(tenants)})).scalar_one()
+    return found
 
 
 async def waits(database: Database, jobs: Sequence[UUID]) -> list[float]:
