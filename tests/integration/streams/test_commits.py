@@ -134,6 +134,24 @@ async def test_plain_faust_with_concurrency_commits_past_a_job_that_still_runs(b
         hold.set()
 
 
+async def test_the_watermark_is_committed_across_what_compaction_left(bench):
+    """L2: of records 0-5 with one key only the last of each segment is left; the first after the gap is held."""
+    topic, group = await bench.compacted_topic(values(6)), bench.group()
+    worker = bench.ours(topic, group)
+    worker.handler.hold(b"held")
+    for value in (b"held", b"after"):
+        await asyncio.to_thread(bench.send, topic, value, value, [])
+    await worker.start()
+    await until(lambda: b"after" in worker.handler.seen, "the record after the held one is claimed")
+    seen = [value for value in worker.handler.seen if value != b"after"]
+    assert 0 < len(seen) < 6, "compaction took some"
+    await until(lambda: bench.committed(group, topic) == 6, "everything below the held record is committed")
+    await asyncio.sleep(1)
+    assert bench.committed(group, topic) == 6
+    worker.handler.release(b"held")
+    await until(lambda: bench.committed(group, topic) == 8, "the rest is committed")
+
+
 async def test_doubled_headers_are_all_there(bench):
     """L11."""
     topic, group = await bench.topic(), bench.group()

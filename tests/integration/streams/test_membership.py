@@ -1,6 +1,7 @@
-"""Members, rebalances and partitions on a real broker: ours, and beside it what plain Faust does (faust.md L4-L7, L10)."""
+"""Members, rebalances and partitions on a real broker: ours, and beside it what plain Faust does (faust.md L4-L7, L10, L12)."""
 
 import asyncio
+import sys
 
 import pytest
 from confluent_kafka.admin import NewPartitions
@@ -215,3 +216,62 @@ async def test_a_static_member_comes_back_to_its_partitions_and_nobody_else_noti
     for partition in range(4):
         await bench.produce(topic, values(2, b"p%d-" % partition), partition=partition)
     await until(lambda: len(again.handler.seen) == len(second.handler.seen) == 4, "both work")
+
+
+MEMBER = """
+import asyncio, sys
+import faust
+from schemas.settings import KafkaSettings, WorkerSettings
+from streams.core.lane import Bounds
+from streams.faust_app import build_app
+from streams.lanes import Lanes
+
+kind, brokers, topic, group, folder = sys.argv[1:]
+
+async def main():
+    if kind == "ours":
+        settings = WorkerSettings(temp_dir=folder, session_timeout_s=6.0, rebalance_timeout_s=6.0)
+        lanes = Lanes(None, lambda: app.consumer, slots=1, bounds=Bounds.of(running=1, window=4))
+        app = build_app(group, topic, KafkaSettings(brokers=brokers), settings, lanes, lambda record: None)
+    else:
+        app = faust.App(group, broker=f"kafka://{brokers}", topic_allow_declare=False, topic_disable_leader=True,
+                        web_enabled=False, autodiscover=False, datadir=folder)
+
+        @app.agent(app.topic(topic, value_type=bytes, value_serializer="raw"))
+        async def read(stream):
+            async for _ in stream:
+                pass
+    await app.start()
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_killed_member_is_replaced_long_before_plain_faust_notices(bench, tmp_path):
+    """L12: both groups lose a member by SIGKILL at the same time; plain Faust has its default timeouts."""
+    sets = {}
+    for kind in ("ours", "plain"):
+        topic, group = await bench.topic(partitions=2), bench.group()
+        victim = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", MEMBER, kind, bench.kafka.brokers, topic, group, str(tmp_path / kind)
+        )
+        bench.kill_at_end(victim)
+        await until(lambda group=group: bench.members(group) == 1, f"the victim of {kind} is there", 90)
+        sets[kind] = topic, group, victim
+    ours = bench.ours(*sets["ours"][:2])
+
+    async def ignore(_event):
+        """Nothing is sent here."""
+
+    defaults = {"broker_session_timeout": 60.0, "broker_heartbeat_interval": 3.0, "broker_rebalance_timeout": 60.0}
+    plain = bench.plain(*sets["plain"][:2], everything(ignore), settings=defaults)
+    await ours.start()
+    await plain.start()
+    await until(
+        lambda: len(ours.lanes.ledger.partitions) == len(plain.app.consumer.assignment()) == 1, "each has its half", 90
+    )
+    for _, _, victim in sets.values():
+        victim.kill()
+    await until(lambda: len(ours.lanes.ledger.partitions) == 2, "our survivor has both partitions", 90)
+    assert len(plain.app.consumer.assignment()) == 1, "plain Faust's group still stands still"
