@@ -16,9 +16,9 @@ from prometheus_client import CollectorRegistry
 
 from connectors.postgres import endings, jobs
 from connectors.postgres.database import Database
-from connectors.postgres.endings import Facts
 from connectors.postgres.jobs import ClaimedJob, FencedError
 from connectors.telemetry.metrics import Metrics
+from schemas.details import Facts
 from schemas.settings import DatabaseSettings, KafkaSettings, WorkerSettings, load
 from schemas.states import MediaKind
 from streams.media.handler import Payload
