@@ -59,6 +59,42 @@ class DatabasePulse:
         return [f"the database last answered {age:.0f} s ago"] if age > self._fresh_s else []
 
 
+class AssignmentWatch:
+    """Raises `UnhealthyError` when a member has had no assignment from its group, not even an empty one, for
+    `patience_s`: as when its topic was deleted and made anew while the group rebalanced.
+    """
+
+    def __init__(
+        self,
+        member: Member,
+        *,
+        patience_s: float = 60.0,
+        interval_s: float = 2.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._member = member
+        self._patience_s = patience_s
+        self._interval_s = interval_s
+        self._clock = clock
+        self._well = self._looked = clock()
+
+    async def run(self) -> None:
+        """Look until it has lasted for too long."""
+        while True:
+            self.look()
+            await asyncio.sleep(self._interval_s)
+
+    def look(self) -> None:
+        """Look once. Raises `UnhealthyError`."""
+        now = self._clock()
+        # This process may have stood still (SIGSTOP, a laptop's lid): what it missed is nobody's fault.
+        if self._member.joined or now - self._looked > self._interval_s * 5:
+            self._well = now
+        self._looked = now
+        if now - self._well > self._patience_s:
+            raise UnhealthyError(f"no assignment from the consumer group for {now - self._well:.0f} s")
+
+
 class Watchdog:
     """Raises `UnhealthyError` when the worker has no partitions from its group, or stopped reading, for `patience_s`.
 
@@ -79,7 +115,8 @@ class Watchdog:
         self._patience_s = patience_s
         self._interval_s = interval_s
         self._clock = clock
-        self._well = self._looked = clock()
+        self._assignment = AssignmentWatch(member, patience_s=patience_s, interval_s=interval_s, clock=clock)
+        self._looked = clock()
         self._moved: dict[Partition, tuple[int | None, float]] = {}
 
     async def run(self) -> None:
@@ -92,13 +129,9 @@ class Watchdog:
         """Look once. Raises `UnhealthyError`."""
         now = self._clock()
         if now - self._looked > self._interval_s * 5:
-            # This process stood still (SIGSTOP, a laptop's lid): what it missed is nobody's fault.
-            self._well, self._moved = now, {}
+            self._moved = {}  # it stood still, as above
         self._looked = now
-        if self._member.joined:
-            self._well = now
-        elif now - self._well > self._patience_s:
-            raise UnhealthyError(f"no assignment from the consumer group for {now - self._well:.0f} s")
+        self._assignment.look()
         idle = [key for key in self._lanes.ledger.partitions if self._starved(key)]
         self._moved = {key: self._moved.get(key, (None, now)) for key in idle}
         for key in idle:

@@ -22,7 +22,7 @@ from schemas.settings import (
 )
 from schemas.topics import DEAD_LETTERS, EVENTS
 from streams.faust_app import Record, build_app
-from streams.health import DatabasePulse, LoopWatch
+from streams.health import AssignmentWatch, DatabasePulse, LoopWatch
 from streams.lifecycle import live
 from streams.media.records import Undecodable
 from streams.media.undecodable import Undertaker
@@ -75,7 +75,7 @@ async def _run(env: Mapping[str, str]) -> int:
         gauges = IntakeGauges(telemetry.metrics, intake.ledger, member.highwater)
         tasks = {
             "consumer": member.run, "pulse": pulse.run, "loop": LoopWatch().run, "gauges": gauges.run,
-            "agent": agent.watch,
+            "agent": agent.watch, "assignment": AssignmentWatch(member).run,
         }  # fmt: skip
         try:
             return await live(telemetry, telemetry_settings, tasks, ready=ready, drain=drain)
