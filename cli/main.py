@@ -24,6 +24,7 @@ COMMANDS: dict[str, Lazy] = {
     "migrate": Lazy("cli.migrate", "migrate", "Bring the database's tables to this release."),
     "topics": Lazy("cli.topics", "topics", "Plan and apply the declared topics."),
     "partitions": Lazy("cli.partitions.command", "partitions", "Where tenants are, and moving them."),
+    "usage": Lazy("cli.usage", "usage", "What each tenant used: jobs, CPU seconds, bytes, waits."),
     "connector": Lazy("cli.connector", "connector", "Register the outbox connector, and ask how it is."),
     "lanes": Lazy("cli.lanes", "lanes", "Show and change what lanes may run and hold, while workers run."),
     "tenants": Lazy("cli.tenants", "tenants", "Create and list tenants; their plans and shares of the workers."),

@@ -14,6 +14,7 @@ TARGETS: dict[str, str] = {
     "media-images": "streams.media.app:run_images",
     "media-video": "streams.media.app:run_video",
     "webhooks": "streams.webhooks.app:run",
+    "usage": "streams.usage.app:run",
     "keeper": "streams.keeper.app:run",
 }
 """Where each process begins: a function that takes the environment and returns an exit code (None: 0)."""

@@ -139,6 +139,8 @@ class JobStarted(JobEvent, frozen=True, kw_only=True, tag="job.started"):
     event_type: ClassVar[str] = "job.started"
     doc: ClassVar[str] = "A worker claimed the job for the first time."
 
+    wait_s: Annotated[float | None, Meta(description="Seconds since the job was made")] = None
+
 
 class JobDone(JobEvent, frozen=True, kw_only=True, tag="job.done"):
     event_type: ClassVar[str] = "job.done"
@@ -156,6 +158,7 @@ class JobFailed(JobEvent, frozen=True, kw_only=True, tag="job.failed"):
     code: str
     detail: str
     attempts: int
+    cpu_s: Annotated[float, Meta(description="CPU seconds of the last attempt")] = 0.0
 
 
 class JobProgress(JobEvent, frozen=True, kw_only=True, tag="job.progress"):

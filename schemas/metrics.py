@@ -6,10 +6,10 @@ bound; figures per tenant are in spans and logs. This module knows nothing of Pr
 
 from typing import ClassVar, Literal, NamedTuple
 
-Process = Literal["api", "media-images", "media-video", "webhooks", "keeper"]
+Process = Literal["api", "media-images", "media-video", "webhooks", "usage", "keeper"]
 
 _MEDIA: tuple[Process, ...] = ("media-images", "media-video")
-_CONSUMERS: tuple[Process, ...] = (*_MEDIA, "webhooks")
+_CONSUMERS: tuple[Process, ...] = (*_MEDIA, "webhooks", "usage")
 _ALL: tuple[Process, ...] = ("api", *_CONSUMERS, "keeper")
 
 

@@ -288,6 +288,18 @@ class WebhookSettings(Settings, frozen=True, kw_only=True):
     poll_interval_s: Annotated[float, Meta(gt=0, description="How often due deliveries are looked for, seconds")] = 1.0
 
 
+class UsageSettings(Settings, frozen=True, kw_only=True):
+    prefix: ClassVar[str] = "USAGE_"
+
+    window_s: Annotated[float, Meta(ge=1, description="Length of a window of usage, seconds")] = 3600.0
+    keep_s: Annotated[
+        float,
+        Meta(
+            gt=0, description="How long windows are kept in memory, seconds; the topic's retention keeps them on disk"
+        ),
+    ] = 604_800.0
+
+
 class TelemetrySettings(Settings, frozen=True, kw_only=True):
     prefix: ClassVar[str] = "TELEMETRY_"
 
@@ -334,6 +346,7 @@ PROCESSES: dict[str, tuple[type[Settings], ...]] = {
     "media-images": _MEDIA_WORKER,
     "media-video": _MEDIA_WORKER,
     "webhooks": (*_WORKER, WebhookSettings),
+    "usage": (KafkaSettings, WorkerSettings, UsageSettings, TelemetrySettings, ShutdownSettings),
     "keeper": (
         DatabaseSettings,
         ConnectSettings,

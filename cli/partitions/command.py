@@ -3,6 +3,8 @@
 import click
 
 from cli.partitions.moving import apply, move, plan
+from cli.partitions.showing import show, show_skew
+from cli.partitions.simulating import simulate
 
 
 @click.group()
@@ -13,5 +15,5 @@ def partitions() -> None:
     """
 
 
-for _command in (plan, apply, move):
+for _command in (show, show_skew, plan, apply, move, simulate):
     partitions.add_command(_command)

@@ -17,6 +17,9 @@ from connectors.postgres.tenants import find_tenant
 from schemas.topics import EVENTS
 from streams.placement import planner
 
+TOLERANCE = 0.25
+"""How far above the mean a partition may be before tenants are moved off it."""
+
 
 class PlannedMove(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One line of a plan's file: a tenant's partitions as they were when it was made, and as they should be."""
@@ -41,7 +44,7 @@ class PlanFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 @click.option("--topic", "topics", type=click.Choice(PLACED), multiple=True, help="Only this topic; may be repeated.")
 @WINDOW
 @click.option(
-    "--tolerance", type=click.FloatRange(min=0), default=0.25, show_default=True,
+    "--tolerance", type=click.FloatRange(min=0), default=TOLERANCE, show_default=True,
     help="How far above the mean a partition may be, as a part of it.",
 )  # fmt: skip
 @click.option("--most-moves", type=click.IntRange(min=0), help="Move no more tenants than this, per topic.")
@@ -55,10 +58,10 @@ def plan(
     into buckets: its assets spread over several partitions.
     """
     moves: list[PlannedMove] = []
-    for topic, found in in_transaction(lambda connection: _situations(connection, window)).items():
+    for topic, found in in_transaction(lambda connection: situations(connection, window)).items():
         if topic not in (topics or PLACED) or not found.tenants:
             continue
-        made = planner.plan(found.placed, found.loads, found.partitions, tolerance=tolerance, most_moves=most_moves)
+        made = planned(found, tolerance=tolerance, most_moves=most_moves)
         moves += [
             PlannedMove(tenant_id=found.tenants[move.tenant], tenant=move.tenant, topic=topic, have=move.have,
                         want=move.want)
@@ -83,11 +86,7 @@ def apply(file: Path, dry_run: bool) -> None:
 
     A tenant that is not where the plan saw it stops everything: plan again. Records that were sent stay where they are.
     """
-    try:
-        wanted = msgspec.json.decode(file.read_bytes(), type=PlanFile)
-    except msgspec.DecodeError as error:
-        raise click.ClickException(f"{file} is no plan: {error}; make one with `partitions plan --out`") from error
-    _make(wanted.moves, dry_run=dry_run)
+    _make(read_plan(file).moves, dry_run=dry_run)
 
 
 @click.command()
@@ -121,16 +120,32 @@ class _TakenBack(Exception):  # noqa: N818 - ends a transaction, tells of no err
     """Everything was tried, and is undone: a dry run finds what the real one would."""
 
 
-class _Situation(msgspec.Struct):
+class Situation(msgspec.Struct):
+    """A topic as a plan sees it: tenants by slug, where they are, and what they cost (jobs, for events)."""
+
     partitions: int
     tenants: dict[str, UUID] = msgspec.field(default_factory=dict)
     placed: dict[str, tuple[int, ...]] = msgspec.field(default_factory=dict)
     loads: dict[str, float] = msgspec.field(default_factory=dict)
 
 
-async def _situations(connection: AsyncConnection, window_s: float) -> dict[str, _Situation]:
+def read_plan(file: Path) -> PlanFile:
+    """A plan's file. Raises `ClickException` if it is none."""
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=PlanFile)
+    except msgspec.DecodeError as error:
+        raise click.ClickException(f"{file} is no plan: {error}; make one with `partitions plan --out`") from error
+
+
+def planned(found: Situation, *, tolerance: float = TOLERANCE, most_moves: int | None = None) -> planner.Plan:
+    """The plan for a topic."""
+    return planner.plan(found.placed, found.loads, found.partitions, tolerance=tolerance, most_moves=most_moves)
+
+
+async def situations(connection: AsyncConnection, window_s: float) -> dict[str, Situation]:
+    """Every placed topic that has confirmed partitions, with the costs of the last `window_s` seconds."""
     counts = await placements.confirmed_partitions(connection)
-    found = {topic: _Situation(counts[topic]) for topic in PLACED if topic in counts}
+    found = {topic: Situation(counts[topic]) for topic in PLACED if topic in counts}
     for placed in await placements.read_placements(connection):
         found[placed.topic].tenants[placed.slug] = placed.tenant_id
         found[placed.topic].placed[placed.slug] = placed.kparts
@@ -143,7 +158,7 @@ async def _situations(connection: AsyncConnection, window_s: float) -> dict[str,
     return found
 
 
-def _judgement(found: _Situation, made: planner.Plan) -> str:
+def _judgement(found: Situation, made: planner.Plan) -> str:
     if not any(found.loads.values()):
         return "no job has ended in the window, so there is nothing to plan from"
     now, then = planner.skew(made.before), planner.skew(made.after)

@@ -8,7 +8,7 @@ import click
 from cli.stack.errors import StackError
 from cli.stack.layout import layout
 from cli.stack.library import Stack
-from cli.stack.names import ALL, INFRASTRUCTURE
+from cli.stack.names import ALL, INFRASTRUCTURE, ON_DEMAND
 from cli.stack.ports import broker_names
 from cli.stack.report import Progress, follow, print_addresses, print_status
 
@@ -25,12 +25,20 @@ def stack() -> None:
 @stack.command()
 @_FOLDER
 @click.option("--only-infra", is_flag=True, help="Leave out Medialane's own processes.")
+@click.option("--also", multiple=True, type=click.Choice(ON_DEMAND), help="Start this process, too.")
 @click.option("--foreground", is_flag=True, help="Stay, and stop everything at Ctrl-C or when this command dies.")
 @click.option("--brokers", type=click.Choice([1, 3]), help="A broker alone, or a cluster of three. [as before, or 1]")
 @click.option("--port", "pins", multiple=True, metavar="PART=NUMBER", help="Use this port; repeat for several parts.")
-def up(folder: Path | None, only_infra: bool, foreground: bool, brokers: int | None, pins: tuple[str, ...]) -> None:
+def up(
+    folder: Path | None,
+    only_infra: bool,
+    also: tuple[str, ...],
+    foreground: bool,
+    brokers: int | None,
+    pins: tuple[str, ...],
+) -> None:
     """Start the stack, and return when a row has travelled from the outbox to a consumer."""
-    parts = INFRASTRUCTURE if only_infra else ALL
+    parts = (*(INFRASTRUCTURE if only_infra else ALL), *also)
     try:
         running = Stack.attach(folder)
     except StackError:

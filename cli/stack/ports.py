@@ -17,7 +17,7 @@ GRPC_OFFSET = 10_000
 
 NAMES = (
     "postgres", "kafka", "kafka-controller", "connect", "s3", "s3-master", "s3-volume", "s3-filer", "s3-admin",
-    "api", "media-images", "media-video", "webhooks", "keeper",
+    "api", "media-images", "media-video", "webhooks", "usage", "keeper",
 )  # fmt: skip
 # Only there when asked for. A door is where clients find the broker if that is not the broker's own port: a proxy that
 # somebody else runs, in front of a listener of the broker's own ("kafka-behind").

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import (  # type: ignore[attr-defined] # its stubs forget to re-export these
     AdminClient,
     AlterConfigOpType,
@@ -121,6 +121,13 @@ class TopicAdmin:
     async def partition_counts(self) -> dict[str, int]:
         """The partitions that each of the table's topics has now, by route; topics that do not exist are left out."""
         return {route: partitions for route, (partitions, _) in (await self._found()).items()}
+
+    async def topic_id(self, topic: Topic) -> str:
+        """The id that the cluster gave a topic; another one of the same name has another. Raises `TopicsError`."""
+        name = topic.name(self._prefix)
+        futures = await self._call(self._admin.describe_topics, TopicCollection([name]))
+        found = await self._call(futures[name].result, self._timeout_s)
+        return str(found.topic_id)
 
     async def _found(self) -> dict[str, tuple[int, int]]:
         """Partitions and copies of each of the table's topics that exists, by route."""

@@ -126,7 +126,10 @@ async def fail(
     if sha256 is not None:
         await close_content(connection, job.tenant_id, sha256, job.job_id, stage=job.stage, code=code, detail=detail)
     counts = await _end(connection, job, state="failed", report=report, code=code, detail=detail)
-    await give_up(connection, job, counts, code=code, detail=detail, sha256=sha256, traceparent=traceparent)
+    cpu_s = report.get("cpu_s", 0.0)
+    await give_up(
+        connection, job, counts, code=code, detail=detail, sha256=sha256, cpu_s=cpu_s, traceparent=traceparent
+    )
     await pass_on(connection, job.tenant_id, job.stage)
 
 
@@ -138,6 +141,7 @@ async def give_up(
     code: ErrorCode,
     detail: str,
     sha256: bytes | None,
+    cpu_s: float = 0.0,
     traceparent: str | None,
 ) -> None:
     """What follows a job's end in `failed`, whoever ended it. The caller has locked the asset.
@@ -151,7 +155,7 @@ async def give_up(
         origin=job.origin,
     )  # fmt: skip
     makers: list[outbox.EventMaker] = [
-        partial(JobFailed, job_id=job.job_id, stage=job.stage, code=code, detail=detail, attempts=attempts)
+        partial(JobFailed, job_id=job.job_id, stage=job.stage, code=code, detail=detail, attempts=attempts, cpu_s=cpu_s)
     ]
     if job.stage.primary:
         values = {"asset_id": job.asset_id, "sha256": sha256, "code": code, "detail": detail}

@@ -72,6 +72,7 @@ _CLAIM = sa.text("""
     RETURNING jobs.id AS job_id, jobs.tenant_id, jobs.asset_id, jobs.generation, jobs.stage, jobs.epoch, jobs.attempts,
         jobs.deaths, jobs.traceparent, jobs.content_sha256, asset.object_key, asset.etag, asset.size,
         asset.content_type, asset.file_name, coalesce(jobs.emitted_at, jobs.created_at) AS queued_at,
+        extract(epoch FROM clock_timestamp() - jobs.created_at)::float8 AS wait_s,
         clock_timestamp() AS claimed_at, jobs.job_class, asset.started_at IS NULL AS first
 """)
 _HELD = sa.text("SELECT 1 FROM jobs WHERE id = :job_id AND state = 'running' AND dispatch = :dispatch")
@@ -120,14 +121,14 @@ async def claim(
     if row is None:
         return None
     fields = dict(row)
-    first = fields.pop("first")
+    first, wait_s = fields.pop("first"), fields.pop("wait_s")
     sha256 = fields["content_sha256"]
     fields["content_sha256"] = None if sha256 is None else bytes(sha256)
     words = {"stage": Stage(fields["stage"]), "job_class": JobClass(fields["job_class"])}
     job = ClaimedJob(**(fields | words), origin=origin)
     if first:
         numbered = outbox.Numbered(*(await connection.execute(_PROCESSING, {"asset_id": job.asset_id})).one())
-        started = partial(JobStarted, job_id=job.job_id, stage=job.stage)
+        started = partial(JobStarted, job_id=job.job_id, stage=job.stage, wait_s=wait_s)
         await outbox.record(
             connection, job.asset_id, numbered, [started], traceparent=traceparent or job.traceparent
         )  # fmt: skip

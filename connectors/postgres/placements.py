@@ -28,6 +28,7 @@ class Placed(NamedTuple):
     kparts: tuple[int, ...]
 
 
+_CREDITS = sa.text("SELECT slug, credits FROM tenants")
 _CONFIRM = sa.text("""
     INSERT INTO partitions (topic, kpart) SELECT :route, generate_series(0, :count - 1)
     ON CONFLICT (topic, kpart) DO UPDATE SET confirmed_at = now()
@@ -102,6 +103,11 @@ async def place_tenant(connection: AsyncConnection, tenant_id: UUID) -> dict[str
 async def read_placements(connection: AsyncConnection) -> list[Placed]:
     """Where every tenant is, by topic and slug."""
     return [Placed(row.tenant_id, row.slug, row.topic, tuple(row.kparts)) for row in await connection.execute(_ALL)]
+
+
+async def tenant_credits(connection: AsyncConnection) -> dict[str, int]:
+    """How many dispatches each tenant may have at once, per topic; by slug."""
+    return {row.slug: row.credits for row in await connection.execute(_CREDITS)}
 
 
 async def move(

@@ -113,3 +113,87 @@ def test_a_file_that_is_no_plan_is_said_so(run, tmp_path):
     file = tmp_path / "plan.json"
     file.write_text('{"moves": 1}')
     assert "is no plan" in run("apply", file, code=1)
+
+
+def test_what_is_on_each_partition_is_shown(run, history):
+    views = json.loads(run("show", "--topic", "jobs.image", "--json"))
+    assert [view["partition"] for view in views] == [0, 1, 2, 3]
+    (first, *others) = views
+    assert (first["cpu_s"], first["shares"]) == (100.0, {"hot": 0.8, "cold": 0.1, "warm": 0.1})
+    assert (first["open_records"], first["queued"], first["running"], first["waiting"]) == (None, 0, 0, 0)
+    assert all(view["cpu_s"] == 0 for view in others)
+    assert "hot 80%, cold 10%, warm 10%" in run("show")
+
+
+def test_jobs_that_are_not_over_are_shown_where_they_are(run, history):
+    with psycopg.connect(history.owner) as connection:
+        for state, kpart in (("queued", 2), ("queued", 2), ("running", 3), ("waiting", None)):
+            connection.execute(
+                """INSERT INTO jobs (id, tenant_id, asset_id, generation, stage, topic, state, kpart, reason, lease_until,
+                       emitted_at)
+                   SELECT gen_random_uuid(), tenant_id, id, 2 + (SELECT count(*) FROM jobs WHERE generation > 1),
+                       'image.primary', 'jobs.image', %(state)s, %(kpart)s,
+                       CASE WHEN %(state)s = 'waiting' THEN 'credit' END,
+                       CASE WHEN %(state)s = 'running' THEN now() END, now() - interval '1 minute'
+                   FROM assets WHERE tenant_id = (SELECT id FROM tenants WHERE slug = 'warm') LIMIT 1""",
+                {"state": state, "kpart": kpart},
+            )
+    views = json.loads(run("show", "--topic", "jobs.image", "--json"))
+    assert [(view["queued"], view["running"], view["waiting"]) for view in views] == [
+        (0, 0, 1), (0, 0, 0), (2, 0, 0), (0, 1, 0),
+    ]  # fmt: skip
+    assert views[2]["head_age_s"] >= 60
+
+
+def test_the_skew_is_shown_now_and_under_a_plan(run, tmp_path):
+    file = tmp_path / "plan.json"
+    run("plan", "--topic", "events", "--out", file)
+    said = run("skew", "--topic", "events", "--plan", file)
+    assert said == run("skew", "--topic", "events"), "the plan that is made now is the same one"
+    assert "times the mean; then" in said
+
+
+def test_the_history_is_simulated_with_other_numbers(run):
+    rows = json.loads(
+        run("simulate", "--slots", "1,2", "--partitions", "4,8", "--placement", "planned", "--json").splitlines()[-1]
+    )
+    assert [row["what"].split(" ")[0] for row in rows] == [
+        "recorded",
+        "partitions=4",
+        "partitions=4",
+        "partitions=8",
+        "partitions=8",
+    ]
+    assert all(row["jobs"] == 100 for row in rows)
+    assert max(row["most_at_once"] for row in rows[1:]) == 2
+    assert {"partitions=8", "placement=hash"} <= set(
+        run("simulate", "--partitions", "8", "--placement", "hash").split()
+    )
+
+
+def test_the_prediction_is_held_against_the_history_itself(run):
+    recorded, predicted, off = json.loads(run("simulate", "--check", "--json"))
+    assert (recorded["what"], predicted["what"], off["what"]) == ("recorded", "predicted", "error")
+    assert off["jobs"] == 0
+    assert off["jobs_per_s"] == pytest.approx(abs(predicted["jobs_per_s"] / recorded["jobs_per_s"] - 1))
+
+
+def test_a_mix_is_simulated_without_a_database(tmp_path):
+    file = tmp_path / "mix.toml"
+    file.write_text(CliRunner().invoke(medialane, ["partitions", "simulate", "--example"]).output.replace("2000", "50"))
+    ran = CliRunner().invoke(medialane, ["partitions", "simulate", "--mix", str(file), "--running", "1,4", "--json"])
+    assert ran.exit_code == 0, ran.output
+    one, four = json.loads(ran.output.splitlines()[-1])
+    assert one["tenant_p95_s"] >= four["tenant_p95_s"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("simulate", "--window", "1s"), 1, "no job of jobs.image has ended in the window"),
+        (("simulate", "--slots", "0"), 2, "at least 1"),
+        (("simulate", "--slots", ",".join(map(str, range(1, 70)))), 2, "more than 64 combinations"),
+    ],
+)
+def test_what_cannot_be_simulated_is_said(run, arguments, code, said):
+    assert said in run(*arguments, code=code)

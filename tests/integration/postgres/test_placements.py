@@ -1,6 +1,7 @@
 """Placement: what is emitted goes where its tenant is at that moment; an asset's events stay where they began."""
 
 import asyncio
+import datetime as dt
 from functools import partial
 
 import pytest
@@ -78,7 +79,7 @@ async def test_an_assets_events_stay_on_the_partition_that_they_began_on(worker,
         async with worker.transaction() as connection:
             made = assets.NewAsset(
                 id=asset_id, kind=MediaKind.IMAGE, file_name="a.jpg", content_type="image/jpeg", size=1,
-                object_key=f"uploads/{asset_id}",
+                object_key=f"uploads/{asset_id}", upload_expires_at=dt.datetime.now(dt.UTC) + dt.timedelta(hours=1),
             )  # fmt: skip
             await assets.create_asset(connection, tenant, made, traceparent=None)
     await move(worker, tenant, 6, topic="events")

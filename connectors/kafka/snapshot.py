@@ -1,0 +1,46 @@
+"""A topic as it is now, read from its beginning to the end that it has at this moment; no group, nothing committed."""
+
+import uuid
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from connectors.kafka.admin import TopicsError
+from connectors.kafka.options import client_options
+from schemas.settings import KafkaSettings
+
+_TIMEOUT_S = 15.0
+
+
+def read_topic(settings: KafkaSettings, topic: str) -> list[tuple[bytes | None, bytes | None]]:
+    """(key, value) of every record, in the order of each partition. Raises `TopicsError`."""
+    consumer = Consumer(
+        client_options(settings)
+        | {"group.id": f"snapshot-{uuid.uuid4()}", "enable.auto.commit": False, "isolation.level": "read_committed"}
+    )
+    try:
+        return _read(consumer, topic)
+    except KafkaException as error:
+        raise TopicsError(f"{topic} cannot be read: {error.args[0].str()}") from error
+    finally:
+        consumer.close()
+
+
+def _read(consumer: Consumer, topic: str) -> list[tuple[bytes | None, bytes | None]]:
+    found = consumer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic]
+    if found.error is not None:
+        raise TopicsError(f"there is no topic {topic}: run `medialane topics apply`")
+    ends: dict[int, int] = {}
+    for number in found.partitions:
+        first, end = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_TIMEOUT_S)
+        if end > first:
+            ends[number] = end
+    places = [TopicPartition(topic, number, 0) for number in ends]
+    consumer.assign([TopicPartition(place.topic, place.partition, -2) for place in places])  # from the beginning
+    records: list[tuple[bytes | None, bytes | None]] = []
+    while any(place.offset < ends[place.partition] for place in consumer.position(places)):
+        for message in consumer.consume(1000, timeout=_TIMEOUT_S):
+            failed = message.error()
+            if failed is not None:
+                raise KafkaException(failed)
+            records.append((message.key(), message.value()))
+    return records

@@ -1,0 +1,66 @@
+"""The usage process's composition root: settings in, a running process out."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import uvloop
+
+from connectors.kafka.admin import TopicAdmin, TopicsError
+from connectors.telemetry import Telemetry
+from schemas.settings import KafkaSettings, ShutdownSettings, TelemetrySettings, UsageSettings, WorkerSettings, load
+from schemas.topics import EVENTS, USAGE
+from streams.faust_app import build_app
+from streams.health import LoopWatch
+from streams.lifecycle import live
+from streams.member import Member
+from streams.usage.table import UsageBooks
+from streams.webhooks.gauges import IntakeGauges
+
+
+def run(env: Mapping[str, str]) -> int:
+    """Keep the usage table until told to stop; returns the exit code. Raises `SettingsError`, `TopicsError`."""
+    Path(load(WorkerSettings, env).temp_dir).mkdir(parents=True, exist_ok=True)  # Faust keeps a folder there
+    return uvloop.run(_run(env))
+
+
+async def _run(env: Mapping[str, str]) -> int:
+    kafka, worker, settings = load(KafkaSettings, env), load(WorkerSettings, env), load(UsageSettings, env)
+    shutdown, telemetry_settings = load(ShutdownSettings, env), load(TelemetrySettings, env)
+    admin = TopicAdmin(kafka, topics=(EVENTS, USAGE))
+    partitions = await _partitions(admin)
+    telemetry = Telemetry.start(telemetry_settings, process="usage")
+    books = UsageBooks(
+        lambda: admin.topic_id(EVENTS), telemetry.metrics, window_s=settings.window_s, keep_s=settings.keep_s
+    )
+    await books.prepare()
+    app = build_app(f"{kafka.topic_prefix}-usage", EVENTS.name(kafka.topic_prefix), kafka, worker, books, books.receive)
+    books.attach(app, USAGE.name(kafka.topic_prefix), partitions)
+    member = Member(app)
+
+    async def ready() -> Sequence[str]:
+        return member.problems()
+
+    async def drain() -> None:
+        async with asyncio.timeout(shutdown.drain_timeout):
+            await member.leave()
+
+    gauges = IntakeGauges(telemetry.metrics, books.ledger, member.highwater)
+    tasks = {
+        "consumer": member.run, "table": books.watch, "cleaning": books.clean, "loop": LoopWatch().run,
+        "gauges": gauges.run,
+    }  # fmt: skip
+    try:
+        return await live(telemetry, telemetry_settings, tasks, ready=ready, drain=drain)
+    finally:
+        telemetry.stop()
+
+
+async def _partitions(admin: TopicAdmin) -> int:
+    """How many partitions both topics have. Raises `TopicsError` if they differ, or are not there."""
+    counts = await admin.partition_counts()
+    if counts.get(EVENTS.route) is None or counts.get(EVENTS.route) != counts.get(USAGE.route):
+        raise TopicsError(
+            f"the usage table needs as many partitions as the events have, not {counts}: run `medialane topics apply`"
+        )
+    return counts[EVENTS.route]

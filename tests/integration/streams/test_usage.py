@@ -1,0 +1,178 @@
+"""Usage on a real broker: the process is killed in the middle, again and again, and every event is counted once."""
+
+import asyncio
+import datetime as dt
+import os
+import random
+import signal
+import sys
+import uuid
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import NewTopic
+from support.streams import until
+
+from connectors.kafka.options import client_options
+from connectors.kafka.snapshot import read_topic
+from schemas.events import JobDone, JobStarted, encode_event
+from schemas.states import Stage
+from schemas.topics import EVENTS, USAGE
+from streams.usage.tally import Counts, by_tenant, read_changelog
+
+pytestmark = pytest.mark.stack
+PARTITIONS = 4
+TENANTS = [uuid.UUID(int=number) for number in (1, 2, 3)]
+NOON = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
+BOUND_S = 150
+
+
+class Bed:
+    """The two topics, a transactional producer of events, and the process as it is run."""
+
+    def __init__(self, bench, folder):
+        self.bench = bench
+        self.folder = folder
+        self.events, self.changelog = (topic.name(bench.kafka.topic_prefix) for topic in (EVENTS, USAGE))
+        self.sent: list[JobDone | JobStarted] = []
+        self.processes = []
+        self.source = random.Random(7)
+
+    async def make(self, *names):
+        for name in names:
+            config = {"cleanup.policy": "compact"} if name == self.changelog else {}
+            future = self.bench.admin.create_topics([NewTopic(name, PARTITIONS, 1, config=config)])[name]
+            await asyncio.to_thread(future.result, 30)
+
+    async def send(self, count):
+        """Events of several tenants and windows, in transactions of ten, some of them aborted."""
+        made = [self._event() for _ in range(count)]
+        self.sent += made
+        await asyncio.to_thread(self._send, made)
+
+    def _event(self):
+        common = {
+            "id": uuid.uuid4(), "time": NOON + dt.timedelta(minutes=self.source.randrange(180)),
+            "tenant_id": self.source.choice(TENANTS), "asset_id": uuid.uuid4(), "generation": 1, "seq": 1,
+            "job_id": uuid.uuid4(), "stage": Stage.IMAGE_PRIMARY,
+        }  # fmt: skip
+        if self.source.random() < 0.5:
+            return JobStarted(**common, wait_s=self.source.randrange(100) / 4)
+        return JobDone(**common, attempts=1, cpu_s=self.source.randrange(100) / 4)  # quarters: sums are exact
+
+    def _send(self, made):
+        producer = Producer(client_options(self.bench.kafka) | {"transactional.id": str(uuid.uuid4())})
+        producer.init_transactions(30)
+        for first in range(0, len(made), 10):
+            for aborted in (True, False) if first % 50 == 0 else (False,):
+                producer.begin_transaction()
+                for event in made[first : first + 10]:
+                    producer.produce(self.events, encode_event(event), partition=self.source.randrange(PARTITIONS))
+                producer.flush(30)
+                (producer.abort_transaction if aborted else producer.commit_transaction)(30)
+
+    async def start(self):
+        env = {name: value for name, value in os.environ.items() if not name.startswith("MEDIALANE_")} | {
+            "MEDIALANE_KAFKA_BROKERS": self.bench.kafka.brokers,
+            "MEDIALANE_KAFKA_TOPIC_PREFIX": self.bench.kafka.topic_prefix,
+            "MEDIALANE_WORKER_TEMP_DIR": str(self.folder),
+            "MEDIALANE_WORKER_COMMIT_INTERVAL_S": "0.2",
+            "MEDIALANE_WORKER_SESSION_TIMEOUT_S": "6",
+            "MEDIALANE_WORKER_REBALANCE_TIMEOUT_S": "6",
+        }
+        log = (self.folder / f"usage-{len(self.processes)}.log").open("wb")
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "cli.main", "run", "usage", env=env, stdout=log, stderr=log
+        )
+        self.processes.append(process)
+        return process
+
+    async def kill(self, process, number=signal.SIGKILL):
+        if process.returncode is None:
+            process.send_signal(number)
+        await asyncio.wait_for(process.wait(), 60)
+
+    def table(self):
+        """Every record of the changelog, from the beginning."""
+        return read_changelog(read_topic(self.bench.kafka, self.changelog))
+
+    def counted(self):
+        return by_tenant(self.table(), since=0)
+
+    def expected(self):
+        sums = {}
+        for event in self.sent:
+            added = (
+                Counts(jobs_done=1, cpu_s=event.cpu_s) if isinstance(event, JobDone)
+                else Counts(waits=1, wait_s=event.wait_s, longest_wait_s=event.wait_s)
+            )  # fmt: skip
+            sums[str(event.tenant_id)] = sums.get(str(event.tenant_id), Counts()) + added
+        return sums
+
+    async def until_counted(self, what):
+        try:
+            async with asyncio.timeout(BOUND_S):
+                while await asyncio.to_thread(self.counted) != self.expected():  # noqa: ASYNC110 - it looks from outside
+                    await asyncio.sleep(0.3)
+        except TimeoutError:
+            found, wanted = self.counted(), self.expected()
+            raise AssertionError(f"{what}:\n{found}\nis not\n{wanted}") from None
+
+    def total(self):
+        return sum(one.jobs_done + one.waits for one in self.counted().values())
+
+
+@pytest.fixture
+async def bed(bench, tmp_path):
+    made = Bed(bench, tmp_path)
+    await made.make(made.events, made.changelog)
+    yield made
+    for process in made.processes:
+        if process.returncode is None:
+            await made.kill(process)
+    for future in bench.admin.delete_topics([made.events, made.changelog]).values():
+        await asyncio.to_thread(future.result, 30)
+
+
+async def test_every_event_is_counted_once_whatever_is_killed(bed):
+    """A kill between an entry's write and its offset's commit repeats the event; it must not count again."""
+    for _ in range(2):
+        await bed.send(1000)
+        counted = bed.total()
+        process = await bed.start()
+        await until(lambda before=counted: bed.total() >= before + 50, "the process counts", BOUND_S)
+        await bed.kill(process)
+    first, second = await bed.start(), await bed.start()
+    await bed.send(300)
+    await bed.until_counted("two share the partitions after two kills")
+    await bed.kill(first)
+    await bed.send(300)
+    await bed.until_counted("the other goes on")
+    await bed.kill(second, signal.SIGTERM)
+    assert second.returncode == 0
+    again = await bed.start()
+    await bed.send(100)
+    await bed.until_counted("the state has survived")
+    assert len(bed.table()) == len({(t, p, w) for t in TENANTS for p in range(PARTITIONS) for w in range(3)})
+    await bed.kill(again, signal.SIGTERM)
+
+
+async def test_events_of_a_topic_that_was_made_anew_are_counted_though_their_offsets_begin_again(bed):
+    await bed.send(200)
+    process = await bed.start()
+    await bed.until_counted("the first topic's events")
+    future = bed.bench.admin.delete_topics([bed.events])[bed.events]
+    await asyncio.to_thread(future.result, 30)
+    await bed.make(bed.events)
+    await bed.send(100)
+    # It may notice by itself and end, for its supervisor to start it again.
+    for _ in range(3):
+        try:
+            await asyncio.wait_for(process.wait(), 20)
+        except TimeoutError:
+            break
+        process = await bed.start()
+    if process.returncode is None:
+        await bed.kill(process)
+        process = await bed.start()
+    await bed.until_counted("both topics' events")
