@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cli.database import in_transaction
+from connectors.postgres import audit
 from connectors.postgres.keys import KeyInfo, MintedKey, find_key, list_keys, mint_key, revoke_key, rotate_key
 from connectors.postgres.tenants import find_tenant
 from schemas.errors import ErrorCode, MedialaneError
@@ -40,7 +41,12 @@ def mint(tenant: str, name: str, scopes: tuple[str, ...], days: float | None, as
 
     async def work(connection: AsyncConnection) -> MintedKey:
         found = await find_tenant(connection, tenant)
-        return await mint_key(connection, found.id, name=name, scopes=granted, expires_at=expires_at)
+        made = await mint_key(connection, found.id, name=name, scopes=granted, expires_at=expires_at)
+        await audit.note(
+            connection, actor=audit.operator(), action="key.mint", tenant_id=found.id, subject=made.prefix,
+            detail={"scopes": list(granted)},
+        )  # fmt: skip
+        return made
 
     key = in_transaction(work)
     if as_json:
@@ -88,6 +94,10 @@ def rotate(prefix: str, overlap_hours: float, days: float | None, as_json: bool)
         made = await rotate_key(connection, tenant_id, key_id, overlap_s=overlap_hours * 3600, expires_at=expires_at)
         if made is None:
             raise MedialaneError(ErrorCode.NOT_FOUND)
+        await audit.note(
+            connection, actor=audit.operator(), action="key.rotate", tenant_id=tenant_id, subject=prefix,
+            detail={"prefix": made.prefix, "overlap": overlap_hours * 3600},
+        )  # fmt: skip
         return made
 
     key = in_transaction(work)
@@ -103,7 +113,13 @@ def rotate(prefix: str, overlap_hours: float, days: float | None, as_json: bool)
 @click.argument("prefix")
 def revoke(prefix: str) -> None:
     """Make the key with PREFIX (mp_PREFIX_...) useless, for good."""
-    in_transaction(lambda connection: revoke_key(connection, prefix))
+
+    async def work(connection: AsyncConnection) -> None:
+        tenant_id, _ = await find_key(connection, prefix)
+        await revoke_key(connection, prefix)
+        await audit.note(connection, actor=audit.operator(), action="key.revoke", tenant_id=tenant_id, subject=prefix)
+
+    in_transaction(work)
     click.echo(f"Key {prefix} is revoked; every API process follows within seconds.", err=True)
 
 

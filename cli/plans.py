@@ -4,6 +4,7 @@ import click
 import msgspec
 
 from cli.database import in_transaction
+from connectors.postgres.audit import operator
 from connectors.postgres.plans import Plan, list_plans, put_plan
 
 
@@ -41,5 +42,5 @@ def put(name: str, **limits: int | None) -> None:
     """Make the plan NAME, or change it for all of its tenants. What is left out has no limit."""
     if (limits["requests_per_s"] is None) != (limits["request_burst"] is None):
         raise click.UsageError("--rate and --burst belong together")
-    in_transaction(lambda connection: put_plan(connection, Plan(name=name, **limits)))
+    in_transaction(lambda connection: put_plan(connection, Plan(name=name, **limits), actor=operator()))
     click.echo(f"Plan {name} is in force; API processes follow within seconds.", err=True)

@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cli.database import in_transaction
 from connectors.postgres import tuning
+from connectors.postgres.audit import operator
 from connectors.postgres.plans import assign_plan
 from connectors.postgres.tenants import allow_origins, create_tenant, find_tenant, list_tenants
 
@@ -54,7 +55,7 @@ def plan_of(slug: str, name: str | None) -> None:
     if name is None:
         click.echo(in_transaction(lambda connection: find_tenant(connection, slug)).plan)
         return
-    in_transaction(lambda connection: assign_plan(connection, slug, name))
+    in_transaction(lambda connection: assign_plan(connection, slug, name, actor=operator()))
     click.echo(f"Tenant {slug} is on the plan {name}; API processes follow within seconds.", err=True)
 
 

@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.keys.models import KeyMade, KeyOut, KeyRequest, RotationRequest
+from connectors.postgres import audit
 from connectors.postgres.database import Database
 from connectors.postgres.keys import MintedKey, Principal, list_keys, mint_key, revoke_own_key, rotate_key
 from schemas.errors import ErrorCode, MedialaneError
@@ -32,6 +34,7 @@ class KeyService:
                 scopes=tuple(dict.fromkeys(wanted.scopes)),
                 expires_at=_end(wanted.expires_in),
             )
+            await _note(connection, who, "key.mint", made.prefix, {"scopes": list(made.scopes)})
         return _shown(made)
 
     async def list(self, who: Principal) -> tuple[KeyOut, ...]:
@@ -45,6 +48,7 @@ class KeyService:
         async with self._database.tenant(who.tenant_id) as connection:
             if not await revoke_own_key(connection, who.tenant_id, key_id):
                 raise MedialaneError(ErrorCode.NOT_FOUND)
+            await _note(connection, who, "key.revoke", str(key_id), {})
 
     async def rotate(self, who: Principal, key_id: UUID, wanted: RotationRequest) -> KeyMade:
         """A new key like an old one, which ends after the overlap.
@@ -59,7 +63,16 @@ class KeyService:
             if made is None:
                 raise MedialaneError(ErrorCode.NOT_FOUND)
             _check(who, (Scope(scope) for scope in made.scopes))  # raised in here, it takes the rotation back
+            await _note(connection, who, "key.rotate", str(key_id), {"prefix": made.prefix, "overlap": wanted.overlap})
         return _shown(made)
+
+
+async def _note(
+    connection: AsyncConnection, who: Principal, action: str, subject: str, detail: dict[str, object]
+) -> None:
+    await audit.note(
+        connection, actor=who.actor, action=action, tenant_id=who.tenant_id, subject=subject, detail=detail
+    )
 
 
 def _check(who: Principal, scopes: Iterable[Scope]) -> None:

@@ -31,7 +31,7 @@ def webhooks_router(service: WebhookService, once: Once) -> Router:
         request: TenantRequest, data: JSONBody[EndpointRequest], idempotency_key: IdempotencyKey = None
     ) -> Response[Success[EndpointCreated]]:
         async def work() -> Success[EndpointCreated]:
-            return Success(data=await service.register(tenant_of(request), data))
+            return Success(data=await service.register(request.user, data))
 
         return await once.answer(request, idempotency_key, 201, work)
 
@@ -54,7 +54,7 @@ def webhooks_router(service: WebhookService, once: Once) -> Router:
         responses=documented(401, 403, 404, 429),
     )
     async def remove(request: TenantRequest, endpoint_id: FromPath[UUID]) -> Done:
-        await service.delete(tenant_of(request), endpoint_id)
+        await service.delete(request.user, endpoint_id)
         return Done(message="Webhook deleted")
 
     return Router("/api/v1/webhooks", route_handlers=[register, listing, remove], tags=["webhooks"])

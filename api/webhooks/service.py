@@ -8,8 +8,10 @@ import msgspec
 from api.webhooks.models import EndpointCreated, EndpointOut, EndpointRequest
 from api.webhooks.signing_keys import shown, signing_key
 from connectors.http.guard import check_url
+from connectors.postgres import audit
 from connectors.postgres.database import Database
 from connectors.postgres.endpoints import Endpoint, delete_endpoint, list_endpoints, register_endpoint
+from connectors.postgres.keys import Principal
 from connectors.secrets import SecretBox
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.events import EVENT_TYPES
@@ -25,14 +27,22 @@ class WebhookService:
         self._box = box
         self._allow_private = allow_private
 
-    async def register(self, tenant_id: UUID, wanted: EndpointRequest) -> EndpointCreated:
+    async def register(self, who: Principal, wanted: EndpointRequest) -> EndpointCreated:
         """Add an endpoint. Raises `MedialaneError`: webhook_url_refused, invalid_request for unknown events."""
         check_url(wanted.url, allow_private=self._allow_private)
         events = _events(wanted.events)
         key = signing_key(wanted.secret)
-        async with self._database.tenant(tenant_id) as connection:
+        async with self._database.tenant(who.tenant_id) as connection:
             made = await register_endpoint(
-                connection, tenant_id, url=wanted.url, sealed_secret=self._box.seal(key), events=events
+                connection, who.tenant_id, url=wanted.url, sealed_secret=self._box.seal(key), events=events
+            )
+            await audit.note(
+                connection,
+                actor=who.actor,
+                action="webhook.register",
+                tenant_id=who.tenant_id,
+                subject=str(made.id),
+                detail={"url": wanted.url, "events": list(events)},
             )
         return EndpointCreated(**msgspec.structs.asdict(made), secret=shown(key))
 
@@ -41,11 +51,18 @@ class WebhookService:
         async with self._database.tenant(tenant_id) as connection:
             return tuple(_shown(endpoint) for endpoint in await list_endpoints(connection, tenant_id))
 
-    async def delete(self, tenant_id: UUID, endpoint_id: UUID) -> None:
+    async def delete(self, who: Principal, endpoint_id: UUID) -> None:
         """Stop sending to an endpoint. Raises `MedialaneError(not_found)`."""
-        async with self._database.tenant(tenant_id) as connection:
-            if not await delete_endpoint(connection, tenant_id, endpoint_id):
+        async with self._database.tenant(who.tenant_id) as connection:
+            if not await delete_endpoint(connection, who.tenant_id, endpoint_id):
                 raise MedialaneError(ErrorCode.NOT_FOUND)
+            await audit.note(
+                connection,
+                actor=who.actor,
+                action="webhook.delete",
+                tenant_id=who.tenant_id,
+                subject=str(endpoint_id),
+            )
 
 
 def _events(wanted: Sequence[str]) -> tuple[str, ...]:

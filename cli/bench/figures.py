@@ -46,7 +46,10 @@ GOALS: dict[str, Goal] = {
     "complete_to_webhook_overhead_p50_ms": Goal("<=", 40),
     "complete_to_webhook_overhead_p99_ms": Goal("<=", 120),
     "presign_per_s": Goal(">=", 1000),
+    "presign_per_s_64_clients": Goal(">=", 1000),
+    "presign_p99_ms": Goal("<=", 60),
     "complete_per_s": Goal(">=", 500),
+    "complete_per_s_64_clients": Goal(">=", 500),
     "webhooks_per_s": Goal(">=", 200),
     "demo_warm_s": Goal("<=", 45),
 }

@@ -28,21 +28,29 @@ def request(method: str, path: str, *, host: str, headers: dict[str, str], body:
     return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
 
 
-async def drive(address: str, requests: Sequence[bytes], *, clients: int, expect: int = 200) -> Load:
-    """Send every request once, `clients` at a time. Raises `LoadError` at the first unexpected answer."""
+async def drive(
+    address: str, requests: Sequence[bytes], *, clients: int, expect: int = 200, per_s: float | None = None
+) -> Load:
+    """Send every request once, `clients` at a time. Raises `LoadError` at the first unexpected answer.
+
+    With `per_s` each has its moment and is not sent before; its seconds count from that moment, so that a slow answer
+    is not hidden by the requests that it kept from being sent.
+    """
     parts = urlsplit(address)
-    left = iter(requests)
     load = Load(0.0, [], [])
     began = time.perf_counter()
+    left = ((content, None if per_s is None else began + index / per_s) for index, content in enumerate(requests))
     await asyncio.gather(*(_client(parts.hostname or "", parts.port or 80, left, load, expect) for _ in range(clients)))
     return load._replace(per_s=len(requests) / (time.perf_counter() - began))
 
 
-async def _client(host: str, port: int, left: Iterator[bytes], load: Load, expect: int) -> None:
+async def _client(host: str, port: int, left: Iterator[tuple[bytes, float | None]], load: Load, expect: int) -> None:
     reader, writer = await asyncio.open_connection(host, port)
     try:
-        for content in left:
-            began = time.perf_counter()
+        for content, due in left:
+            began = time.perf_counter() if due is None else due
+            if began > time.perf_counter():
+                await asyncio.sleep(began - time.perf_counter())
             writer.write(content)
             status, body = await _answer(reader)
             load.seconds.append(time.perf_counter() - began)

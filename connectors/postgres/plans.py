@@ -4,6 +4,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from connectors.postgres import audit
 from schemas.errors import ErrorCode, MedialaneError
 
 _COLUMNS = "name, requests_per_s, request_burst, max_assets, max_bytes, max_uploads"
@@ -41,13 +42,15 @@ async def list_plans(connection: AsyncConnection) -> tuple[Plan, ...]:
     return tuple(Plan(**row) for row in (await connection.execute(_LIST)).mappings())
 
 
-async def put_plan(connection: AsyncConnection, plan: Plan) -> None:
+async def put_plan(connection: AsyncConnection, plan: Plan, *, actor: str = "operator") -> None:
     """Make a plan, or change it for all of its tenants; API processes follow within seconds."""
+    limits = msgspec.structs.asdict(plan)
+    await audit.note(connection, actor=actor, action="plan.set", subject=plan.name, detail=limits)
     await connection.execute(_PUT, msgspec.structs.asdict(plan))
     await connection.execute(_RECOUNT_PLAN, {"name": plan.name})
 
 
-async def assign_plan(connection: AsyncConnection, slug: str, name: str) -> None:
+async def assign_plan(connection: AsyncConnection, slug: str, name: str, *, actor: str = "operator") -> None:
     """Put a tenant on a plan. Raises `MedialaneError(not_found)`."""
     if (await connection.execute(_EXISTS, {"name": name})).one_or_none() is None:
         raise MedialaneError(ErrorCode.NOT_FOUND, f"There is no plan {name!r}.", field="plan")
@@ -55,3 +58,4 @@ async def assign_plan(connection: AsyncConnection, slug: str, name: str) -> None
     if tenant_id is None:
         raise MedialaneError(ErrorCode.NOT_FOUND, f"There is no tenant {slug!r}.", field="slug")
     await connection.execute(_RECOUNT, {"tenant_id": tenant_id})
+    await audit.note(connection, actor=actor, action="tenant.plan", tenant_id=tenant_id, subject=name)

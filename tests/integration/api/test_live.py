@@ -5,7 +5,8 @@ import json
 from functools import partial
 
 import pytest
-from support import api, stack
+from support import api
+from support import stack as shared
 
 from connectors.postgres import outbox
 from schemas.events import AssetReopened
@@ -116,11 +117,10 @@ async def test_over_kafka_every_event_comes_once_in_order(stack_api, operator, s
 
 
 @pytest.fixture
-async def stack_api(request, database, bucket, operator, session):
+async def stack_api(stack, kafka, database, bucket, operator, session):
     """Callers of an API that hears from Kafka, with a connector on this module's outbox."""
-    running, kafka = request.getfixturevalue("stack"), request.getfixturevalue("kafka")
     change = {"MEDIALANE_KAFKA_BROKERS": kafka.brokers, "MEDIALANE_KAFKA_TOPIC_PREFIX": kafka.topic_prefix}
-    async with stack.outbox_connector(running, database, kafka):
+    async with shared.outbox_connector(stack, database, kafka):
         with api.running(api.environment(database, bucket, **change)) as started:
 
             async def make():

@@ -143,3 +143,15 @@ async def test_an_upload_in_parts_counts_as_open(caller, operator):
     assert (await caller.call("POST", MULTIPART, body))[0] == 429
     assert (await caller.call("DELETE", f"{MULTIPART}/{made['uploadId']}"))[0] == 200
     assert (await caller.call("POST", MULTIPART, body))[0] == 200
+
+
+async def test_an_upload_that_was_given_up_gives_its_room_back(caller, operator):
+    rows = await operator.rows("SELECT slug FROM tenants WHERE id = :id", id=caller.tenant_id)
+    async with operator.database.transaction() as connection:
+        await put_plan(connection, Plan(name="two-assets", max_assets=2))
+        await assign_plan(connection, rows[0]["slug"], "two-assets")
+    made = [await begin(caller) for _ in range(2)]
+    body = {"filename": "b.jpg", "type": "image/jpeg", "size": 5}
+    assert (await caller.call("POST", MULTIPART, body))[0] == 403
+    assert (await caller.call("DELETE", f"{MULTIPART}/{made[0]['uploadId']}"))[0] == 200
+    assert (await caller.call("POST", MULTIPART, body))[0] == 200

@@ -63,7 +63,7 @@ async def test_without_a_database_requests_say_when_to_come_again(env, session):
 
 
 class SlowStore:
-    """An S3 server that answers a HEAD only when it is told to."""
+    """An S3 server that shows the beginning of an object only when it is told to."""
 
     def __init__(self):
         self.asked, self.go = asyncio.Event(), asyncio.Event()
@@ -71,7 +71,8 @@ class SlowStore:
     async def handle(self, request):
         self.asked.set()
         await self.go.wait()
-        return web.Response(headers={"ETag": '"abc"', "Content-Type": "image/jpeg", "Content-Length": "5"})
+        headers = {"ETag": '"abc"', "Content-Type": "image/jpeg", "Content-Range": "bytes 0-4/5"}
+        return web.Response(status=206, body=api.PHOTO, headers=headers)
 
 
 @pytest.fixture

@@ -1,0 +1,79 @@
+"""What a client's retry finds after the process was killed in the middle, and what it is told when all is taken."""
+
+import asyncio
+import contextlib
+
+import aiohttp
+import pytest
+import sqlalchemy as sa
+from support import api
+
+from connectors.postgres import idempotency
+
+
+async def until(holds):
+    async with asyncio.timeout(90):
+        while not await holds():  # noqa: ASYNC110 - it happens in another process
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("in_time", [True, False], ids=["before its claim ended", "after"])
+async def test_a_kill_in_mid_complete_is_mended_by_the_retry(env, server, caller, operator, in_time):
+    """The doomed process is held where it has done everything but the last commit."""
+    asset_id = await caller.upload()
+    path, headers = f"/api/v1/assets/{asset_id}/complete", {"Idempotency-Key": "once"}
+    with api.running(env) as doomed:
+        victim = api.Caller(doomed.address, caller.tenant_id, caller.key, caller.session)
+        async with operator.database.transaction() as connection:
+            await connection.execute(sa.text("SELECT FROM assets WHERE id = :id FOR UPDATE"), {"id": asset_id})
+            mine = (
+                await connection.execute(sa.text("SELECT CAST(CAST(pg_current_xact_id() AS xid) AS text)"))
+            ).scalar_one()
+            completing = asyncio.create_task(victim.call("POST", path, headers=headers))
+
+            async def is_held():
+                waiting = "SELECT FROM pg_locks WHERE NOT granted AND CAST(transactionid AS text) = :mine"
+                return await operator.rows(waiting, mine=mine)
+
+            await until(is_held)
+            doomed.process.kill()
+            with contextlib.suppress(aiohttp.ClientError):
+                await completing
+    status, answer, _ = await caller.call("POST", path, headers=headers)
+    assert (status, answer["code"]) == (409, "idempotency_key_in_use"), "nobody knows yet that it is dead"
+    if in_time:
+        assert (await caller.call("POST", path))[0] == 200  # without the key nothing holds it back
+    await operator.rows(
+        "UPDATE idempotency_keys SET created_at = now() - :age * interval '1 second' WHERE tenant_id = :id RETURNING key",
+        age=idempotency.CLAIM_S + 1, id=caller.tenant_id,
+    )  # fmt: skip
+    first, second = [await caller.call("POST", path, headers=headers) for _ in range(2)]
+    assert (first[0], second[0], second[2].get("Idempotent-Replayed")) == (200, 200, "true")
+    rows = await operator.rows("SELECT state FROM jobs WHERE asset_id = :id", id=asset_id)
+    assert [row["state"] for row in rows] == ["queued"]
+    events = await operator.rows("SELECT type FROM asset_events WHERE asset_id = :id ORDER BY seq", id=asset_id)
+    assert [row["type"] for row in events] == ["asset.created", "asset.uploaded", "job.starting"]
+
+
+async def test_a_pool_that_is_used_up_answers_503_and_never_hangs(env, new_caller, operator):
+    change = {"MEDIALANE_DATABASE_POOL_SIZE": "2", "MEDIALANE_DATABASE_POOL_TIMEOUT_S": "0.5"}
+    with api.running(env | change) as small:
+        caller = await new_caller(small.address)
+        held = [await caller.upload() for _ in range(2)]
+        async with operator.database.transaction() as connection:
+            await connection.execute(sa.text("SELECT FROM assets WHERE id = ANY(:ids) FOR UPDATE"), {"ids": held})
+            stuck = [asyncio.create_task(caller.call("POST", f"/api/v1/assets/{one}/complete")) for one in held]
+
+            async def is_full():
+                status, answer, _ = await caller.call("POST", "/api/v1/storage/presign", api_presign())
+                return status == 503 and answer["code"] == "database_unavailable"
+
+            await until(is_full)
+            status, _, headers = await caller.call("GET", "/api/v1/assets")
+            assert (status, int(headers["Retry-After"]) >= 1) == (503, True)
+        assert {(await one)[0] for one in stuck} <= {200, 503}
+        assert (await caller.call("GET", "/api/v1/assets"))[0] == 200
+
+
+def api_presign():
+    return {"fileName": "a.jpg", "contentType": "image/jpeg", "size": 5}

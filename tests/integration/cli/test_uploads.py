@@ -1,0 +1,141 @@
+"""`medialane uploads sweep` and `medialane upload`: as a user runs them, on a real database, store and API."""
+
+import json
+import os
+import subprocess
+import sys
+
+import boto3
+import pytest
+from support import api
+
+from schemas.ids import uuid7
+
+
+@pytest.fixture(scope="module")
+def server(database, bucket):
+    with api.running(api.environment(database, bucket)) as started:
+        yield started
+
+
+@pytest.fixture
+async def operator(database):
+    opened = api.Operator(database)
+    yield opened
+    await opened.database.close()
+
+
+@pytest.fixture
+async def caller(server, operator):
+    import aiohttp
+
+    tenant = await operator.tenant()
+    async with aiohttp.ClientSession() as session:
+        yield api.Caller(server.address, tenant.id, (await operator.key(tenant.id)).text, session)
+
+
+def medialane(env, *arguments):
+    command = [sys.executable, "-P", "-m", "cli.main", *arguments]
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return subprocess.run(command, env=kept | env, capture_output=True, text=True, timeout=240, check=False)
+
+
+@pytest.fixture
+def operators_env(database, bucket):
+    return api.environment(database, bucket) | {"MEDIALANE_DATABASE_URL": database.worker}
+
+
+def sweep(env, *arguments):
+    # Objects of this test are seconds old: the age that is allowed at least is for people, not for us.
+    code = f"import cli.uploads as u; u._LEAST_HOURS = 0; import click; u.sweep.params[0].type = click.FLOAT; u.uploads({list(arguments)!r})"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], env=env, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+async def test_a_sweep_says_first_and_removes_then(caller, operator, operators_env, bucket):
+    abandoned, kept = await caller.presign(), await caller.presign()
+    await caller.put(abandoned)
+    await caller.put(kept)
+    made = (
+        await caller.call(
+            "POST", "/api/v1/uploads/s3/multipart", {"filename": "a.jpg", "type": "image/jpeg", "size": 9}
+        )
+    )[1]
+    old = "UPDATE assets SET upload_expires_at = now() - interval '2 days' WHERE id = ANY(:ids) RETURNING id"
+    await operator.rows(old, ids=[abandoned["assetId"], made["uploadId"]])
+    completed = await caller.upload()
+    assert (await caller.call("POST", f"/api/v1/assets/{completed}/complete"))[0] == 200
+    await operator.rows(old, ids=[completed])
+    client = boto3.client(
+        "s3", endpoint_url=bucket.endpoint, region_name=bucket.region,
+        aws_access_key_id=bucket.access_key, aws_secret_access_key=bucket.secret_key,
+    )  # fmt: skip
+    orphans = [f"uploads/{caller.tenant_id}/{uuid7()}/a.jpg", f"media/{caller.tenant_id}/{'ab' * 32}/thumbnail.v1.webp"]
+    for key in orphans:
+        client.put_object(Bucket=bucket.bucket, Key=key, Body=b"12345")
+
+    def keys():
+        return {item["Key"] for item in client.list_objects_v2(Bucket=bucket.bucket).get("Contents", ())}
+
+    before = keys()
+    arguments = ["sweep", "--older-than-hours", "0", "--json"]
+    found = sweep(operators_env, *arguments)
+    assert (found["uploads"], found["objects"], found["object_bytes"], keys()) == (2, 2, 10, before)
+    assert sweep(operators_env, *arguments, "--apply") == found
+    assert keys() == before - {*orphans, abandoned["objectPath"]}
+    gone = await operator.rows("SELECT id FROM assets WHERE tenant_id = :id", id=caller.tenant_id)
+    assert {str(row["id"]) for row in gone} == {kept["assetId"], completed}
+    assert sweep(operators_env, *arguments, "--apply")["uploads"] == 0
+
+
+async def test_files_are_uploaded_large_ones_in_parts_that_go_on(caller, operator, tmp_path, monkeypatch):
+    small, large, odd = tmp_path / "a.jpg", tmp_path / "b.mp4", tmp_path / "c.unheard"
+    small.write_bytes(api.PHOTO)
+    large.write_bytes(b"\0\0\0\x18ftypisom" + os.urandom(70 << 20))
+    odd.write_bytes(b"?")
+    env = {"MEDIALANE_URL": caller.base, "MEDIALANE_API_KEY": caller.key, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    # An earlier run was interrupted after it had begun the large one.
+    code = (
+        "import asyncio, sys; from pathlib import Path; from cli import upload as u; from cli.client import MedialaneClient;"
+        "from cli.client.parts import PartsUpload\n"
+        "async def main():\n"
+        "    async with MedialaneClient(sys.argv[1], sys.argv[2]) as client:\n"
+        "        path = Path(sys.argv[3]); upload = await PartsUpload(client, path, 'video/mp4').begin()\n"
+        "        address = (await client.part_addresses(upload, [1]))[1]\n"
+        "        await client.put_part(address, path.read_bytes()[:8 << 20])\n"
+        "        note = u._note(client.base_url, path); note.parent.mkdir(parents=True); note.write_text(str(upload))\n"
+        "        print(upload)\n"
+        "asyncio.run(main())"
+    )
+    begun = subprocess.run(  # noqa: ASYNC221 - nothing else runs here
+        [sys.executable, "-P", "-c", code, caller.base, caller.key, str(large)],
+        env=os.environ | env, capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    done = medialane(env, "upload", "--quiet", str(small), str(large), str(odd))
+    assert done.returncode == 1
+    assert "c.unheard: its name tells no content type" in done.stderr
+    lines = dict(reversed(line.split("  ", 1)) for line in done.stdout.splitlines())
+    assert lines[str(large)] == begun.stdout.strip()
+    rows = await operator.rows("SELECT id, state, size FROM assets WHERE tenant_id = :id", id=caller.tenant_id)
+    assert {str(row["id"]): (row["state"], row["size"]) for row in rows} == {
+        lines[str(small)]: ("uploaded", 5), lines[str(large)]: ("uploaded", large.stat().st_size),
+    }  # fmt: skip
+    assert not list((tmp_path / "cache").rglob("*-*"))
+
+    listed = medialane(env, "assets", "ls", "--json")
+    assert {asset["id"] for asset in json.loads(listed.stdout)} == set(lines.values())
+    dry = medialane(env, "assets", "delete", lines[str(small)])
+    assert (dry.returncode, "would delete" in dry.stdout) == (0, True)
+    assert medialane(env, "assets", "delete", "--yes", lines[str(small)]).returncode == 0
+    gone = medialane(env, "assets", "show", lines[str(small)])
+    assert (gone.returncode, "not_found" in gone.stderr) == (1, True)
+
+
+def test_without_a_key_it_is_a_usage_error(tmp_path):
+    file = tmp_path / "a.jpg"
+    file.write_bytes(api.PHOTO)
+    done = medialane({}, "upload", str(file))
+    assert (done.returncode, "--key" in done.stderr) == (2, True)
