@@ -12,7 +12,7 @@ from connectors.postgres.tuning import LaneTuning
 from schemas.settings import LANE_RUNNING, LANE_WINDOW, WorkerSettings
 from schemas.topics import JOB_TOPICS
 
-_ROUTES = [topic.route for topic in JOB_TOPICS.values()]
+_ROUTES = list(dict.fromkeys(topic.route for topic in JOB_TOPICS.values()))  # kinds of media may share one
 _DEFAULTS = {
     field.name: field.default for field in msgspec.structs.fields(WorkerSettings)
 }  # of workers that were not told otherwise

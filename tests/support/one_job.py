@@ -22,6 +22,7 @@ from processors.temp import TempFolders
 from schemas.records import Dispatch
 from schemas.settings import DatabaseSettings, ObjectStoreSettings, ProcessorSettings, WorkerSettings
 from streams.media.execution import MediaJobRunner
+from streams.media.gate import StoreGate
 from streams.media.leases import Leases
 
 
@@ -63,7 +64,7 @@ async def main(orders):
         leases = Leases(database, lease_s=10, heartbeat_s=3)
         runner = MediaJobRunner(
             database=database, store=store, pool=pool, leases=leases, settings=WorkerSettings(), owner="one-job",
-            folders=folders, tracing=tracing, metrics=metrics,
+            folders=folders, tracing=tracing, metrics=metrics, gate=StoreGate(store, metrics),
         )  # fmt: skip
         beating = asyncio.create_task(leases.run())
         job = await runner.claim(orders.dispatch, None)

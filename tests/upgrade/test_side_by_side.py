@@ -31,6 +31,7 @@ OLD = "media-images@9"
 READ = """
 import json, sys
 from pathlib import Path
+from msgspec import ValidationError
 import streams
 from schemas.events import decode_event
 from streams.core.ledger import Partition
@@ -43,7 +44,10 @@ for path in sorted(Path(sys.argv[1]).glob("*.json")):
         record = Record(Partition("media.jobs.image", 0), 0, None, value, (), 0.0)
         found[path.name] = type(read(record, "jobs.image")).__name__
     elif not path.name.startswith("job.dead"):
-        found[path.name] = type(decode_event(value)).__name__
+        try:
+            found[path.name] = type(decode_event(value)).__name__
+        except ValidationError:
+            found[path.name] = None  # a type that this code does not know
 print(json.dumps(found))
 """
 
@@ -69,10 +73,11 @@ def test_each_release_reads_the_golden_records_of_the_other(yesterday):
     before, now = read_with(yesterday, yesterday), read_with(today, today)
     assert before["job.dispatch.json"] == "Offer"
     assert read_with(today, yesterday) == before
-    known = read_with(yesterday, today) if set(now) == set(before) else before
-    assert {name: now[name] for name in known} == known
-    # Both directions for what travels between workers, whatever else has been added.
-    assert read_with(yesterday, today)["job.dispatch.json"] == "Offer"
+    assert all(now.values())
+    # The other way round: types may have been added, and no known one may have become unreadable.
+    backwards = read_with(yesterday, today)
+    assert {name: now[name] for name in before} == {name: backwards[name] for name in before}
+    assert backwards["job.dispatch.json"] == "Offer"
 
 
 def test_this_release_works_on_the_tables_that_the_one_before_still_needs():

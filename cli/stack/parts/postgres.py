@@ -34,7 +34,7 @@ _SETTINGS = {
     "timezone": "UTC",
 }
 _MARKER = "postgres.made-by"  # holds a digest of the password that the cluster beside it was made with
-_LEFTOVERS_BOUND_S = 30.0  # a server's children end by themselves once they see that it is gone
+_LEFTOVERS_BOUND_S = 10.0  # a server's children end by themselves once they see that it is gone
 _SOCKET_PATH_LIMIT = 107  # bytes of a Unix socket's address on Linux
 
 

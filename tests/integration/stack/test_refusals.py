@@ -59,12 +59,14 @@ def test_a_data_folder_that_another_postgres_holds(folder):
         pass
     data = layout(folder).postgres_data
     user = ["setpriv", "--reuid", "postgres", "--clear-groups", "--"] if os.geteuid() == 0 else []
-    with subprocess.Popen([*user, "sleep", "600"]) as other:
-        # What a Postgres writes that was started by hand on the same folder: its pid comes first.
+    with subprocess.Popen([*user, "sleep", "600"], cwd=data) as other:
+        # What a Postgres does that was started by hand on the same folder: it works there, its pid comes first.
         (data / "postmaster.pid").write_text(f"{other.pid}\n{data}\n{int(time.time())}\n5432\n\n127.0.0.1\n")
         os.chown(data / "postmaster.pid", data.stat().st_uid, data.stat().st_gid)
-        error = refusal(folder, parts=("postgres",))
-        other.kill()
+        try:
+            error = refusal(folder, parts=("postgres",))
+        finally:
+            other.kill()
     assert "postgres stopped during its start (exit 1): another process holds its data folder" in error.cause
     assert "Stop that process" in error.cure
 
