@@ -1,7 +1,7 @@
 """Fixtures of the end-to-end tests: the whole stack, shared or alone, and a tenant of the test's own."""
 
 import pytest
-from support import e2e
+from support import e2e, hurry
 
 from cli.samples import find_samples, make_clip
 
@@ -40,3 +40,27 @@ def samples():
 def clip(tmp_path_factory):
     """Ten seconds of 1080p30: enough work to be killed in the middle of."""
     return make_clip(tmp_path_factory.mktemp("clip") / "clip.mp4").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def crew(e2e_stack):
+    """The stack for this module only, its image workers in a hurry: they may be killed as one likes."""
+    with e2e.turn(e2e_stack, alone=True), hurry.hurried(e2e_stack) as found:
+        yield found
+
+
+@pytest.fixture
+async def owner(crew):
+    """A tenant on the module's own stack."""
+    async with e2e.actor(crew.stack) as found:
+        yield found
+
+
+@pytest.fixture
+def held(tmp_path_factory, samples):
+    """Makes photos whose jobs last until the test lets them go on."""
+
+    def make(pick=2):
+        return hurry.Held(tmp_path_factory.mktemp("held"), samples.photos[pick].read_bytes())
+
+    return make
