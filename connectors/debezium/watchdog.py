@@ -9,7 +9,7 @@ import structlog
 
 from connectors.debezium.client import ConnectError, ConnectorStatus
 
-Outcome = Literal["healthy", "failed", "restarted", "missing", "unreachable"]
+Outcome = Literal["healthy", "starting", "failed", "restarted", "missing", "unreachable"]
 
 
 class ConnectorControl(Protocol):
@@ -82,9 +82,12 @@ class Watchdog:
         if status is None:
             return self._report("missing", cause="Connect knows no such connector: register it")
         if not status.failed:
-            # A task that is still starting has proved nothing: only a running one ends the row of failures.
-            if status.running:
-                self._failures = 0
+            # A task that is still starting, or that nobody was given, has proved nothing: only a running one ends the
+            # row of failures, and is called healthy.
+            if not status.running:
+                tasks = ", ".join(task.state for task in status.tasks) or "none"
+                return self._report("starting", cause=f"connector {status.connector.state}, tasks {tasks}")
+            self._failures = 0
             return self._report("healthy")
         wait = self._not_before - self._clock() if self._failures else 0.0
         if wait > 0:

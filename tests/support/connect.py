@@ -23,6 +23,10 @@ class MemoryConnect:
             self.broken.add(name)
         self._states[name] = "FAILED" if broken else "RUNNING"
 
+    async def unassign(self, name: str) -> None:
+        """Nobody has been given the connector, as after a rebalance that does not end."""
+        self._states[name] = "UNASSIGNED"
+
     async def mend(self, name: str) -> None:
         """Take away what makes a connector fail; it stays down until it is restarted."""
         self.broken.discard(name)

@@ -54,6 +54,14 @@ async def test_a_healthy_look_ends_the_row_of_failures(connect, watchdog, now):
     assert (again.outcome, again.failures, again.retry_in_s) == ("restarted", 1, 1)
 
 
+async def test_what_neither_runs_nor_fails_is_not_called_healthy(connect, watchdog):
+    await watchdog.look()
+    await connect.unassign(NAME)
+    found = await watchdog.look()
+    assert (found.outcome, found.failures) == ("starting", 1)
+    assert connect.restarts == 1
+
+
 async def test_every_look_is_reported_also_when_connect_is_away_or_knows_nothing(connect, watchdog, reports):
     connect.reachable = False
     await watchdog.look()
