@@ -67,7 +67,11 @@ async def test_the_object_store_away(crew, owner, under_way):
     await asyncio.to_thread(crew.stack.start_part, "s3")
     await everything_finished(owner, [first, *behind])
     assert (await crew.figures(FIRST))[STORE_UP] == 1
-    assert await crew.is_ready(FIRST)
+
+    async def ready_again():
+        return await crew.is_ready(FIRST)
+
+    await e2e.eventually(ready_again, "the worker is ready again")
 
 
 @pytest.mark.parametrize("how", ["stopped", "killed"])
