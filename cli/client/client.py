@@ -12,7 +12,13 @@ from uuid import UUID
 import aiohttp
 from yarl import URL
 
-from cli.client.errors import AssetFailedError, StillProcessingError, StoreRefusedError, UnreachableError
+from cli.client.errors import (
+    AssetFailedError,
+    ServerError,
+    StillProcessingError,
+    StoreRefusedError,
+    UnreachableError,
+)
 from cli.client.models import (
     Asset,
     AssetPage,
@@ -172,7 +178,7 @@ class MedialaneClient:
         """Follow an asset until it is ready or failed; raises `StillProcessingError` when patience ends."""
         began = time.monotonic()
         while True:
-            found = await self.asset(asset_id)
+            found = await self._asset_at_last(asset_id, began + timeout_s, poll_s)
             if found.state in ("ready", "failed", "cancelled", "deleted"):
                 return found
             if time.monotonic() - began > timeout_s:
@@ -194,8 +200,18 @@ class MedialaneClient:
             if time.monotonic() - began > timeout_s:
                 raise StillProcessingError(found, timeout_s)
             await asyncio.sleep(poll_s)
-            found = await self.asset(asset_id)
+            found = await self._asset_at_last(asset_id, began + timeout_s, poll_s)
         return found
+
+    async def _asset_at_last(self, asset_id: UUID, deadline: float, poll_s: float) -> Asset:
+        # Whoever waits anyway waits for a service that is away for a moment, too.
+        while True:
+            try:
+                return await self.asset(asset_id)
+            except (ServerError, UnreachableError):
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(poll_s)
 
     async def download(self, variant: AssetVariant) -> bytes:
         """A variant's bytes, by its signed address."""
