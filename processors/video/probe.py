@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from processors.contract import MediaError
-from processors.ffmpeg import helper
+from processors.ffmpeg import ffprobe
 from schemas.errors import ErrorCode
 from schemas.settings import ProcessorSettings
 
@@ -22,7 +22,6 @@ _MAX_STREAMS = 32
 _MAX_FPS = 1000
 _HDR_TRANSFERS = frozenset({"smpte2084", "arib-std-b67"})
 _INTERLACED = frozenset({"tt", "bb", "tb", "bt"})
-_CPU_S, _WALL_S = 20.0, 60.0
 
 
 class Clip(msgspec.Struct, frozen=True):
@@ -56,10 +55,7 @@ def input_options(demuxer: str) -> dict[str, str]:
 def probe(path: Path, video_format: str, settings: ProcessorSettings) -> Clip:
     """Ask ffprobe once and check the caps. Raises `MediaError`, permanent unless ffprobe itself died."""
     demuxer = DEMUXERS[video_format]
-    options = [part for name, value in input_options(demuxer).items() for part in (f"-{name}", value)]
-    argv = ["ffprobe", "-v", "error", "-print_format", "json", "-show_format", "-show_streams", *options]
-    found = helper.run([*argv, "-i", f"file:{path}"], reads=path, cpu_s=_CPU_S, wall_s=_WALL_S)
-    return read(msgspec.json.decode(found.output), demuxer, settings)
+    return read(ffprobe.ask(path, input_options(demuxer)), demuxer, settings)
 
 
 def read(found: dict[str, Any], demuxer: str, settings: ProcessorSettings) -> Clip:
