@@ -1,7 +1,7 @@
 # Everything starts with bootstrap: on a bare Debian 12 with git and make, `make demo` is the only command to know.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test bench lint types imports check faults clean
+.PHONY: help bootstrap demo test bench lint types imports check faults mutations clean
 # Two workers, each test file whole on one of them, so that fixtures of a file are made once.
 WORKERS ?= 2
 SEED ?= 1
@@ -36,6 +36,9 @@ check: lint types imports ## All checks that need no stack
 
 faults: bootstrap ## Break everything under load and see that nothing is lost or done twice (SEED=1; SCENARIO=full, cluster or kafka-loses)
 	@PYTHONPATH=tests/faults .venv/bin/python -m harness.run --scenario $(SCENARIO) --seed $(SEED)
+
+mutations: bootstrap ## Process some 5,000 files with random damage (SEED=1 changes the damage)
+	@SEED=$(SEED) MUTATIONS=27 $(PYTEST) --dist load --timeout 0 tests/integration/processors/test_mutations.py
 
 clean: ## Stop the default stack and delete everything that was made here
 	@if [ -x .venv/bin/medialane ] && [ -d .local/stack/default ]; then .venv/bin/medialane stack down --purge; fi

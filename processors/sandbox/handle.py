@@ -88,8 +88,7 @@ class NurseryHandle:
             )
         self.alive = True
         self._control.settimeout(_START_BOUND_S)
-        self._control.send(wire.encode(wire.Configure(settings, threads)))
-        self.network_isolated = self._await_ready()
+        self.network_isolated = self._configure(wire.Configure(settings, threads))
         self._control.setblocking(False)  # noqa: FBT003 - its only parameter
 
     @property
@@ -140,11 +139,12 @@ class NurseryHandle:
             self._process.kill()
             self._process.wait()
 
-    def _await_ready(self) -> bool:
+    def _configure(self, configure: wire.Configure) -> bool:
         try:
+            self._control.send(wire.encode(configure))
             data = self._control.recv(wire.MAX_MESSAGE)
             message = wire.from_nursery.decode(data) if data else None
-        except OSError:  # too slow, or gone before it read what was sent
+        except OSError:  # too slow, or gone before it was told or read what it was told
             message = None
         if isinstance(message, wire.Ready):
             return message.network_isolated

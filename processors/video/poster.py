@@ -39,6 +39,8 @@ def ensure(source: Path, clip: Clip, target: Target) -> float:
         if best >= BLACK_BELOW:
             break
     candidate.unlink(missing_ok=True)
+    if best < 0:
+        target.path.unlink(missing_ok=True)
     return rss_mb
 
 
@@ -50,11 +52,12 @@ def is_good(path: Path) -> bool:
 
 
 def brightness(path: Path) -> float:
-    """Mean luma of a JPEG, 0 to 255; -1 if there is none."""
-    if not path.is_file() or not path.stat().st_size:
+    """Mean luma of a JPEG, 0 to 255; -1 if there is none that can be read."""
+    try:
+        # Read into memory first: libvips would answer for the same path from its cache.
+        return float(pyvips.Image.new_from_buffer(path.read_bytes(), "").colourspace("b-w").avg())
+    except (FileNotFoundError, pyvips.Error):  # ffmpeg gave up, before the file or in the middle of it
         return -1.0
-    # Read into memory first: libvips would answer for the same path from its cache.
-    return float(pyvips.Image.new_from_buffer(path.read_bytes(), "").colourspace("b-w").avg())
 
 
 def _seek(source: Path, clip: Clip, target: Target, share: float, to: Path) -> list[str]:

@@ -1,5 +1,9 @@
-"""Valid files with random damage: each is processed or refused for good, in time, and no child dies of it."""
+"""Valid files with random damage: each is processed or refused for good, in time, and no child dies of it.
 
+`make mutations` runs this with more and other damage: MUTATIONS multiplies the rounds, SEED changes the damage.
+"""
+
+import os
 import random
 
 import numpy as np
@@ -11,6 +15,7 @@ from schemas.errors import ErrorClass
 from schemas.states import Stage
 
 PICTURES = ["JPEG", "PNG", "WEBP", "AVIF", "GIF", "TIFF", "BMP"]
+MORE, SEED = int(os.environ.get("MUTATIONS", "1")), os.environ.get("SEED", "0")
 BORDERS = [b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\0", b"\x80\0\0\0"]
 
 
@@ -36,9 +41,9 @@ def damaged(data, rng):
 
 def survive(bench, original, rounds, stage, tmp_path):
     """Process damaged copies; returns how many were processed and how many refused."""
-    rng, outcomes = random.Random(original), [0, 0]
+    rng, outcomes = random.Random(SEED.encode() + original), [0, 0]
     path = tmp_path / "damaged.bin"
-    for number in range(rounds):
+    for number in range(rounds * MORE):
         path.write_bytes(damaged(original, rng))
         try:
             bench.run(path, tmp_path, stage)
@@ -56,7 +61,7 @@ def test_damaged_pictures(bench, name, tmp_path):
     bench.run(tmp_path / "whole", tmp_path)
     children = bench.pool.pids
     processed, refused = survive(bench, (tmp_path / "whole").read_bytes(), 25, Stage.IMAGE_PRIMARY, tmp_path)
-    assert processed + refused == 25
+    assert processed + refused == 25 * MORE
     assert refused
     assert bench.pool.pids == children
 
@@ -66,5 +71,5 @@ def test_damaged_videos(bench, make_video, name, tmp_path):
     whole = make_video(name=name, size="64x48", seconds=0.4)
     bench.run(whole, tmp_path, Stage.VIDEO_PRIMARY)
     children = bench.pool.pids
-    assert sum(survive(bench, whole.read_bytes(), 5, Stage.VIDEO_PRIMARY, tmp_path)) == 5
+    assert sum(survive(bench, whole.read_bytes(), 5, Stage.VIDEO_PRIMARY, tmp_path)) == 5 * MORE
     assert bench.pool.pids == children

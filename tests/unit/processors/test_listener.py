@@ -60,7 +60,7 @@ def test_a_poster_is_announced_once_while_the_rest_is_made(listener, heard, post
 
 def test_a_poster_that_is_being_written_or_black_is_not_announced(listener, heard, poster):
     whole = poster.read_bytes()
-    for data in (b"", whole[:20], whole[:-1]):
+    for data in (b"", whole[:20], whole[:-1], b"no picture" + whole[-2:]):
         poster.write_bytes(data)
         listener.hear("progress=continue\n")
     Image.new("RGB", (640, 360)).save(poster)
