@@ -34,6 +34,8 @@ from api.storage.service import StorageService
 from api.tokens import TokenReader
 from api.uploads.routes import uploads_router
 from api.uploads.service import MultipartService
+from api.usage.routes import usage_router
+from api.usage.service import UsageReader
 from api.webhooks.routes import webhooks_router
 from api.webhooks.service import WebhookService
 from connectors.objectstore.port import ObjectStore
@@ -104,6 +106,7 @@ def _config(given: Dependencies, hub: Hub) -> AppConfig:
             webhooks_router(webhooks, once),
             keys_router(KeyService(database), once),
             profiles_router(ProfileService(database, default=ProfileChoice(include=given.profiles.default))),
+            usage_router(UsageReader(given.kafka)),
         ],
     )
     return AppConfig(

@@ -33,6 +33,8 @@ def description() -> OpenAPIConfig:
             Tag(name="assets", description="Complete, follow and list assets"),
             Tag(name="webhooks", description="Be told what happens"),
             Tag(name="keys", description="Make, rotate and revoke API keys"),
+            Tag(name="profiles", description="Choose what is made of uploads"),
+            Tag(name="usage", description="See what was used"),
             Tag(name="health", description="For whoever runs the service"),
         ],
         components=Components(

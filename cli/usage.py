@@ -12,7 +12,7 @@ from connectors.kafka.snapshot import read_topic
 from connectors.postgres.tenants import list_tenants
 from schemas.settings import KafkaSettings, load
 from schemas.topics import USAGE
-from streams.usage.tally import Counts, as_row, by_tenant, read_changelog
+from schemas.usage import Counts, as_row, by_tenant, read_changelog
 
 _SIZES = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 

@@ -20,9 +20,9 @@ from connectors.telemetry.metrics import Metrics
 from schemas.events import decode_event
 from schemas.metrics import EVENTS_PROCESSED
 from schemas.records import HEADER_TYPE
+from schemas.usage import Key, advanced, counted, newer, table_key, window_of
 from streams.core.ledger import Entry, Ledger, Partition
 from streams.faust_app import Record
-from streams.usage.tally import Key, advanced, counted, newer, table_key, window_of
 
 log = structlog.get_logger(__name__)
 

@@ -10,7 +10,7 @@ from cli.schemas import schemas
 from schemas.generate import FOLDER
 
 OPERATIONS = {
-    "readProfiles", "chooseProfiles",
+    "readProfiles", "chooseProfiles", "readUsage",
     "presignUpload", "completeAsset", "completeAssetByGet", "readAsset", "listAssets",
     "registerWebhook", "listWebhooks", "deleteWebhook", "healthz", "readyz",
     "mintKey", "listKeys", "revokeKey", "rotateKey",

@@ -18,7 +18,7 @@ from connectors.kafka.snapshot import read_topic
 from schemas.events import JobDone, JobStarted, encode_event
 from schemas.states import Stage
 from schemas.topics import EVENTS, USAGE
-from streams.usage.tally import Counts, by_tenant, read_changelog
+from schemas.usage import Counts, StageCounts, by_tenant, read_changelog
 
 pytestmark = pytest.mark.stack
 PARTITIONS = 4
@@ -103,7 +103,10 @@ class Bed:
         sums = {}
         for event in self.sent:
             added = (
-                Counts(jobs_done=1, cpu_s=event.cpu_s) if isinstance(event, JobDone)
+                Counts(
+                    jobs_done=1, cpu_s=event.cpu_s,
+                    stages={event.stage.value: StageCounts(jobs_done=1, cpu_s=event.cpu_s)},
+                ) if isinstance(event, JobDone)
                 else Counts(waits=1, wait_s=event.wait_s, longest_wait_s=event.wait_s)
             )  # fmt: skip
             sums[str(event.tenant_id)] = sums.get(str(event.tenant_id), Counts()) + added

@@ -5,12 +5,28 @@ An entry holds the offset of the last event in it: an event that comes again fin
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
 import msgspec
 
 from schemas.events import AssetUploaded, Event, JobDone, JobFailed, JobStarted, VariantReady
+
+
+class StageCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """Sums over one stage's jobs."""
+
+    jobs_done: int = 0
+    jobs_failed: int = 0
+    cpu_s: float = 0.0
+
+    def __add__(self, other: "StageCounts") -> "StageCounts":
+        return StageCounts(
+            jobs_done=self.jobs_done + other.jobs_done,
+            jobs_failed=self.jobs_failed + other.jobs_failed,
+            cpu_s=self.cpu_s + other.cpu_s,
+        )
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,12 +41,18 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     waits: int = 0
     wait_s: float = 0.0
     longest_wait_s: float = 0.0
+    stages: dict[str, StageCounts] = {}  # by the stage's name; entries of releases before this field lack it
 
     def __add__(self, other: "Counts") -> "Counts":
-        pairs = zip(self.__struct_fields__, msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True)
+        sums = {name: getattr(self, name) + getattr(other, name) for name in _SUMMED}
         return Counts(
-            **{name: max(mine, theirs) if name == "longest_wait_s" else mine + theirs for name, mine, theirs in pairs}
+            **sums,
+            longest_wait_s=max(self.longest_wait_s, other.longest_wait_s),
+            stages=_merged(self.stages, other.stages),
         )
+
+
+_SUMMED = tuple(name for name in Counts.__struct_fields__ if name not in {"longest_wait_s", "stages"})
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,10 +84,10 @@ def counted(event: Event) -> Counts | None:
             return Counts(bytes_out=variant.size)
         case JobStarted(wait_s=float() as wait_s):
             return Counts(waits=1, wait_s=wait_s, longest_wait_s=wait_s)
-        case JobDone(cpu_s=cpu_s):
-            return Counts(jobs_done=1, cpu_s=cpu_s)
-        case JobFailed(cpu_s=cpu_s):
-            return Counts(jobs_failed=1, cpu_s=cpu_s)
+        case JobDone(cpu_s=cpu_s, stage=stage):
+            return Counts(jobs_done=1, cpu_s=cpu_s, stages={stage.value: StageCounts(jobs_done=1, cpu_s=cpu_s)})
+        case JobFailed(cpu_s=cpu_s, stage=stage):
+            return Counts(jobs_failed=1, cpu_s=cpu_s, stages={stage.value: StageCounts(jobs_failed=1, cpu_s=cpu_s)})
     return None
 
 
@@ -125,6 +147,21 @@ def by_tenant(table: dict[Key, Counts], *, since: float) -> dict[str, Counts]:
     return sums
 
 
+def by_day(table: dict[Key, Counts], *, since: date) -> dict[str, dict[date, Counts]]:
+    """Usage by tenant and day (UTC, of a window's first second), from a day on."""
+    days: dict[str, dict[date, Counts]] = {}
+    for key, counts in table.items():
+        day = datetime.fromtimestamp(key.start, UTC).date()
+        if day >= since:
+            mine = days.setdefault(key.tenant_id, {})
+            mine[day] = mine.get(day, Counts()) + counts
+    return days
+
+
 def as_row(counts: Counts) -> dict[str, Any]:
     """Counts for a report, with the mean wait."""
     return msgspec.structs.asdict(counts) | {"mean_wait_s": counts.wait_s / counts.waits if counts.waits else 0.0}
+
+
+def _merged(one: Mapping[str, StageCounts], other: Mapping[str, StageCounts]) -> dict[str, StageCounts]:
+    return {name: one.get(name, StageCounts()) + other.get(name, StageCounts()) for name in sorted({*one, *other})}

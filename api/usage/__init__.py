@@ -1,0 +1,1 @@
+"""What a tenant used: `/api/v1/usage`."""

@@ -1,0 +1,89 @@
+"""A tenant's usage, from the changelog of the table that `medialane run usage` keeps (decision 21)."""
+
+import asyncio
+import time
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from api.usage.models import DayUsage, StageUsage, UsageOut, UsageSums
+from connectors.kafka.admin import TopicsError
+from connectors.kafka.snapshot import read_topic
+from schemas.errors import ErrorCode, MedialaneError
+from schemas.settings import KafkaSettings
+from schemas.states import MediaKind
+from schemas.topics import USAGE
+from schemas.usage import Counts, by_day, read_changelog
+
+MOST_DAYS = 35
+"""As long as the topic keeps a window."""
+
+_BELIEVED_S = 10.0
+_DAY = timedelta(days=1)
+
+_Days = dict[str, dict[date, Counts]]
+
+
+class UsageReader:
+    """Reads the whole table now and then, for all tenants, and answers from what it read."""
+
+    def __init__(self, kafka: KafkaSettings | None) -> None:
+        self._kafka = kafka
+        self._lock = asyncio.Lock()
+        self._days: _Days = {}
+        self._read_at: float | None = None
+
+    async def read(self, tenant_id: UUID, days: int) -> UsageOut:
+        """Usage of the last `days` days, today's included.
+
+        Raises `MedialaneError`: service_unavailable if this process knows no Kafka, broker_unavailable.
+        """
+        since = datetime.now(UTC).date() - (days - 1) * _DAY
+        found = sorted((await self._table()).get(str(tenant_id), {}).items())
+        shown = [(day, counts) for day, counts in found if day >= since]
+        return UsageOut(
+            since=since,
+            total=UsageSums(**_sums(sum((counts for _, counts in shown), Counts()))),
+            days=tuple(DayUsage(day=day, **_sums(counts)) for day, counts in shown),
+        )
+
+    async def _table(self) -> _Days:
+        if self._kafka is None:
+            raise MedialaneError(ErrorCode.SERVICE_UNAVAILABLE, "This process knows no Kafka, which holds the usage.")
+        async with self._lock:
+            if self._read_at is None or time.monotonic() - self._read_at > _BELIEVED_S:
+                self._days = await asyncio.to_thread(_read, self._kafka)
+                self._read_at = time.monotonic()
+            return self._days
+
+
+def _read(kafka: KafkaSettings) -> _Days:
+    try:
+        records = read_topic(kafka, USAGE.name(kafka.topic_prefix))
+    except TopicsError as error:
+        raise MedialaneError(ErrorCode.BROKER_UNAVAILABLE, str(error)) from error
+    return by_day(read_changelog(records), since=datetime.now(UTC).date() - MOST_DAYS * _DAY)
+
+
+def _sums(counts: Counts) -> dict[str, Any]:
+    return {
+        "jobs_done": counts.jobs_done,
+        "jobs_failed": counts.jobs_failed,
+        "cpu_s": counts.cpu_s,
+        "uploads": counts.uploads,
+        "bytes_in": counts.bytes_in,
+        "bytes_out": counts.bytes_out,
+        "mean_wait_s": counts.wait_s / counts.waits if counts.waits else 0.0,
+        "longest_wait_s": counts.longest_wait_s,
+        "stages": tuple(
+            StageUsage(
+                stage=name, kind=_kind(name), jobs_done=jobs.jobs_done, jobs_failed=jobs.jobs_failed, cpu_s=jobs.cpu_s
+            )
+            for name, jobs in sorted(counts.stages.items())
+        ),
+    }
+
+
+def _kind(stage: str) -> MediaKind | None:
+    name = stage.partition(".")[0]
+    return MediaKind(name) if name in set(MediaKind) else None  # a newer release may count stages of another
