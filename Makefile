@@ -1,7 +1,7 @@
 # Everything starts with bootstrap: on a bare Debian 12 with git and make, `make demo` is the only command to know.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test bench lint types imports check faults mutations clean
+.PHONY: help bootstrap demo test bench lint types imports check faults corpus mutations clean
 # Two workers, each test file whole on one of them, so that fixtures of a file are made once.
 WORKERS ?= 2
 SEED ?= 1
@@ -36,6 +36,10 @@ check: lint types imports ## All checks that need no stack
 
 faults: bootstrap ## Break everything under load and see that nothing is lost or done twice (SEED=1; SCENARIO=full, cluster or kafka-loses)
 	@PYTHONPATH=tests/faults .venv/bin/python -m harness.run --scenario $(SCENARIO) --seed $(SEED)
+
+corpus: bootstrap ## Collect files that others made from the registries' packages, and process them all
+	@.venv/bin/python tests/corpus/collect.py .local/corpus
+	@$(PYTEST) tests/integration/processors/test_collected.py
 
 mutations: bootstrap ## Process some 5,000 files with random damage (SEED=1 changes the damage)
 	@SEED=$(SEED) MUTATIONS=27 $(PYTEST) --dist load --timeout 0 tests/integration/processors/test_mutations.py

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from processors.contract import Source
 from processors.pool import MediaPool
@@ -50,6 +51,15 @@ def bench():
     made = Bench(ProcessorSettings(jobs_per_child=1_000_000))
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def warm(bench, tmp_path_factory):
+    """The pool after a first job, its one child known by its number."""
+    folder = tmp_path_factory.mktemp("warm")
+    Image.new("RGB", (8, 8)).save(folder / "a.png")
+    bench.run(folder / "a.png", folder)
+    return bench
 
 
 @pytest.fixture

@@ -8,52 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from support.bounds import cpu_s, outcome
 
-from processors.contract import MediaError
-from schemas.errors import ErrorClass, ErrorCode
+from schemas.errors import ErrorCode
 from schemas.settings import ProcessorSettings
 
 FORMATS = ["JPEG", "PNG", "WEBP", "AVIF", "GIF", "TIFF", "BMP"]
-MOST_CPU_S = 5.0
-MOST_RSS_MB = 256.0
-
-
-def status(pid, name):
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) / 1024
-    raise AssertionError(name)
-
-
-def cpu_s(pid):
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / 100
-
-
-def outcome(bench, path, tmp_path):
-    """The code that a file fails with for good, or None; within bounds, and in the same child."""
-    children = bench.pool.pids
-    child, before = children[-1], cpu_s(children[-1])
-    code = None
-    try:
-        bench.run(path, tmp_path)
-    except MediaError as error:
-        assert error.error_class is ErrorClass.PERMANENT, error
-        assert str(tmp_path) not in error.detail
-        code = error.code
-    assert bench.pool.pids == children, "the child lives"
-    assert cpu_s(child) - before < MOST_CPU_S
-    assert status(child, "VmHWM") < MOST_RSS_MB
-    return code
-
-
-@pytest.fixture(scope="module")
-def warm(bench, tmp_path_factory):
-    """The pool, its one child known by its number."""
-    folder = tmp_path_factory.mktemp("warm")
-    Image.new("RGB", (8, 8)).save(folder / "a.png")
-    bench.run(folder / "a.png", folder)
-    return bench
 
 
 def test_the_kernel_holds_a_child_to_its_cpu_time(warm):

@@ -3,12 +3,12 @@
 The bounds are those of the limits that a job is given, not of a fast machine.
 """
 
-import resource
 import struct
 import subprocess
 from pathlib import Path
 
 import pytest
+from support.bounds import outcome
 
 from processors.contract import MediaError
 from schemas.errors import ErrorClass, ErrorCode
@@ -16,22 +16,13 @@ from schemas.states import Stage
 
 VIDEO, LADDER, AUDIO = Stage.VIDEO_PRIMARY, Stage.VIDEO_LADDER, Stage.AUDIO_PRIMARY
 SECRET = b"ANOTHER-TENANTS-FILM"
-
-
-def cpu_s():
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+# What looking at a film and giving it up may take: an ffprobe, and an ffmpeg that finds nothing to decode.
+MOST_CPU_S = 10.0
 
 
 def refused(bench, path, workdir, stage, codes):
-    """The job fails for good with one of the codes, and every child goes on."""
-    children = set(bench.pool.pids)
-    with pytest.raises(MediaError) as caught:
-        bench.run(path, workdir, stage)
-    assert caught.value.code in codes, caught.value
-    assert caught.value.error_class is ErrorClass.PERMANENT
-    assert str(workdir) not in caught.value.detail
-    assert children <= set(bench.pool.pids)
+    """The job fails for good with one of the codes, within bounds, and every child goes on."""
+    assert outcome(bench, path, workdir, stage, most_cpu_s=MOST_CPU_S) in codes
 
 
 @pytest.fixture
@@ -61,13 +52,13 @@ SCRIPTS = {
 
 
 @pytest.mark.parametrize("stage", [VIDEO, LADDER, AUDIO])
-def test_scripts_under_media_names_open_nothing(bench, other, stage, tmp_path):
+def test_scripts_under_media_names_open_nothing(warm, other, stage, tmp_path):
     (tmp_path / "work").mkdir()
     for script in SCRIPTS.values():
         for name in ("film.mp4", "film.mkv", "song.mp3"):
             path = tmp_path / "work" / name
             path.write_text(script.format(other, other))
-            refused(bench, path, tmp_path / "work", stage, {ErrorCode.UNSUPPORTED_FORMAT, ErrorCode.UNKNOWN_FORMAT})
+            refused(warm, path, tmp_path / "work", stage, {ErrorCode.UNSUPPORTED_FORMAT, ErrorCode.UNKNOWN_FORMAT})
             path.unlink()
 
 
@@ -80,7 +71,7 @@ NOTHING_IN_IT = {
 
 
 @pytest.mark.parametrize("script", ["HLS", "concat", "DASH"])
-def test_a_script_behind_a_films_first_bytes_opens_nothing(bench, other, script, tmp_path):
+def test_a_script_behind_a_films_first_bytes_opens_nothing(warm, other, script, tmp_path):
     heads = {
         VIDEO: [b"\0\0\0\x10ftypmp42\0\0\0\0", b"RIFF\xff\xff\0\0AVI ", b"\x1a\x45\xdf\xa3\x93\x42\x82\x88matroska"],
         AUDIO: [b"ID3\4\0\0\0\0\0\0", b"fLaC", b"RIFF\xff\xff\0\0WAVEfmt ", b"OggS\0\2" + bytes(22) + b"OpusHead"],
@@ -89,7 +80,7 @@ def test_a_script_behind_a_films_first_bytes_opens_nothing(bench, other, script,
     for stage, beginnings in heads.items():
         for beginning in beginnings:
             path.write_bytes(beginning + SCRIPTS[script].format(other, other).encode())
-            refused(bench, path, tmp_path, stage, NOTHING_IN_IT)
+            refused(warm, path, tmp_path, stage, NOTHING_IN_IT)
 
 
 def external(data):
@@ -110,7 +101,7 @@ def test_a_film_whose_media_lie_elsewhere_is_not_followed(bench, make_video, oth
 
 
 @pytest.mark.parametrize("options", [(), ("-movflags", "+faststart"), ("-movflags", "frag_keyframe+empty_moov")])
-def test_an_mp4_cut_anywhere(bench, make_video, options, tmp_path):
+def test_an_mp4_cut_anywhere(warm, make_video, options, tmp_path):
     whole = make_video(*options, size="426x240", sound=True).read_bytes()
     path = tmp_path / "film.mp4"
     for eighths in range(1, 8):
@@ -118,14 +109,14 @@ def test_an_mp4_cut_anywhere(bench, make_video, options, tmp_path):
         if "frag_keyframe+empty_moov" in options:
             # A recording that broke off is whole up to its last fragment, or it is not at all.
             try:
-                bench.run(path, tmp_path, VIDEO, skip=frozenset({"preview"}))
+                warm.run(path, tmp_path, VIDEO, skip=frozenset({"preview"}))
             except MediaError as error:
                 assert error.error_class is ErrorClass.PERMANENT, error
         else:
-            refused(bench, path, tmp_path, VIDEO, {ErrorCode.TRUNCATED})
+            refused(warm, path, tmp_path, VIDEO, {ErrorCode.TRUNCATED})
     for few in (1, 4, 8, 16, 40):
         path.write_bytes(whole[:few])
-        refused(bench, path, tmp_path, VIDEO, {ErrorCode.TRUNCATED, ErrorCode.UNKNOWN_FORMAT, ErrorCode.CORRUPT})
+        refused(warm, path, tmp_path, VIDEO, {ErrorCode.TRUNCATED, ErrorCode.UNKNOWN_FORMAT, ErrorCode.CORRUPT})
 
 
 def lying(data, seconds):
@@ -139,14 +130,14 @@ def lying(data, seconds):
     return bytes(data)
 
 
-def test_a_lying_duration_decides_nothing(bench, make_video, make_bench, tmp_path):
+def test_a_lying_duration_decides_nothing(warm, make_video, make_bench, tmp_path):
     whole = make_video(size="426x240").read_bytes()
     path = tmp_path / "film.mp4"
     path.write_bytes(lying(whole, 3600))
-    made, _ = bench.run(path, tmp_path, VIDEO)
+    made, _ = warm.run(path, tmp_path, VIDEO)
     assert made["video_720p"].duration_s == pytest.approx(1.0, abs=0.1)
     path.write_bytes(lying(whole, 10**6))
-    refused(bench, path, tmp_path, VIDEO, {ErrorCode.TOO_LONG})
+    refused(warm, path, tmp_path, VIDEO, {ErrorCode.TOO_LONG})
     # The other way round: it says a second and goes on; what is decoded is bounded by the cap, not by its word.
     long = make_video(size="426x240", seconds=8).read_bytes()
     path.write_bytes(lying(long, 1))
@@ -187,10 +178,8 @@ def test_caps_come_before_decoding(make_bench, make_video, tmp_path):
         (many_streams(tmp_path / "many.mkv", 33), {ErrorCode.LIMIT_EXCEEDED}),
         (make_video("-r", "2000", rate=2000, size="64x48", seconds=0.1), {ErrorCode.TOO_MANY_FRAMES}),
     ]
-    before = cpu_s()
     for path, codes in cases:
         refused(strict, path, tmp_path, VIDEO, codes)
-    assert cpu_s() - before < 20
 
 
 def test_a_folder_that_would_outgrow_its_cap_is_a_permanent_failure(make_bench, make_video, tmp_path):
