@@ -25,6 +25,7 @@ class Announced(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str | None = None
     metadata: Mapping[str, str] = {}
     tags: Sequence[str] = ()
+    traceparent: str | None = None
 
 
 def announce(tenant_id: UUID, said: Announced, *, max_bytes: int, expires_at: datetime) -> NewAsset:
@@ -53,6 +54,7 @@ def announce(tenant_id: UUID, said: Announced, *, max_bytes: int, expires_at: da
         expected_sha256=bytes.fromhex(said.sha256) if said.sha256 is not None else None,
         metadata=dict(said.metadata),
         tags=tuple(dict.fromkeys(said.tags)),
+        traceparent=said.traceparent,
     )
 
 

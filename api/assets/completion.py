@@ -6,8 +6,9 @@ from uuid import UUID
 
 from api.assets.models import CompletedAsset
 from connectors.objectstore.port import ObjectHead, ObjectStore
-from connectors.postgres.assets import Upload, complete_asset, find_upload
+from connectors.postgres.assets import Completed, Upload, complete_assets, find_uploads
 from connectors.postgres.database import Database
+from connectors.postgres.group_commit import GroupCommit
 from processors.sniff import HEAD_BYTES, sniff_bytes
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.states import AssetState
@@ -20,7 +21,8 @@ class Completion:
     """Hands uploads to the pipeline."""
 
     def __init__(self, database: Database, store: ObjectStore) -> None:
-        self._database = database
+        self._uploads = GroupCommit(database, find_uploads)
+        self._completed = GroupCommit(database, complete_assets)
         self._store = store
 
     async def complete(self, tenant_id: UUID, asset_id: UUID, *, traceparent: str | None) -> None:
@@ -29,8 +31,7 @@ class Completion:
         Raises `MedialaneError`: not_found, upload_missing, upload_size_mismatch, upload_type_mismatch,
         upload_checksum_mismatch; unknown_format, unsupported_format, type_mismatch for bytes that no job could use.
         """
-        async with self._database.tenant(tenant_id) as connection:
-            upload = await find_upload(connection, tenant_id, asset_id)
+        upload = await self._uploads.submit(tenant_id, asset_id)
         if upload is None:
             raise MedialaneError(ErrorCode.NOT_FOUND)
         if upload.state is not AssetState.PENDING:
@@ -44,8 +45,7 @@ class Completion:
         _judge(upload, beginning)
         if upload.expected_sha256 is not None:
             await self._compare_checksum(upload, head.etag)
-        async with self._database.tenant(tenant_id) as connection:
-            await complete_asset(connection, tenant_id, asset_id, etag=head.etag, traceparent=traceparent)
+        await self._completed.submit(tenant_id, Completed(asset_id, head.etag, traceparent))
 
     async def complete_many(
         self, tenant_id: UUID, asset_ids: Sequence[UUID], *, traceparent: str | None

@@ -7,8 +7,9 @@ from api.announcing import Announced, announce
 from api.limits import Quotas
 from api.storage.models import PresignedUpload, PresignRequest
 from connectors.objectstore.port import ObjectStore
-from connectors.postgres.assets import create_asset, extend_upload, find_upload
+from connectors.postgres.assets import create_assets, extend_upload, find_upload
 from connectors.postgres.database import Database
+from connectors.postgres.group_commit import GroupCommit
 from connectors.postgres.keys import Principal
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.states import AssetState
@@ -19,6 +20,7 @@ class StorageService:
 
     def __init__(self, database: Database, store: ObjectStore, quotas: Quotas, *, max_upload_bytes: int) -> None:
         self._database = database
+        self._announced = GroupCommit(database, create_assets)
         self._store = store
         self._quotas = quotas
         self._max_upload_bytes = max_upload_bytes
@@ -39,12 +41,13 @@ class StorageService:
                 sha256=wanted.sha256,
                 metadata=wanted.metadata,
                 tags=wanted.tags,
+                traceparent=traceparent,
             ),
             max_bytes=self._max_upload_bytes,
             expires_at=datetime.now(UTC) + self._ttl,
         )
-        async with self._quotas.taken(who, asset.size), self._database.tenant(who.tenant_id) as connection:
-            await create_asset(connection, who.tenant_id, asset, traceparent=traceparent)
+        async with self._quotas.taken(who, asset.size):
+            await self._announced.submit(who.tenant_id, asset)
         # As declared, not as stored: the client's PUT repeats its own spelling, and the signature covers it.
         return self._signed(asset.id, asset.object_key, wanted.content_type, asset.size, wanted.sha256, wanted.method)
 

@@ -27,7 +27,7 @@ from api.uploads.models import (
 )
 from connectors.objectstore.port import ObjectStore, Part
 from connectors.postgres.allowances import Space, give_back
-from connectors.postgres.assets import Upload, create_asset, find_upload
+from connectors.postgres.assets import Upload, create_assets, find_upload
 from connectors.postgres.cancel import delete_asset
 from connectors.postgres.database import Database
 from connectors.postgres.keys import Principal
@@ -63,6 +63,7 @@ class MultipartService:
                 size=_size(wanted),
                 metadata=_metadata(wanted),
                 tags=wanted.tags,
+                traceparent=traceparent,
             ),
             max_bytes=self._max_upload_bytes,
             expires_at=datetime.now(UTC) + OPEN_FOR,
@@ -72,7 +73,7 @@ class MultipartService:
             asset = msgspec.structs.replace(asset, upload_id=upload_id)
             try:
                 async with self._database.tenant(who.tenant_id) as connection:
-                    await create_asset(connection, who.tenant_id, asset, traceparent=traceparent)
+                    await create_assets(connection, who.tenant_id, [asset])
             except BaseException:
                 with contextlib.suppress(MedialaneError):
                     await self._store.abort_multipart(asset.object_key, upload_id)

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from uuid import UUID
@@ -15,6 +17,8 @@ from cli.samples import find_samples
 
 _CLIENTS = (16, 64)
 _PRESIGNS, _QUICK_PRESIGNS = 6000, 1000
+_PRESIGN = json.dumps({"fileName": "photo.jpg", "contentType": "image/jpeg", "size": 3_207_823}).encode()
+_JSON = {"Content-Type": "application/json"}
 _COMPLETES, _QUICK_COMPLETES = 1500, 300
 # Limits that are counted and never reached.
 _PLAN = ("--rate", "1000000", "--burst", "1000000", "--assets", "1000000000", "--bytes", "1000000000000000",
@@ -40,6 +44,7 @@ async def _measure(bench: Bench) -> list[Figure]:
             Figure(_name("presign_per_s", clients), load.per_s, "1/s"),
             Figure(_name("presign_api_cpu_ms", clients), cpu_s / count * 1000, "ms"),
         ]
+    figures += await _bare(bench, count // 2, figures)
     half = min(figure.value for figure in figures if figure.name.startswith("presign_per_s")) / 2
     bench.tell(f"api: presigns at half of that, {half:.0f} per second")
     paced = await _presign(bench, tenant, count // 2, _CLIENTS[0], per_s=half)
@@ -47,6 +52,30 @@ async def _measure(bench: Bench) -> list[Figure]:
     for clients in _CLIENTS:
         figures += await _completes(bench, tenant, clients)
     return figures
+
+
+async def _bare(bench: Bench, count: int, ours: Sequence[Figure]) -> list[Figure]:
+    """The same two inserts and a signature without any of our checks, and our rates as ratios to that."""
+    bench.tell(f"api: {count} presigns by a bare handler, for comparison")
+    argv = [sys.executable, "-P", "-m", "cli.bench.bare_api"]
+    env = os.environ | dict(bench.platform.env)
+    process = await asyncio.create_subprocess_exec(*argv, env=env, stdout=asyncio.subprocess.PIPE)
+    if process.stdout is None:
+        raise TypeError("asked for a pipe")
+    try:
+        address = (await process.stdout.readline()).decode().strip()
+        one = request("POST", "/presign", host="localhost", headers=_JSON, body=_PRESIGN)
+        await drive(address, [one] * (count // 10), clients=_CLIENTS[0])
+        figures = []
+        for clients in _CLIENTS:
+            load = await drive(address, [one] * count, clients=clients)
+            figures.append(Figure(_name("presign_bare_per_s", clients), load.per_s, "1/s"))
+            rate = next(figure.value for figure in ours if figure.name == _name("presign_per_s", clients))
+            figures.append(Figure(_name("presign_ratio_to_bare", clients), rate / load.per_s, ""))
+        return figures
+    finally:
+        process.terminate()
+        await process.wait()
 
 
 async def _completes(bench: Bench, tenant: Tenant, clients: int) -> list[Figure]:
@@ -74,9 +103,8 @@ async def _with_cpu(bench: Bench, work: Callable[[], Awaitable[Load]]) -> tuple[
 
 
 async def _presign(bench: Bench, tenant: Tenant, count: int, clients: int, per_s: float | None = None) -> Load:
-    body = json.dumps({"fileName": "photo.jpg", "contentType": "image/jpeg", "size": 3_207_823}).encode()
-    headers = {"Authorization": f"Bearer {tenant.api_key}", "Content-Type": "application/json"}
-    one = request("POST", "/api/v1/storage/presign", host="localhost", headers=headers, body=body)
+    headers = {"Authorization": f"Bearer {tenant.api_key}", **_JSON}
+    one = request("POST", "/api/v1/storage/presign", host="localhost", headers=headers, body=_PRESIGN)
     return await drive(bench.platform.api_url, [one] * count, clients=clients, per_s=per_s)
 
 

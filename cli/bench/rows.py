@@ -6,7 +6,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from connectors.postgres.credits import make_job
+from connectors.postgres.credits import NewJob, make_jobs
 from connectors.postgres.database import Database
 from schemas.ids import uuid7
 from schemas.states import Stage
@@ -52,10 +52,8 @@ async def make_job_now(connection: AsyncConnection, tenant: UUID) -> UUID:
     """Make an asset that is uploaded and its job, as complete does."""
     asset, job = uuid7(), uuid7()
     await connection.execute(_ASSET, {"id": asset, "tenant": tenant})
-    await make_job(
-        connection, job_id=job, tenant_id=tenant, asset_id=asset, generation=1, stage=Stage.IMAGE_PRIMARY,
-        traceparent=None,
-    )  # fmt: skip
+    new = NewJob(id=job, asset_id=asset, generation=1, stage=Stage.IMAGE_PRIMARY, traceparent=None)
+    await make_jobs(connection, tenant, [new])
     return job
 
 

@@ -16,12 +16,16 @@ __all__ = ["Command", "alive", "anybody_in", "command_of", "identify", "kill_gro
 
 @dataclass(frozen=True)
 class Command:
-    """A program to run. `env` comes on top of a bare environment; `user` is for Postgres, which refuses root."""
+    """A program to run. `env` comes on top of a bare environment; `user` is for Postgres, which refuses root.
+
+    `nice` is how far it stands back where the CPU is short.
+    """
 
     argv: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
     user: str | None = None
     cwd: Path | None = None
+    nice: int = 0
 
 
 # Nothing of the caller's environment reaches a part but these: a stray MEDIALANE_* variable must not change a stack.
@@ -34,7 +38,7 @@ def spawn(command: Command, log: Path) -> subprocess.Popen[bytes]:
     `setpriv` asks the kernel for SIGKILL at the supervisor's death, after it has changed the user (which would
     clear that wish). The wish is bound to the calling thread, so call this from the main thread only.
     """
-    launcher = ["setpriv", "--pdeathsig", "KILL"]
+    launcher = ["nice", "-n", str(command.nice), "setpriv", "--pdeathsig", "KILL"]
     if command.user is not None:
         launcher += ["--reuid", command.user, "--regid", command.user, "--init-groups"]
     env = {name: os.environ[name] for name in _INHERITED if name in os.environ}

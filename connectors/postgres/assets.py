@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.postgres import outbox
-from connectors.postgres.credits import make_job
+from connectors.postgres.credits import NewJob, make_jobs
 from connectors.postgres.placements import kpart_of
 from schemas.events import AssetCreated, AssetUploaded, JobStarting
 from schemas.ids import uuid7
@@ -23,15 +23,16 @@ from schemas.topics import EVENTS
 _INSERT = sa.text(f"""
     INSERT INTO assets (id, tenant_id, state, event_seq, events_kpart, kind, file_name, content_type, size, object_key,
         traceparent, upload_expires_at, upload_id, expected_sha256, metadata, tags)
-    VALUES (:id, :tenant_id, 'pending', 1,
-        {kpart_of(":tenant_id", ":route", ":id")},
-        :kind, :file_name, :content_type, :size, :object_key, :traceparent, :upload_expires_at, :upload_id,
-        :expected_sha256, CAST(:metadata AS jsonb), :tags)
-    RETURNING {outbox.TAKEN}
+    SELECT id, :tenant_id, 'pending', 1, {kpart_of(":tenant_id", ":route", "new.id")}, kind, file_name, content_type,
+        size, object_key, traceparent, upload_expires_at, upload_id, decode(expected_sha256, 'base64'), metadata, tags
+    FROM jsonb_to_recordset(CAST(:assets AS jsonb)) AS new (id uuid, kind text, file_name text, content_type text,
+        size bigint, object_key text, traceparent text, upload_expires_at timestamptz, upload_id text,
+        expected_sha256 text, metadata jsonb, tags text[])
+    RETURNING id, {outbox.TAKEN}
 """)  # noqa: S608 - made of constants
 _UPLOAD = sa.text("""
-    SELECT state, object_key, content_type, size, kind, expected_sha256, upload_id FROM assets
-    WHERE tenant_id = :tenant_id AND id = :id AND state <> 'deleted'
+    SELECT id, state, object_key, content_type, size, kind, expected_sha256, upload_id FROM assets
+    WHERE tenant_id = :tenant_id AND id = ANY(:ids) AND state <> 'deleted'
 """)
 _EXTEND = sa.text("""
     UPDATE assets SET upload_expires_at = greatest(upload_expires_at, :expires_at)
@@ -42,12 +43,20 @@ _CHANGE = sa.text("""
         tags = coalesce(CAST(:tags AS text[]), tags)
     WHERE tenant_id = :tenant_id AND id = :id AND state <> 'deleted' RETURNING id
 """)
-# Decides who of two callers makes the job: the other one finds no pending row when it gets the lock.
+# Decides who of two callers makes the job: the other one finds no pending row when it gets the lock. Locked in the
+# order of their ids, so that two who complete the same assets together do not wait for each other.
 _COMPLETE = sa.text(f"""
-    UPDATE assets SET state = 'uploaded', etag = :etag, uploaded_at = clock_timestamp(), traceparent = :traceparent,
-        event_seq = event_seq + 2
-    WHERE tenant_id = :tenant_id AND id = :id AND state = 'pending'
-    RETURNING {outbox.TAKEN}, kind, size
+    WITH done AS (
+        SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:etags AS text[]), CAST(:traceparents AS text[]))
+            AS d (id, etag, traceparent)
+    ), locked AS MATERIALIZED (
+        SELECT id FROM assets WHERE tenant_id = :tenant_id AND id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE
+    )
+    UPDATE assets SET state = 'uploaded', etag = done.etag, uploaded_at = clock_timestamp(),
+        traceparent = done.traceparent, event_seq = event_seq + 2
+    FROM locked JOIN done USING (id)
+    WHERE assets.id = locked.id AND assets.state = 'pending'
+    RETURNING assets.id, {outbox.TAKEN}, kind, size
 """)  # noqa: S608 - made of constants
 
 
@@ -65,6 +74,15 @@ class NewAsset(msgspec.Struct, frozen=True, kw_only=True):
     expected_sha256: bytes | None = None
     metadata: dict[str, str] = {}
     tags: tuple[str, ...] = ()
+    traceparent: str | None = None
+
+
+class Completed(NamedTuple):
+    """An asset whose bytes are there; `etag` pins them."""
+
+    id: UUID
+    etag: str
+    traceparent: str | None
 
 
 class Upload(NamedTuple):
@@ -79,24 +97,38 @@ class Upload(NamedTuple):
     upload_id: str | None
 
 
-async def create_asset(
-    connection: AsyncConnection, tenant_id: UUID, asset: NewAsset, *, traceparent: str | None
-) -> None:
-    """Write a pending asset and its `asset.created`."""
-    values = msgspec.structs.asdict(asset) | {
-        "tenant_id": tenant_id, "kind": asset.kind.value, "route": EVENTS.route, "traceparent": traceparent,
-        "metadata": msgspec.json.encode(asset.metadata).decode() if asset.metadata else "{}", "tags": list(asset.tags),
-    }  # fmt: skip
-    numbered = outbox.Numbered(*(await connection.execute(_INSERT, values)).one())
-    created = partial(AssetCreated, file_name=asset.file_name, content_type=asset.content_type, size=asset.size)
-    await outbox.record(connection, asset.id, numbered, [created], traceparent=traceparent)
+async def create_assets(
+    connection: AsyncConnection, tenant_id: UUID, assets: Sequence[NewAsset]
+) -> list[outbox.Emitted]:
+    """Write pending assets and their `asset.created`, which are returned in the order given."""
+    values = {"tenant_id": tenant_id, "route": EVENTS.route, "assets": msgspec.json.encode(assets).decode()}
+    taken = {row.id: outbox.Numbered(*row[1:]) for row in await connection.execute(_INSERT, values)}
+    created = [
+        outbox.Recorded(
+            asset.id,
+            taken[asset.id],
+            [partial(AssetCreated, file_name=asset.file_name, content_type=asset.content_type, size=asset.size)],
+            asset.traceparent,
+        )
+        for asset in assets
+    ]
+    return await outbox.record_all(connection, created)
 
 
 async def find_upload(connection: AsyncConnection, tenant_id: UUID, asset_id: UUID) -> Upload | None:
     """The upload that an asset waits for, or waited for; None if the tenant has no such asset."""
-    row = (await connection.execute(_UPLOAD, {"tenant_id": tenant_id, "id": asset_id})).one_or_none()
-    if row is None:
-        return None
+    (found,) = await find_uploads(connection, tenant_id, [asset_id])
+    return found
+
+
+async def find_uploads(connection: AsyncConnection, tenant_id: UUID, ids: Sequence[UUID]) -> list[Upload | None]:
+    """The same for many, in the order of the ids."""
+    rows = await connection.execute(_UPLOAD, {"tenant_id": tenant_id, "ids": list(ids)})
+    found = {row.id: _upload(row) for row in rows}
+    return [found.get(asset_id) for asset_id in ids]
+
+
+def _upload(row: sa.Row[Any]) -> Upload:
     sha256 = bytes(row.expected_sha256) if row.expected_sha256 is not None else None
     return Upload(
         AssetState(row.state), row.object_key, row.content_type, row.size, MediaKind(row.kind), sha256, row.upload_id
@@ -124,25 +156,31 @@ async def change_asset(
     return (await connection.execute(_CHANGE, values)).one_or_none() is not None
 
 
-async def complete_asset(
-    connection: AsyncConnection, tenant_id: UUID, asset_id: UUID, *, etag: str, traceparent: str | None
-) -> bool:
-    """Move a pending asset to uploaded and make its primary job, its events and its dispatch.
+async def complete_assets(connection: AsyncConnection, tenant_id: UUID, completed: Sequence[Completed]) -> list[bool]:
+    """Move pending assets to uploaded and make their primary jobs, events and dispatches.
 
-    False, and nothing is written, if the asset is pending no more: somebody else has done it. `etag` pins the bytes.
+    False, and nothing is written, for an asset that is pending no more: somebody else has done it.
     """
-    values = {"tenant_id": tenant_id, "id": asset_id, "etag": etag, "traceparent": traceparent}
-    row = (await connection.execute(_COMPLETE, values)).one_or_none()
-    if row is None:
-        return False
-    *taken, kind, size = row
-    numbered = outbox.Numbered(*taken)
-    stage, job_id = PRIMARY_STAGE[MediaKind(kind)], uuid7()
-    uploaded = partial(AssetUploaded, size=size, etag=etag)
-    starting = partial(JobStarting, job_id=job_id, stage=stage)
-    await outbox.record(connection, asset_id, numbered, [uploaded, starting], traceparent=traceparent)
-    await make_job(
-        connection, job_id=job_id, tenant_id=tenant_id, asset_id=asset_id, generation=row.generation, stage=stage,
-        traceparent=traceparent,
-    )  # fmt: skip
-    return True
+    once = {one.id: one for one in completed}  # two callers may have brought the same one
+    values = {
+        "tenant_id": tenant_id, "ids": list(once), "etags": [one.etag for one in once.values()],
+        "traceparents": [one.traceparent for one in once.values()],
+    }  # fmt: skip
+    rows = {row.id: row for row in await connection.execute(_COMPLETE, values)}
+    recorded, jobs = [], []
+    for one in once.values():
+        if (row := rows.get(one.id)) is None:
+            continue
+        *taken, kind, size = row[1:]
+        stage, job_id = PRIMARY_STAGE[MediaKind(kind)], uuid7()
+        makers: list[outbox.EventMaker] = [
+            partial(AssetUploaded, size=size, etag=one.etag), partial(JobStarting, job_id=job_id, stage=stage),
+        ]  # fmt: skip
+        recorded.append(outbox.Recorded(one.id, outbox.Numbered(*taken), makers, one.traceparent))
+        jobs.append(
+            NewJob(id=job_id, asset_id=one.id, generation=row.generation, stage=stage, traceparent=one.traceparent)
+        )
+    if jobs:
+        await outbox.record_all(connection, recorded)
+        await make_jobs(connection, tenant_id, jobs)
+    return [one.id in rows for one in completed]

@@ -8,10 +8,11 @@ Secondary and bulk jobs may only fill a part of the credit, so that primary ones
 come (`turn_at`, some time after they were made) they are as good as those, and so never starve.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -44,36 +45,47 @@ def limit_of(job: str, credits_: str) -> str:
     )
 
 
-_MADE_FOR = kpart_of(":tenant_id", ":topic", ":asset_id")
+RETURNING = """
+    RETURNING jobs.id, jobs.tenant_id, jobs.asset_id, jobs.stage, jobs.topic, jobs.dispatch, jobs.kpart,
+        jobs.traceparent
+"""
+# Jobs made together count for each other, topic by topic.
 _MAKE = sa.text(f"""
-    WITH tenant AS (
-        SELECT CASE
+    WITH new AS (
+        SELECT *, row_number() OVER (PARTITION BY topic ORDER BY place) - 1 AS before FROM unnest(
+            CAST(:ids AS uuid[]), CAST(:assets AS uuid[]), CAST(:generations AS int[]), CAST(:stages AS text[]),
+            CAST(:topics AS text[]), CAST(:traceparents AS text[]), CAST(:classes AS text[]), CAST(:shares AS int[]),
+            CAST(:yields AS double precision[]), CAST(:contents AS bytea[])
+        ) WITH ORDINALITY AS n (id, asset_id, generation, stage, topic, traceparent, job_class, share, yields,
+            content_sha256, place)
+    ), used AS (
+        SELECT wanted.topic, (
+            SELECT count(*) FROM jobs
+            WHERE tenant_id = :tenant_id AND topic = wanted.topic AND state IN ('queued', 'running')
+        ) AS total
+        FROM (SELECT DISTINCT topic FROM new) AS wanted
+    ), judged AS (
+        SELECT new.*, CASE
             WHEN EXISTS ({OPEN_BREAKER.format(tenant=":tenant_id")}) THEN 'breaker'
-            WHEN greatest(1, credits / :share) <= (
-                SELECT count(*) FROM jobs
-                WHERE tenant_id = :tenant_id AND topic = :topic AND state IN ('queued', 'running')
-            ) THEN 'credit' END AS reason
-        FROM tenants WHERE id = :tenant_id
+            WHEN greatest(1, t.credits / new.share) <= used.total + new.before THEN 'credit' END AS reason
+        FROM new JOIN used USING (topic), tenants t WHERE t.id = :tenant_id
     )
     INSERT INTO jobs (id, tenant_id, asset_id, generation, stage, topic, traceparent, job_class, content_sha256, state,
         reason, dispatch, emitted_at, next_emit_at, turn_at, kpart)
-    SELECT :id, :tenant_id, :asset_id, :generation, :stage, :topic, :traceparent, :job_class, :content_sha256,
+    SELECT id, :tenant_id, asset_id, generation, stage, topic, traceparent, job_class, content_sha256,
         CASE WHEN reason IS NULL THEN 'queued' ELSE 'waiting' END, reason,
         CASE WHEN reason IS NULL THEN 1 ELSE 0 END, CASE WHEN reason IS NULL THEN clock_timestamp() END,
         CASE WHEN reason IS NULL THEN clock_timestamp() + :reemit * interval '1 second' END,
-        clock_timestamp() + :yields * interval '1 second', CASE WHEN reason IS NULL THEN {_MADE_FOR} END
-    FROM tenant
-    RETURNING state = 'queued' AS queued, kpart
+        clock_timestamp() + yields * interval '1 second',
+        CASE WHEN reason IS NULL THEN {kpart_of(":tenant_id", "judged.topic", "judged.asset_id")} END
+    FROM judged ORDER BY place
+    {RETURNING}, jobs.state = 'queued' AS queued
 """)  # noqa: S608 - made of constants
 QUEUE = f"""
     UPDATE jobs SET state = 'queued', reason = NULL, due_at = NULL, owner = NULL, lease_until = NULL,
         dispatch = dispatch + 1, emissions = 1, emitted_at = clock_timestamp(),
         next_emit_at = clock_timestamp() + :reemit * interval '1 second', kpart = {KPART_OF_JOB}
 """  # noqa: S608 - made of constants
-RETURNING = """
-    RETURNING jobs.id, jobs.tenant_id, jobs.asset_id, jobs.stage, jobs.topic, jobs.dispatch, jobs.kpart,
-        jobs.traceparent
-"""
 # The head of each class; of those that may go now, the one whose turn comes first.
 _NEXT = sa.text(f"""
     WITH used AS (
@@ -125,36 +137,33 @@ _MEND = sa.text(f"""
 """)  # noqa: S608 - made of constants
 
 
-async def make_job(
-    connection: AsyncConnection,
-    *,
-    job_id: UUID,
-    tenant_id: UUID,
-    asset_id: UUID,
-    generation: int,
-    stage: Stage,
-    traceparent: str | None,
-    job_class: JobClass | None = None,
-    content_sha256: bytes | None = None,
-) -> bool:
-    """Write a job and, if its tenant has credit for it, its dispatch; returns whether it was dispatched.
-
-    `job_class` is the stage's own if not given; `content_sha256` (32 bytes) saves the job a download where its asset's
-    content is known already.
+class NewJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A job to make. `job_class` is the stage's own if not given; `content_sha256` (32 bytes) saves the job a download
+    where its asset's content is known already.
     """
-    kind = job_class or JobClass.of(stage)
+
+    id: UUID
+    asset_id: UUID
+    generation: int
+    stage: Stage
+    traceparent: str | None
+    job_class: JobClass | None = None
+    content_sha256: bytes | None = None
+
+
+async def make_jobs(connection: AsyncConnection, tenant_id: UUID, jobs: Sequence[NewJob]) -> int:
+    """Write jobs of one tenant and, as far as its credit goes, their dispatches; returns how many were queued."""
+    kinds = [job.job_class or JobClass.of(job.stage) for job in jobs]
     values = {
-        "id": job_id, "tenant_id": tenant_id, "asset_id": asset_id, "generation": generation, "stage": stage.value,
-        "topic": job_topic(stage).route, "traceparent": traceparent, "reemit": REEMIT_AFTER_S,
-        "job_class": kind.value, "share": SHARE[kind], "yields": AGEING_S[kind], "content_sha256": content_sha256,
+        "tenant_id": tenant_id, "reemit": REEMIT_AFTER_S, "ids": [job.id for job in jobs],
+        "assets": [job.asset_id for job in jobs], "generations": [job.generation for job in jobs],
+        "stages": [job.stage.value for job in jobs], "topics": [job_topic(job.stage).route for job in jobs],
+        "traceparents": [job.traceparent for job in jobs], "classes": [kind.value for kind in kinds],
+        "shares": [SHARE[kind] for kind in kinds], "yields": [AGEING_S[kind] for kind in kinds],
+        "contents": [job.content_sha256 for job in jobs],
     }  # fmt: skip
-    made = (await connection.execute(_MAKE, values)).one()
-    if made.queued:
-        await outbox.dispatch(
-            connection, job_id=job_id, tenant_id=tenant_id, asset_id=asset_id, stage=stage, number=1,
-            kpart=made.kpart, traceparent=traceparent,
-        )  # fmt: skip
-    return bool(made.queued)
+    made = await connection.execute(_MAKE, values)
+    return await emit_queued(connection, (row for row in made if row.queued))
 
 
 async def pass_on(connection: AsyncConnection, tenant_id: UUID, stage: Stage) -> int:
@@ -170,11 +179,12 @@ async def mend(connection: AsyncConnection, *, batch: int, reemit_s: float = REE
 
 async def emit_queued(connection: AsyncConnection, rows: Iterable[sa.Row[Any]]) -> int:
     """Write the dispatches of rows that a statement ending in `RETURNING` has queued; returns how many."""
-    count = 0
-    for row in rows:
-        await outbox.dispatch(
-            connection, job_id=row.id, tenant_id=row.tenant_id, asset_id=row.asset_id, stage=row.stage,
-            route=row.topic, number=row.dispatch, kpart=row.kpart, traceparent=row.traceparent,
-        )  # fmt: skip
-        count += 1
-    return count
+    offers = [
+        outbox.Offer(
+            row.id, row.tenant_id, row.asset_id, row.stage, row.topic, row.dispatch, row.kpart, row.traceparent
+        )
+        for row in rows
+    ]
+    if offers:
+        await outbox.dispatch(connection, offers)
+    return len(offers)

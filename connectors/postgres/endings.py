@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.postgres import dead_letters, outbox
 from connectors.postgres.content import close_content
-from connectors.postgres.credits import make_job, pass_on
+from connectors.postgres.credits import NewJob, make_jobs, pass_on
 from connectors.postgres.jobs import ClaimedJob, FencedError
 from connectors.postgres.variants import NewVariant, insert_variants, of_asset
 from schemas.details import Facts
@@ -92,11 +92,15 @@ async def finish(
         makers.append(await _ready(connection, job, sha256, facts))
         makers += [partial(JobStarting, job_id=job_id, stage=stage) for job_id, stage in following]
     await outbox.emit(connection, job.asset_id, makers, traceparent=traceparent)
-    for job_id, stage in following:
-        await make_job(
-            connection, job_id=job_id, tenant_id=job.tenant_id, asset_id=job.asset_id, generation=job.generation,
-            stage=stage, traceparent=job.traceparent, job_class=job.job_class.follow_up, content_sha256=sha256,
-        )  # fmt: skip
+    if following:
+        jobs = [
+            NewJob(
+                id=job_id, asset_id=job.asset_id, generation=job.generation, stage=stage, traceparent=job.traceparent,
+                job_class=job.job_class.follow_up, content_sha256=sha256,
+            )
+            for job_id, stage in following
+        ]  # fmt: skip
+        await make_jobs(connection, job.tenant_id, jobs)
     await pass_on(connection, job.tenant_id, job.stage)
 
 

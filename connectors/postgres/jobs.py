@@ -21,6 +21,7 @@ from schemas.errors import ErrorCode
 from schemas.events import JobStarted
 from schemas.records import Dispatch, Origin
 from schemas.states import JobClass, Stage, WaitReason
+from schemas.topics import job_topic
 
 
 class FencedError(Exception):
@@ -173,7 +174,8 @@ async def release(connection: AsyncConnection, job: ClaimedJob) -> None:
     queued = (await connection.execute(_RELEASE, values)).one_or_none()
     if queued is None:
         raise FencedError(str(job.job_id))
-    await outbox.dispatch(
-        connection, job_id=job.job_id, tenant_id=job.tenant_id, asset_id=job.asset_id, stage=job.stage,
-        number=queued.dispatch, kpart=queued.kpart, traceparent=job.traceparent,
+    offer = outbox.Offer(
+        job.job_id, job.tenant_id, job.asset_id, job.stage, job_topic(job.stage).route, queued.dispatch, queued.kpart,
+        job.traceparent,
     )  # fmt: skip
+    await outbox.dispatch(connection, [offer])

@@ -13,7 +13,7 @@ from schemas.events import Event, encode_event
 from schemas.ids import uuid7
 from schemas.records import DISPATCH_TYPE, Dispatch
 from schemas.states import Stage
-from schemas.topics import EVENTS, job_topic
+from schemas.topics import EVENTS
 
 EventMaker = Callable[..., Event]
 """An event type with its own fields bound (`functools.partial`); `emit` adds what every event carries."""
@@ -36,6 +36,32 @@ class Numbered(NamedTuple):
     now: datetime
 
 
+class Recorded(NamedTuple):
+    """Events of one asset whose numbers were taken."""
+
+    asset_id: UUID
+    numbered: Numbered
+    makers: Sequence[EventMaker]
+    traceparent: str | None
+
+
+class Offer(NamedTuple):
+    """A dispatch: an offer to claim a job while its row's counter is `number`.
+
+    `kpart` is what the statement that queued the row has put there; None lets the key's hash decide. `route` is the
+    topic's: the stage may be one that only a newer release knows, whose dispatch is passed on all the same.
+    """
+
+    job_id: UUID
+    tenant_id: UUID
+    asset_id: UUID
+    stage: str
+    route: str
+    number: int
+    kpart: int | None
+    traceparent: str | None
+
+
 class ErrorHeaders(NamedTuple):
     """What the connector places on a dead letter's record; columns `error_*` of the outbox, in this order."""
 
@@ -56,19 +82,31 @@ TAKEN = "tenant_id, generation, event_seq AS last_seq, events_kpart, clock_times
 _TAKE_SEQ = sa.text(
     f"UPDATE assets SET event_seq = event_seq + :count WHERE id = :asset_id RETURNING {TAKEN}"  # noqa: S608 - constant
 )
-# One round trip for any number of events: into the asset's timeline and into the outbox, in the order of their numbers.
+# One round trip for any number of events: into their assets' timelines and into the outbox, in the order given, which
+# is that of their numbers.
 _INSERT_EVENTS = sa.text("""
     WITH event AS MATERIALIZED (
-        SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:seqs AS bigint[]), CAST(:types AS text[]),
-                             CAST(:subjects AS text[]), CAST(:payloads AS text[]))
-            AS e (id, seq, type, subject, payload)
+        SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:assets AS uuid[]), CAST(:tenants AS uuid[]),
+                             CAST(:generations AS int[]), CAST(:seqs AS bigint[]), CAST(:types AS text[]),
+                             CAST(:subjects AS text[]), CAST(:payloads AS text[]), CAST(:times AS timestamptz[]),
+                             CAST(:kparts AS int[]), CAST(:traceparents AS text[])) WITH ORDINALITY
+            AS e (id, asset_id, tenant_id, generation, seq, type, subject, payload, time, kpart, traceparent, place)
     ), timeline AS (
         INSERT INTO asset_events (asset_id, seq, tenant_id, id, generation, type, subject, payload, created_at)
-        SELECT :asset_id, seq, :tenant_id, id, :generation, type, subject, payload, :now FROM event
+        SELECT asset_id, seq, tenant_id, id, generation, type, subject, payload, time FROM event
     )
     INSERT INTO outbox (id, aggregatetype, aggregateid, kkey, tenant_id, type, seq, kpart, payload, traceparent)
-    SELECT id, :route, :key, :key, :tenant, type, seq, CAST(:kpart AS int), payload, CAST(:traceparent AS text)
-    FROM event ORDER BY seq
+    SELECT id, :route, CAST(asset_id AS text), CAST(asset_id AS text), CAST(tenant_id AS text), type, seq, kpart,
+        payload, traceparent
+    FROM event ORDER BY place
+""")
+_INSERT_DISPATCHES = sa.text("""
+    INSERT INTO outbox (id, aggregatetype, aggregateid, kkey, tenant_id, type, kpart, payload, traceparent)
+    SELECT id, route, subject, tenant, tenant, :type, kpart, payload, traceparent
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:routes AS text[]), CAST(:subjects AS text[]), CAST(:tenants AS text[]),
+                CAST(:kparts AS int[]), CAST(:payloads AS text[]), CAST(:traceparents AS text[])) WITH ORDINALITY
+        AS d (id, route, subject, tenant, kpart, payload, traceparent, place)
+    ORDER BY place
 """)
 _ERRORS = [f"error_{name}" for name in ("topic", "kpart", "koffset", "group", "count", "message", "code", "attempts")]
 _INSERT_OUTBOX = sa.text(f"""
@@ -102,47 +140,56 @@ async def record(
     traceparent: str | None,
 ) -> Emitted:
     """Write events whose numbers the caller took itself, in a statement that it had to make on the asset anyway."""
-    first = numbered.last_seq - len(makers) + 1
-    common = {
-        "time": numbered.now, "tenant_id": numbered.tenant_id, "asset_id": asset_id, "generation": numbered.generation,
-    }  # fmt: skip
-    events = tuple(maker(id=uuid7(), seq=first + index, **common) for index, maker in enumerate(makers))
+    (emitted,) = await record_all(connection, [Recorded(asset_id, numbered, makers, traceparent)])
+    return emitted
+
+
+async def record_all(connection: AsyncConnection, recorded: Sequence[Recorded]) -> list[Emitted]:
+    """The same for several assets at once; what is returned has the order of what was given."""
+    emitted = [Emitted(one.numbered.now, _made(one)) for one in recorded]
+    rows = [(event, one) for one, (_, events) in zip(recorded, emitted, strict=True) for event in events]
     await connection.execute(
         _INSERT_EVENTS,
         {
-            "asset_id": asset_id, "tenant_id": numbered.tenant_id, "generation": numbered.generation,
-            "now": numbered.now, "route": EVENTS.route, "key": str(asset_id), "tenant": str(numbered.tenant_id),
-            "kpart": numbered.events_kpart, "traceparent": traceparent, "ids": [event.id for event in events],
-            "seqs": [event.seq for event in events], "types": [event.event_type for event in events],
-            "subjects": [event.subject for event in events],
-            "payloads": [encode_event(event).decode() for event in events],
+            "route": EVENTS.route, "ids": [event.id for event, _ in rows], "assets": [one.asset_id for _, one in rows],
+            "tenants": [one.numbered.tenant_id for _, one in rows],
+            "generations": [one.numbered.generation for _, one in rows], "seqs": [event.seq for event, _ in rows],
+            "types": [event.event_type for event, _ in rows], "subjects": [event.subject for event, _ in rows],
+            "payloads": [encode_event(event).decode() for event, _ in rows],
+            "times": [one.numbered.now for _, one in rows], "kparts": [one.numbered.events_kpart for _, one in rows],
+            "traceparents": [one.traceparent for _, one in rows],
         },
     )  # fmt: skip
-    return Emitted(numbered.now, events)
+    return emitted
 
 
-async def dispatch(
-    connection: AsyncConnection,
-    *,
-    job_id: UUID,
-    tenant_id: UUID,
-    asset_id: UUID,
-    stage: str,
-    number: int,
-    kpart: int | None,
-    traceparent: str | None,
-    route: str | None = None,
-) -> None:
-    """Write the dispatch of a job: an offer to claim it while its row's counter is `number`.
+def _made(one: Recorded) -> tuple[Event, ...]:
+    numbered, first = one.numbered, one.numbered.last_seq - len(one.makers) + 1
+    common = {
+        "time": numbered.now, "tenant_id": numbered.tenant_id, "asset_id": one.asset_id,
+        "generation": numbered.generation,
+    }  # fmt: skip
+    return tuple(maker(id=uuid7(), seq=first + index, **common) for index, maker in enumerate(one.makers))
 
-    `kpart` is what the statement that queued the row has put there; None lets the key's hash decide.
-    With `route`, the topic's, the stage may be one that only a newer release knows: its row's dispatch is passed on.
-    """
-    offer = Dispatch(job_id=job_id, tenant_id=tenant_id, asset_id=asset_id, stage=cast("Stage", stage), dispatch=number)
-    await write(
-        connection, route=route or job_topic(Stage(stage)).route, subject_id=str(job_id), key=str(tenant_id),
-        tenant_id=tenant_id, record_type=DISPATCH_TYPE, payload=msgspec.json.encode(offer).decode(), kpart=kpart,
-        traceparent=traceparent,
+
+async def dispatch(connection: AsyncConnection, offers: Sequence[Offer]) -> None:
+    """Write dispatches, in the order given."""
+    payloads = [
+        Dispatch(
+            job_id=offer.job_id, tenant_id=offer.tenant_id, asset_id=offer.asset_id, stage=cast("Stage", offer.stage),
+            dispatch=offer.number,
+        )
+        for offer in offers
+    ]  # fmt: skip
+    await connection.execute(
+        _INSERT_DISPATCHES,
+        {
+            "type": DISPATCH_TYPE, "ids": [uuid7() for _ in offers], "routes": [offer.route for offer in offers],
+            "subjects": [str(offer.job_id) for offer in offers], "tenants": [str(offer.tenant_id) for offer in offers],
+            "kparts": [offer.kpart for offer in offers],
+            "payloads": [msgspec.json.encode(payload).decode() for payload in payloads],
+            "traceparents": [offer.traceparent for offer in offers],
+        },
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from connectors.postgres import outbox
 from connectors.postgres.cancel import stop_jobs
 from connectors.postgres.content import reopen
-from connectors.postgres.credits import make_job
+from connectors.postgres.credits import NewJob, make_jobs
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.events import AssetReopened, JobStarting
 from schemas.ids import uuid7
@@ -84,10 +84,11 @@ async def replay_asset(
         partial(JobStarting, job_id=job_id, stage=stage),
     ]
     await outbox.record(connection, asset_id, numbered, makers, traceparent=traceparent)
-    await make_job(
-        connection, job_id=job_id, tenant_id=row.tenant_id, asset_id=asset_id, generation=numbered.generation,
-        stage=stage, traceparent=traceparent, job_class=job_class, content_sha256=sha256,
+    job = NewJob(
+        id=job_id, asset_id=asset_id, generation=numbered.generation, stage=stage, traceparent=traceparent,
+        job_class=job_class, content_sha256=sha256,
     )  # fmt: skip
+    await make_jobs(connection, row.tenant_id, [job])
     return job_id
 
 

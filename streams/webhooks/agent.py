@@ -29,6 +29,8 @@ from streams.webhooks.slots import Slots
 log = structlog.get_logger(__name__)
 
 _MAX_BATCH = 500
+# Between two transactions: events that come faster than this are planned together, one that comes alone at once.
+_SPACING_S = 0.01
 _LAST_WORDS_S = 5.0  # for each step that only waits for the database; what it does not get done comes again
 
 
@@ -123,13 +125,16 @@ class WebhookAgent:
         log.info("webhook agent stopped", cut_off=len(cut_off), dropped=len(self._offered))
 
     async def _take_in(self) -> None:
-        failures, size = 0, _MAX_BATCH
+        loop = asyncio.get_running_loop()
+        failures, size, began = 0, _MAX_BATCH, 0.0
         while not self._stopping:
             if not self._offered:
                 self._arrived.clear()
                 size = _MAX_BATCH
                 await self._arrived.wait()
                 continue
+            await asyncio.sleep(began + _SPACING_S - loop.time())
+            began = loop.time()
             batch = list(islice(self._offered, size))
             try:
                 await self._plan(batch)

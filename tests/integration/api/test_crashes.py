@@ -58,11 +58,14 @@ async def test_a_kill_in_mid_complete_is_mended_by_the_retry(env, server, caller
 async def test_a_pool_that_is_used_up_answers_503_and_never_hangs(env, new_caller, operator):
     change = {"MEDIALANE_DATABASE_POOL_SIZE": "2", "MEDIALANE_DATABASE_POOL_TIMEOUT_S": "0.5"}
     with api.running(env | change) as small:
-        caller = await new_caller(small.address)
-        held = [await caller.upload() for _ in range(2)]
+        caller, other = await new_caller(small.address), await new_caller(small.address)
+        # Of two tenants: what one tenant's callers write in the same moment shares a connection.
+        held = [(one, await one.upload()) for one in (caller, other)]
         async with operator.database.transaction() as connection:
-            await connection.execute(sa.text("SELECT FROM assets WHERE id = ANY(:ids) FOR UPDATE"), {"ids": held})
-            stuck = [asyncio.create_task(caller.call("POST", f"/api/v1/assets/{one}/complete")) for one in held]
+            await connection.execute(
+                sa.text("SELECT FROM assets WHERE id = ANY(:ids) FOR UPDATE"), {"ids": [asset for _, asset in held]}
+            )
+            stuck = [asyncio.create_task(one.call("POST", f"/api/v1/assets/{asset}/complete")) for one, asset in held]
 
             async def is_full():
                 status, answer, _ = await caller.call("POST", "/api/v1/storage/presign", api_presign())

@@ -105,7 +105,8 @@ async def test_row_level_security_alone_keeps_tenants_apart(no_filters, caller, 
     async with app_database.tenant(caller.tenant_id) as connection:
         tenant = caller.tenant_id
         assert await assets.find_upload(connection, tenant, ids["asset_id"]) is None
-        assert not await assets.complete_asset(connection, tenant, ids["asset_id"], etag="x", traceparent=None)
+        completed = [assets.Completed(ids["asset_id"], "x", None)]
+        assert await assets.complete_assets(connection, tenant, completed) == [False]
         assert await asset_views.read_asset(connection, tenant, ids["asset_id"]) is None
         assert await asset_views.read_state(connection, tenant, ids["asset_id"]) is None
         assert await asset_views.read_events(connection, tenant, ids["asset_id"], after=0, limit=10) == ()

@@ -20,7 +20,7 @@ from support import one_job
 
 from connectors.objectstore.s3 import S3ObjectStore
 from connectors.postgres import keeper, placements
-from connectors.postgres.assets import NewAsset, complete_asset, create_asset
+from connectors.postgres.assets import Completed, NewAsset, complete_assets, create_assets
 from connectors.postgres.database import Database
 from connectors.postgres.tenants import create_tenant
 from connectors.postgres.variants import of_content
@@ -81,8 +81,8 @@ class Job:
         async with transaction(self.url) as connection:
             await placements.confirm_partitions(connection, {topic.route: topic.partitions for topic in TOPICS})
             self.tenant_id = (await create_tenant(connection, f"k-{uuid7().hex[-12:]}")).id
-            await create_asset(connection, self.tenant_id, asset, traceparent=None)
-            assert await complete_asset(connection, self.tenant_id, asset.id, etag=etag, traceparent=None)
+            await create_assets(connection, self.tenant_id, [asset])
+            assert await complete_assets(connection, self.tenant_id, [Completed(asset.id, etag, None)]) == [True]
         self.asset_id = asset.id
         return self
 

@@ -31,10 +31,10 @@ async def upload(worker, seed, tenant_id):
     made = await seed.asset(worker, tenant_id)
     await seed.change(worker, "DELETE FROM jobs WHERE id = :j", j=made.job_id)
     async with worker.transaction() as connection:
-        await credit.make_job(
-            connection, job_id=made.job_id, tenant_id=tenant_id, asset_id=made.asset_id, generation=1,
-            stage=Stage.IMAGE_PRIMARY, traceparent=None,
+        job = credit.NewJob(
+            id=made.job_id, asset_id=made.asset_id, generation=1, stage=Stage.IMAGE_PRIMARY, traceparent=None,
         )  # fmt: skip
+        await credit.make_jobs(connection, tenant_id, [job])
     return made
 
 

@@ -113,15 +113,19 @@ class Credits(RuleBasedStateMachine):
         made = self.run(self.seed.asset(self.database, self.tenant))
         self.run(self.seed.change(self.database, "DELETE FROM jobs WHERE id = :j", j=made.job_id))
         queued = self.transact(
-            lambda c: credit.make_job(
+            lambda c: credit.make_jobs(
                 c,
-                job_id=made.job_id,
-                tenant_id=self.tenant,
-                asset_id=made.asset_id,
-                generation=1,
-                stage=Stage.IMAGE_PRIMARY,
-                traceparent=None,
-                job_class=kind,
+                self.tenant,
+                [
+                    credit.NewJob(
+                        id=made.job_id,
+                        asset_id=made.asset_id,
+                        generation=1,
+                        stage=Stage.IMAGE_PRIMARY,
+                        traceparent=None,
+                        job_class=kind,
+                    )
+                ],
             )
         )
         self.made.append(made)

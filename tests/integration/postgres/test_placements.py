@@ -31,10 +31,10 @@ async def upload(worker, seed, tenant_id):
     made = await seed.asset(worker, tenant_id)
     await seed.change(worker, "DELETE FROM jobs WHERE id = :j", j=made.job_id)
     async with worker.transaction() as connection:
-        await credit.make_job(
-            connection, job_id=made.job_id, tenant_id=tenant_id, asset_id=made.asset_id, generation=1,
-            stage=Stage.IMAGE_PRIMARY, traceparent=None,
+        job = credit.NewJob(
+            id=made.job_id, asset_id=made.asset_id, generation=1, stage=Stage.IMAGE_PRIMARY, traceparent=None,
         )  # fmt: skip
+        await credit.make_jobs(connection, tenant_id, [job])
     return made
 
 
@@ -81,7 +81,7 @@ async def test_an_assets_events_stay_on_the_partition_that_they_began_on(worker,
                 id=asset_id, kind=MediaKind.IMAGE, file_name="a.jpg", content_type="image/jpeg", size=1,
                 object_key=f"uploads/{asset_id}", upload_expires_at=dt.datetime.now(dt.UTC) + dt.timedelta(hours=1),
             )  # fmt: skip
-            await assets.create_asset(connection, tenant, made, traceparent=None)
+            await assets.create_assets(connection, tenant, [made])
     await move(worker, tenant, 6, topic="events")
     for asset_id in ids:
         async with worker.transaction() as connection:

@@ -38,7 +38,7 @@ async def create(worker, tenant_id):
         upload_expires_at=dt.datetime.now(dt.UTC) + dt.timedelta(hours=1),
     )
     async with worker.transaction() as connection:
-        await assets.create_asset(connection, tenant_id, asset, traceparent=None)
+        await assets.create_assets(connection, tenant_id, [asset])
     return asset.id
 
 
