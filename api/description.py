@@ -1,8 +1,10 @@
 """The API's OpenAPI description: what the routes say of themselves, and what concerns all of them."""
 
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin, ScalarRenderPlugin
+from litestar.openapi.plugins import ScalarRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme, Tag
+
+from api.published import PublishedPlugin
 
 API_VERSION = "1.0.0"
 """Of the wire, not of the program: additive changes raise the middle number."""
@@ -25,7 +27,7 @@ def description() -> OpenAPIConfig:
         version=API_VERSION,
         description=_ABOUT,
         path="/schema",
-        render_plugins=[ScalarRenderPlugin(path="/"), JsonRenderPlugin(path="/openapi.json")],
+        render_plugins=[ScalarRenderPlugin(path="/"), PublishedPlugin(path="/openapi.json")],
         use_handler_docstrings=True,
         tags=[
             Tag(name="storage", description="Announce uploads"),

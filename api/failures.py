@@ -91,17 +91,18 @@ def _refusal(status: int, code: ErrorCode, message: str, field: str | None = Non
 def documented(*statuses: int) -> dict[int, ResponseSpec]:
     """What a handler's OpenAPI entry says about errors."""
     return {
-        status: ResponseSpec(Failure, description=_DESCRIPTIONS[status], generate_examples=False)
+        status: ResponseSpec(Failure, description=DESCRIPTIONS[status], generate_examples=False)
         for status in (*statuses, 500, 503)
     }
 
 
-_DESCRIPTIONS = {
+DESCRIPTIONS = {
     400: "The request is malformed; `field` names the culprit.",
     401: "The API key is missing, unknown, revoked or expired.",
     403: "The API key may not do this, or the tenant's plan has no room for it.",
     404: "There is no such thing for this tenant.",
     409: "The request does not fit the present state.",
+    413: "The request's body is too large.",
     422: "Understood and refused.",
     429: "More than the tenant's plan allows at a time; come again after `Retry-After` seconds.",
     500: "Something went wrong on our side.",

@@ -6,6 +6,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from api.app import Application, Dependencies
+from api.published import published
 from connectors.objectstore.s3 import S3ObjectStore
 from connectors.postgres.database import Database
 from connectors.telemetry import Telemetry
@@ -34,8 +35,8 @@ def openapi() -> dict[str, Any]:
         webhooks=WebhookSettings(encryption_key=_KEY),
         profiles=ProfileSettings(),
     )
-    document: dict[str, Any] = Application.build(given).litestar.openapi_schema.to_schema()
-    return document
+    app = Application.build(given).litestar
+    return published(app, app.openapi_schema.to_schema())
 
 
 def openapi_text() -> str:

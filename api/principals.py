@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from litestar import Request
+from litestar import HttpMethod, Request
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.handlers.base import BaseRouteHandler
@@ -92,6 +92,8 @@ def guard(authenticator: Authenticator, limiter: RateLimiter, last_used: LastUse
     """
 
     async def check(connection: "ASGIConnection[Any, Any, Any, Any]", handler: BaseRouteHandler) -> None:
+        if connection.scope.get("method") == HttpMethod.OPTIONS:
+            return  # Litestar answers by itself, with methods only
         principal = await authenticator.principal(connection.headers.get("authorization"))
         connection.scope["user"] = principal
         if principal.key_id is not None:

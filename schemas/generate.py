@@ -41,13 +41,18 @@ _HEADERS: dict[str, str] = {
     HEADER_SPEC_VERSION: "Always `1.0`",
     HEADER_TRACEPARENT: "W3C trace context of the transaction that wrote the record",
 }
-_WEBHOOK_HEADERS: dict[str, str] = {
+WEBHOOK_HEADERS: dict[str, str] = {
     "webhook-id": "The event's id, the same on every attempt",
     "webhook-timestamp": "When this attempt was signed, Unix seconds",
     "webhook-signature": "Standard Webhooks signatures, space separated",
     "X-Webhook-Signature": "`sha256=` and the hex HMAC-SHA256 of the body",
     HEADER_TRACEPARENT: "W3C trace context of the attempt",
 }
+"""Of a delivery: name to meaning."""
+
+
+REF = "#/components/schemas/"
+"""Where OpenAPI and AsyncAPI documents keep their schemas."""
 
 
 def payloads() -> dict[str, type[msgspec.Struct]]:
@@ -63,9 +68,7 @@ def json_schema(payload: type[msgspec.Struct], title: str) -> dict[str, Any]:
 
 def asyncapi() -> dict[str, Any]:
     """The AsyncAPI 3.0 document: what may be read from Kafka, and what webhooks bring."""
-    (refs, components) = msgspec.json.schema_components(
-        list(payloads().values()), ref_template="#/components/schemas/{name}"
-    )
+    (refs, components) = msgspec.json.schema_components(list(payloads().values()), ref_template=REF + "{name}")
     schemas = dict(zip(payloads(), refs, strict=True))
     return {
         "asyncapi": "3.0.0",
@@ -82,11 +85,29 @@ def asyncapi() -> dict[str, Any]:
         },
         "operations": _operations(),
         "components": {
-            "schemas": {**components, "WebhookBody": _webhook_body(schemas)},
+            "schemas": {**components, "WebhookBody": webhook_body({name: schemas[name] for name in EVENT_TYPES})},
             "messages": {
                 **{name: _message(name, schemas[name]) for name in payloads()},
-                "webhook": _message("webhook", {"$ref": "#/components/schemas/WebhookBody"}, _WEBHOOK_HEADERS),
+                "webhook": _message("webhook", {"$ref": f"{REF}WebhookBody"}, WEBHOOK_HEADERS),
             },
+        },
+    }
+
+
+def webhook_body(data: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """The JSON Schema of a delivery's body; `data`: event type to the schema of its event."""
+    names = list(data)
+    return {
+        "type": "object",
+        "description": "A delivery's body: Standard Webhooks' type, timestamp and data, and an older system's fields.",
+        "required": ["type", "timestamp", "event", "asset_id", "job_id", "data"],
+        "properties": {
+            "type": {"enum": names},
+            "timestamp": {"type": "string", "format": "date-time"},
+            "event": {"enum": names},
+            "asset_id": {"type": "string", "format": "uuid"},
+            "job_id": {"type": ["string", "null"], "format": "uuid"},
+            "data": {"oneOf": list(data.values())} if len(data) > 1 else next(iter(data.values())),
         },
     }
 
@@ -171,22 +192,6 @@ def _message(name: str, payload: dict[str, Any], headers: Mapping[str, str] = _H
             "properties": {header: {"type": "string", "description": text} for header, text in headers.items()},
         },
         "payload": payload,
-    }
-
-
-def _webhook_body(schemas: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "description": "A delivery's body: Standard Webhooks' type, timestamp and data, and an older system's fields.",
-        "required": ["type", "timestamp", "event", "asset_id", "job_id", "data"],
-        "properties": {
-            "type": {"enum": list(EVENT_TYPES)},
-            "timestamp": {"type": "string", "format": "date-time"},
-            "event": {"enum": list(EVENT_TYPES)},
-            "asset_id": {"type": "string", "format": "uuid"},
-            "job_id": {"type": ["string", "null"], "format": "uuid"},
-            "data": {"oneOf": [schemas[name] for name in EVENT_TYPES]},
-        },
     }
 
 

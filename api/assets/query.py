@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Annotated
 
+import msgspec
+from litestar.openapi.spec import OpenAPIType, Schema
 from litestar.params import QueryParameter
 
 from connectors.postgres.asset_views import AssetFilter
@@ -24,6 +26,9 @@ Wait = Annotated[
 ]
 
 
+_MOMENT = {"format": "date-time"}
+
+
 def seconds(wait: str) -> float:
     """The seconds of a `wait`."""
     return min(float(wait.removesuffix("s")), MAX_WAIT_S)
@@ -34,22 +39,36 @@ class Filters:
 
     State = Annotated[AssetState | None, QueryParameter(name="state", description="Only assets in this state")]
     Kind = Annotated[MediaKind | None, QueryParameter(name="type", description="Only images, or only videos")]
-    From = Annotated[datetime | None, QueryParameter(name="createdFrom", description="Only assets made then or later")]
-    To = Annotated[datetime | None, QueryParameter(name="createdTo", description="Only assets made before")]
+    From = Annotated[
+        str | None,
+        QueryParameter(name="createdFrom", description="Only assets made then or later", schema_extra=_MOMENT),
+    ]
+    To = Annotated[
+        str | None, QueryParameter(name="createdTo", description="Only assets made before", schema_extra=_MOMENT)
+    ]
     Tag = Annotated[
-        list[str] | None, QueryParameter(max_items=8, description="Only assets with this tag; with several: with all")
+        list[str] | None,
+        QueryParameter(
+            max_items=8,
+            description="Only assets with this tag; with several: with all",
+            schema_extra={"items": Schema(type=OpenAPIType.STRING, pattern="^[^\u0000]*$")},
+        ),
     ]
     Metadata = Annotated[
         list[str] | None,
-        QueryParameter(max_items=8, description="Only assets with this entry, as `name:value`; with several: with all"),
+        QueryParameter(
+            max_items=8,
+            description="Only assets with this entry, as `name:value`; with several: with all",
+            schema_extra={"items": Schema(type=OpenAPIType.STRING, pattern="^[^:\u0000]+:[^\u0000]*$")},
+        ),
     ]
 
     @staticmethod
     def of(
         state: AssetState | None,
         kind: MediaKind | None,
-        created_from: datetime | None,
-        created_to: datetime | None,
+        created_from: str | None,
+        created_to: str | None,
         tags: list[str] | None,
         metadata: list[str] | None,
     ) -> AssetFilter:
@@ -66,8 +85,17 @@ class Filters:
         return AssetFilter(
             state=state,
             kind=kind,
-            created_from=created_from,
-            created_to=created_to,
+            created_from=_moment(created_from, "createdFrom"),
+            created_to=_moment(created_to, "createdTo"),
             metadata=entries,
             tags=tuple(tags or ()),
         )
+
+
+def _moment(text: str | None, field: str) -> datetime | None:
+    """Strictly: by itself the framework takes numbers for moments, too."""
+    try:
+        return None if text is None else msgspec.convert(text, datetime)
+    except msgspec.ValidationError as error:
+        detail = "A moment is written as RFC 3339 has it: 2026-01-31T12:00:00Z."
+        raise MedialaneError(ErrorCode.INVALID_REQUEST, detail, field=field) from error

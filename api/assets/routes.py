@@ -47,7 +47,7 @@ def _uploading(completion: Completion, storage: StorageService, once: Once) -> l
         summary="Say that the bytes are there",
         description="Compares the object with what was announced, looks at its first bytes, and starts the "
         "processing. Safe to repeat.",
-        responses=documented(400, 401, 403, 404, 409, 422, 429),
+        responses=documented(400, 401, 403, 404, 409, 413, 422, 429),
     )
     async def complete(
         request: TenantRequest, asset_id: FromPath[UUID], idempotency_key: IdempotencyKey = None
@@ -65,7 +65,7 @@ def _uploading(completion: Completion, storage: StorageService, once: Once) -> l
         operation_id="completeAssets",
         summary="Complete many uploads",
         description="Each by itself: the answer says what became of it.",
-        responses=documented(400, 401, 403, 409, 422, 429),
+        responses=documented(400, 401, 403, 409, 413, 422, 429),
     )
     async def complete_many(
         request: TenantRequest, data: JSONBody[CompleteMany], idempotency_key: IdempotencyKey = None
@@ -84,7 +84,7 @@ def _uploading(completion: Completion, storage: StorageService, once: Once) -> l
         operation_id="presignAgain",
         summary="A new address for an announced upload",
         description="When the first one has expired. The bytes have to be what was announced.",
-        responses=documented(400, 401, 403, 404, 409, 422, 429),
+        responses=documented(400, 401, 403, 404, 409, 413, 422, 429),
     )
     async def presign_again(
         request: TenantRequest,
@@ -145,7 +145,7 @@ def _writing(writer: AssetWriter, once: Once) -> list[HTTPRouteHandler]:
         opt=_WRITE,
         operation_id="changeAsset",
         summary="Replace metadata or tags",
-        responses=documented(400, 401, 403, 404, 429),
+        responses=documented(400, 401, 403, 404, 413, 429),
     )
     async def change(request: TenantRequest, asset_id: FromPath[UUID], data: JSONBody[AssetChange]) -> Done:
         await writer.change(request.user, asset_id, data)
@@ -158,7 +158,7 @@ def _writing(writer: AssetWriter, once: Once) -> list[HTTPRouteHandler]:
         operation_id="cancelAsset",
         summary="Stop the processing",
         description="409 if there is nothing to stop.",
-        responses=documented(400, 401, 403, 404, 409, 422, 429),
+        responses=documented(400, 401, 403, 404, 409, 413, 422, 429),
     )
     async def cancel(
         request: TenantRequest, asset_id: FromPath[UUID], idempotency_key: IdempotencyKey = None
@@ -176,7 +176,7 @@ def _writing(writer: AssetWriter, once: Once) -> list[HTTPRouteHandler]:
         operation_id="deleteAsset",
         summary="Delete an asset",
         description="It is gone at once; its objects are removed within the time that purging takes.",
-        responses=documented(401, 403, 404, 429),
+        responses=documented(400, 401, 403, 404, 429),
     )
     async def remove(request: TenantRequest, asset_id: FromPath[UUID]) -> Done:
         await writer.delete(request.user, asset_id, traceparent=current_traceparent())

@@ -2,6 +2,7 @@
 
 import msgspec
 from litestar import Response, Router, get
+from litestar.openapi.datastructures import ResponseSpec
 
 from api.health.service import Readiness
 from connectors.telemetry.metrics import CONTENT_TYPE, Metrics
@@ -21,7 +22,12 @@ def health_router(readiness: Readiness, metrics: Metrics) -> Router:
     async def healthz() -> Health:
         return Health(status="ok")
 
-    @get("/readyz", operation_id="readyz", summary="The process and what it depends on can serve")
+    @get(
+        "/readyz",
+        operation_id="readyz",
+        summary="The process and what it depends on can serve",
+        responses={503: ResponseSpec(Health, description="It cannot; `problems` says why", generate_examples=False)},
+    )
     async def readyz() -> Response[Health]:
         problems = await readiness.problems()
         health = Health(status="unavailable" if problems else "ok", problems=problems)

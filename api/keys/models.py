@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from api.storage.models import NO_CONTROLS
 from schemas.scopes import Scope
 
 MOST_OVERLAP_S = 30 * 86_400
@@ -27,7 +28,7 @@ class KeyRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
             examples=[["assets:read"]],
         ),
     ]
-    name: Annotated[str, Meta(max_length=100, description="What it is for", examples=["ci"])] = ""
+    name: Annotated[str, Meta(max_length=100, pattern=NO_CONTROLS, description="What it is for", examples=["ci"])] = ""
     expires_in: Life | None = None
 
 

@@ -25,7 +25,7 @@ def keys_router(service: KeyService, once: Once) -> Router:
         operation_id="mintKey",
         summary="Make an API key",
         description="The answer holds the key; it is not shown again.",
-        responses=documented(400, 401, 403, 409, 422, 429),
+        responses=documented(400, 401, 403, 409, 413, 422, 429),
     )
     async def mint(
         request: TenantRequest, data: JSONBody[KeyRequest], idempotency_key: IdempotencyKey = None
@@ -46,7 +46,7 @@ def keys_router(service: KeyService, once: Once) -> Router:
         operation_id="revokeKey",
         summary="Revoke an API key",
         description="Every process follows within two seconds. Repeating it changes nothing.",
-        responses=documented(401, 403, 404, 429),
+        responses=documented(400, 401, 403, 404, 429),
     )
     async def revoke(request: TenantRequest, key_id: FromPath[UUID]) -> Done:
         await service.revoke(request.user, key_id)
@@ -58,7 +58,7 @@ def keys_router(service: KeyService, once: Once) -> Router:
         operation_id="rotateKey",
         summary="Follow an API key by a new one",
         description="The new key has the old one's name and scopes; the old one goes on for the overlap.",
-        responses=documented(400, 401, 403, 404, 409, 422, 429),
+        responses=documented(400, 401, 403, 404, 409, 413, 422, 429),
     )
     async def rotate(
         request: TenantRequest,

@@ -22,10 +22,8 @@ class KeyService:
         self._database = database
 
     async def mint(self, who: Principal, wanted: KeyRequest) -> KeyMade:
-        """Make a key. Raises `MedialaneError`: forbidden for a scope that the caller has not, invalid_request."""
+        """Make a key. Raises `MedialaneError`: forbidden for a scope that the caller has not."""
         _check(who, wanted.scopes)
-        if not wanted.name.isprintable():
-            raise MedialaneError(ErrorCode.INVALID_REQUEST, "The name has control characters.", field="name")
         async with self._database.tenant(who.tenant_id) as connection:
             made = await mint_key(
                 connection,

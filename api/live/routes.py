@@ -13,7 +13,7 @@ from api.live.service import Live
 from api.principals import SCOPE_OPT, TenantRequest, tenant_of
 from schemas.scopes import Scope
 
-_LARGEST_SEQ = (1 << 63) - 1
+_LARGEST_SEQ = (1 << 53) - 1  # JSON Schema has no larger whole number that all read alike
 
 LastEventId = Annotated[
     int,

@@ -20,7 +20,7 @@ def profiles_router(service: ProfileService) -> Router:
         opt={SCOPE_OPT: Scope.ASSETS_READ},
         operation_id="readProfiles",
         summary="See what is made of uploads",
-        responses=documented(401, 403),
+        responses=documented(401, 403, 429),
     )
     async def read(request: TenantRequest) -> Success[ProfilesOut]:
         return Success(data=await service.read(tenant_of(request)))
@@ -32,7 +32,7 @@ def profiles_router(service: ProfileService) -> Router:
         summary="Choose what is made of uploads",
         description="Holds for jobs that begin from now on; variants that are there stay. `reprocess` brings older "
         "assets up to it.",
-        responses=documented(400, 401, 403),
+        responses=documented(400, 401, 403, 413, 429),
     )
     async def choose(request: TenantRequest, data: JSONBody[ProfileChoice]) -> Success[ProfilesOut]:
         return Success(data=await service.save(tenant_of(request), data))

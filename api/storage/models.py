@@ -6,6 +6,9 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+NO_CONTROLS = r"^[^\u0000-\u001f\u007f-\u009f]*$"
+"""Of texts that are shown to people."""
+
 MetadataKey = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
 MetadataValue = Annotated[str, Meta(max_length=512, pattern=r"^[^\u0000]*$")]
 Metadata = Annotated[
@@ -20,7 +23,14 @@ class PresignRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """An upload that is about to come."""
 
     file_name: Annotated[
-        str, Meta(min_length=1, max_length=255, description="The file's name, for people", examples=["beach.jpg"])
+        str,
+        Meta(
+            min_length=1,
+            max_length=255,
+            pattern=NO_CONTROLS,
+            description="The file's name, for people",
+            examples=["beach.jpg"],
+        ),
     ]
     content_type: Annotated[
         str,

@@ -23,7 +23,7 @@ def storage_router(service: StorageService, once: Once) -> Router:
         operation_id="presignUpload",
         summary="Announce an upload",
         description="PUT the bytes to `uploadUrl` with the same `Content-Type`, then call complete.",
-        responses=documented(400, 401, 403, 409, 422, 429),
+        responses=documented(400, 401, 403, 409, 413, 422, 429),
     )
     async def presign(
         request: TenantRequest, data: JSONBody[PresignRequest], idempotency_key: IdempotencyKey = None

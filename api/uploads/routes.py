@@ -4,7 +4,7 @@ from typing import Annotated
 from uuid import UUID
 
 from litestar import Response, Router, delete, get, post
-from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.params import FromPath, JSONBody, PathParameter, QueryParameter
 
 from api.failures import documented
 from api.idempotency import IdempotencyKey, Once
@@ -22,10 +22,12 @@ from api.uploads.models import (
 )
 from api.uploads.service import MultipartService
 from connectors.telemetry.tracing import current_traceparent
-from schemas.errors import ErrorCode, MedialaneError
 from schemas.scopes import Scope
 
 MOST_SIGNED = 1000
+
+_NUMBER = "([1-9][0-9]{0,3}|10000)"
+_MOST_BODY_BYTES = 2 << 20  # ten thousand parts, each with its number and ETag
 
 Key = Annotated[
     str | None,
@@ -35,11 +37,11 @@ PartNumbers = Annotated[
     str,
     QueryParameter(
         name="partNumbers",
-        pattern=r"^\d{1,5}(,\d{1,5})*$",
-        max_length=6 * MOST_SIGNED,
+        pattern=rf"^{_NUMBER}(,{_NUMBER}){{0,{MOST_SIGNED - 1}}}$",
         description=f"Part numbers from 1, comma separated, at most {MOST_SIGNED}",
     ),
 ]
+Number = Annotated[int, PathParameter(ge=1, le=MOST_PARTS, description="The part's number")]
 _NEEDED = {SCOPE_OPT: Scope.ASSETS_WRITE}
 
 
@@ -53,7 +55,7 @@ def uploads_router(service: MultipartService, once: Once) -> Router:
         operation_id="createMultipart",
         summary="Begin an upload in parts",
         description="`uploadId` is the id of the asset. It stays open for seven days.",
-        responses=documented(400, 401, 403, 409, 422, 429),
+        responses=documented(400, 401, 403, 409, 413, 422, 429),
     )
     async def create(
         request: TenantRequest, data: JSONBody[MultipartRequest], idempotency_key: IdempotencyKey = None
@@ -83,7 +85,8 @@ def uploads_router(service: MultipartService, once: Once) -> Router:
     async def sign_many(
         request: TenantRequest, asset_id: FromPath[UUID], part_numbers: PartNumbers, key: Key = None
     ) -> SignedParts:
-        return await service.sign_many(request.user, asset_id, key, _numbers(part_numbers))
+        numbers = [int(part) for part in part_numbers.split(",")]
+        return await service.sign_many(request.user, asset_id, key, numbers)
 
     @get(
         "/{asset_id:uuid}/{number:int}",
@@ -92,19 +95,18 @@ def uploads_router(service: MultipartService, once: Once) -> Router:
         summary="An address for a part",
         responses=documented(400, 401, 403, 404, 409, 429),
     )
-    async def sign(
-        request: TenantRequest, asset_id: FromPath[UUID], number: FromPath[int], key: Key = None
-    ) -> SignedPart:
-        return await service.sign(request.user, asset_id, key, *_numbers(str(number)))
+    async def sign(request: TenantRequest, asset_id: FromPath[UUID], number: Number, key: Key = None) -> SignedPart:
+        return await service.sign(request.user, asset_id, key, number)
 
     @post(
         "/{asset_id:uuid}/complete",
         status_code=200,
         opt=_NEEDED,
         operation_id="completeMultipart",
+        request_max_body_size=_MOST_BODY_BYTES,
         summary="Make the file of its parts",
         description="Also completes the asset: nothing else is to be called. Safe to repeat.",
-        responses=documented(400, 401, 403, 404, 409, 422, 429),
+        responses=documented(400, 401, 403, 404, 409, 413, 422, 429),
     )
     async def complete(
         request: TenantRequest,
@@ -134,11 +136,3 @@ def uploads_router(service: MultipartService, once: Once) -> Router:
 
     handlers = [create, listing, sign_many, sign, complete, abort]
     return Router("/api/v1/uploads/s3/multipart", route_handlers=handlers, tags=["uploads"])
-
-
-def _numbers(text: str) -> list[int]:
-    numbers = [int(part) for part in text.split(",")]
-    if len(numbers) > MOST_SIGNED or not all(1 <= number <= MOST_PARTS for number in numbers):
-        detail = f"At most {MOST_SIGNED} part numbers from 1 to {MOST_PARTS}."
-        raise MedialaneError(ErrorCode.INVALID_REQUEST, detail, field="partNumbers")
-    return numbers

@@ -7,6 +7,10 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from schemas.events import EVENT_TYPES
+
+ALL_EVENTS = "*"
+
 
 class EndpointRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """An endpoint to register."""
@@ -27,6 +31,7 @@ class EndpointRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
             max_length=64,
             description="Event types, or `*` for all",
             examples=[["asset.ready", "asset.failed"]],
+            extra_json_schema={"items": {"enum": [*EVENT_TYPES, ALL_EVENTS]}},
         ),
     ]
     secret: (

@@ -25,7 +25,7 @@ def webhooks_router(service: WebhookService, once: Once) -> Router:
         operation_id="registerWebhook",
         summary="Register an endpoint",
         description="The answer holds the secret that deliveries are signed with; it is not shown again.",
-        responses=documented(400, 401, 403, 409, 422, 429),
+        responses=documented(400, 401, 403, 409, 413, 422, 429),
     )
     async def register(
         request: TenantRequest, data: JSONBody[EndpointRequest], idempotency_key: IdempotencyKey = None
@@ -51,7 +51,7 @@ def webhooks_router(service: WebhookService, once: Once) -> Router:
         opt=_NEEDED,
         operation_id="deleteWebhook",
         summary="Stop sending to an endpoint",
-        responses=documented(401, 403, 404, 429),
+        responses=documented(400, 401, 403, 404, 429),
     )
     async def remove(request: TenantRequest, endpoint_id: FromPath[UUID]) -> Done:
         await service.delete(request.user, endpoint_id)

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import msgspec
 
-from api.webhooks.models import EndpointCreated, EndpointOut, EndpointRequest
+from api.webhooks.models import ALL_EVENTS, EndpointCreated, EndpointOut, EndpointRequest
 from api.webhooks.signing_keys import shown, signing_key
 from connectors.http.guard import check_url
 from connectors.postgres import audit
@@ -15,8 +15,6 @@ from connectors.postgres.keys import Principal
 from connectors.secrets import SecretBox
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.events import EVENT_TYPES
-
-ALL_EVENTS = "*"
 
 
 class WebhookService:

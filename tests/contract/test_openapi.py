@@ -2,12 +2,17 @@
 
 import json
 
+import jsonschema
 import pytest
 from click.testing import CliRunner
+from jsonschema import Draft202012Validator, FormatChecker
 
+from api.examples.errors import BY_STATUS
 from api.openapi import FILE, openapi_text
 from cli.schemas import schemas
+from schemas.events import EVENT_TYPES
 from schemas.generate import FOLDER
+from streams.webhooks.message import body_of, read_event
 
 OPERATIONS = {
     "readProfiles", "chooseProfiles", "readUsage",
@@ -51,10 +56,56 @@ def test_every_route_of_a_tenant_needs_a_key_and_shows_its_errors(document):
             if path.startswith("/api/"):
                 assert entry["security"] == [{"apiKey": []}], path
                 assert {"401", "403", "500", "503"} <= set(entry["responses"]), path
-                failure = entry["responses"]["401"]["content"]["application/json"]["schema"]["$ref"]
-                assert failure.endswith("/Failure")
+                assert entry["responses"]["401"] == {"$ref": "#/components/responses/Error401"}
             else:
                 assert "security" not in entry, path
+
+
+def test_errors_have_both_shapes_on_every_route(document):
+    for path, methods in document["paths"].items():
+        for entry in methods.values():
+            for status, response in entry["responses"].items():
+                if path.startswith("/api/") and int(status) >= 400:
+                    assert response == {"$ref": f"#/components/responses/Error{status}"}, path
+    assert [list(error["content"]) for error in document["components"]["responses"].values()] == [
+        ["application/json", "application/problem+json"]
+    ] * len(BY_STATUS)
+
+
+def test_every_operation_shows_what_is_asked_and_answered_as_its_schemas_have_it(document):
+    shown = [
+        (entry["operationId"], content)
+        for entry in operations(document)
+        for part in (entry.get("requestBody", {}), *entry["responses"].values())
+        for content in part.get("content", {}).values()
+    ]
+    assert {name for name, _ in shown} == OPERATIONS
+    errors = [
+        content for error in document["components"]["responses"].values() for content in error["content"].values()
+    ]
+    for name, content in [*shown, *(("error", content) for content in errors)]:
+        whole = content["schema"] | {"components": document["components"]}
+        jsonschema.validate(content["example"], whole, Draft202012Validator, format_checker=FormatChecker())
+        assert content["example"] is not None, name
+
+
+def test_every_event_is_a_webhook_with_an_example(document):
+    assert set(document["webhooks"]) == set(EVENT_TYPES)
+    for name, item in document["webhooks"].items():
+        content = item["post"]["requestBody"]["content"]["application/json"]
+        whole = content["schema"] | {"components": document["components"]}
+        jsonschema.validate(content["example"], whole, Draft202012Validator, format_checker=FormatChecker())
+        assert content["example"]["type"] == content["example"]["data"]["type"] == name
+        envelope = read_event(json.dumps(content["example"]["data"]).encode(), None)
+        assert json.loads(body_of(envelope)) == content["example"]
+
+
+def test_the_bounds_inside_lists_and_optionals_are_told(document):
+    schemas = document["components"]["schemas"]
+    assert schemas["PresignRequest"]["properties"]["tags"]["items"]["maxLength"] == 64
+    assert schemas["AssetChange"]["properties"]["metadata"]["anyOf"][0]["maxProperties"] == 20
+    listed = schemas["Success_tuple_api.keys.models.KeyOut_..._"]["properties"]["data"]["items"]
+    assert listed == {"$ref": "#/components/schemas/KeyOut"}
 
 
 def test_every_reference_resolves(document):

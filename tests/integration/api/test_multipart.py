@@ -155,3 +155,11 @@ async def test_an_upload_that_was_given_up_gives_its_room_back(caller, operator)
     assert (await caller.call("POST", MULTIPART, body))[0] == 403
     assert (await caller.call("DELETE", f"{MULTIPART}/{made[0]['uploadId']}"))[0] == 200
     assert (await caller.call("POST", MULTIPART, body))[0] == 200
+
+
+async def test_ten_thousand_parts_can_be_named(caller):
+    made = await begin(caller)
+    await send(caller, made, 1, LAST)
+    named = dict.fromkeys(range(1, 10001), '"9bb58f26192e4ba00f01e2e7b136bbd8"')
+    status, answer, _ = await finish(caller, made, named)
+    assert (status, answer["code"]) == (409, "part_invalid")

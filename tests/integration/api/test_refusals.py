@@ -2,6 +2,7 @@
 
 import pytest
 
+from schemas.ids import uuid7
 from schemas.scopes import Scope
 
 GOOD = {"fileName": "a.jpg", "contentType": "image/jpeg", "size": 5}
@@ -39,7 +40,9 @@ async def test_a_malformed_body_names_its_field(caller, path, body, code, field)
     assert answer["message"]
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "cursor=abc", "cursor=%00", "state=odd"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=101", "limit=x", "cursor=abc", "cursor=%00", "state=odd", "createdTo=0.5"]
+)
 async def test_a_malformed_query_names_its_field(caller, query):
     status, answer, _ = await caller.call("GET", f"/api/v1/assets?{query}")
     assert (status, answer["code"], answer["field"]) == (400, "invalid_request", query.partition("=")[0])
@@ -144,3 +147,8 @@ async def test_a_client_that_accepts_problems_gets_them(caller):
     }
     assert status == 400
     assert "5368709120" in answer["detail"]
+
+
+async def test_options_is_answered_without_a_key(caller):
+    async with caller.session.options(f"{caller.base}/api/v1/assets/{uuid7()}") as response:
+        assert (response.status, await response.read(), "GET" in response.headers["Allow"]) == (204, b"", True)
