@@ -29,6 +29,8 @@ from api.observed import Observed
 from api.principals import Authenticator, guard
 from api.profiles.routes import profiles_router
 from api.profiles.service import ProfileService
+from api.pulls.routes import pulls_router
+from api.pulls.service import PullService
 from api.storage.routes import storage_router
 from api.storage.service import StorageService
 from api.tokens import TokenReader
@@ -44,7 +46,7 @@ from connectors.secrets import SecretBox
 from connectors.telemetry import Telemetry
 from schemas.errors import MedialaneError
 from schemas.profile_sets import ProfileChoice
-from schemas.settings import ApiSettings, AuthSettings, KafkaSettings, ProfileSettings, WebhookSettings
+from schemas.settings import ApiSettings, AuthSettings, KafkaSettings, ProfileSettings, PullSettings, WebhookSettings
 
 MAX_BODY_BYTES = 65_536
 """Largest request body: references only, never media."""
@@ -61,6 +63,7 @@ class Dependencies(NamedTuple):
     auth: AuthSettings = AuthSettings()
     kafka: KafkaSettings | None = None
     profiles: ProfileSettings = ProfileSettings()
+    pulls: PullSettings = PullSettings()
 
 
 class Application(NamedTuple):
@@ -90,6 +93,7 @@ def _config(given: Dependencies, hub: Hub) -> AppConfig:
     storage = StorageService(database, store, quotas, max_upload_bytes=settings.max_upload_bytes)
     completion, live = Completion(database, store), Live(database, hub)
     multipart = MultipartService(database, store, quotas, completion, max_upload_bytes=settings.max_upload_bytes)
+    pulls = PullService(database, store, quotas, given.pulls, max_upload_bytes=settings.max_upload_bytes)
     reader = AssetReader(database, store, variant_ttl_s=settings.variant_ttl_s)
     box = SecretBox(given.webhooks.encryption_key)
     webhooks = WebhookService(database, box, allow_private=given.webhooks.allow_private)
@@ -102,6 +106,7 @@ def _config(given: Dependencies, hub: Hub) -> AppConfig:
             storage_router(storage, once),
             assets_router(reader, AssetWriter(database), completion, storage, live, once),
             live_router(live),
+            pulls_router(pulls, once),
             uploads_router(multipart, once),
             webhooks_router(webhooks, once),
             keys_router(KeyService(database), once),
@@ -114,18 +119,21 @@ def _config(given: Dependencies, hub: Hub) -> AppConfig:
         exception_handlers={Exception: answer},
         openapi_config=description(),
         request_max_body_size=MAX_BODY_BYTES,
-        lifespan=[_background(last_used, quotas)],
+        lifespan=[_background(last_used, quotas, pulls)],
         logging_config=None,
     )
 
 
-def _background(last_used: LastUsed, quotas: Quotas) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
+def _background(
+    last_used: LastUsed, quotas: Quotas, pulls: PullService
+) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
     """What goes on beside the requests, and what is put in order after the last one."""
 
     @asynccontextmanager
     async def running(_app: Litestar) -> AsyncIterator[None]:
         async with last_used.running():
             yield
+        pulls.close()
         with contextlib.suppress(MedialaneError):
             await quotas.close()
 

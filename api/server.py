@@ -35,6 +35,7 @@ from schemas.settings import (
     KafkaSettings,
     ObjectStoreSettings,
     ProfileSettings,
+    PullSettings,
     ShutdownSettings,
     TelemetrySettings,
     WebhookSettings,
@@ -81,6 +82,7 @@ async def _run(env: Mapping[str, str]) -> bool:
                 load(AuthSettings, env),
                 _kafka(env),
                 load(ProfileSettings, env),
+                load(PullSettings, env),
             )
             return await serve(given, stop=stop, drain_s=shutdown.drain_timeout)
     finally:

@@ -64,6 +64,7 @@ class ErrorCode(StrEnum):
     UPLOAD_CHECKSUM_MISMATCH = "upload_checksum_mismatch"
     PART_INVALID = "part_invalid"
     PULL_FAILED = "pull_failed"
+    PULL_URL_REFUSED = "pull_url_refused"
     IDEMPOTENCY_KEY_IN_USE = "idempotency_key_in_use"
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
     SERVICE_UNAVAILABLE = "service_unavailable"
@@ -122,6 +123,7 @@ ERRORS: dict[ErrorCode, ErrorSpec] = {
     ErrorCode.UPLOAD_CHECKSUM_MISMATCH: ErrorSpec(_R, 409, "The uploaded object has not the declared checksum."),
     ErrorCode.PART_INVALID: ErrorSpec(_R, 409, "The parts do not make up the declared file."),
     ErrorCode.PULL_FAILED: ErrorSpec(_R, 422, "The address could not be fetched."),
+    ErrorCode.PULL_URL_REFUSED: ErrorSpec(_R, 422, "Files are not fetched from this address."),
     ErrorCode.IDEMPOTENCY_KEY_IN_USE: ErrorSpec(_R, 409, "A request with this Idempotency-Key is being worked on."),
     ErrorCode.IDEMPOTENCY_KEY_REUSED: ErrorSpec(_R, 422, "This Idempotency-Key was used for another request."),
     ErrorCode.SERVICE_UNAVAILABLE: ErrorSpec(_R, 503, "A part of the service does not answer; try again."),

@@ -288,6 +288,22 @@ class WebhookSettings(Settings, frozen=True, kw_only=True):
     poll_interval_s: Annotated[float, Meta(gt=0, description="How often due deliveries are looked for, seconds")] = 1.0
 
 
+class PullSettings(Settings, frozen=True, kw_only=True):
+    prefix: ClassVar[str] = "PULL_"
+
+    max_bytes: Annotated[int, Meta(ge=1, description="Largest file that is fetched from a remote address, bytes")] = (
+        536_870_912
+    )
+    timeout_s: Annotated[
+        float, Meta(gt=0, le=100, description="Longest time to fetch and store a file, seconds")
+    ] = 60.0  # fmt: skip
+    at_once: Annotated[int, Meta(ge=1, description="Files fetched at once in this process; half of it per tenant")] = 8
+    allow_private: Annotated[
+        bool, Meta(description="Permit loopback and private addresses (development only)")
+    ] = False  # fmt: skip
+    temp_dir: Annotated[str, Meta(description="Folder for files that are being fetched")] = "/tmp/medialane"  # noqa: S108 - a default only
+
+
 class UsageSettings(Settings, frozen=True, kw_only=True):
     prefix: ClassVar[str] = "USAGE_"
 
@@ -339,6 +355,7 @@ PROCESSES: dict[str, tuple[type[Settings], ...]] = {
         AuthSettings,
         KafkaSettings,
         WebhookSettings,
+        PullSettings,
         ProfileSettings,
         TelemetrySettings,
         ShutdownSettings,

@@ -22,6 +22,7 @@ from api.examples.events import EVENTS
 from api.health.routes import Health
 from api.keys.models import KeyMade, KeyOut, KeyRequest, RotationRequest
 from api.profiles.models import ProfileOut, ProfilesOut
+from api.pulls.models import PulledAsset, PullRequest
 from api.storage.models import PresignedUpload, PresignRequest
 from api.uploads.models import (
     DonePart,
@@ -116,6 +117,7 @@ REQUESTS: dict[str, Any] = {
         file_name="beach.jpg", content_type="image/jpeg", size=2_482_113, metadata={"album": "2026"}, tags=["beach"]
     ),
     "presignAgain": UploadAgain(method="PUT"),
+    "pullAsset": PullRequest(url="https://example.com/beach.jpg", metadata={"album": "2026"}, tags=["beach"]),
     "completeAssets": CompleteMany(asset_ids=[ids.ASSET]),
     "changeAsset": AssetChange(metadata={"album": "2026"}, tags=["beach", "summer"]),
     "createMultipart": MultipartRequest(
@@ -131,6 +133,11 @@ REQUESTS: dict[str, Any] = {
 ANSWERS: dict[str, Any] = {
     "presignUpload": _PRESIGNED,
     "presignAgain": _PRESIGNED,
+    "pullAsset": Success(
+        data=PulledAsset(
+            asset_id=ids.ASSET, file_name="beach.jpg", content_type="image/jpeg", size=2_482_113, sha256=ids.CONTENT
+        )
+    ),
     "completeAsset": _COMPLETED,
     "completeAssetByGet": _COMPLETED,
     "completeAssets": Success(

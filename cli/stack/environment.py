@@ -40,6 +40,8 @@ def variables(ports: Mapping[str, int], secrets: Secrets, layout: Layout) -> dic
         "MEDIALANE_WEBHOOK_ENCRYPTION_KEY": secrets.webhook_encryption_key,
         # Receivers of a local stack are local, too.
         "MEDIALANE_WEBHOOK_ALLOW_PRIVATE": "true",
+        "MEDIALANE_PULL_ALLOW_PRIVATE": "true",
+        "MEDIALANE_PULL_TEMP_DIR": str(layout.temp),
         "MEDIALANE_WORKER_TEMP_DIR": str(layout.temp),
     }
 

@@ -1,1 +1,1 @@
-"""Outgoing HTTP to addresses that strangers chose: guarded, bounded in time and size, never raising."""
+"""Outgoing HTTP to addresses that strangers chose: guarded, bounded in time and size."""

@@ -1,22 +1,15 @@
-"""The HTTP client for receivers: one POST, its answer or why there is none, as a value.
+"""The HTTP client for receivers: one POST, its answer or why there is none, as a value. Redirects are not followed."""
 
-The guard judges each address at the moment a socket to it is made, so neither a literal address nor a second answer of
-a name server gets around it. No redirects, no cookies, no proxy from the environment, no decompression.
-"""
-
-import ipaddress
-import socket
 import time
 from collections.abc import Mapping
 from enum import StrEnum
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import aiohttp
 import msgspec
 
-from connectors.http.guard import AddressRefusedError, check_address
-from connectors.http.resolver import OwnThreadsResolver
+from connectors.http.session import guarded_session, refusal_in, why_unreachable
 
 # Enough to finish reading an ordinary answer, so that its connection can be used again.
 _READ_LIMIT = 65_536
@@ -52,21 +45,9 @@ class HttpClient:
     def __init__(
         self, *, timeout_s: float, connections: int, allow_private: bool = False, body_limit: int = 4096
     ) -> None:
-        self._allow_private = allow_private
         self._body_limit = body_limit
-        connector = aiohttp.TCPConnector(
-            limit=connections,
-            resolver=OwnThreadsResolver(connections),
-            socket_factory=self._guarded_socket,
-            keepalive_timeout=30,
-        )
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            timeout=aiohttp.ClientTimeout(total=timeout_s, connect=min(timeout_s, 10)),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            skip_auto_headers=("Accept", "Accept-Encoding"),
-            headers={"User-Agent": "Medialane-Webhooks/1"},
+        self._session = guarded_session(
+            timeout_s=timeout_s, connections=connections, allow_private=allow_private, user_agent="Medialane-Webhooks/1"
         )
 
     async def post(self, url: str, *, body: bytes, headers: Mapping[str, str]) -> Answer:
@@ -113,23 +94,11 @@ class HttpClient:
             response.close()
         return bytes(kept)
 
-    def _guarded_socket(self, info: tuple[Any, ...]) -> socket.socket:
-        family, kind, proto, _name, address = info
-        check_address(ipaddress.ip_address(str(address[0]).partition("%")[0]), allow_private=self._allow_private)
-        return socket.socket(family, kind, proto)
-
 
 def _explain(error: BaseException) -> tuple[Outcome, str]:
     if isinstance(error, aiohttp.InvalidURL):
         return Outcome.REFUSED, "the address cannot be read"
-    cause = getattr(error, "os_error", error)
-    if isinstance(cause, AddressRefusedError):
-        return Outcome.REFUSED, str(cause)
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return Outcome.UNREACHABLE, "the name has no address"
-    if isinstance(error, aiohttp.ClientSSLError):
-        return Outcome.UNREACHABLE, f"TLS failed: {cause}"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        # With several addresses the errors arrive as one text; a plain sentence tells nothing of what was dialled.
-        return Outcome.UNREACHABLE, "no connection could be made"
-    return Outcome.UNREACHABLE, f"the connection broke ({type(error).__name__})"
+    refused = refusal_in(error)
+    if refused is not None:
+        return Outcome.REFUSED, str(refused)
+    return Outcome.UNREACHABLE, why_unreachable(error)

@@ -18,7 +18,7 @@ MAX_URL_LENGTH = 2048
 
 
 class AddressRefusedError(OSError):
-    """The address that would be dialled is one that webhooks are not sent to."""
+    """The address that would be dialled is one that nothing is sent to, or fetched from."""
 
     def __init__(self, reason: str) -> None:
         # No errno and no address: the text is shown to the tenant, who must not learn our network from it.
@@ -91,28 +91,49 @@ def check_address(address: IPAddress, *, allow_private: bool = False) -> None:
 
 
 def check_url(url: str, *, allow_private: bool = False) -> None:
-    """Judge an address that a tenant registers; resolves no names (what they resolve to is judged when dialled).
+    """Judge a webhook's address. Raises `MedialaneError(webhook_url_refused)` saying why `judge_url` refuses it."""
+    why = judge_url(url, allow_private=allow_private)
+    if why is not None:
+        detail = f"Webhooks are not sent to this address: {why}."
+        raise MedialaneError(ErrorCode.WEBHOOK_URL_REFUSED, detail, field="url")
 
-    Raises `MedialaneError(webhook_url_refused)` saying why: not http(s), no host, credentials, a fragment, white space,
-    longer than 2048 characters, a literal address that is refused, or a name with a meaning only inside a network.
+
+def judge_url(url: str, *, allow_private: bool = False) -> str | None:
+    """Why an address that a tenant wrote down is refused, None if it is not.
+
+    Not http(s), no host, credentials, a fragment, white space, longer than 2048 characters, a literal address that is
+    refused, or a name with a meaning only inside a network. Resolves no names: what they resolve to is judged when
+    dialled.
     """
+    try:
+        _check_text(url, allow_private=allow_private)
+    except _RefusedError as refused:
+        return str(refused)
+    return None
+
+
+class _RefusedError(Exception):
+    """Why an address is refused."""
+
+
+def _check_text(url: str, *, allow_private: bool) -> None:
     if len(url) > MAX_URL_LENGTH:
-        raise _refused(f"it is longer than {MAX_URL_LENGTH} characters")
+        raise _RefusedError(f"it is longer than {MAX_URL_LENGTH} characters")
     if not url.isprintable() or " " in url or "\\" in url:
-        raise _refused("it has white space, control characters or backslashes")
+        raise _RefusedError("it has white space, control characters or backslashes")
     try:
         parsed = URL(url)
         port = parsed.port
     except ValueError as error:
-        raise _refused("it cannot be read as an address") from error
+        raise _RefusedError("it cannot be read as an address") from error
     if parsed.scheme not in {"http", "https"}:
-        raise _refused("only http and https are possible")
+        raise _RefusedError("only http and https are possible")
     if not parsed.host or port is None or port == 0:
-        raise _refused("it names no host or no port")
+        raise _RefusedError("it names no host or no port")
     if parsed.user is not None or parsed.password is not None:
-        raise _refused("it holds credentials; sign requests with the endpoint's secret instead")
+        raise _RefusedError("it holds credentials")
     if parsed.raw_fragment:
-        raise _refused("it has a fragment, which is never sent")
+        raise _RefusedError("it has a fragment, which is never sent")
     _check_host(parsed.host.lower(), allow_private=allow_private)
 
 
@@ -125,15 +146,11 @@ def _check_host(host: str, *, allow_private: bool) -> None:
         try:
             check_address(address, allow_private=allow_private)
         except AddressRefusedError as error:
-            raise _refused(f"its address is {error.reason}") from error
+            raise _RefusedError(f"its address is {error.reason}") from error
         return
     if re.fullmatch(r"[0-9a-fx.]*\.?(0x[0-9a-f]*|[0-9]+)\.?", host):
         # 2130706433, 0x7f.1 and 127.1 are addresses to some resolvers and names to nobody.
-        raise _refused("its host is a number that is no IPv4 address of four parts")
+        raise _RefusedError("its host is a number that is no IPv4 address of four parts")
     inside = "." not in host.rstrip(".") or _INSIDE_NAMES.search(host) is not None
     if inside and not allow_private:
-        raise _refused("its host is a name that only means something inside a network")
-
-
-def _refused(why: str) -> MedialaneError:
-    return MedialaneError(ErrorCode.WEBHOOK_URL_REFUSED, f"Webhooks are not sent to this address: {why}.", field="url")
+        raise _RefusedError("its host is a name that only means something inside a network")

@@ -19,7 +19,7 @@ OPERATIONS = {
     "presignUpload", "completeAsset", "completeAssetByGet", "readAsset", "listAssets",
     "registerWebhook", "listWebhooks", "deleteWebhook", "healthz", "readyz",
     "mintKey", "listKeys", "revokeKey", "rotateKey",
-    "completeAssets", "presignAgain", "changeAsset", "cancelAsset", "deleteAsset", "streamEvents",
+    "pullAsset", "completeAssets", "presignAgain", "changeAsset", "cancelAsset", "deleteAsset", "streamEvents",
     "createMultipart", "listParts", "signParts", "signPart", "completeMultipart", "abortMultipart",
 }  # fmt: skip
 

@@ -1,0 +1,1 @@
+"""Assets from remote addresses: `POST /api/v1/assets`."""

@@ -1,0 +1,201 @@
+"""Pull: the bytes at a remote address become an asset, within the request (decision 25).
+
+The bytes wait in a temporary file and then stand in the store before any row knows them; one transaction makes the
+asset and its job. Whoever dies on the way leaves a file and an object at most, which the sweeps of both remove.
+"""
+
+import asyncio
+import contextlib
+import errno
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+from yarl import URL
+
+from api.announcing import Announced, announce
+from api.limits import Quotas
+from api.pulls.models import PulledAsset, PullRequest
+from connectors.http.fetch import Fetcher
+from connectors.objectstore.port import ObjectStore
+from connectors.postgres import audit
+from connectors.postgres.assets import Completed, NewAsset, complete_assets, create_assets
+from connectors.postgres.database import Database
+from connectors.postgres.keys import Principal
+from processors.sniff import HEAD_BYTES, sniff_bytes
+from processors.temp import TempFolders
+from schemas.errors import ErrorCode, MedialaneError
+from schemas.settings import PullSettings
+
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+_BUSY_S = 5.0
+_LONGEST_NAME = 255
+
+
+class _Spool:
+    """The bytes so far, in a file, and their SHA-256."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = path.open("wb")
+        self._digest = hashlib.sha256()
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+    async def take(self, chunk: bytes) -> None:
+        await asyncio.to_thread(self._write, chunk)
+
+    def beginning(self) -> bytes:
+        self._file.flush()  # the store reads the path, too
+        with self.path.open("rb") as file:
+            return file.read(HEAD_BYTES)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _write(self, chunk: bytes) -> None:
+        self._digest.update(chunk)
+        with _told_if_full():
+            self._file.write(chunk)
+
+
+class PullService:
+    """Fetches files for tenants."""
+
+    def __init__(
+        self, database: Database, store: ObjectStore, quotas: Quotas, settings: PullSettings, *, max_upload_bytes: int
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._quotas = quotas
+        self._settings = settings
+        self._max_bytes = min(settings.max_bytes, max_upload_bytes)
+        self._running: Counter[UUID] = Counter()
+        self._temp: TempFolders | None = None
+
+    async def pull(self, who: Principal, wanted: PullRequest, *, traceparent: str | None) -> PulledAsset:
+        """Fetch, judge and store a file, and hand it to the pipeline.
+
+        Raises `MedialaneError`: pull_url_refused, pull_failed, size_out_of_range, unsupported_type, empty_file,
+        unknown_format, unsupported_format, type_mismatch, upload_checksum_mismatch, quota_exceeded, too_many_uploads,
+        service_unavailable if too many pulls are under way, no_temp_space.
+        """
+        with self._turn(who.tenant_id):
+            try:
+                async with asyncio.timeout(self._settings.timeout_s):
+                    return await self._pull(who, wanted, traceparent)
+            except TimeoutError as error:
+                detail = f"Fetching and storing the file took longer than {self._settings.timeout_s:g} seconds."
+                raise MedialaneError(ErrorCode.PULL_FAILED, detail, field="url") from error
+
+    async def _pull(self, who: Principal, wanted: PullRequest, traceparent: str | None) -> PulledAsset:
+        with self._spool() as spool:
+            async with self._fetcher() as fetcher:
+                fetched = await fetcher.fetch(wanted.url, spool.take, max_bytes=self._max_bytes)
+            if fetched.size == 0:
+                raise MedialaneError(ErrorCode.EMPTY_FILE, field="url")
+            if wanted.sha256 not in {None, spool.sha256}:
+                detail = "The bytes at the address have another SHA-256."
+                raise MedialaneError(ErrorCode.UPLOAD_CHECKSUM_MISMATCH, detail, field="sha256")
+            asset = announce(
+                who.tenant_id,
+                Announced(
+                    file_name=wanted.file_name or _name_in(wanted.url),
+                    content_type=wanted.content_type or fetched.content_type,
+                    size=fetched.size,
+                    sha256=spool.sha256,
+                    metadata=wanted.metadata,
+                    tags=wanted.tags,
+                    traceparent=traceparent,
+                ),
+                max_bytes=self._max_bytes,
+                expires_at=datetime.now(UTC),
+            )
+            _judge(asset, spool.beginning())
+            async with self._quotas.taken(who, asset.size):
+                await self._store.put_file(asset.object_key, spool.path, asset.content_type, spool.sha256)
+                await self._hand_over(who, asset, wanted.url)
+        return PulledAsset(
+            asset_id=asset.id,
+            file_name=asset.file_name,
+            content_type=asset.content_type,
+            size=asset.size,
+            sha256=spool.sha256,
+        )
+
+    async def _hand_over(self, who: Principal, asset: NewAsset, url: str) -> None:
+        head = await self._store.head(asset.object_key)
+        if head is None:
+            raise MedialaneError(ErrorCode.OBJECT_STORE_UNAVAILABLE, "The object store lost what it had taken.")
+        async with self._database.tenant(who.tenant_id) as connection:
+            await create_assets(connection, who.tenant_id, [asset])
+            await complete_assets(connection, who.tenant_id, [Completed(asset.id, head.etag, asset.traceparent)])
+            # The host only: what follows it may be a permission.
+            await audit.note(
+                connection, actor=who.actor, action="asset.pull", tenant_id=who.tenant_id, subject=str(asset.id),
+                detail={"host": URL(url).host, "size": asset.size},
+            )  # fmt: skip
+
+    def _fetcher(self) -> Fetcher:
+        settings = self._settings
+        return Fetcher(timeout_s=settings.timeout_s, connections=2, allow_private=settings.allow_private)
+
+    def close(self) -> None:
+        """Remove what is left of the temporary files."""
+        if self._temp is not None:
+            self._temp.close()
+
+    @contextmanager
+    def _spool(self) -> Iterator[_Spool]:
+        with _told_if_full():
+            if self._temp is None:
+                self._temp = TempFolders(Path(self._settings.temp_dir))
+            with self._temp.job("pull") as path, contextlib.closing(_Spool(path / "file")) as spool:
+                yield spool
+
+    @contextmanager
+    def _turn(self, tenant_id: UUID) -> Iterator[None]:
+        """One of the pulls that this process may do at once; a tenant has half of them at most."""
+        most = self._settings.at_once
+        if self._running.total() >= most:
+            detail = "Too many files are being fetched; come again."
+            raise MedialaneError(ErrorCode.SERVICE_UNAVAILABLE, detail, retry_after_s=_BUSY_S)
+        if self._running[tenant_id] >= max(1, most // 2):
+            detail = "Too many files are being fetched for you; come again."
+            raise MedialaneError(ErrorCode.TOO_MANY_UPLOADS, detail, retry_after_s=_BUSY_S)
+        self._running[tenant_id] += 1
+        try:
+            yield
+        finally:
+            self._running[tenant_id] -= 1
+            self._running += Counter()  # forgets who has none
+
+
+def _judge(asset: NewAsset, beginning: bytes) -> None:
+    """As complete does: the worker judges again, in its sandbox."""
+    found = sniff_bytes(beginning)
+    if found.kind is not asset.kind:
+        detail = f"The content is {found.kind.value} ({found.format}); {asset.content_type} was said."
+        raise MedialaneError(ErrorCode.TYPE_MISMATCH, detail)
+
+
+def _name_in(url: str) -> str:
+    name = URL(url).name
+    kept = "".join(character for character in name if character.isprintable())
+    return kept[-_LONGEST_NAME:] or "file"
+
+
+@contextmanager
+def _told_if_full() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_SPACE:
+            raise
+        raise MedialaneError(ErrorCode.NO_TEMP_SPACE) from error
