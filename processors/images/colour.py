@@ -6,6 +6,8 @@ from typing import Any
 
 import pyvips
 
+from processors.images.light import Cicp, shown
+
 # What profiles call themselves. The description is ASCII (version 2) or UTF-16 (version 4).
 _NAMES = (("srgb", "sRGB"), ("display-p3", "P3"), ("rec2020", "2020"), ("adobe-rgb", "Adobe RGB"))
 
@@ -38,8 +40,13 @@ def profile_name(profile: bytes | None) -> str:
     return next((word for word, name in _NAMES if _says(profile, name)), "other")
 
 
-def to_srgb(image: Any) -> Any:
-    """Convert by the embedded profile; one that is broken or of another colour model is ignored, as browsers do."""
+def to_srgb(image: Any, cicp: Cicp | None = None) -> Any:
+    """Convert by the code points if there are any, or by the embedded profile.
+
+    A profile that is broken or of another colour model is ignored, as browsers do.
+    """
+    if cicp and not cicp.is_srgb:
+        return shown(image, cicp)
     profile = bytes(image.get("icc-profile-data")) if image.get_typeof("icc-profile-data") else None
     if profile and not is_srgb(profile):
         with contextlib.suppress(pyvips.Error):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import cache
 
+from processors.images.heif import HeifEngine
 from processors.images.protocol import Engine
 from processors.images.vips import VipsEngine
 from processors.images.wand import WandEngine
@@ -13,7 +14,7 @@ ENGINE_OF: dict[str, Callable[[], Engine]] = {
     "webp": VipsEngine,
     "avif": VipsEngine,
     "gif": VipsEngine,
-    "heic": WandEngine,
+    "heic": HeifEngine,
     "tiff": VipsEngine,
     "bmp": WandEngine,
 }

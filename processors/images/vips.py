@@ -6,7 +6,9 @@ from typing import Any
 import pyvips
 
 from processors.contract import MediaError
+from processors.images import light
 from processors.images.colour import color_space, to_srgb
+from processors.images.heif import code_points
 from processors.images.picture import VipsPicture
 from processors.images.protocol import Header, public
 from schemas.errors import ErrorCode
@@ -58,14 +60,19 @@ class VipsEngine:
         orientation = int(image.get("orientation")) if turned else 1
         if orientation in _SIDEWAYS:
             width, height = height, width
-        return Header(width, height, frames, orientation, bool(image.hasalpha()), _bit_depth(image), color_space(image))
+        cicp = _code_points(path, image_format)
+        space = cicp.color_space if cicp else color_space(image)
+        return Header(width, height, frames, orientation, bool(image.hasalpha()), _bit_depth(image), space)
 
     def decode(self, path: Path, image_format: str, width: int, height: int) -> VipsPicture:
         """See `protocol.Engine.decode`."""
         try:
             header = self._open(path, image_format)
             cmyk = header.interpretation == "cmyk"
-            if image_format == "jpeg" and not cmyk:
+            cicp = _code_points(path, image_format)
+            if cicp and not cicp.is_srgb:
+                image = self._deep(path, image_format, width, height)
+            elif image_format == "jpeg" and not cmyk:
                 image = _shrunk_jpeg(path, header, width, height)
             else:
                 # CMYK has to pass through its profile (or a stock one) before it can be scaled as RGB.
@@ -78,14 +85,29 @@ class VipsEngine:
                     fail_on=_STRICTNESS.get(image_format, "error"),
                     **convert,
                 )
-            return VipsPicture(to_srgb(image).copy_memory())
+            return VipsPicture(to_srgb(image, cicp).copy_memory())
         except pyvips.Error as error:
             raise translated(error) from error
+
+    def _deep(self, path: Path, image_format: str, width: int, height: int) -> Any:
+        """Scaled in all of its bits: `thumbnail` would leave eight, of which a curve of HDR makes bands."""
+        fail_on = _STRICTNESS.get(image_format, "error")
+        image = pyvips.Image.new_from_file(str(path), access="sequential", fail_on=fail_on)
+        turned = image_format != "avif" and image.get_typeof("orientation") and image.get("orientation") in _SIDEWAYS
+        across, down = (height, width) if turned else (width, height)
+        return image.resize(across / image.width, vscale=down / image.height).copy_memory().autorot()
 
     def _open(self, path: Path, image_format: str) -> Any:
         if image_format not in LOADERS:
             raise MediaError(ErrorCode.UNSUPPORTED_FORMAT, f"The vips engine does not read {image_format}.")
         return pyvips.Image.new_from_file(str(path), access="sequential")
+
+
+def _code_points(path: Path, image_format: str) -> light.Cicp | None:
+    """What libvips does not tell: an AVIF's colours without a profile, and those that a PNG puts before its own."""
+    if image_format == "avif":
+        return code_points(path)
+    return light.of_png(path) if image_format == "png" else None
 
 
 def _shrunk_jpeg(path: Path, header: Any, width: int, height: int) -> Any:

@@ -1,4 +1,4 @@
-"""The general engine: ImageMagick through Wand, for what the fast one cannot read (HEIC, BMP).
+"""The general engine: ImageMagick through Wand, for what the fast one cannot read (BMP).
 
 It would read more, but not as well: it takes no orientation from PNG and WebP, and a cut TIFF for a whole one.
 """
@@ -24,7 +24,7 @@ from processors.images.protocol import Header, public
 from schemas.errors import ErrorCode
 
 # The coder that is forced by format: ImageMagick's own guess would also consider scripts, vectors and video.
-CODERS = {"jpeg": "jpeg", "heic": "heic", "bmp": "bmp"}
+CODERS = {"jpeg": "jpeg", "bmp": "bmp"}
 _SIDEWAYS = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
 _CUT = re.compile(
     r"truncat|premature|unexpected end|end.of.file|insufficient|not enough|read error|scanline", re.IGNORECASE

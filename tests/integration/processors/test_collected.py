@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from corpus.collect import entries, packages
 from PIL import Image
@@ -46,3 +47,30 @@ def test_a_file_comes_to_what_the_table_says(warm, name, expected, tmp_path):
             with Image.open(made) as picture:
                 picture.load()
                 assert not {"exif", "xmp", "icc_profile", "comment", "photoshop"} & set(picture.info)
+
+
+def small(warm, path, folder):
+    """A picture as eight by eight greys, whichever way it was stored, and its upright size."""
+    folder.mkdir()
+    made, report = warm.run(path, folder)
+    with Image.open(made["display_small"].path) as picture:
+        greys = np.asarray(picture.convert("L").resize((8, 8))).astype(int)
+    return greys, (report.width, report.height)
+
+
+def test_tiles_and_turns_of_real_photos_count_once(warm, tmp_path):
+    heif = COLLECTED / "pillow-heif"
+    sizes = {"heif_other/arrow.heic": (3024, 4032), "heif_other/pug.heic": (4032, 3024)}
+    sizes["heif_special/guitar_cw90.hif"] = (4672, 7008)
+    for number, (name, size) in enumerate(sizes.items()):
+        greys, found = small(warm, heif / name, tmp_path / str(number))
+        assert found == size, name
+    # The guitar stands on its head only if it was turned the wrong way: the lit table is below, the wall above.
+    assert greys[5:, 4:].mean() > greys[:3, :4].mean() + 40
+
+
+def test_every_turn_and_mirroring_of_an_avif_shows_the_same(warm, tmp_path):
+    names = [f"rot{turn}mir{mirror}" for turn in range(4) for mirror in range(2)]
+    found = [small(warm, COLLECTED / f"pillow/avif/{name}.avif", tmp_path / name) for name in names]
+    assert {size for _, size in found} == {(640, 427)}
+    assert all(np.abs(greys - found[0][0]).mean() < 4 for greys, _ in found)

@@ -6,6 +6,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
 from support.bounds import cpu_s, outcome
@@ -13,7 +14,8 @@ from support.bounds import cpu_s, outcome
 from schemas.errors import ErrorCode
 from schemas.settings import ProcessorSettings
 
-FORMATS = ["JPEG", "PNG", "WEBP", "AVIF", "GIF", "TIFF", "BMP"]
+pillow_heif.register_heif_opener()
+FORMATS = ["JPEG", "PNG", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "HEIF"]
 
 
 def test_the_kernel_holds_a_child_to_its_cpu_time(warm):

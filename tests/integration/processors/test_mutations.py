@@ -7,6 +7,7 @@ import os
 import random
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
 
@@ -14,7 +15,8 @@ from processors.contract import MediaError
 from schemas.errors import ErrorClass
 from schemas.states import Stage
 
-PICTURES = ["JPEG", "PNG", "WEBP", "AVIF", "GIF", "TIFF", "BMP"]
+pillow_heif.register_heif_opener()
+PICTURES = ["JPEG", "PNG", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "HEIF"]
 MORE, SEED = int(os.environ.get("MUTATIONS", "1")), os.environ.get("SEED", "0")
 BORDERS = [b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\0", b"\x80\0\0\0"]
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image, ImageCms, ImageDraw
 from wand.exceptions import BlobError, PolicyError
@@ -15,13 +16,15 @@ from wand.resource import limits
 from processors.contract import MediaError
 from processors.images.colour import srgb_profile
 from processors.images.engines import ENGINE_OF
+from processors.images.heif import HeifEngine
 from processors.images.vips import LOADERS, VipsEngine
 from processors.images.wand import CODERS, WandEngine
 from processors.sandbox.limits import DEFECT, death
 from schemas.errors import ErrorClass, ErrorCode
 
-ENGINES = {"vips": VipsEngine, "wand": WandEngine}
-CASES = [("vips", f) for f in LOADERS] + [("wand", f) for f in CODERS]
+ENGINES = {"vips": VipsEngine, "wand": WandEngine, "heif": HeifEngine}
+CASES = [*(("vips", f) for f in LOADERS), *(("wand", f) for f in CODERS), ("heif", "heic")]
+BOTH = {name: ENGINES[name] for name, image_format in CASES if image_format == "jpeg"}
 # Coarse blocks with a gradient: survives lossy coding, has no symmetry.
 SIZE = (320, 200)
 GPS_MARK = b"GPS-SECRET-52.5200"
@@ -39,11 +42,7 @@ def scene():
 def write(path, image_format, picture=None, **options):
     picture = picture or scene()
     if image_format == "heic":
-        buffer = io.BytesIO()
-        picture.save(buffer, "BMP")
-        with WandImage(blob=buffer.getvalue(), format="BMP") as image:
-            image.format, image.compression_quality = "heic", 90
-            image.save(filename=f"heic:{path}")
+        pillow_heif.from_pillow(picture).save(path, quality=90, **options)
         return path
     picture.save(path, {"jpeg": "JPEG", "tiff": "TIFF"}.get(image_format, image_format.upper()), **options)
     return path
@@ -66,7 +65,7 @@ def rendered(engine, path, image_format, size, tmp_path, crop=None):
     return pixels(tmp_path / "out.webp")
 
 
-@pytest.fixture(params=ENGINES.values(), ids=ENGINES)
+@pytest.fixture(params=BOTH.values(), ids=BOTH)
 def engine(request):
     return request.param()
 
@@ -83,15 +82,13 @@ def test_every_format_is_read_to_the_size_asked_for(name, image_format, tmp_path
         assert mean_error(got, scene().resize(size, Image.Resampling.LANCZOS)) < 8
 
 
-def test_the_table_names_only_engines_that_can(tmp_path):
+def test_the_table_names_only_engines_that_can():
     for image_format, engine in ENGINE_OF.items():
-        assert image_format in (LOADERS if engine is VipsEngine else CODERS)
+        assert (engine().name, image_format) in CASES
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize(
-    ("name", "image_format"), [case for case in CASES if case[1] in {"jpeg", "png", "webp", "tiff"}]
-)
+@pytest.mark.parametrize(("name", "image_format"), [case for case in CASES if case[1] not in {"gif", "bmp"}])
 def test_every_orientation_comes_out_upright(name, image_format, orientation, tmp_path):
     engine = ENGINES[name]()
     turned = {
@@ -106,7 +103,12 @@ def test_every_orientation_comes_out_upright(name, image_format, orientation, tm
     stored = scene().transpose(turned[orientation]) if orientation in turned else scene()
     exif = Image.Exif()
     exif[0x0112] = orientation
+    if image_format == "heic":
+        exif = exif.tobytes()
     path = write(tmp_path / "in", image_format, stored, exif=exif)
+    if image_format in {"avif", "heic"} and orientation > 1:
+        # As phones do: turned by a property of the picture, and again said in EXIF, which is not to count.
+        assert {b"irot", b"imir"} & {kind for kind in (b"irot", b"imir") if kind in path.read_bytes()}
     assert engine.inspect(path, image_format)[:2] == SIZE
     got = rendered(engine, path, image_format, (160, 100), tmp_path)
     assert mean_error(got, scene().resize((160, 100), Image.Resampling.LANCZOS)) < 8
@@ -177,9 +179,7 @@ def test_pictures_are_resized_and_cropped_exactly_and_never_changed_in_place(eng
 
 
 @pytest.mark.parametrize("image_format", ["webp", "jpeg"])
-@pytest.mark.parametrize(
-    ("name", "source"), [case for case in CASES if case[1] in {"jpeg", "png", "webp", "avif", "tiff"}]
-)
+@pytest.mark.parametrize(("name", "source"), [case for case in CASES if case[1] not in {"gif", "bmp"}])
 def test_no_metadata_comes_through(name, source, image_format, tmp_path):
     engine = ENGINES[name]()
     exif = Image.Exif()
@@ -187,6 +187,8 @@ def test_no_metadata_comes_through(name, source, image_format, tmp_path):
     exif.get_ifd(0x8825)[1] = "N"
     exif.get_ifd(0x8825)[29] = GPS_MARK.decode()
     more = {"comment": GPS_MARK} if source == "jpeg" else {}
+    if source == "heic":
+        exif = exif.tobytes()
     path = write(tmp_path / "in", source, exif=exif, xmp=b"<x>" + GPS_MARK + b"</x>", **more)
     assert GPS_MARK in path.read_bytes()
     width, height, *_ = engine.inspect(path, source)
@@ -246,7 +248,7 @@ def test_bytes_that_are_no_picture_are_a_permanent_failure(name, image_format, t
 
 
 def test_a_format_that_an_engine_does_not_read_is_said(tmp_path):
-    for engine in (VipsEngine(), WandEngine()):
+    for engine in (VipsEngine(), WandEngine(), HeifEngine()):
         with pytest.raises(MediaError) as caught:
             engine.inspect(write(tmp_path / "in", "jpeg"), "svg")
         assert caught.value.code is ErrorCode.UNSUPPORTED_FORMAT
@@ -262,7 +264,7 @@ def test_the_attention_crop_keeps_what_draws_the_eye(tmp_path):
 
 def test_both_engines_make_the_same_picture(tmp_path):
     path = write(tmp_path / "in", "jpeg")
-    ours = [rendered(make(), path, "jpeg", (160, 100), tmp_path) for make in ENGINES.values()]
+    ours = [rendered(make(), path, "jpeg", (160, 100), tmp_path) for make in BOTH.values()]
     assert np.abs(ours[0] - ours[1]).mean() < 4
 
 
@@ -277,7 +279,7 @@ def test_animations_give_their_first_frame_and_their_length(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "coder", ["svg", "mvg", "msl", "text", "label", "mp4", "pdf", "ps", "url", "https", "xc", "png", "gif"]
+    "coder", ["svg", "mvg", "msl", "text", "label", "mp4", "pdf", "ps", "url", "https", "xc", "png", "gif", "heic"]
 )
 def test_the_policy_refuses_every_other_coder(coder, tmp_path):
     path = tmp_path / "in"

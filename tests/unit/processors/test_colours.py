@@ -1,0 +1,144 @@
+"""Wide gamut and HDR, told by profile or by code points: known colours come out as they are in sRGB."""
+
+import struct
+import subprocess
+import zlib
+
+import numpy as np
+import pillow_heif
+import pytest
+import pyvips
+from PIL import Image
+
+from processors.images.engines import engine_for
+from processors.images.light import Cicp, shown
+
+# A grey, and colours that are within sRGB, as light; 1 is white.
+COLOURS = np.array([[0.18, 0.18, 0.18], [0.8, 0.1, 0.1], [0.1, 0.6, 0.2], [0.1, 0.2, 0.7], [0.7, 0.6, 0.1], [1, 1, 1]])
+FROM_709 = {
+    "display-p3": [[0.8225, 0.1774, 0.0], [0.0332, 0.9669, 0.0], [0.0171, 0.0724, 0.9108]],
+    "rec2020": [[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]],
+}
+PRIMARIES = {"display-p3": 12, "rec2020": 9}
+SIZE = (96, 32)
+
+
+def srgb(light):
+    """Light as code values, 0 to 1."""
+    return np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
+
+
+def pq(light):
+    """Light, of which 1 is 203 candelas per square metre, by SMPTE ST 2084."""
+    root = (light * 203 / 10_000) ** 0.1593017578125
+    return ((0.8359375 + 18.8515625 * root) / (1 + 18.6875 * root)) ** 78.84375
+
+
+def hlg(light):
+    """The same by ARIB STD-B67, for a screen of 1,000 candelas."""
+    shown_light = light * 203 / 1000
+    luminance = shown_light @ [0.2627, 0.6780, 0.0593]
+    scene = shown_light * np.maximum(luminance, 1e-9)[:, None] ** (1 / 1.2 - 1)
+    bright = 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073
+    return np.where(scene <= 1 / 12, np.sqrt(3 * scene), bright)
+
+
+def stripes(codes, peak):
+    """One stripe a colour, as pixels."""
+    across = np.repeat(np.round(codes * peak), SIZE[0] // len(codes), axis=0)
+    return np.broadcast_to(across, (SIZE[1], *across.shape))
+
+
+def seen(path, image_format):
+    """What comes out in the middle of each stripe, 0 to 255; and what the engine calls the colours."""
+    engine = engine_for(image_format)
+    header = engine.inspect(path, image_format)
+    assert header[:2] == SIZE
+    pixels = np.frombuffer(engine.decode(path, image_format, *SIZE).rgba(), np.uint8).reshape(*SIZE[::-1], 4)
+    return pixels[SIZE[1] // 2, 8::16, :3].astype(int), header.color_space
+
+
+def avif(path, codes, primaries, transfer, *, deep):
+    """By ffmpeg, whose muxer writes `nclx` and no profile."""
+    raw = stripes(codes, 65535).astype("<u2") if deep else stripes(codes, 255).astype(np.uint8)
+    told = ["-color_primaries", primaries, "-color_trc", transfer, "-colorspace", "bt709", "-color_range", "pc"]
+    source = ["-f", "rawvideo", "-pix_fmt", "rgb48le" if deep else "rgb24", "-s", f"{SIZE[0]}x{SIZE[1]}", "-i", "-"]
+    scale = f"scale=out_color_matrix=bt709:out_range=pc,format=yuv444p{'10le' if deep else ''}"
+    encoder = ["-c:v", "libaom-av1", "-crf", "4", "-cpu-used", "8", "-still-picture", "1", "-frames:v", "1"]
+    command = ["ffmpeg", "-nostdin", "-v", "error", *source, "-vf", scale, *encoder, *told, "-f", "avif", path]
+    subprocess.run(command, input=raw.tobytes(), check=True)
+
+
+def heic(path, codes, primaries):
+    picture = pillow_heif.from_pillow(Image.fromarray(stripes(codes, 255).astype(np.uint8)))
+    told = {"color_primaries": primaries, "transfer_characteristics": 13, "matrix_coefficients": 6}
+    picture.save(path, quality=95, chroma=444, **told, full_range_flag=1)
+
+
+def png(path, codes, primaries, transfer):
+    """With a `cICP` chunk after the header."""
+    Image.fromarray(stripes(codes, 255).astype(np.uint8)).save(path, "PNG")
+    data = path.read_bytes()
+    body = b"cICP" + bytes([primaries, transfer, 0, 1])
+    path.write_bytes(data[:33] + struct.pack(">I", 4) + body + struct.pack(">I", zlib.crc32(body)) + data[33:])
+
+
+@pytest.mark.parametrize("gamut", FROM_709)
+@pytest.mark.parametrize("kind", ["avif", "heic", "png"])
+def test_wide_gamut_by_code_points(kind, gamut, tmp_path):
+    path, codes = tmp_path / "in", srgb(COLOURS @ np.transpose(FROM_709[gamut]))
+    if kind == "avif":
+        avif(path, codes, {"display-p3": "smpte432", "rec2020": "bt2020"}[gamut], "iec61966-2-1", deep=False)
+    elif kind == "heic":
+        heic(path, codes, PRIMARIES[gamut])
+    else:
+        png(path, codes, PRIMARIES[gamut], 13)
+    found, name = seen(path, kind)
+    assert name == gamut
+    assert np.abs(found - srgb(COLOURS) * 255).max() < 6
+    assert np.abs(codes * 255 - srgb(COLOURS) * 255).max() > 15, "it matters"
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png", "webp", "avif", "heic"])
+def test_display_p3_by_profile(kind, tmp_path):
+    path, codes = tmp_path / "in", srgb(COLOURS @ np.transpose(FROM_709["display-p3"]))
+    profile = bytes(pyvips.Operation.call("profile_load", "p3"))
+    picture = Image.fromarray(stripes(codes, 255).astype(np.uint8))
+    if kind == "heic":
+        pillow_heif.from_pillow(picture).save(path, quality=95, chroma=444, icc_profile=profile)
+    else:
+        picture.save(path, kind.upper(), quality=97, icc_profile=profile)
+    found, name = seen(path, kind)
+    assert name == "display-p3"
+    assert np.abs(found - srgb(COLOURS) * 255).max() < 10
+
+
+@pytest.mark.parametrize(("transfer", "curve"), [("smpte2084", pq), ("arib-std-b67", hlg)])
+def test_hdr_is_brought_to_what_a_screen_shows(transfer, curve, tmp_path):
+    light = np.array([[0, 0, 0], [0.18, 0.18, 0.18], [1, 1, 1], [2, 2, 2], [4.9, 4.9, 4.9], [2, 0.5, 0.5]])
+    avif(tmp_path / "in", curve(light), "bt709", transfer, deep=True)
+    found, _ = seen(tmp_path / "in", "avif")
+    greys = found[:5]
+    assert np.abs(greys - greys[:, :1]).max() <= 2, "a grey stays one"
+    brightness = greys[:, 0]
+    assert brightness[0] <= 2
+    assert abs(brightness[1] - srgb(np.array(0.18)) * 255) < 4, "what is dark is not touched"
+    assert 210 < brightness[2] < 240, "white is a little less, to leave room"
+    assert brightness[2] + 8 < brightness[3] < brightness[4]
+    assert brightness[4] >= 250
+    assert found[5, 0] > found[5, 1] + 60, "a bright red stays red"
+
+
+def test_transparency_and_single_channels_go_through():
+    glass = pyvips.Image.black(4, 4, bands=4).linear(1, [200, 100, 50, 128]).cast("uchar").copy(interpretation="srgb")
+    made = shown(glass, Cicp(9, 13))
+    assert (made.bands, made.format, made(1, 1)[3]) == (4, "uchar", 128)
+    grey = (pyvips.Image.black(4, 4) + 30_000).cast("ushort").copy(interpretation="grey16")
+    assert len(set(shown(grey, Cicp(9, 16))(1, 1))) == 1
+    deep = (pyvips.Image.black(4, 4, bands=4) + 65_535).cast("ushort").copy(interpretation="rgb16")
+    assert shown(deep, Cicp(12, 13))(1, 1) == [255, 255, 255, 255]
+
+
+def test_ordinary_code_points_change_nothing():
+    assert all(Cicp(*known).is_srgb for known in [(1, 13), (1, 1), (2, 2), (5, 6), (6, 6)])
+    assert not any(Cicp(*known).is_srgb for known in [(12, 13), (9, 14), (1, 16), (1, 18), (1, 8), (1, 4)])
