@@ -32,12 +32,14 @@ mirror() {
     local found
     found=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2>/dev/null |
         grep -oE '^(URIs:|deb( \[[^]]*\])?) +(https?://[^ ]+/debian/?)( |$)' | grep -oE 'https?://[^ ]+' | head -n 1)
-    printf '%s' "${DEBIAN_MIRROR:-${found:-http://deb.debian.org/debian}}"
+    printf '%s' "${DEBIAN_MIRROR:-$found}"
 }
 
 build() {
     [[ ! -e $chroot_dir/etc/debian_version ]] || return 0
-    debootstrap --variant=minbase --include=git,make bookworm "$chroot_dir" "$(mirror)"
+    local from  # none: debootstrap knows Debian's own
+    from=$(mirror)
+    debootstrap --variant=minbase --include=git,make bookworm "$chroot_dir" ${from:+"$from"}
     rm -rf "$chroot_dir"/var/cache/apt/archives/*.deb
 }
 
