@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cli.database import in_transaction
 from cli.partitions.options import DRY_RUN, PLACED, WINDOW, Numbers, table
-from connectors.postgres import placements
+from connectors.postgres import audit, placements
 from connectors.postgres.job_history import tenant_loads
 from connectors.postgres.placements import PlacementError, named
 from connectors.postgres.tenants import find_tenant
@@ -171,6 +171,10 @@ def _make(moves: tuple[PlannedMove, ...], *, dry_run: bool) -> None:
     async def make(connection: AsyncConnection) -> None:
         for wanted in moves:
             await placements.move(connection, wanted.tenant_id, wanted.topic, wanted.want, expected=wanted.have)
+            await audit.note(
+                connection, actor=audit.operator(), action="partitions.move", tenant_id=wanted.tenant_id,
+                subject=wanted.topic, detail={"from": wanted.have, "to": wanted.want},
+            )  # fmt: skip
         if dry_run:
             raise _TakenBack
 

@@ -66,6 +66,16 @@ def placed(database, slug, topic="jobs.image"):
         return [row[0] for row in rows]
 
 
+def noted(database):
+    """The moves that the audit log has, of tenant `cold`."""
+    with psycopg.connect(database.owner) as connection:
+        rows = connection.execute(
+            "SELECT subject, detail FROM audit_log a JOIN tenants t ON t.id = a.tenant_id "
+            "WHERE action = 'partitions.move' AND slug = 'cold' ORDER BY at"
+        )
+        return rows.fetchall()
+
+
 def test_a_plan_is_made_shown_tried_and_applied_once(run, history, tmp_path):
     file = tmp_path / "plan.json"
     said = run("plan", "--topic", "jobs.image", "--out", file)
@@ -94,6 +104,7 @@ def test_a_tenant_is_moved_by_hand(run, history):
     assert "moved cold: events from 0 to 2,3" in run("move", "cold", "--topic", "events", "--to", "2,3")
     assert placed(history, "cold", "events") == [2, 3]
     assert "already" in run("move", "cold", "--topic", "events", "--to", "2,3")
+    assert noted(history) == [("events", {"from": [0], "to": [2, 3]})]
 
 
 @pytest.mark.parametrize(
