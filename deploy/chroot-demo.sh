@@ -39,6 +39,7 @@ build() {
     [[ ! -e $chroot_dir/etc/debian_version ]] || return 0
     local from  # none: debootstrap knows Debian's own
     from=$(mirror)
+    chmod 755 "$chroot_dir"  # Postgres runs as a user of its own, who has to get in
     debootstrap --variant=minbase --include=git,make bookworm "$chroot_dir" ${from:+"$from"}
     rm -rf "$chroot_dir"/var/cache/apt/archives/*.deb
 }
