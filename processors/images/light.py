@@ -5,7 +5,6 @@ docs/decisions/0026.
 """
 
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyvips
@@ -44,18 +43,6 @@ class Cicp(NamedTuple):
         if self.primaries in _P3:
             return "display-p3"
         return "rec2020" if self.primaries in _REC2020 else "srgb"
-
-
-def of_png(path: Path) -> Cicp | None:
-    """The code points of a PNG's `cICP` chunk, which stands before the pixels; None if there is none."""
-    with path.open("rb") as file:
-        file.seek(8)
-        while len(head := file.read(8)) == 8 and head[4:] not in {b"IDAT", b"IEND"}:
-            if head[4:] == b"cICP":
-                data = file.read(2)
-                return Cicp(*data) if len(data) == 2 else None
-            file.seek(int.from_bytes(head[:4], "big") + 4, 1)
-    return None
 
 
 def shown(image: Any, cicp: Cicp) -> Any:

@@ -6,9 +6,10 @@ from typing import Any
 import pyvips
 
 from processors.contract import MediaError
-from processors.images import light
+from processors.images import png
 from processors.images.colour import color_space, to_srgb
 from processors.images.heif import code_points
+from processors.images.light import Cicp
 from processors.images.picture import VipsPicture
 from processors.images.protocol import Header, public
 from schemas.errors import ErrorCode
@@ -55,6 +56,8 @@ class VipsEngine:
             raise translated(error) from error
         width, height = int(image.width), int(image.height)
         frames = int(image.get("n-pages")) if image.get_typeof("n-pages") else 1
+        if image_format == "png":
+            frames = png.frames(path)
         # An AVIF's turn is a property of the picture, not of its EXIF, and was made by the loader.
         turned = image_format != "avif" and image.get_typeof("orientation")
         orientation = int(image.get("orientation")) if turned else 1
@@ -103,11 +106,11 @@ class VipsEngine:
         return pyvips.Image.new_from_file(str(path), access="sequential")
 
 
-def _code_points(path: Path, image_format: str) -> light.Cicp | None:
+def _code_points(path: Path, image_format: str) -> Cicp | None:
     """What libvips does not tell: an AVIF's colours without a profile, and those that a PNG puts before its own."""
     if image_format == "avif":
         return code_points(path)
-    return light.of_png(path) if image_format == "png" else None
+    return png.code_points(path) if image_format == "png" else None
 
 
 def _shrunk_jpeg(path: Path, header: Any, width: int, height: int) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 import pillow_heif
 import pytest
 from msgspec.structs import replace
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, ImageSequence
 
 from processors.contract import MediaError
 from schemas.errors import ErrorClass, ErrorCode
@@ -243,7 +243,7 @@ def test_a_target_size_is_kept(bench, photo, tmp_path):
     assert 10_000 < made["display_small"].size <= 20_000
 
 
-@pytest.mark.parametrize("name", ["gif", "webp"])
+@pytest.mark.parametrize("name", ["gif", "webp", "png"])
 def test_an_animation_moves_where_that_is_asked_for(bench, name, tmp_path):
     frames = [gradient(900, 600), Image.new("RGB", (900, 600), "white"), Image.new("RGB", (900, 600), "black")]
     path = saved(frames[0], name, tmp_path, save_all=True, append_images=frames[1:])
@@ -251,8 +251,40 @@ def test_an_animation_moves_where_that_is_asked_for(bench, name, tmp_path):
     assert report.details.frames == 3
     with Image.open(made["animation"].path) as image:
         assert (image.format, image.size, image.n_frames) == ("WEBP", (512, 341), 3)
+        shades = [rgb(frame).mean() for frame in ImageSequence.Iterator(image)]
+    assert shades[1] > 250 > 5 > shades[2], "each frame is its own"
     still, _ = bench.run(saved(frames[0], name, tmp_path), tmp_path, Stage.IMAGE_AVIF, [CATALOGUE["animation"]])
     assert still == {}
+
+
+def test_an_apng_keeps_its_times_and_leaves_out_what_is_not_of_it(bench, tmp_path):
+    frames = [Image.new("RGBA", (64, 48), shade) for shade in ("white", "black", (0, 0, 0, 0))]
+    cover, path = gradient(64, 48).convert("RGBA"), tmp_path / "photo.png"
+    cover.save(path, save_all=True, default_image=True, append_images=frames, duration=[100, 250, 400])
+    made, report = bench.run(path, tmp_path)
+    assert report.details.frames == 3
+    assert ssim(rgb(made["display_large"].path), rgb(cover)) > 0.9, "the still picture is the first that is stored"
+    made, _ = bench.run(path, tmp_path, Stage.IMAGE_AVIF, [CATALOGUE["animation"]])
+    with Image.open(made["animation"].path) as image:
+        seen = [
+            (frame.convert("RGBA").getpixel((9, 9)), image.info["duration"]) for frame in ImageSequence.Iterator(image)
+        ]
+    assert [(colour[0] > 200, colour[3] > 200) for colour, _ in seen[:2]] == [(True, True), (False, True)]
+    assert seen[2][0][3] < 50, "what is transparent stays so"
+    assert [duration for _, duration in seen] == [100, 250, 400]
+
+
+def test_an_apng_of_ten_thousand_frames_is_refused_by_its_header(bench, tmp_path):
+    path = tmp_path / "photo.png"
+    Image.new("L", (8, 8)).save(path, save_all=True, append_images=[Image.new("L", (8, 8), 9)])
+    data = bytearray(path.read_bytes())
+    at = data.index(b"acTL")
+    data[at + 4 : at + 8] = (10_000).to_bytes(4, "big")
+    data[at + 12 : at + 16] = zlib.crc32(data[at : at + 12]).to_bytes(4, "big")
+    path.write_bytes(data)
+    with pytest.raises(MediaError) as caught:
+        bench.run(path, tmp_path)
+    assert caught.value.code is ErrorCode.TOO_MANY_FRAMES
 
 
 def test_a_file_that_is_too_large_is_refused(make_bench, photo, tmp_path):
