@@ -67,6 +67,7 @@ def _cluster(context: Context, name: str) -> dict[str, object]:
         "node.id": brokers.index(name) + 1,
         "controller.quorum.bootstrap.servers": None,
         "controller.quorum.voters": ",".join(voters),
+        "controlled.shutdown.enable": "true",
         "default.replication.factor": copies,
         "min.insync.replicas": in_sync,
         **{f"{topic}.replication.factor": copies for topic in internal},
