@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from api.assets.models import AssetChange
-from connectors.postgres import allowances
+from connectors.postgres import allowances, audit
 from connectors.postgres.allowances import Space
 from connectors.postgres.assets import change_asset, find_upload
 from connectors.postgres.cancel import cancel_asset, delete_asset
@@ -24,6 +24,12 @@ class AssetWriter:
             tags = None if wanted.tags is None else tuple(dict.fromkeys(wanted.tags))
             if not await change_asset(connection, who.tenant_id, asset_id, metadata=wanted.metadata, tags=tags):
                 raise MedialaneError(ErrorCode.NOT_FOUND)
+            fields = [name for name in wanted.__struct_fields__ if getattr(wanted, name) is not None]
+            if fields:
+                await audit.note(
+                    connection, actor=who.actor, action="asset.change", tenant_id=who.tenant_id, subject=str(asset_id),
+                    detail={"fields": fields},
+                )  # fmt: skip
 
     async def cancel(self, who: Principal, asset_id: UUID, *, traceparent: str | None) -> None:
         """Stop what is being done. Raises `MedialaneError`: not_found, conflict if there is nothing to stop."""

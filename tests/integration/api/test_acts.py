@@ -1,0 +1,200 @@
+"""What a tenant does with assets, to the end: signed again, posted as a form, completed together, changed, cancelled,
+deleted and purged, found by what they are; and what the audit log says of it."""
+
+from datetime import UTC, datetime, timedelta
+
+import aiohttp
+import boto3
+import pytest
+from prometheus_client import CollectorRegistry
+from support.api import PHOTO
+
+from connectors.objectstore.s3 import S3ObjectStore
+from connectors.postgres.variants import NewVariant, insert_variants
+from connectors.telemetry.metrics import Metrics
+from schemas.ids import uuid7
+from schemas.settings import KeeperSettings
+from streams.keeper.purging import Purging
+
+ASSETS = "/api/v1/assets"
+
+
+async def audited(operator, subject):
+    rows = await operator.rows(
+        "SELECT action, actor, detail FROM audit_log WHERE subject = :subject ORDER BY at", subject=str(subject)
+    )
+    assert {row["actor"].partition(":")[0] for row in rows} <= {"key", "keeper"}
+    return [(row["action"], row["detail"]) for row in rows]
+
+
+async def state_of(caller, asset_id):
+    status, answer, _ = await caller.call("GET", f"{ASSETS}/{asset_id}")
+    return answer["data"]["state"] if status == 200 else status
+
+
+async def complete(caller, asset_id):
+    status, answer, _ = await caller.call("POST", f"{ASSETS}/{asset_id}/complete")
+    assert status == 200, answer
+
+
+async def test_an_expired_address_is_signed_again_and_takes_the_same_bytes(caller, operator):
+    made = await caller.presign()
+    await operator.rows(
+        "UPDATE assets SET upload_expires_at = now() - interval '1 hour' WHERE id = :id RETURNING id",
+        id=made["assetId"],
+    )
+    status, answer, _ = await caller.call("POST", f"{ASSETS}/{made['assetId']}/upload", {})
+    again = answer["data"]
+    assert (status, again["assetId"], again["objectPath"]) == (200, made["assetId"], made["objectPath"])
+    open_again = await operator.rows(
+        "SELECT upload_expires_at > now() AS open FROM assets WHERE id = :id", id=made["assetId"]
+    )
+    assert open_again[0]["open"]
+    assert await caller.put(again, b"other bytes") in {400, 403}
+    assert await caller.put(again) == 200
+    await complete(caller, made["assetId"])
+    status, answer, _ = await caller.call("POST", f"{ASSETS}/{made['assetId']}/upload", {})
+    assert (status, answer["code"]) == (409, "conflict")
+
+
+async def post(presigned, data):
+    form = aiohttp.FormData()
+    for name, value in presigned["fields"].items():
+        form.add_field(name, value)
+    form.add_field("file", data, filename="photo.jpg", content_type="image/jpeg")
+    async with aiohttp.ClientSession() as session, session.post(presigned["uploadUrl"], data=form) as response:
+        return response.status
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_form_is_posted_to_the_store(caller, again):
+    body = {"fileName": "photo.jpg", "contentType": "image/jpeg", "size": 5, "method": "POST"}
+    presigned = (await caller.call("POST", "/api/v1/storage/presign", body))[1]["data"]
+    if again:
+        answer = (await caller.call("POST", f"{ASSETS}/{presigned['assetId']}/upload", {"method": "POST"}))[1]
+        presigned = answer["data"]
+    assert presigned["method"] == "POST"
+    assert await post(presigned, b"too many bytes") in {400, 403}
+    assert await post(presigned, PHOTO) in {200, 201, 204}
+    await complete(caller, presigned["assetId"])
+    assert await state_of(caller, presigned["assetId"]) == "uploaded"
+
+
+async def test_many_are_completed_each_by_itself(caller, operator):
+    good = [await caller.upload() for _ in range(3)]
+    missing, unknown = (await caller.presign())["assetId"], str(uuid7())
+    wanted = [good[0], missing, good[1], unknown, good[2], good[0]]
+    status, answer, _ = await caller.call("POST", f"{ASSETS}/complete", {"assetIds": wanted})
+    assert status == 200
+    assert [(one["assetId"], one["status"], one.get("code")) for one in answer["data"]] == [
+        (good[0], "success", None), (missing, "error", "upload_missing"), (good[1], "success", None),
+        (unknown, "error", "not_found"), (good[2], "success", None),
+    ]  # fmt: skip
+    jobs = await operator.rows("SELECT asset_id FROM jobs WHERE tenant_id = :id", id=caller.tenant_id)
+    assert sorted(str(job["asset_id"]) for job in jobs) == sorted(good)
+    assert await state_of(caller, missing) == "pending"
+
+
+async def test_metadata_and_tags_are_replaced_one_without_the_other(caller, operator):
+    body = {"fileName": "a.jpg", "contentType": "image/jpeg", "size": 5, "metadata": {"album": "old"}, "tags": ["sea"]}
+    asset_id = (await caller.call("POST", "/api/v1/storage/presign", body))[1]["data"]["assetId"]
+    for change, metadata, tags in (
+        ({"metadata": {"album": "new", "by": "me"}}, {"album": "new", "by": "me"}, ["sea"]),
+        ({"tags": ["sky", "sky", "sun"]}, {"album": "new", "by": "me"}, ["sky", "sun"]),
+        ({"metadata": {}, "tags": []}, {}, []),
+        ({}, {}, []),
+    ):
+        assert (await caller.call("PATCH", f"{ASSETS}/{asset_id}", change))[0] == 200
+        asset = (await caller.call("GET", f"{ASSETS}/{asset_id}"))[1]["data"]
+        assert (asset["metadata"], asset["tags"]) == (metadata, tags)
+    assert await audited(operator, asset_id) == [
+        ("asset.change", {"fields": ["metadata"]}), ("asset.change", {"fields": ["tags"]}),
+        ("asset.change", {"fields": ["metadata", "tags"]}),
+    ]  # fmt: skip
+
+
+async def test_what_is_under_way_is_cancelled_once(caller, operator):
+    asset_id = await caller.upload()
+    assert (await caller.call("POST", f"{ASSETS}/{asset_id}/cancel"))[0] == 409
+    await complete(caller, asset_id)
+    assert (await caller.call("POST", f"{ASSETS}/{asset_id}/cancel"))[0] == 200
+    asset = (await caller.call("GET", f"{ASSETS}/{asset_id}"))[1]["data"]
+    assert (asset["state"], [job["state"] for job in asset["jobs"]]) == ("cancelled", ["cancelled"])
+    assert asset["timeline"][-1]["type"] == "asset.cancelled"
+    assert (await caller.call("POST", f"{ASSETS}/{asset_id}/cancel"))[1]["code"] == "conflict"
+    assert await audited(operator, asset_id) == [("asset.cancel", {"state": "uploaded", "jobs": 1})]
+
+
+async def test_what_is_deleted_is_gone_at_once_and_its_objects_after_the_purge(caller, operator, bucket):
+    asset_id, kept = await caller.upload(), await caller.upload()
+    await complete(caller, asset_id)
+    variant_key = f"media/{caller.tenant_id}/{'cc' * 32}/thumbnail.v1.webp"
+    client = boto3.client(
+        "s3", endpoint_url=bucket.endpoint, region_name=bucket.region,
+        aws_access_key_id=bucket.access_key, aws_secret_access_key=bucket.secret_key,
+    )  # fmt: skip
+    client.put_object(Bucket=bucket.bucket, Key=variant_key, Body=b"12345")
+    variant = NewVariant(
+        profile="thumbnail", profile_version=1, content_sha256=bytes.fromhex("cc" * 32), object_key=variant_key,
+        content_type="image/webp", format="webp", width=256, height=256, duration_s=None, size=5, sha256=b"v" * 32,
+    )  # fmt: skip
+    async with operator.database.transaction() as connection:
+        await insert_variants(connection, caller.tenant_id, asset_id, 1, [variant])
+
+    def objects():
+        prefixes = (f"uploads/{caller.tenant_id}/", f"media/{caller.tenant_id}/")
+        found = [client.list_objects_v2(Bucket=bucket.bucket, Prefix=prefix) for prefix in prefixes]
+        return {item["Key"].split("/")[2] for page in found for item in page.get("Contents", ())}
+
+    assert (await caller.call("DELETE", f"{ASSETS}/{asset_id}"))[0] == 200
+    assert await state_of(caller, asset_id) == 404
+    assert (await caller.call("DELETE", f"{ASSETS}/{asset_id}"))[0] == 404
+    items = (await caller.call("GET", ASSETS))[1]["data"]["items"]
+    assert [item["id"] for item in items] == [kept]
+    assert objects() == {asset_id, kept, "cc" * 32}
+
+    async with S3ObjectStore(bucket) as store:
+        purging = Purging(
+            operator.database, store, KeeperSettings(), Metrics(CollectorRegistry(), process="keeper")
+        )  # fmt: skip
+        await purging.purge()
+        assert objects() == {asset_id, kept, "cc" * 32}  # a lease may still be believed in
+        await operator.rows(
+            "UPDATE assets SET deleted_at = now() - interval '1 hour' WHERE id = :id RETURNING id", id=asset_id
+        )
+        await purging.purge()
+    assert objects() == {kept}
+    assert await audited(operator, asset_id) == [
+        ("asset.delete", {"state": "uploaded", "jobs": 1}), ("asset.purge", {"objects": 2}),
+    ]  # fmt: skip
+
+
+async def test_lists_are_narrowed_by_every_filter(caller, operator):
+    async def made(content_type, album, *tags):
+        body = {
+            "fileName": "a", "contentType": content_type, "size": 5, "metadata": {"album": album}, "tags": list(tags),
+        }  # fmt: skip
+        return (await caller.call("POST", "/api/v1/storage/presign", body))[1]["data"]["assetId"]
+
+    old, film, sea = [
+        await made("image/jpeg", "2025", "sea", "sun"), await made("video/mp4", "2026"),
+        await made("image/png", "2026", "sea"),
+    ]  # fmt: skip
+    await operator.rows(
+        "UPDATE assets SET created_at = now() - interval '2 days', state = 'failed' WHERE id = :id RETURNING id", id=old
+    )
+    yesterday = (datetime.now(UTC) - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    for query, found in {
+        "": [sea, film, old],
+        "state=failed": [old],
+        "type=video": [film],
+        "tag=sea": [sea, old],
+        "tag=sea&tag=sun": [old],
+        "metadata=album:2026": [sea, film],
+        f"createdFrom={yesterday}": [sea, film],
+        f"createdTo={yesterday}": [old],
+        "type=image&metadata=album:2026&tag=sea": [sea],
+        "metadata=album:2024": [],
+    }.items():
+        items = (await caller.call("GET", f"{ASSETS}?{query}"))[1]["data"]["items"]
+        assert [item["id"] for item in items] == found, query
