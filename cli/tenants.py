@@ -5,6 +5,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cli.database import in_transaction
+from cli.tenant_removal import delete
 from connectors.postgres import tuning
 from connectors.postgres.audit import operator
 from connectors.postgres.plans import assign_plan
@@ -84,6 +85,8 @@ def share(slug: str, weight: float | None, cap: int | None, reset: bool) -> None
     )
 
 
+@tenants.command()
+@click.argument("slug")
 @click.argument("allowed", nargs=-1, metavar="[ORIGIN]...")
 @click.option("--none", "nobody", is_flag=True, help="Allow no origin.")
 def origins(slug: str, allowed: tuple[str, ...], nobody: bool) -> None:
@@ -97,3 +100,6 @@ def origins(slug: str, allowed: tuple[str, ...], nobody: bool) -> None:
         return
     in_transaction(lambda connection: allow_origins(connection, slug, allowed))
     click.echo(f"Pages of {', '.join(allowed) or 'no origin'} may call the API with keys of {slug}.", err=True)
+
+
+tenants.add_command(delete)
