@@ -95,7 +95,7 @@ def _config(given: Dependencies, hub: Hub) -> AppConfig:
     multipart = MultipartService(database, store, quotas, completion, max_upload_bytes=settings.max_upload_bytes)
     pulls = PullService(database, store, quotas, given.pulls, max_upload_bytes=settings.max_upload_bytes)
     reader = AssetReader(database, store, variant_ttl_s=settings.variant_ttl_s)
-    box = SecretBox(given.webhooks.encryption_key)
+    box = SecretBox.of(given.webhooks)
     webhooks = WebhookService(database, box, allow_private=given.webhooks.allow_private)
     once = Once(database, box)
     guarded = Router(

@@ -29,6 +29,7 @@ COMMANDS: dict[str, Lazy] = {
     "lanes": Lazy("cli.lanes", "lanes", "Show and change what lanes may run and hold, while workers run."),
     "tenants": Lazy("cli.tenants", "tenants", "Create and list tenants; their plans and shares of the workers."),
     "plans": Lazy("cli.plans", "plans", "List and set plans: request rates and quotas."),
+    "secrets": Lazy("cli.secrets", "secrets", "Seal what is stored encrypted under another key."),
     "keys": Lazy("cli.keys", "keys", "Mint, rotate, list and revoke API keys."),
     "upload": Lazy("cli.upload", "upload", "Upload files, large ones in parts."),
     "uploads": Lazy("cli.uploads", "uploads", "Remove what uploads left behind."),

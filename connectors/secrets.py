@@ -2,45 +2,102 @@
 
 import base64
 import binascii
+import hashlib
 import os
+from collections.abc import Iterator, Sequence
+from typing import Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-_VERSION = b"\x01"  # first byte of every sealed text, so that another cipher or key may follow
+from schemas.settings import SettingsError, WebhookSettings, variable
+
+_UNNAMED, _NAMED = b"\x01", b"\x02"
+"""First byte of every sealed text: what follows it is the nonce, or the id of the key and then the nonce."""
+
+_ID_BYTES = 4
 _NONCE_BYTES = 12
 
 
 class SecretUnreadableError(Exception):
-    """A sealed text was changed, or sealed under another key (MEDIALANE_WEBHOOK_ENCRYPTION_KEY)."""
+    """A sealed text was changed, or sealed under none of the keys (MEDIALANE_WEBHOOK_ENCRYPTION_KEY, ..._OLD)."""
 
 
 class SecretBox:
-    """Seals and opens short texts with AES-256-GCM under one key."""
+    """Seals short texts with AES-256-GCM under the present key; opens those of the present and of old keys."""
 
-    def __init__(self, key_b64: str) -> None:
-        """`key_b64`: 32 bytes in base64; raises `ValueError` for anything else."""
-        try:
-            key = base64.b64decode(key_b64, validate=True)
-        except binascii.Error as error:
-            raise ValueError("the encryption key is not base64: make one with `openssl rand -base64 32`") from error
-        if len(key) != 32:
-            raise ValueError(
-                f"the encryption key has {len(key)} bytes instead of 32: make one with `openssl rand -base64 32`"
-            )
+    def __init__(self, key_b64: str, old_b64: Sequence[str] = ()) -> None:
+        """Keys: 32 bytes in base64; raises `ValueError` for anything else."""
+        key = _decoded(key_b64)
         self._cipher = AESGCM(key)
+        self._id = _id_of(key)
+        self._ciphers = {_id_of(old): AESGCM(old) for old in map(_decoded, old_b64)} | {self._id: self._cipher}
+
+    @classmethod
+    def of(cls, settings: WebhookSettings) -> Self:
+        """Under the keys of the settings. Raises `SettingsError`."""
+        problems, names = [], ("encryption_key", "encryption_key_old")
+        for name, keys in zip(names, ((settings.encryption_key,), settings.encryption_key_old), strict=True):
+            for key in keys:
+                try:
+                    _decoded(key)
+                except ValueError as error:
+                    problems.append(f"{variable(WebhookSettings, name)} is not valid: {error}")
+        if problems:
+            raise SettingsError(problems)
+        return cls(settings.encryption_key, settings.encryption_key_old)
+
+    @property
+    def key_id(self) -> str:
+        """What the present key is called: eight hexadecimal digits that tell nothing of it."""
+        return self._id.hex()
+
+    @property
+    def head(self) -> bytes:
+        """How everything begins that is sealed under the present key."""
+        return _NAMED + self._id
 
     def seal(self, secret: bytes) -> bytes:
-        """Encrypt: a version byte, a random nonce, the text and its tag; never twice the same."""
+        """Encrypt: the head, a random nonce, the text and its tag; never twice the same."""
         nonce = os.urandom(_NONCE_BYTES)
-        return _VERSION + nonce + self._cipher.encrypt(nonce, secret, _VERSION)
+        return self.head + nonce + self._cipher.encrypt(nonce, secret, self.head)
 
     def open(self, sealed: bytes) -> bytes:
-        """Decrypt what `seal` made; raises `SecretUnreadableError`."""
-        if sealed[:1] != _VERSION:
+        """Decrypt what `seal` made, under whichever key; raises `SecretUnreadableError`."""
+        for cipher, head in self._candidates(sealed):
+            nonce, text = sealed[len(head) : len(head) + _NONCE_BYTES], sealed[len(head) + _NONCE_BYTES :]
+            try:
+                return cipher.decrypt(nonce, text, head)
+            except (InvalidTag, ValueError):
+                continue
+        raise SecretUnreadableError("the secret was changed or sealed under another key")
+
+    def again(self, sealed: bytes) -> bytes:
+        """Seal under the present key what any of them opens; raises `SecretUnreadableError`."""
+        return self.seal(self.open(sealed))
+
+    def _candidates(self, sealed: bytes) -> Iterator[tuple[AESGCM, bytes]]:
+        version, named = sealed[:1], sealed[1 : 1 + _ID_BYTES]
+        if version == _NAMED and named in self._ciphers:
+            yield self._ciphers[named], _NAMED + named
+        elif version == _UNNAMED:
+            # Of releases before keys had ids: any of them may be the one.
+            yield from ((cipher, _UNNAMED) for cipher in self._ciphers.values())
+        elif version != _NAMED:
             raise SecretUnreadableError("this is no sealed secret of a known version")
-        nonce, text = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
-        try:
-            return self._cipher.decrypt(nonce, text, _VERSION)
-        except (InvalidTag, ValueError) as error:
-            raise SecretUnreadableError("the secret was changed or sealed under another key") from error
+
+
+def _decoded(key_b64: str) -> bytes:
+    try:
+        key = base64.b64decode(key_b64, validate=True)
+    except binascii.Error as error:
+        raise ValueError("the encryption key is not base64: make one with `openssl rand -base64 32`") from error
+    if len(key) != 32:
+        raise ValueError(
+            f"the encryption key has {len(key)} bytes instead of 32: make one with `openssl rand -base64 32`"
+        )
+    return key
+
+
+def _id_of(key: bytes) -> bytes:
+    return hashlib.sha256(b"medialane key id" + key).digest()[:_ID_BYTES]

@@ -285,6 +285,10 @@ class WebhookSettings(Settings, frozen=True, kw_only=True):
     encryption_key: Annotated[
         str, Meta(description="32 bytes, base64: endpoint secrets are stored encrypted under it (AES-GCM)")
     ]
+    encryption_key_old: Annotated[
+        tuple[str, ...],
+        Meta(description="Keys that still open what was stored under them, comma separated; see `medialane secrets`"),
+    ] = ()
     poll_interval_s: Annotated[float, Meta(gt=0, description="How often due deliveries are looked for, seconds")] = 1.0
 
 

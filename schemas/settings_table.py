@@ -68,7 +68,7 @@ def _kind(annotation: Any) -> str:
     if get_origin(inner) is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(inner))
     names = {int: "whole number", float: "number", str: "text", bool: "`true`, `false`"}
-    name = names.get(inner, "numbers" if get_origin(inner) is tuple else str(inner))
+    name = f"{names[get_args(inner)[0]]}s" if get_origin(inner) is tuple else names.get(inner, str(inner))
     return name + _bounds(meta)
 
 

@@ -172,9 +172,9 @@ def _check(settings: WebhookSettings) -> SecretBox:
             f"{variable(WebhookSettings, 'timeout_s')}={settings.timeout_s:g}: a lease has to outlive its request"
         )
     try:
-        box = SecretBox(settings.encryption_key)
-    except ValueError as error:
-        problems.append(f"{variable(WebhookSettings, 'encryption_key')} is not valid: {error}")
+        box = SecretBox.of(settings)
+    except SettingsError as error:
+        problems += error.problems
     if problems:
         raise SettingsError(problems)
     return box

@@ -1,0 +1,88 @@
+"""`medialane secrets`: which key what is stored was sealed under, and sealing it anew."""
+
+import asyncio
+import os
+import sys
+
+import click
+import msgspec
+
+from connectors.postgres import audit, sealed
+from connectors.postgres.database import Database
+from connectors.secrets import SecretBox
+from schemas.settings import DatabaseSettings, WebhookSettings, load
+
+_PAGE = 200
+
+
+class Rotated(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run found: the present key, rows under others by place (sealed anew unless it was a dry run), and those
+    that no key opens.
+    """
+
+    key: str
+    rows: dict[str, int]
+    unreadable: int = 0
+
+
+@click.group()
+def secrets() -> None:
+    """What is stored encrypted: webhook secrets, and answers that are kept for an Idempotency-Key.
+
+    Takes MEDIALANE_DATABASE_URL (under the worker role), MEDIALANE_WEBHOOK_ENCRYPTION_KEY and ..._OLD.
+    """
+
+
+@secrets.command()
+@click.option("--apply", "apply_it", is_flag=True, help="Write; without this, only say what would be.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+def rotate(*, apply_it: bool, as_json: bool) -> None:
+    """Seal everything under the present key that was sealed under an old one. Nothing is written without --apply.
+
+    Run it when every process has the present key; afterwards the old ones may go from the settings. It may be stopped
+    and repeated. The exit code is 1 if something can be opened by none of the keys.
+    """
+    found = asyncio.run(_rotate(apply_it=apply_it))
+    if as_json:
+        click.echo(msgspec.json.encode(found).decode())
+    else:
+        counts = ", ".join(f"{count} {name}" for name, count in found.rows.items())
+        click.echo(f"{'sealed' if apply_it else 'would seal'} anew under key {found.key}: {counts}")
+        if not apply_it:
+            click.echo("Nothing was written: say --apply.", err=True)
+    if found.unreadable:
+        click.echo(f"medialane: {found.unreadable} can be opened by none of the keys, and stay as they are", err=True)
+        sys.exit(1)
+
+
+async def _rotate(*, apply_it: bool) -> Rotated:
+    box = SecretBox.of(load(WebhookSettings, os.environ))
+    database_settings = msgspec.structs.replace(load(DatabaseSettings, os.environ), pool_size=1)
+    rows, unreadable = {}, 0
+    async with Database(database_settings, application="cli") as database:
+        for place in sealed.PLACES:
+            if apply_it:
+                rows[place.name], lost = await _place(database, box, place)
+                unreadable += lost
+            else:
+                async with database.transaction() as connection:
+                    rows[place.name] = await sealed.count_others(connection, place, box.head)
+    return Rotated(key=box.key_id, rows=rows, unreadable=unreadable)
+
+
+async def _place(database: Database, box: SecretBox, place: sealed.Place) -> tuple[int, int]:
+    after: sealed.Cursor | None = sealed.FIRST
+    done = unreadable = 0
+    while after is not None:
+        async with database.transaction() as connection:
+            page = await sealed.reseal_page(
+                connection, place, head=box.head, again=box.again, after=after, limit=_PAGE
+            )  # fmt: skip
+            if page.done:
+                await audit.note(
+                    connection, actor=audit.operator(), action="secrets.rotate", subject=box.key_id,
+                    detail={"place": place.name, "rows": page.done},
+                )  # fmt: skip
+        done, unreadable, after = done + page.done, unreadable + page.unreadable, page.after
+        click.echo(f"{place.name}: {done} sealed anew", err=True)
+    return done, unreadable

@@ -1,0 +1,92 @@
+"""`medialane secrets rotate`, as an operator runs it, and a running API and a signature before and after."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+
+import aiohttp
+import pytest
+from support import api
+
+from connectors.secrets import SecretBox
+
+NEW = base64.b64encode(bytes(range(32, 64))).decode()
+HOOK = {"url": "https://example.com/hook", "events": ["*"], "secret": "correct horse"}
+
+
+@pytest.fixture
+async def operator(database):
+    opened = api.Operator(database)
+    yield opened
+    await opened.database.close()
+
+
+@pytest.fixture
+async def session():
+    async with aiohttp.ClientSession() as opened:
+        yield opened
+
+
+def keys(present, *old):
+    found = {"MEDIALANE_WEBHOOK_ENCRYPTION_KEY": present}
+    return found | ({"MEDIALANE_WEBHOOK_ENCRYPTION_KEY_OLD": ",".join(old)} if old else {})
+
+
+def rotate(database, present, *old, options=("--json",)):
+    env = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | keys(present, *old)
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "cli.main", "secrets", "rotate", *options],
+        env=env | {"MEDIALANE_DATABASE_URL": database.worker}, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+async def secrets_of(operator):
+    return {row["id"]: bytes(row["secret"]) for row in await operator.rows("SELECT id, secret FROM webhook_endpoints")}
+
+
+async def test_everything_is_sealed_anew_and_opens_all_the_while(database, bucket, operator, session):
+    tenant = await operator.tenant()
+    key = (await operator.key(tenant.id)).text
+    env, again = api.environment(database, bucket), {"Idempotency-Key": "hook-1"}
+    with api.running(env) as before:
+        caller = api.Caller(before.address, tenant.id, key, session)
+        first = await caller.call("POST", "/api/v1/webhooks", HOOK, headers=again)
+        for _ in range(250):
+            await caller.call("POST", "/api/v1/webhooks", HOOK)
+    # One of the release before, whose sealed texts named no key.
+    sealed = await secrets_of(operator)
+    oldest = min(sealed)
+    await operator.rows(
+        "UPDATE webhook_endpoints SET secret = :secret WHERE id = :id RETURNING id",
+        id=oldest, secret=api.sealed_before(b"correct horse"),
+    )  # fmt: skip
+    rows = {"endpoint secrets": 251, "kept answers": 1}
+
+    dry = rotate(database, NEW, api.ENCRYPTION_KEY)
+    assert json.loads(dry.stdout) == {"key": SecretBox(NEW).key_id, "rows": rows, "unreadable": 0}
+    assert {**sealed, oldest: None} == {**await secrets_of(operator), oldest: None}
+    blind = rotate(database, NEW, options=("--apply",))
+    assert (blind.returncode, "252 can be opened by none of the keys" in blind.stderr) == (1, True)
+
+    done = rotate(database, NEW, api.ENCRYPTION_KEY, options=("--apply", "--json"))
+    assert json.loads(done.stdout) == json.loads(dry.stdout)
+    assert "endpoint secrets: 200 sealed anew" in done.stderr
+    assert {SecretBox(NEW).open(one) for one in (await secrets_of(operator)).values()} == {b"correct horse"}
+    noted = await operator.rows("SELECT subject, detail FROM audit_log WHERE action = 'secrets.rotate' ORDER BY at")
+    assert [(row["subject"], row["detail"]["rows"]) for row in noted] == [
+        (SecretBox(NEW).key_id, count) for count in (200, 51, 1)
+    ]
+    repeated = rotate(database, NEW, options=("--apply", "--json"))
+    assert json.loads(repeated.stdout)["rows"] == dict.fromkeys(rows, 0)
+
+    with api.running(env | keys(NEW)) as after:
+        caller.base = after.address
+        status, answer, headers = await caller.call("POST", "/api/v1/webhooks", HOOK, headers=again)
+        assert (status, answer, headers["Idempotent-Replayed"]) == (201, first[1], "true")
+
+
+async def test_a_key_that_is_none_is_named(database):
+    refused = rotate(database, NEW, "short")
+    assert (refused.returncode, "MEDIALANE_WEBHOOK_ENCRYPTION_KEY" in refused.stderr) == (2, True)
