@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 
 _MAX_BATCH = 500
 # Between two transactions: events that come faster than this are planned together, one that comes alone at once.
-_SPACING_S = 0.01
+_SPACING_S = 0.005
 _LAST_WORDS_S = 5.0  # for each step that only waits for the database; what it does not get done comes again
 
 
