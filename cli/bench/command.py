@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -72,7 +73,8 @@ def _measure(progress: Progress, folder: Path, wanted: set[str], *, quick: bool)
     forget(folder)
     with Stack.start(folder, progress=progress.stack_event) as stack:
         run = Bench(stack, platform_of(stack), quick, progress.tell)
-        conditions = {"load average before": _load_average()} | asyncio.run(settings_in_force(run))
+        conditions = {"load average before": _load_average(), "one core": _speed()}
+        conditions |= asyncio.run(settings_in_force(run))
         for name in kinds:
             figures += KINDS[name](run)
         conditions["load average after"] = _load_average()
@@ -107,6 +109,17 @@ def _publish(console: Console, figures: Sequence[Figure], conditions: dict[str, 
             console.print(f"{line(figure):52} {beside}", highlight=False, soft_wrap=True)
     _RESULT.parent.mkdir(exist_ok=True)
     _RESULT.write_text(json.dumps({figure.name: figure.value for figure in figures}, indent=2) + "\n", encoding="utf-8")
+
+
+def _speed() -> str:
+    """How fast this machine is at all, best of three: most figures here are times, and go with it."""
+    count, best = 2_000_000, float("inf")
+    for _ in range(3):
+        began, total = time.perf_counter(), 0
+        for number in range(count):
+            total += number
+        best = min(best, time.perf_counter() - began)
+    return f"{count / best / 1e6:.1f} million additions per second in Python"
 
 
 def _load_average() -> str:
