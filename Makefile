@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help bootstrap demo test bench lint types imports check faults corpus mutations clean
-# Two workers, each test file whole on one of them, so that fixtures of a file are made once.
+# Two workers; tests/conftest.py says what stays together on one of them.
 WORKERS ?= 2
 SEED ?= 1
 SCENARIO ?= full

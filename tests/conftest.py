@@ -5,10 +5,26 @@ import sys
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `support`: tests are not a package
 
 from support import stack as shared
+
+
+class Files(LoadFileScheduling):
+    """A file stays on one worker. So do the end-to-end tests as a whole: they would queue for their one stack on two,
+    and as one large group they begin early and run beside everything else instead of after it.
+    """
+
+    def _split_scope(self, nodeid):
+        return "e2e" if nodeid.startswith("tests/e2e/") else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Ours, unless another way to spread the tests was asked for."""
+    return Files(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.hookimpl(optionalhook=True)
