@@ -8,9 +8,11 @@ from uuid import UUID
 import msgspec
 
 from connectors.postgres.assets import NewAsset
+from processors.sniff import sniff_bytes
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7
 from schemas.profiles import ACCEPTED_TYPES
+from schemas.states import MediaKind
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _LONGEST_NAME = 100
@@ -25,10 +27,11 @@ class Announced(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str | None = None
     metadata: Mapping[str, str] = {}
     tags: Sequence[str] = ()
-    traceparent: str | None = None
 
 
-def announce(tenant_id: UUID, said: Announced, *, max_bytes: int, expires_at: datetime) -> NewAsset:
+def announce(
+    tenant_id: UUID, said: Announced, *, max_bytes: int, expires_at: datetime, traceparent: str | None
+) -> NewAsset:
     """The asset to make.
 
     Raises `MedialaneError`: unsupported_type, size_out_of_range, invalid_request for a name that is none.
@@ -54,8 +57,20 @@ def announce(tenant_id: UUID, said: Announced, *, max_bytes: int, expires_at: da
         expected_sha256=bytes.fromhex(said.sha256) if said.sha256 is not None else None,
         metadata=dict(said.metadata),
         tags=tuple(dict.fromkeys(said.tags)),
-        traceparent=said.traceparent,
+        traceparent=traceparent,
     )
+
+
+def judge(kind: MediaKind, content_type: str, beginning: bytes) -> None:
+    """Whether a file that begins like this is of the announced kind.
+
+    The worker judges again, in its sandbox: this only spares a job for what plainly is no such file.
+    Raises `MedialaneError`: unknown_format, unsupported_format, type_mismatch.
+    """
+    found = sniff_bytes(beginning)
+    if found.kind is not kind:
+        detail = f"The content is {found.kind.value} ({found.format}); {content_type} was announced."
+        raise MedialaneError(ErrorCode.TYPE_MISMATCH, detail)
 
 
 def safe_name(file_name: str) -> str:

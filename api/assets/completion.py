@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Sequence
 from uuid import UUID
 
+from api.announcing import judge
 from api.assets.models import CompletedAsset
 from connectors.objectstore.port import ObjectHead, ObjectStore
 from connectors.postgres.assets import Completed, Upload, complete_assets, find_uploads
 from connectors.postgres.database import Database
 from connectors.postgres.group_commit import GroupCommit
-from processors.sniff import HEAD_BYTES, sniff_bytes
+from processors.sniff import HEAD_BYTES
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.states import AssetState
 
@@ -42,7 +43,7 @@ class Completion:
             raise MedialaneError(ErrorCode.UPLOAD_MISSING)
         head, beginning = found
         _compare(upload, head)
-        _judge(upload, beginning)
+        judge(upload.kind, upload.content_type, beginning)
         if upload.expected_sha256 is not None:
             await self._compare_checksum(upload, head.etag)
         await self._completed.submit(tenant_id, Completed(asset_id, head.etag, traceparent))
@@ -80,11 +81,3 @@ def _compare(upload: Upload, head: ObjectHead) -> None:
     if head.content_type.lower() != upload.content_type:
         detail = f"The uploaded object is declared as {head.content_type}; {upload.content_type} was announced."
         raise MedialaneError(ErrorCode.UPLOAD_TYPE_MISMATCH, detail)
-
-
-def _judge(upload: Upload, beginning: bytes) -> None:
-    """The worker judges again, in its sandbox: this only spares a job for what plainly is no such file."""
-    found = sniff_bytes(beginning)
-    if found.kind is not upload.kind:
-        detail = f"The content is {found.kind.value} ({found.format}); {upload.content_type} was announced."
-        raise MedialaneError(ErrorCode.TYPE_MISMATCH, detail)

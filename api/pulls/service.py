@@ -17,7 +17,7 @@ from uuid import UUID
 
 from yarl import URL
 
-from api.announcing import Announced, announce
+from api.announcing import Announced, announce, judge
 from api.limits import Quotas
 from api.pulls.models import PulledAsset, PullRequest
 from connectors.http.fetch import Fetcher
@@ -26,7 +26,7 @@ from connectors.postgres import audit
 from connectors.postgres.assets import Completed, NewAsset, complete_assets, create_assets
 from connectors.postgres.database import Database
 from connectors.postgres.keys import Principal
-from processors.sniff import HEAD_BYTES, sniff_bytes
+from processors.sniff import HEAD_BYTES
 from processors.temp import TempFolders
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.settings import PullSettings
@@ -112,12 +112,12 @@ class PullService:
                     sha256=spool.sha256,
                     metadata=wanted.metadata,
                     tags=wanted.tags,
-                    traceparent=traceparent,
                 ),
                 max_bytes=self._max_bytes,
                 expires_at=datetime.now(UTC),
+                traceparent=traceparent,
             )
-            _judge(asset, spool.beginning())
+            judge(asset.kind, asset.content_type, spool.beginning())
             async with self._quotas.taken(who, asset.size):
                 await self._store.put_file(asset.object_key, spool.path, asset.content_type, spool.sha256)
                 await self._hand_over(who, asset, wanted.url)
@@ -175,14 +175,6 @@ class PullService:
         finally:
             self._running[tenant_id] -= 1
             self._running += Counter()  # forgets who has none
-
-
-def _judge(asset: NewAsset, beginning: bytes) -> None:
-    """As complete does: the worker judges again, in its sandbox."""
-    found = sniff_bytes(beginning)
-    if found.kind is not asset.kind:
-        detail = f"The content is {found.kind.value} ({found.format}); {asset.content_type} was said."
-        raise MedialaneError(ErrorCode.TYPE_MISMATCH, detail)
 
 
 def _name_in(url: str) -> str:

@@ -41,10 +41,10 @@ class StorageService:
                 sha256=wanted.sha256,
                 metadata=wanted.metadata,
                 tags=wanted.tags,
-                traceparent=traceparent,
             ),
             max_bytes=self._max_upload_bytes,
             expires_at=datetime.now(UTC) + self._ttl,
+            traceparent=traceparent,
         )
         async with self._quotas.taken(who, asset.size):
             await self._announced.submit(who.tenant_id, asset)

@@ -63,10 +63,10 @@ class MultipartService:
                 size=_size(wanted),
                 metadata=_metadata(wanted),
                 tags=wanted.tags,
-                traceparent=traceparent,
             ),
             max_bytes=self._max_upload_bytes,
             expires_at=datetime.now(UTC) + OPEN_FOR,
+            traceparent=traceparent,
         )
         async with self._quotas.taken(who, asset.size):
             upload_id = await self._store.create_multipart(asset.object_key, asset.content_type)

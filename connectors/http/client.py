@@ -3,12 +3,11 @@
 import time
 from collections.abc import Mapping
 from enum import StrEnum
-from types import TracebackType
-from typing import Self
 
 import aiohttp
 import msgspec
 
+from connectors.closing import Closing
 from connectors.http.session import guarded_session, refusal_in, why_unreachable
 
 # Enough to finish reading an ordinary answer, so that its connection can be used again.
@@ -35,7 +34,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
-class HttpClient:
+class HttpClient(Closing):
     """Posts to receivers over connections that are kept open.
 
     `timeout_s` bounds one request as a whole; `connections` are kept at most, in all; of an answer's body at most
@@ -71,14 +70,6 @@ class HttpClient:
     async def close(self) -> None:
         """Close every connection; requests still open fail."""
         await self._session.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         """The start of the body. The status decides, so a body that is too long, slow or broken is only cut short."""

@@ -2,12 +2,12 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import aiohttp
 from yarl import URL
 
+from connectors.closing import Closing
 from connectors.http.guard import judge_url
 from connectors.http.session import guarded_session, refusal_in, why_unreachable
 from schemas.errors import ErrorCode, MedialaneError
@@ -26,7 +26,7 @@ class Fetched(NamedTuple):
     size: int
 
 
-class Fetcher:
+class Fetcher(Closing):
     """Fetches files. `timeout_s` bounds each request as a whole. Made and closed in the loop that uses it."""
 
     def __init__(self, *, timeout_s: float, connections: int, allow_private: bool = False) -> None:
@@ -57,14 +57,6 @@ class Fetcher:
     async def close(self) -> None:
         """Close every connection; requests still open fail."""
         await self._session.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
     @asynccontextmanager
     async def _answer(self, url: str) -> AsyncIterator[aiohttp.ClientResponse]:

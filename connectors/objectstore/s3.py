@@ -9,14 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
 import urllib3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from connectors.closing import Closing
 from connectors.objectstore.failures import status_of, translated
 from connectors.objectstore.multipart import Multipart
 from connectors.objectstore.port import Listed, ObjectHead, Part, Presigned, PresignedForm, Stored
@@ -36,7 +36,7 @@ _WITH_CHECKSUM = {"x-amz-checksum-mode": "ENABLED"}
 _SHA256 = "sha256"  # metadata: not every server gives back the checksum that it was sent
 
 
-class S3ObjectStore:
+class S3ObjectStore(Closing):
     """One bucket of one S3 server. Close it when done."""
 
     def __init__(self, settings: ObjectStoreSettings) -> None:
@@ -119,14 +119,6 @@ class S3ObjectStore:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._client.close()
         self._http.clear()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
     def _presign(
         self,

@@ -6,8 +6,6 @@ Every query runs in a transaction that this module opened; a database that does 
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from types import TracebackType
-from typing import Self
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -16,6 +14,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
+from connectors.closing import Closing
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.settings import DatabaseSettings
 
@@ -25,7 +24,7 @@ _TRUSTED_S = 1.0
 _SET_TENANT = sa.text("SELECT set_config('medialane.tenant_id', :tenant, true)")
 
 
-class Database:
+class Database(Closing):
     """A pool of connections under one role.
 
     `transaction` is for the worker role, which sees every tenant; `tenant` is for the app role, which row-level
@@ -84,14 +83,6 @@ class Database:
     async def close(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
 
 def _ping_what_was_idle(engine: sa.Engine) -> None:

@@ -58,9 +58,7 @@ class VipsEngine:
         frames = int(image.get("n-pages")) if image.get_typeof("n-pages") else 1
         if image_format == "png":
             frames = png.frames(path)
-        # An AVIF's turn is a property of the picture, not of its EXIF, and was made by the loader.
-        turned = image_format != "avif" and image.get_typeof("orientation")
-        orientation = int(image.get("orientation")) if turned else 1
+        orientation = _orientation(image, image_format)
         if orientation in _SIDEWAYS:
             width, height = height, width
         cicp = _code_points(path, image_format)
@@ -96,14 +94,20 @@ class VipsEngine:
         """Scaled in all of its bits: `thumbnail` would leave eight, of which a curve of HDR makes bands."""
         fail_on = _STRICTNESS.get(image_format, "error")
         image = pyvips.Image.new_from_file(str(path), access="sequential", fail_on=fail_on)
-        turned = image_format != "avif" and image.get_typeof("orientation") and image.get("orientation") in _SIDEWAYS
-        across, down = (height, width) if turned else (width, height)
+        sideways = _orientation(image, image_format) in _SIDEWAYS
+        across, down = (height, width) if sideways else (width, height)
         return image.resize(across / image.width, vscale=down / image.height).copy_memory().autorot()
 
     def _open(self, path: Path, image_format: str) -> Any:
         if image_format not in LOADERS:
             raise MediaError(ErrorCode.UNSUPPORTED_FORMAT, f"The vips engine does not read {image_format}.")
         return pyvips.Image.new_from_file(str(path), access="sequential")
+
+
+def _orientation(image: Any, image_format: str) -> int:
+    """As EXIF has it; an AVIF's turn is a property of the picture instead, and was made by the loader."""
+    told = image_format != "avif" and image.get_typeof("orientation")
+    return int(image.get("orientation")) if told else 1
 
 
 def _code_points(path: Path, image_format: str) -> Cicp | None:

@@ -1,4 +1,3 @@
-import aiohttp
 import pytest
 from support import api
 
@@ -7,26 +6,6 @@ from support import api
 def env(database, bucket):
     """The variables of an API process on this module's database and bucket."""
     return api.environment(database, bucket)
-
-
-@pytest.fixture(scope="module")
-def server(database, bucket):
-    """A running API."""
-    with api.running(api.environment(database, bucket)) as started:
-        yield started
-
-
-@pytest.fixture
-async def session():
-    async with aiohttp.ClientSession() as opened:
-        yield opened
-
-
-@pytest.fixture
-async def operator(database):
-    opened = api.Operator(database)
-    yield opened
-    await opened.database.close()
 
 
 @pytest.fixture

@@ -6,27 +6,12 @@ import os
 import subprocess
 import sys
 
-import aiohttp
-import pytest
 from support import api
 
 from connectors.secrets import SecretBox
 
 NEW = base64.b64encode(bytes(range(32, 64))).decode()
 HOOK = {"url": "https://example.com/hook", "events": ["*"], "secret": "correct horse"}
-
-
-@pytest.fixture
-async def operator(database):
-    opened = api.Operator(database)
-    yield opened
-    await opened.database.close()
-
-
-@pytest.fixture
-async def session():
-    async with aiohttp.ClientSession() as opened:
-        yield opened
 
 
 def keys(present, *old):

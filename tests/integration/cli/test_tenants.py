@@ -5,32 +5,12 @@ import os
 import subprocess
 import sys
 
-import aiohttp
 import boto3
 import pytest
 from support import api
 
 HOOK = {"url": "https://example.com/hook", "events": ["*"]}
 PARTS = "/api/v1/uploads/s3/multipart"
-
-
-@pytest.fixture(scope="module")
-def server(database, bucket):
-    with api.running(api.environment(database, bucket)) as started:
-        yield started
-
-
-@pytest.fixture
-async def operator(database):
-    opened = api.Operator(database)
-    yield opened
-    await opened.database.close()
-
-
-@pytest.fixture
-async def session():
-    async with aiohttp.ClientSession() as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -12,26 +12,10 @@ from support import api
 from schemas.ids import uuid7
 
 
-@pytest.fixture(scope="module")
-def server(database, bucket):
-    with api.running(api.environment(database, bucket)) as started:
-        yield started
-
-
 @pytest.fixture
-async def operator(database):
-    opened = api.Operator(database)
-    yield opened
-    await opened.database.close()
-
-
-@pytest.fixture
-async def caller(server, operator):
-    import aiohttp
-
+async def caller(server, operator, session):
     tenant = await operator.tenant()
-    async with aiohttp.ClientSession() as session:
-        yield api.Caller(server.address, tenant.id, (await operator.key(tenant.id)).text, session)
+    return api.Caller(server.address, tenant.id, (await operator.key(tenant.id)).text, session)
 
 
 def medialane(env, *arguments):

@@ -1,0 +1,59 @@
+"""Settings: every `MEDIALANE_*` variable, typed and documented, in groups; a process loads the groups it needs.
+
+A variable's name is `MEDIALANE_` + the group's prefix + the field, upper case. A field without a default is required.
+"""
+
+from schemas.settings.groups import (
+    LANE_RUNNING,
+    LANE_WINDOW,
+    PROCESSES,
+    ApiSettings,
+    AuthSettings,
+    BreakerSettings,
+    ConnectSettings,
+    DatabaseSettings,
+    KafkaSettings,
+    KeeperSettings,
+    MigrationSettings,
+    ObjectStoreSettings,
+    ProcessorSettings,
+    ProfileSettings,
+    PullSettings,
+    ShutdownSettings,
+    TelemetrySettings,
+    TopicsSettings,
+    UsageSettings,
+    WebhookSettings,
+    WorkerSettings,
+)
+from schemas.settings.loading import PREFIX, Settings, SettingsError, describe, load, variable
+
+__all__ = [
+    "LANE_RUNNING",
+    "LANE_WINDOW",
+    "PREFIX",
+    "PROCESSES",
+    "ApiSettings",
+    "AuthSettings",
+    "BreakerSettings",
+    "ConnectSettings",
+    "DatabaseSettings",
+    "KafkaSettings",
+    "KeeperSettings",
+    "MigrationSettings",
+    "ObjectStoreSettings",
+    "ProcessorSettings",
+    "ProfileSettings",
+    "PullSettings",
+    "Settings",
+    "SettingsError",
+    "ShutdownSettings",
+    "TelemetrySettings",
+    "TopicsSettings",
+    "UsageSettings",
+    "WebhookSettings",
+    "WorkerSettings",
+    "describe",
+    "load",
+    "variable",
+]

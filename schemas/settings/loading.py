@@ -1,0 +1,84 @@
+"""How a group of settings is read from an environment: names, types, bounds, and what is said of a bad value."""
+
+from collections.abc import Mapping, Sequence
+from types import UnionType
+from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin
+
+import msgspec
+from msgspec import Meta
+
+PREFIX = "MEDIALANE_"
+
+
+class SettingsError(Exception):
+    """One or more variables are missing or wrong; `problems` has a line for each, naming the variable."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """A group of settings; `prefix` is the part of the names that its variables share."""
+
+    prefix: ClassVar[str]
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def variable(group: type[Settings], field: str) -> str:
+    """The environment variable of a group's field."""
+    return f"{PREFIX}{group.prefix}{field.upper()}"
+
+
+def load(group: type[S], env: Mapping[str, str]) -> S:
+    """Read one group from an environment.
+
+    Raises `SettingsError` naming every variable that is missing or wrong, not only the first.
+    """
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for info in msgspec.structs.fields(group):
+        name = variable(group, info.name)
+        raw = env.get(name)
+        if raw is None or raw == "":
+            if info.required:
+                problems.append(f"{name} is not set: {describe(info.type)}")
+            continue
+        try:
+            values[info.name] = _convert(raw, info.type)
+        except (msgspec.ValidationError, ValueError) as error:
+            problems.append(f"{name}={_shown(name, raw)} is not valid: {error}")
+    if problems:
+        raise SettingsError(problems)
+    return group(**values)
+
+
+def describe(annotation: Any) -> str:
+    """The sentence that documents a field."""
+    return next((m.description for m in get_args(annotation)[1:] if isinstance(m, Meta) and m.description), "")
+
+
+def _shown(name: str, raw: str) -> str:
+    secret = any(word in name for word in ("PASSWORD", "SECRET", "KEY", "URL"))
+    return "(hidden)" if secret else repr(raw)
+
+
+def _convert(raw: str, annotation: Any) -> Any:
+    inner = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    if get_origin(inner) in (Union, UnionType):
+        inner = next(arg for arg in get_args(inner) if arg is not type(None))
+    value: Any = [part.strip() for part in raw.split(",")] if get_origin(inner) is tuple else raw
+    if inner is bool:
+        value = {
+            "1": True,
+            "true": True,
+            "yes": True,
+            "on": True,
+            "0": False,
+            "false": False,
+            "no": False,
+            "off": False,
+        }.get(raw.lower(), raw)
+    return msgspec.convert(value, annotation, strict=False)
