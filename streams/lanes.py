@@ -96,12 +96,15 @@ class Lanes(Generic[P, W]):
         """Records per fetch."""
         return self._bounds.poll
 
-    def put(self, key: Partition, offset: int, tenant: str, payload: P) -> None:
-        """Take in a record; dropped if the partition is not ours any more, or the process is draining."""
+    def put(self, key: Partition, offset: int, tenant: str, payload: P, *, again: bool = False) -> None:
+        """Take in a record; dropped if the partition is not ours any more, or the process is draining.
+
+        `again`: what it offers was offered before (`Item`).
+        """
         entry = None if self._closing else self.ledger.open(key, offset, at=time.monotonic())
         if entry is None:
             return
-        self._put(key, Item(entry, tenant, payload))
+        self._put(key, Item(entry, tenant, payload, again))
         self._signal(key)
 
     # -- what changes while it runs ---------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ class ConnectSettings(Settings, frozen=True, kw_only=True):
     username: Annotated[str | None, Meta(description="Basic auth user of Connect's REST interface")] = None
     password: Annotated[str | None, Meta(description="Basic auth password of Connect's REST interface")] = None
     tls_ca_file: Annotated[str | None, Meta(description="PEM file of the CA that signed Connect's certificate")] = None
-    poll_interval_ms: Annotated[int, Meta(ge=1, description="How often the connector looks for new rows, ms")] = 2
+    poll_interval_ms: Annotated[int, Meta(ge=1, description="How often the connector looks for new rows, ms")] = 5
 
 
 class ObjectStoreSettings(Settings, frozen=True, kw_only=True):

@@ -9,11 +9,12 @@ T = TypeVar("T")
 
 
 class Item(NamedTuple, Generic[T]):
-    """A record that waits in a lane."""
+    """A record that waits in a lane. `again`: it was offered before, and goes before its tenant's others."""
 
     entry: Entry
     tenant: str
     payload: T
+    again: bool = False
 
 
 class Beyond(NamedTuple, Generic[T]):

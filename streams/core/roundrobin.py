@@ -7,6 +7,7 @@ of long jobs gets fewer of them, and one that queued thousands delays nobody by 
 import math
 from collections import deque
 from collections.abc import Mapping
+from itertools import takewhile
 from typing import Generic, NamedTuple, TypeVar
 
 from streams.core.queues import Beyond, Item
@@ -70,7 +71,10 @@ class _Account(Generic[T]):
 
 
 class DeficitRoundRobin(Generic[T]):
-    """A lane's queue (`streams.core.queues.LaneQueue`): per-tenant queues, first in, first out within a tenant."""
+    """A lane's queue (`streams.core.queues.LaneQueue`): per-tenant queues, first in, first out within a tenant.
+
+    Only what was offered before goes ahead: whoever lost it, it has waited its turn already.
+    """
 
     def __init__(self, shares: Shares | None = None, *, first_estimate: float = 1.0) -> None:
         self._shares = shares or Shares()
@@ -90,7 +94,10 @@ class DeficitRoundRobin(Generic[T]):
             self._ring.appendleft(item.tenant)
         elif not account.waiting:
             self._ring.append(item.tenant)
-        account.waiting.append(item)
+        ahead = (
+            sum(1 for _ in takewhile(lambda one: one.again, account.waiting)) if item.again else len(account.waiting)
+        )
+        account.waiting.insert(ahead, item)
         self._waiting += 1
 
     @property

@@ -69,5 +69,10 @@ def tenant_of(payload: Payload) -> str:
     return str(payload.dispatch.tenant_id) if isinstance(payload, Offer) else ""
 
 
+def offered_before(payload: Payload) -> bool:
+    """Whether this is not the first offer of its job: it came back from a worker that died, drained or had no room."""
+    return isinstance(payload, Offer) and payload.dispatch.dispatch > 1
+
+
 def _names(record: Record) -> dict[str, object]:
     return {"topic": record.partition.topic, "kpart": record.partition.partition, "offset": record.offset}

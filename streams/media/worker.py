@@ -19,7 +19,7 @@ from streams.gauges import LaneGauges
 from streams.health import Watchdog
 from streams.lanes import Lanes
 from streams.lifecycle import Task
-from streams.media.handler import Payload, tenant_of
+from streams.media.handler import Payload, offered_before, tenant_of
 from streams.media.records import read
 from streams.member import Member
 
@@ -81,4 +81,4 @@ class MediaWorker:
 
     def _receive(self, record: Record) -> None:
         payload = read(record, self._route)
-        self.lanes.put(record.partition, record.offset, tenant_of(payload), payload)
+        self.lanes.put(record.partition, record.offset, tenant_of(payload), payload, again=offered_before(payload))

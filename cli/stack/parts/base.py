@@ -15,7 +15,9 @@ from cli.stack.state import Secrets
 
 @dataclass(frozen=True)
 class Context:
-    """What parts are made from. `overrides` are extra environment variables for one of Medialane's own processes."""
+    """What parts are made from. `overrides` are for the one part that is started: environment variables of
+    Medialane's own processes, properties of Connect.
+    """
 
     layout: Layout
     ports: Mapping[str, int]

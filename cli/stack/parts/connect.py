@@ -9,7 +9,10 @@ from cli.stack.processes import Command
 
 
 def connect(context: Context) -> Part:
-    """One worker of a distributed Connect cluster. It may start before the broker and waits for it."""
+    """One worker of a distributed Connect cluster. It may start before the broker and waits for it.
+
+    Its overrides are properties of the worker.
+    """
     port = context.ports["connect"]
     config = context.layout.config / "connect.properties"
 
@@ -17,7 +20,7 @@ def connect(context: Context) -> Part:
         values = {"kafka_port": context.ports["kafka"], "port": port, "plugins": jars() / "plugins"}
         copies = len(broker_names(context.ports))
         own = {f"{name}.storage.replication.factor": copies for name in ("config", "offset", "status")}
-        instead = {"bootstrap.servers": brokers(context.ports), **own}
+        instead = {"bootstrap.servers": brokers(context.ports), **own, **context.overrides}
         fill_template("connect.properties", config, values, instead)
 
     async def ready() -> bool:

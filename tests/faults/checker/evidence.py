@@ -16,8 +16,8 @@ TABLES = {
     "jobs": "SELECT id::text, asset_id::text, stage, generation, state, dispatch, epoch, attempts, deaths,"
     " extract(epoch FROM finished_at)::float8 AS finished FROM jobs",
     "events": "SELECT id::text, asset_id::text, tenant_id::text, seq, generation, type, subject FROM asset_events",
-    "variants": "SELECT asset_id::text, generation, profile, object_key, size, encode(sha256, 'hex') AS sha256"
-    " FROM variants",
+    "variants": "SELECT asset_id::text, generation, profile, object_key, size, encode(sha256, 'hex') AS sha256,"
+    " coalesce(parts, '[]') AS parts FROM variants",
     "dead_letters": "SELECT id::text, job_id::text, asset_id::text, code FROM dead_letters",
 }
 

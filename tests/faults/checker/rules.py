@@ -102,18 +102,25 @@ def objects_are_once(found: Evidence) -> Iterator[Violation]:
     yield from (Violation(LOST, f"{one['key']} was deleted") for one in found.versions if one["deleted"])
     variants = Counter((row["asset_id"], row["generation"], row["profile"]) for row in found.rows["variants"])
     yield from (Violation(DOUBLE, f"{count} rows for variant {key}") for key, count in variants.items() if count > 1)
-    for row in found.rows["variants"]:
-        if row["object_key"] not in counts:
-            yield Violation(LOST, f"{row['object_key']} of a variant is not in the bucket")
-        elif found.hashes[row["object_key"]] != row["sha256"]:
-            yield Violation(WRONG, f"{row['object_key']} has other bytes than its variant")
-    wanted = {row["object_key"] for row in found.rows["variants"]}
-    yield from (Violation(WRONG, f"{key} belongs to no variant") for key in counts.keys() - wanted)
+    wanted = {key: sha256 for row in found.rows["variants"] for key, sha256 in _objects(row)}
+    for key, sha256 in wanted.items():
+        if key not in counts:
+            yield Violation(LOST, f"{key} of a variant is not in the bucket")
+        elif found.hashes[key] != sha256:
+            yield Violation(WRONG, f"{key} has other bytes than its variant")
+    yield from (Violation(WRONG, f"{key} belongs to no variant") for key in counts.keys() - wanted.keys())
     ready = {row["id"] for row in found.rows["assets"] if row["state"] == "ready"}
     yield from (
         Violation(LOST, f"asset {asset} is ready without variants")
         for asset in ready - {row["asset_id"] for row in found.rows["variants"]}
     )
+
+
+def _objects(variant: dict) -> Iterator[tuple[str, str]]:
+    """The keys of a variant's objects, its own and those beside it, each with the hash that was recorded."""
+    yield variant["object_key"], variant["sha256"]
+    folder = variant["object_key"].rpartition("/")[0]
+    yield from ((f"{folder}/{part['name']}", part["sha256"]) for part in variant["parts"])
 
 
 def dead_letters_are_once(found: Evidence) -> Iterator[Violation]:

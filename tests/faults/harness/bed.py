@@ -51,6 +51,9 @@ MEDIA = TIMEOUTS | {
     "MEDIALANE_PROCESSOR_AROUND": "pace:around",
     "PYTHONPATH": str(CHILDREN),
 }
+# The run kills more workers than a job is forgiven for taking with it, and those of 40 s are there every time.
+KEEPER = {"MEDIALANE_KEEPER_MAX_DEATHS": "50"}
+CONNECT = {"exactly.once.source.support": "enabled"}
 WEBHOOKS = TIMEOUTS | {
     "MEDIALANE_WEBHOOK_SCHEDULE_S": "1,1,2,2,4,4,8,8,16,16,16,16",
     "MEDIALANE_WEBHOOK_LEASE_S": "8",
@@ -162,8 +165,11 @@ async def bed(folder: Path, scenario: Scenario) -> AsyncIterator[Bed]:
         found = Bed(stack, folder, proxy and proxy[0], int(receiver[1]), log)
         found.parts = dict.fromkeys((*WORKERS, *(("media-video",) if scenario.videos else ())), MEDIA)
         found.parts |= {"webhooks": WEBHOOKS}
+        changed = {"keeper": KEEPER} | ({"connect": CONNECT} if scenario.transactions else {})
+        for name, settings in changed.items():
+            await asyncio.to_thread(stack.restart, name, settings)
         await asyncio.gather(*(found.start(name) for name in found.parts))
-        found.parts |= {"api": {}, "keeper": {}}
+        found.parts |= {"api": {}} | changed
         bucket = stack.env["MEDIALANE_S3_BUCKET"]
         found.store().put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
         await _register(found)

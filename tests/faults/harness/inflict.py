@@ -62,9 +62,9 @@ async def terminate_worker(bed: Bed, pick: int) -> dict:
 
 
 async def kill_connect(bed: Bed, pick: int) -> dict:
-    """SIGKILL while a transaction of the connector's producer is open."""
+    """SIGKILL while a transaction of the connector's producer is open, if it writes in such."""
     bed.down.add("connect")
-    open_in = await asyncio.to_thread(_stop_in_a_transaction, bed)
+    open_in = await asyncio.to_thread(_stop_in_a_transaction, bed) if "connect" in bed.parts else None
     await asyncio.to_thread(bed.stack.kill, "connect")
     await _back(bed, "connect")
     return {"open transaction": open_in is not None, "partition": open_in}

@@ -18,17 +18,21 @@ CLUSTER = ("kill broker 1 of 3", "kill broker 2 of 3", "kill broker 3 of 3")  # 
 
 @dataclass(frozen=True)
 class Scenario:
-    """`long` jobs take 40 s, far above the brokers' timeouts; `videos` are real ones, encoded by ffmpeg."""
+    """`long` jobs take 40 s, far above the brokers' timeouts; `videos` are real ones, encoded by ffmpeg. `transactions`:
+    whether Connect writes in such.
+    """
 
     faults: tuple[str, ...]
     jobs: int
     long: int = 0
     videos: int = 0
     brokers: int = 1
+    transactions: bool = True
 
 
 SCENARIOS = {
     "full": Scenario(FULL, 520, long=4, videos=6),
+    "at-least-once": Scenario(FULL, 520, long=4, videos=6, transactions=False),
     "short": Scenario(SHORT, 60),
     "kafka-loses": Scenario(KAFKA_LOSES, 120, long=1),
     "cluster": Scenario(CLUSTER, 120, long=1, brokers=3),

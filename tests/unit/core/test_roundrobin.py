@@ -15,12 +15,12 @@ from streams.core.watermark import Ticket
 HERE = Partition("jobs", 0)
 
 
-def item(tenant, number):
-    return Item(Entry(HERE, 1, Ticket(0, number)), tenant, number)
+def item(tenant, number, *, again=False):
+    return Item(Entry(HERE, 1, Ticket(0, number)), tenant, number, again)
 
 
 class Model(RuleBasedStateMachine):
-    """Whatever happens, each item comes out once, in its tenant's order, and caps hold."""
+    """Whatever happens, each item comes out once, in its tenant's order, what is offered again first, and caps hold."""
 
     def __init__(self):
         super().__init__()
@@ -30,11 +30,18 @@ class Model(RuleBasedStateMachine):
         self.waiting = defaultdict(list)
         self.running = []
         self.next = 0
+        self.again = set()
 
-    @rule(tenant=st.sampled_from(["a", "b", "c", "capped"]))
-    def push(self, tenant):
-        self.queue.push(item(tenant, self.next))
-        self.waiting[tenant].append(self.next)
+    @rule(tenant=st.sampled_from(["a", "b", "c", "capped"]), again=st.booleans())
+    def push(self, tenant, again):
+        self.queue.push(item(tenant, self.next, again=again))
+        waiting = self.waiting[tenant]
+        if again:
+            self.again.add(self.next)
+            fresh = (place for place, number in enumerate(waiting) if number not in self.again)
+            waiting.insert(next(fresh, len(waiting)), self.next)
+        else:
+            waiting.append(self.next)
         self.next += 1
 
     @precondition(lambda self: self.queue.ready)

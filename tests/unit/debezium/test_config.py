@@ -39,7 +39,8 @@ def test_what_is_placed_on_dead_letters_is_taken_off_everything_else():
 
 def test_what_durability_rests_on_is_set():
     config = connector_config(settings())
-    assert config["exactly.once.support"] == "required"
+    assert config["exactly.once.support"] == "requested"
+    assert config["producer.override.enable.idempotence"] == "true"
     assert config["snapshot.mode"] == "when_needed"
     assert config["producer.override.acks"] == "all"
     assert config["errors.tolerance"] == "none"
