@@ -25,6 +25,11 @@ from api.limits import Quotas, RateLimiter
 from api.live.hub import Hub
 from api.live.routes import live_router
 from api.live.service import Live
+from api.media.addresses import Addresses
+from api.media.base import Base
+from api.media.grants import GrantSigner
+from api.media.routes import choice_router, media_router
+from api.media.service import MediaReader
 from api.observed import Observed
 from api.principals import Authenticator, guard
 from api.profiles.routes import profiles_router
@@ -46,7 +51,15 @@ from connectors.secrets import SecretBox
 from connectors.telemetry import Telemetry
 from schemas.errors import MedialaneError
 from schemas.profile_sets import ProfileChoice
-from schemas.settings import ApiSettings, AuthSettings, KafkaSettings, ProfileSettings, PullSettings, WebhookSettings
+from schemas.settings import (
+    ApiSettings,
+    AuthSettings,
+    KafkaSettings,
+    MediaSettings,
+    ProfileSettings,
+    PullSettings,
+    WebhookSettings,
+)
 
 MAX_BODY_BYTES = 65_536
 """Largest request body: references only, never media."""
@@ -60,6 +73,7 @@ class Dependencies(NamedTuple):
     telemetry: Telemetry
     api: ApiSettings
     webhooks: WebhookSettings
+    media: MediaSettings
     auth: AuthSettings = AuthSettings()
     kafka: KafkaSettings | None = None
     profiles: ProfileSettings = ProfileSettings()
@@ -94,7 +108,9 @@ def _config(given: Dependencies, hub: Hub) -> AppConfig:
     completion, live = Completion(database, store), Live(database, hub)
     multipart = MultipartService(database, store, quotas, completion, max_upload_bytes=settings.max_upload_bytes)
     pulls = PullService(database, store, quotas, given.pulls, max_upload_bytes=settings.max_upload_bytes)
-    reader = AssetReader(database, store, variant_ttl_s=settings.variant_ttl_s)
+    signer, base = GrantSigner.of(given.media), Base(settings.public_endpoint)
+    addresses, media = Addresses(signer, ttl_s=settings.variant_ttl_s), MediaReader(database, store, signer)
+    reader = AssetReader(database, addresses)
     box = SecretBox.of(given.webhooks)
     webhooks = WebhookService(database, box, allow_private=given.webhooks.allow_private)
     once = Once(database, box)
@@ -104,7 +120,8 @@ def _config(given: Dependencies, hub: Hub) -> AppConfig:
         security=[{"apiKey": []}],
         route_handlers=[
             storage_router(storage, once),
-            assets_router(reader, AssetWriter(database), completion, storage, live, once),
+            assets_router(reader, AssetWriter(database), completion, storage, live, once, base),
+            choice_router(media, addresses, base),
             live_router(live),
             pulls_router(pulls, once),
             uploads_router(multipart, once),
@@ -115,7 +132,11 @@ def _config(given: Dependencies, hub: Hub) -> AppConfig:
         ],
     )
     return AppConfig(
-        route_handlers=[guarded, health_router(Readiness(database, store), given.telemetry.metrics)],
+        route_handlers=[
+            guarded,
+            media_router(media),
+            health_router(Readiness(database, store), given.telemetry.metrics),
+        ],
         exception_handlers={Exception: answer},
         openapi_config=description(),
         request_max_body_size=MAX_BODY_BYTES,

@@ -1,5 +1,8 @@
 """CORS, per tenant: which origins' pages may call the API, and read its answers, is on the tenant's row.
 
+Signed addresses are for whoever has them, so for every page; their answers say so to everybody, since a cache may keep
+what one page was told for another.
+
 A preflight carries no key, so it passes if any tenant names the origin; the answer itself is then shown to pages of
 the caller's own tenant's origins only. No cookies are used, so a page can do nothing that it has no key for.
 """
@@ -11,6 +14,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from litestar.enums import ScopeType
 
+from api.media.addresses import PREFIX
 from connectors.postgres.database import Database
 from connectors.postgres.keys import Principal
 from schemas.errors import MedialaneError
@@ -25,6 +29,15 @@ _MOST = 1000
 _IS_KNOWN = sa.text("SELECT is_known_origin(:origin)")
 _NAMES = re.compile(rb"[A-Za-z0-9_, -]{1,500}")
 _EXPOSED = b"Idempotent-Replayed, RateLimit, RateLimit-Policy, Retry-After, traceparent, X-Trace-Id"
+_FOR_ALL = [
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-expose-headers", b"Accept-Ranges, Content-Length, Content-Range, ETag, X-Trace-Id"),
+]
+_PREFLIGHT_FOR_ALL = [
+    (b"access-control-allow-methods", b"GET, HEAD"),
+    (b"access-control-allow-headers", b"*"),
+    (b"access-control-max-age", b"86400"),
+]
 
 
 class Browsers:
@@ -37,12 +50,28 @@ class Browsers:
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         origin = _header(scope, b"origin") if scope["type"] == ScopeType.HTTP else None
-        if scope["type"] != ScopeType.HTTP or origin is None:
+        if scope["type"] == ScopeType.HTTP and scope["path"].startswith(f"{PREFIX}/"):
+            await self._signed(scope, receive, send)
+        elif scope["type"] != ScopeType.HTTP or origin is None:
             await self._app(scope, receive, send)
         elif scope["method"] == "OPTIONS" and _header(scope, b"access-control-request-method") is not None:
             await self._preflight(scope, origin, send)
         else:
             await self._actual(scope, origin, receive, send)
+
+    async def _signed(self, scope: "HTTPScope", receive: "Receive", send: "Send") -> None:
+        if scope["method"] == "OPTIONS":
+            await send({"type": "http.response.start", "status": 204, "headers": [*_FOR_ALL, *_PREFLIGHT_FOR_ALL]})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+
+        async def send_to_all(message: "Message") -> None:
+            if message["type"] == "http.response.start":
+                refused = [(b"cache-control", b"no-store")] if message["status"] >= 400 else []
+                message["headers"] = [*message.get("headers", ()), *_FOR_ALL, *refused]
+            await send(message)
+
+        await self._app(scope, receive, send_to_all)
 
     async def _preflight(self, scope: "HTTPScope", origin: bytes, send: "Send") -> None:
         headers = [(b"vary", b"Origin, Access-Control-Request-Headers")]

@@ -33,6 +33,7 @@ def description() -> OpenAPIConfig:
             Tag(name="storage", description="Announce uploads"),
             Tag(name="uploads", description="Send large files in parts, as Uppy's S3 uploader does"),
             Tag(name="assets", description="Complete, follow and list assets"),
+            Tag(name="media", description="Read variants: addresses that need no key"),
             Tag(name="webhooks", description="Be told what happens"),
             Tag(name="keys", description="Make, rotate and revoke API keys"),
             Tag(name="profiles", description="Choose what is made of uploads"),

@@ -12,6 +12,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
 
 from api.envelope import PROBLEM_TYPE, Failure, Problem
+from api.media.addresses import PREFIX
 from schemas.errors import ERRORS, ErrorCode, MedialaneError
 
 _log = structlog.get_logger(__name__)
@@ -73,15 +74,21 @@ def _judge(request: Request[Any, Any, State], error: Exception) -> _Refusal:
                 return found
             return found._replace(headers={"Retry-After": str(max(1, math.ceil(error.retry_after_s)))})
         # Its detail is for operators: it may name parts that callers have no business with.
-        _log.warning("request failed", code=error.code, detail=error.detail, path=request.url.path)
+        _log.warning("request failed", code=error.code, detail=error.detail, path=_logged(request))
         return _refusal(error.status, error.code, ERRORS[error.code].meaning)
     if isinstance(error, ValidationException):
         return _malformed(error)
     if isinstance(error, HTTPException) and error.status_code < 500:
         code, message = _BY_STATUS.get(error.status_code, (ErrorCode.INVALID_REQUEST, error.detail))
         return _refusal(error.status_code, code, message)._replace(headers=_kept(error.headers))
-    _log.error("request crashed", path=request.url.path, exc_info=error)
+    _log.error("request crashed", path=_logged(request), exc_info=error)
     return _refusal(500, ErrorCode.INTERNAL, ERRORS[ErrorCode.INTERNAL].meaning)
+
+
+def _logged(request: Request[Any, Any, State]) -> str:
+    """The path, but for signed ones: whoever reads a log may not read what they open."""
+    path = request.url.path
+    return str(request.scope.get("path_template")) if path.startswith(f"{PREFIX}/") else path
 
 
 def _refusal(status: int, code: ErrorCode, message: str, field: str | None = None) -> _Refusal:
@@ -99,10 +106,12 @@ def documented(*statuses: int) -> dict[int, ResponseSpec]:
 DESCRIPTIONS = {
     400: "The request is malformed; `field` names the culprit.",
     401: "The API key is missing, unknown, revoked or expired.",
-    403: "The API key may not do this, or the tenant's plan has no room for it.",
+    403: "The API key may not do this, the plan has no room for it, or the signed address is not good (any more).",
     404: "There is no such thing for this tenant.",
+    406: "The picture is in none of the formats that `Accept` allows.",
     409: "The request does not fit the present state.",
     413: "The request's body is too large.",
+    416: "None of the bytes is in the range that was asked for.",
     422: "Understood and refused.",
     429: "More than the tenant's plan allows at a time; come again after `Retry-After` seconds.",
     500: "Something went wrong on our side.",

@@ -12,7 +12,14 @@ from connectors.postgres.database import Database
 from connectors.telemetry import Telemetry
 from connectors.telemetry.metrics import Metrics
 from connectors.telemetry.tracing import Tracing
-from schemas.settings import ApiSettings, DatabaseSettings, ObjectStoreSettings, ProfileSettings, WebhookSettings
+from schemas.settings import (
+    ApiSettings,
+    DatabaseSettings,
+    MediaSettings,
+    ObjectStoreSettings,
+    ProfileSettings,
+    WebhookSettings,
+)
 
 FILE = "openapi.json"
 _NOWHERE = "unused.invalid"
@@ -33,6 +40,7 @@ def openapi() -> dict[str, Any]:
         telemetry=Telemetry("openapi", Tracing("openapi"), Metrics(CollectorRegistry(), process="api")),
         api=ApiSettings(),
         webhooks=WebhookSettings(encryption_key=_KEY),
+        media=MediaSettings(signing_key=_KEY),
         profiles=ProfileSettings(),
     )
     app = Application.build(given).litestar
@@ -44,4 +52,4 @@ def openapi_text() -> str:
     return json.dumps(openapi(), indent=2, ensure_ascii=False, default=str) + "\n"
 
 
-_KEY = "A" * 43 + "="  # 32 zero bytes: nothing is sealed here
+_KEY = "A" * 43 + "="  # 32 zero bytes: nothing is sealed or signed here

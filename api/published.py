@@ -99,7 +99,7 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
         for content in operation["requestBody"]["content"].values():
             content["example"] = msgspec.to_builtins(REQUESTS[name])
     for status, response in operation["responses"].items():
-        if int(status) >= 400 and path.startswith("/api/"):
+        if int(status) >= 400 and path.startswith(("/api/", "/media/")):
             operation["responses"][status] = {"$ref": f"#/components/responses/Error{status}"}
             continue
         for content in response.get("content", {}).values():

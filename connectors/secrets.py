@@ -1,8 +1,5 @@
 """Secrets at rest: the API seals an endpoint's secret before it is stored, the webhook agent opens it to sign."""
 
-import base64
-import binascii
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from typing import Self
@@ -10,12 +7,12 @@ from typing import Self
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from schemas.settings import SettingsError, WebhookSettings, variable
+from connectors.named_keys import ID_BYTES, check_settings, decoded, id_of
+from schemas.settings import WebhookSettings
 
 _UNNAMED, _NAMED = b"\x01", b"\x02"
 """First byte of every sealed text: what follows it is the nonce, or the id of the key and then the nonce."""
 
-_ID_BYTES = 4
 _NONCE_BYTES = 12
 
 
@@ -28,23 +25,18 @@ class SecretBox:
 
     def __init__(self, key_b64: str, old_b64: Sequence[str] = ()) -> None:
         """Keys: 32 bytes in base64; raises `ValueError` for anything else."""
-        key = _decoded(key_b64)
+        key = decoded(key_b64)
         self._cipher = AESGCM(key)
-        self._id = _id_of(key)
-        self._ciphers = {_id_of(old): AESGCM(old) for old in map(_decoded, old_b64)} | {self._id: self._cipher}
+        self._id = id_of(key)
+        self._ciphers = {id_of(old): AESGCM(old) for old in map(decoded, old_b64)} | {self._id: self._cipher}
 
     @classmethod
     def of(cls, settings: WebhookSettings) -> Self:
         """Under the keys of the settings. Raises `SettingsError`."""
-        problems, names = [], ("encryption_key", "encryption_key_old")
-        for name, keys in zip(names, ((settings.encryption_key,), settings.encryption_key_old), strict=True):
-            for key in keys:
-                try:
-                    _decoded(key)
-                except ValueError as error:
-                    problems.append(f"{variable(WebhookSettings, name)} is not valid: {error}")
-        if problems:
-            raise SettingsError(problems)
+        check_settings(
+            WebhookSettings,
+            {"encryption_key": (settings.encryption_key,), "encryption_key_old": settings.encryption_key_old},
+        )
         return cls(settings.encryption_key, settings.encryption_key_old)
 
     @property
@@ -77,7 +69,7 @@ class SecretBox:
         return self.seal(self.open(sealed))
 
     def _candidates(self, sealed: bytes) -> Iterator[tuple[AESGCM, bytes]]:
-        version, named = sealed[:1], sealed[1 : 1 + _ID_BYTES]
+        version, named = sealed[:1], sealed[1 : 1 + ID_BYTES]
         if version == _NAMED and named in self._ciphers:
             yield self._ciphers[named], _NAMED + named
         elif version == _UNNAMED:
@@ -85,19 +77,3 @@ class SecretBox:
             yield from ((cipher, _UNNAMED) for cipher in self._ciphers.values())
         elif version != _NAMED:
             raise SecretUnreadableError("this is no sealed secret of a known version")
-
-
-def _decoded(key_b64: str) -> bytes:
-    try:
-        key = base64.b64decode(key_b64, validate=True)
-    except binascii.Error as error:
-        raise ValueError("the encryption key is not base64: make one with `openssl rand -base64 32`") from error
-    if len(key) != 32:
-        raise ValueError(
-            f"the encryption key has {len(key)} bytes instead of 32: make one with `openssl rand -base64 32`"
-        )
-    return key
-
-
-def _id_of(key: bytes) -> bytes:
-    return hashlib.sha256(b"medialane key id" + key).digest()[:_ID_BYTES]

@@ -67,6 +67,10 @@ class ErrorCode(StrEnum):
     PULL_URL_REFUSED = "pull_url_refused"
     IDEMPOTENCY_KEY_IN_USE = "idempotency_key_in_use"
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
+    ADDRESS_INVALID = "address_invalid"
+    ADDRESS_EXPIRED = "address_expired"
+    NOT_ACCEPTABLE = "not_acceptable"
+    RANGE_NOT_SATISFIABLE = "range_not_satisfiable"
     SERVICE_UNAVAILABLE = "service_unavailable"
     INTERNAL = "internal"
 
@@ -126,6 +130,10 @@ ERRORS: dict[ErrorCode, ErrorSpec] = {
     ErrorCode.PULL_URL_REFUSED: ErrorSpec(_R, 422, "Files are not fetched from this address."),
     ErrorCode.IDEMPOTENCY_KEY_IN_USE: ErrorSpec(_R, 409, "A request with this Idempotency-Key is being worked on."),
     ErrorCode.IDEMPOTENCY_KEY_REUSED: ErrorSpec(_R, 422, "This Idempotency-Key was used for another request."),
+    ErrorCode.ADDRESS_INVALID: ErrorSpec(_R, 403, "The address was not signed by this service."),
+    ErrorCode.ADDRESS_EXPIRED: ErrorSpec(_R, 403, "The address has expired; read the asset for a new one."),
+    ErrorCode.NOT_ACCEPTABLE: ErrorSpec(_R, 406, "The picture is in none of the formats that `Accept` allows."),
+    ErrorCode.RANGE_NOT_SATISFIABLE: ErrorSpec(_R, 416, "None of the bytes is in the range that was asked for."),
     ErrorCode.SERVICE_UNAVAILABLE: ErrorSpec(_R, 503, "A part of the service does not answer; try again."),
     ErrorCode.INTERNAL: ErrorSpec(_R, 500, "Something went wrong on our side."),
 }

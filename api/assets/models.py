@@ -10,6 +10,7 @@ from msgspec import Meta
 from api.storage.models import Metadata, Tags
 from schemas.details import Details
 from schemas.errors import ErrorCode
+from schemas.events import Variant
 from schemas.states import AssetState, JobState, MediaKind, Stage
 
 if TYPE_CHECKING:
@@ -36,9 +37,33 @@ class VariantOut(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     height: int
     size: int
     sha256: str
-    url: Annotated[str, Meta(description="Signed address of the bytes; ends at `urlExpiresAt`")]
+    url: Annotated[
+        str,
+        Meta(
+            description="Signed address of the bytes, and of all that a playlist names; needs no key, ends at "
+            "`urlExpiresAt`"
+        ),
+    ]
     url_expires_at: datetime
     duration_s: float | None = None
+
+
+class PictureOut(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A picture that is there in several formats."""
+
+    name: str
+    content_types: Annotated[tuple[str, ...], Meta(description="The smallest first")]
+    url: Annotated[
+        str, Meta(description="Signed address that answers in the best format that `Accept` allows; needs no key")
+    ]
+    url_expires_at: datetime
+
+
+def variant_out(variant: Variant, url: str, expires_at: datetime) -> VariantOut:
+    """A variant as the API shows it: without its key, with an address."""
+    fields = msgspec.structs.asdict(variant)
+    del fields["object_key"]
+    return VariantOut(**fields, url=url, url_expires_at=expires_at)
 
 
 class TimelineOut(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -104,6 +129,7 @@ class AssetOut(AssetSummary, frozen=True, kw_only=True, rename="camel"):
     """Everything about an asset."""
 
     variants: tuple[VariantOut, ...]
+    pictures: tuple[PictureOut, ...]
     jobs: tuple[JobOut, ...]
     timeline: tuple[TimelineOut, ...]
 

@@ -15,6 +15,7 @@ from api.envelope import Done, Success
 from api.failures import documented
 from api.idempotency import IdempotencyKey, Once
 from api.live.service import Live
+from api.media.base import Base
 from api.principals import SCOPE_OPT, TenantRequest, tenant_of
 from api.storage.models import PresignedUpload
 from api.storage.service import StorageService
@@ -29,10 +30,16 @@ def _complete_id(_handler: HTTPRouteHandler, method: object, _path: object) -> s
 
 
 def assets_router(
-    reader: AssetReader, writer: AssetWriter, completion: Completion, storage: StorageService, live: Live, once: Once
+    reader: AssetReader,
+    writer: AssetWriter,
+    completion: Completion,
+    storage: StorageService,
+    live: Live,
+    once: Once,
+    base: Base,
 ) -> Router:
     """The routes on top of the services."""
-    handlers = [*_uploading(completion, storage, once), *_reading(reader, live), *_writing(writer, once)]
+    handlers = [*_uploading(completion, storage, once), *_reading(reader, live, base), *_writing(writer, once)]
     return Router("/api/v1/assets", route_handlers=handlers, tags=["assets"])
 
 
@@ -100,7 +107,7 @@ def _uploading(completion: Completion, storage: StorageService, once: Once) -> l
     return [complete, complete_many, presign_again]
 
 
-def _reading(reader: AssetReader, live: Live) -> list[HTTPRouteHandler]:
+def _reading(reader: AssetReader, live: Live, base: Base) -> list[HTTPRouteHandler]:
     @get(
         "/{asset_id:uuid}",
         opt=_READ,
@@ -113,7 +120,7 @@ def _reading(reader: AssetReader, live: Live) -> list[HTTPRouteHandler]:
     async def read(request: TenantRequest, asset_id: FromPath[UUID], wait: Wait = None) -> Success[AssetOut]:
         if wait is not None:
             await live.wait(tenant_of(request), asset_id, seconds(wait))
-        return Success(data=await reader.read(tenant_of(request), asset_id))
+        return Success(data=await reader.read(tenant_of(request), asset_id, base=base.of(request)))
 
     @get(
         "/",

@@ -7,8 +7,20 @@ from uuid import UUID
 import msgspec
 
 from api.assets.cursor import decode_cursor, encode_cursor
-from api.assets.models import AssetOut, AssetPage, AssetSummary, DetailsOut, JobOut, StepOut, TimelineOut, VariantOut
-from connectors.objectstore.port import ObjectStore
+from api.assets.models import (
+    AssetOut,
+    AssetPage,
+    AssetSummary,
+    DetailsOut,
+    JobOut,
+    PictureOut,
+    StepOut,
+    TimelineOut,
+    VariantOut,
+    variant_out,
+)
+from api.media.addresses import Addresses, Place
+from api.media.formats import Picture, pictures_of
 from connectors.postgres.asset_views import (
     AssetFilter,
     AssetRow,
@@ -28,20 +40,21 @@ _SUMMARY = AssetSummary.__struct_fields__
 class AssetReader:
     """Shows a tenant its assets."""
 
-    def __init__(self, database: Database, store: ObjectStore, *, variant_ttl_s: int) -> None:
+    def __init__(self, database: Database, addresses: Addresses) -> None:
         self._database = database
-        self._store = store
-        self._variant_ttl_s = variant_ttl_s
+        self._addresses = addresses
 
-    async def read(self, tenant_id: UUID, asset_id: UUID) -> AssetOut:
-        """One asset. Raises `MedialaneError(not_found)`."""
+    async def read(self, tenant_id: UUID, asset_id: UUID, *, base: str) -> AssetOut:
+        """One asset; its addresses begin with `base`. Raises `MedialaneError(not_found)`."""
         async with self._database.tenant(tenant_id) as connection:
             view = await read_asset(connection, tenant_id, asset_id)
         if view is None:
             raise MedialaneError(ErrorCode.NOT_FOUND)
+        place = Place(base, tenant_id, asset_id)
         return AssetOut(
             **_summary(view.asset),
-            variants=tuple(self._variant(variant) for variant in view.variants),
+            variants=tuple(self._variant(place, variant) for variant in view.variants),
+            pictures=tuple(self._picture(place, picture) for picture in pictures_of(view.variants)),
             jobs=tuple(_job(job) for job in view.jobs),
             timeline=tuple(_event(event) for event in view.events),
         )
@@ -59,11 +72,18 @@ class AssetReader:
             next_cursor=encode_cursor(Position(shown[-1].created_at, shown[-1].id)) if more else None,
         )
 
-    def _variant(self, variant: Variant) -> VariantOut:
-        signed = self._store.presign_get(variant.object_key, self._variant_ttl_s)
-        fields = msgspec.structs.asdict(variant)
-        del fields["object_key"]
-        return VariantOut(**fields, url=signed.url, url_expires_at=signed.expires_at)
+    def _variant(self, place: Place, variant: Variant) -> VariantOut:
+        address = self._addresses.of_variant(place, variant)
+        return variant_out(variant, address.url, address.expires_at)
+
+    def _picture(self, place: Place, picture: Picture) -> PictureOut:
+        address = self._addresses.of_picture(place, picture.name)
+        return PictureOut(
+            name=picture.name,
+            content_types=picture.content_types,
+            url=address.url,
+            url_expires_at=address.expires_at,
+        )
 
 
 def _summary(row: AssetRow) -> dict[str, Any]:

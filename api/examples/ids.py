@@ -19,5 +19,11 @@ OBJECT_KEY = f"uploads/{TENANT}/{ASSET}/beach.jpg"
 VARIANT_KEY = f"media/{TENANT}/{CONTENT}/thumbnail.v1.webp"
 STORE = "https://media.s3.example.com"
 
-PATHS = {"asset_id": str(ASSET), "key_id": str(KEY), "endpoint_id": str(ENDPOINT), "number": 1}
+API = "https://media.example.com"
+TOKEN = "AYh0d-EBogqzZ5N87qGFpyt7D4ICAaIKs2eTfO6hhacrew-CA..."  # noqa: S105 - grants nothing
+
+PATHS = {
+    "asset_id": str(ASSET), "key_id": str(KEY), "endpoint_id": str(ENDPOINT), "number": 1, "name": "display_large",
+    "token": TOKEN, "file_name": "hls.m3u8",
+}  # fmt: skip
 """By the name of a path's parameter."""

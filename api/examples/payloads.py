@@ -11,6 +11,7 @@ from api.assets.models import (
     CompleteMany,
     DetailsOut,
     JobOut,
+    PictureOut,
     StepOut,
     TimelineOut,
     UploadAgain,
@@ -60,12 +61,17 @@ _SUMMARY: dict[str, Any] = _TOLD | {
     "error_detail": None, "created_at": ids.NOON, "uploaded_at": ids.NOON + 2 * ids.SECOND,
     "finished_at": ids.NOON + 7 * ids.SECOND, "progress": 100,
 }  # fmt: skip
+_THUMBNAIL = VariantOut(
+    profile="thumbnail", content_type="image/webp", width=256, height=256, size=12_060, sha256=ids.VARIANT,
+    url=f"{ids.API}/media/{ids.TOKEN}/thumbnail.v1.webp", url_expires_at=ids.NOON + 3600 * ids.SECOND,
+)  # fmt: skip
 _ASSET = AssetOut(
     **_SUMMARY,
-    variants=(
-        VariantOut(
-            profile="thumbnail", content_type="image/webp", width=256, height=256, size=12_060, sha256=ids.VARIANT,
-            url=f"{ids.STORE}/{ids.VARIANT_KEY}?{_SIGNATURE}", url_expires_at=ids.NOON + 3600 * ids.SECOND,
+    variants=(_THUMBNAIL,),
+    pictures=(
+        PictureOut(
+            name="display_large", content_types=("image/avif", "image/webp", "image/jpeg"),
+            url=f"{ids.API}/media/{ids.TOKEN}/display_large", url_expires_at=ids.NOON + 3600 * ids.SECOND,
         ),
     ),
     jobs=(
@@ -152,6 +158,8 @@ ANSWERS: dict[str, Any] = {
         )
     ),
     "readAsset": Success(data=_ASSET),
+    "chooseVariant": Success(data=_THUMBNAIL),
+    "readMedia": "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-STREAM-INF:BANDWIDTH=861000,RESOLUTION=640x360\n360p.m3u8\n",
     "listAssets": Success(data=AssetPage(items=(AssetSummary(**_SUMMARY),), next_cursor=None)),
     "changeAsset": Done(message="Asset changed"),
     "cancelAsset": Done(message="Asset cancelled"),

@@ -38,6 +38,7 @@ def variables(ports: Mapping[str, int], secrets: Secrets, layout: Layout) -> dic
         "MEDIALANE_API_HOST": HOST,
         "MEDIALANE_API_PORT": str(ports["api"]),
         "MEDIALANE_WEBHOOK_ENCRYPTION_KEY": secrets.webhook_encryption_key,
+        "MEDIALANE_MEDIA_SIGNING_KEY": secrets.media_signing_key,
         # Receivers of a local stack are local, too.
         "MEDIALANE_WEBHOOK_ALLOW_PRIVATE": "true",
         "MEDIALANE_PULL_ALLOW_PRIVATE": "true",

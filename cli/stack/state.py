@@ -26,6 +26,10 @@ class PartState(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int | None = None  # of the last run, negative for a signal
 
 
+def _fresh_key() -> str:
+    return b64encode(secrets.token_bytes(32)).decode()
+
+
 class Secrets(msgspec.Struct, frozen=True, kw_only=True):
     """Random per stack. They live as long as the stack's data, which they were written into."""
 
@@ -36,6 +40,8 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True):
     s3_access_key: str
     s3_secret_key: str
     webhook_encryption_key: str
+    # A stack of a release without it gets one with its next start.
+    media_signing_key: str = msgspec.field(default_factory=_fresh_key)
 
     @classmethod
     def generate(cls) -> "Secrets":
@@ -47,7 +53,7 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True):
             replication_password=secrets.token_urlsafe(24),
             s3_access_key=secrets.token_hex(10),
             s3_secret_key=secrets.token_urlsafe(30),
-            webhook_encryption_key=b64encode(secrets.token_bytes(32)).decode(),
+            webhook_encryption_key=_fresh_key(),
         )
 
 

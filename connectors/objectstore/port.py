@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -81,8 +81,8 @@ class ObjectStore(Protocol):
     def presign_part(self, key: str, upload_id: str, number: int) -> Presigned:
         """Sign the PUT of one part of a multipart upload; its size is seen only when the parts are listed."""
 
-    def presign_get(self, key: str, ttl_s: int) -> Presigned:
-        """Sign reading an object for `ttl_s` seconds."""
+    def presign_get(self, key: str, ttl_s: int, *, method: Literal["GET", "HEAD"] = "GET") -> Presigned:
+        """Sign reading an object, or what would be read, for `ttl_s` seconds: a signature is for one method."""
 
     def public_url(self, key: str) -> str:
         """The object's address without a signature."""

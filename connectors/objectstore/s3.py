@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import boto3
 import urllib3
@@ -71,8 +71,8 @@ class S3ObjectStore(Closing):
         query = {"partNumber": str(number), "uploadId": upload_id}
         return self._presign("PUT", key, self._presign_ttl_s, {}, {}, query)
 
-    def presign_get(self, key: str, ttl_s: int) -> Presigned:
-        return self._presign("GET", key, ttl_s, {}, {})
+    def presign_get(self, key: str, ttl_s: int, *, method: Literal["GET", "HEAD"] = "GET") -> Presigned:
+        return self._presign(method, key, ttl_s, {}, {})
 
     def public_url(self, key: str) -> str:
         return self._signer.address(key)

@@ -28,6 +28,11 @@ _OF_CONTENT = sa.text("""
     WHERE tenant_id = :tenant_id AND content_sha256 = :sha256
     ORDER BY profile, profile_version, created_at
 """)
+_READABLE = sa.text("""
+    SELECT * FROM variants WHERE tenant_id = :tenant_id AND asset_id = :asset_id AND profile = ANY(:profiles)
+        AND EXISTS (SELECT FROM assets WHERE id = :asset_id AND state <> 'deleted')
+    ORDER BY created_at, profile
+""")
 _COMMITTED = sa.text("SELECT profile FROM variants WHERE asset_id = :asset_id AND generation = :generation")
 
 
@@ -79,6 +84,15 @@ async def of_asset(connection: AsyncConnection, asset_id: UUID) -> tuple[Variant
     """An asset's variants as events show them."""
     rows = await connection.execute(_OF_ASSET, {"asset_id": asset_id})
     return tuple(_from_row(row._mapping).public() for row in rows)  # noqa: SLF001 - SQLAlchemy's documented name
+
+
+async def readable(
+    connection: AsyncConnection, tenant_id: UUID, asset_id: UUID, profiles: Sequence[str]
+) -> tuple[NewVariant, ...]:
+    """Those of an asset's variants that are of these profiles; none of an asset that was deleted."""
+    values = {"tenant_id": tenant_id, "asset_id": asset_id, "profiles": list(profiles)}
+    rows = await connection.execute(_READABLE, values)
+    return tuple(_from_row(row._mapping) for row in rows)  # noqa: SLF001 - SQLAlchemy's documented name
 
 
 async def of_content(connection: AsyncConnection, tenant_id: UUID, sha256: bytes) -> tuple[NewVariant, ...]:

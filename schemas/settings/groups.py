@@ -109,6 +109,23 @@ class ApiSettings(Settings, frozen=True, kw_only=True):
     variant_ttl_s: Annotated[int, Meta(ge=60, le=604_800, description="Life of a signed download address, seconds")] = (
         3600
     )
+    public_endpoint: Annotated[
+        str | None,
+        Meta(
+            pattern="^https?://[^?#]+$",
+            description="Address of the API as clients reach it, for signed addresses; if unset, what the request "
+            "was sent to",
+        ),
+    ] = None
+
+
+class MediaSettings(Settings, frozen=True, kw_only=True):
+    prefix: ClassVar[str] = "MEDIA_"
+
+    signing_key: Annotated[str, Meta(description="32 bytes, base64: addresses of variants are signed with it (HMAC)")]
+    signing_key_old: Annotated[
+        tuple[str, ...], Meta(description="Keys whose signatures are still taken, comma separated")
+    ] = ()
 
 
 class AuthSettings(Settings, frozen=True, kw_only=True):
@@ -337,6 +354,7 @@ PROCESSES: dict[str, tuple[type[Settings], ...]] = {
         DatabaseSettings,
         ObjectStoreSettings,
         ApiSettings,
+        MediaSettings,
         AuthSettings,
         KafkaSettings,
         WebhookSettings,

@@ -15,7 +15,7 @@ from schemas.generate import FOLDER
 from streams.webhooks.message import body_of, read_event
 
 OPERATIONS = {
-    "readProfiles", "chooseProfiles", "readUsage",
+    "readProfiles", "chooseProfiles", "readUsage", "chooseVariant", "readMedia",
     "presignUpload", "completeAsset", "completeAssetByGet", "readAsset", "listAssets",
     "registerWebhook", "listWebhooks", "deleteWebhook", "healthz", "readyz",
     "mintKey", "listKeys", "revokeKey", "rotateKey",

@@ -27,6 +27,7 @@ from schemas.settings import DatabaseSettings
 from schemas.topics import TOPICS
 
 ENCRYPTION_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+SIGNING_KEY = "Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA="
 PHOTO = b"\xff\xd8\xff\xe0\0"
 """Five bytes that begin like a JPEG: all that complete looks at."""
 
@@ -50,6 +51,7 @@ def environment(database, bucket, **change):
         "MEDIALANE_S3_ACCESS_KEY": bucket.access_key,
         "MEDIALANE_S3_SECRET_KEY": bucket.secret_key,
         "MEDIALANE_WEBHOOK_ENCRYPTION_KEY": ENCRYPTION_KEY,
+        "MEDIALANE_MEDIA_SIGNING_KEY": SIGNING_KEY,
         "MEDIALANE_API_PORT": "0",
     } | change
 

@@ -1,0 +1,118 @@
+"""What a signed address, or a key's owner, gets to read: a file of one variant, or a picture in the best format."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+from uuid import UUID
+
+from api.media.formats import choose, names_of, picture_of
+from api.media.grants import GrantSigner, object_id
+from connectors.objectstore.port import ObjectStore
+from connectors.postgres import variants
+from connectors.postgres.database import Database
+from connectors.postgres.variants import NewVariant
+from schemas.errors import ErrorCode, MedialaneError
+
+_LONGEST_PRESIGNED_S = 604_800
+_NAMES_OTHERS = frozenset({"application/vnd.apple.mpegurl", "text/vtt"})
+
+
+class File(NamedTuple):
+    """An object of a variant; `size` in bytes, `sha256` in hex."""
+
+    key: str
+    content_type: str
+    size: int
+    sha256: str
+
+    @property
+    def names_others(self) -> bool:
+        """Whether it is a small text whose relative references have to be resolved against our own address."""
+        return self.content_type in _NAMES_OTHERS
+
+
+class Found(NamedTuple):
+    """What an address stands for; for `left_s` more seconds. `chosen`: by the Accept header, among others."""
+
+    file: File
+    left_s: int
+    chosen: bool
+
+
+class MediaReader:
+    """Finds files, and has them sent by the object store wherever that is possible."""
+
+    def __init__(
+        self, database: Database, store: ObjectStore, signer: GrantSigner, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._signer = signer
+        self._clock = clock
+
+    async def find(self, token: str, name: str, accept: str) -> Found:
+        """The file of this name that the token grants.
+
+        Raises `MedialaneError`: address_invalid, address_expired; not_found for a deleted asset, a name that the
+        variant does not have, and bytes that a replay replaced; not_acceptable.
+        """
+        now = self._clock()
+        grant = self._signer.open(token, now=now)
+        left_s = max(1, int(grant.ends_at - now))
+        if grant.object_id is None:
+            found = await self._readable(grant.tenant_id, grant.asset_id, names_of(grant.name))
+            best = _best(found, grant.name, accept)
+            if best is None or name != grant.name:
+                raise MedialaneError(ErrorCode.NOT_FOUND)
+            return Found(_files(best)[0], left_s, chosen=True)
+        for variant in await self._readable(grant.tenant_id, grant.asset_id, (grant.name,)):
+            for file in _files(variant) if object_id(variant.object_key) == grant.object_id else ():
+                if file.key.rpartition("/")[2] == name:
+                    return Found(file, left_s, chosen=False)
+        raise MedialaneError(ErrorCode.NOT_FOUND)
+
+    async def choose(self, tenant_id: UUID, asset_id: UUID, name: str, accept: str) -> NewVariant:
+        """The variant of this profile, or of this picture in the best format that `accept` allows.
+
+        Raises `MedialaneError`: not_found, not_acceptable.
+        """
+        found = await self._readable(tenant_id, asset_id, names_of(name))
+        best = _best(found, name, accept) or next((each for each in found if each.profile == name), None)
+        if best is None:
+            raise MedialaneError(ErrorCode.NOT_FOUND)
+        return best
+
+    def elsewhere(self, file: File, ttl_s: int, method: Literal["GET", "HEAD"]) -> str:
+        """Where the object store itself sends the file, for so many seconds."""
+        return self._store.presign_get(file.key, min(ttl_s, _LONGEST_PRESIGNED_S), method=method).url
+
+    async def content(self, file: File) -> bytes:
+        """A small file's bytes. Raises `MedialaneError`: not_found, object_store_unavailable."""
+        found = await self._store.peek(file.key, file.size)
+        if found is None:
+            raise MedialaneError(ErrorCode.NOT_FOUND)
+        return found[1]
+
+    async def _readable(self, tenant_id: UUID, asset_id: UUID, profiles: Sequence[str]) -> tuple[NewVariant, ...]:
+        async with self._database.tenant(tenant_id) as connection:
+            return await variants.readable(connection, tenant_id, asset_id, profiles)
+
+
+def _best(found: Sequence[NewVariant], picture: str, accept: str) -> NewVariant | None:
+    """The picture in the best format; None if there is no such picture."""
+    formats = {each.content_type: each for each in found if picture_of(each.public()) == picture}
+    if not formats:
+        return None
+    best = choose(accept, tuple(formats))
+    if best is None:
+        raise MedialaneError(ErrorCode.NOT_ACCEPTABLE, f"The picture is there as {', '.join(sorted(formats))}.")
+    return formats[best]
+
+
+def _files(variant: NewVariant) -> tuple[File, ...]:
+    """Every file of a variant, its own first."""
+    own, *others = variant.object_keys()
+    parts = (
+        File(key, part.content_type, part.size, part.sha256) for key, part in zip(others, variant.parts, strict=True)
+    )
+    return File(own, variant.content_type, variant.size, variant.sha256.hex()), *parts
