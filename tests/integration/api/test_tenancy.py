@@ -2,12 +2,16 @@
 
 import re
 from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
+from support.api import SIGNING_KEY
 
-from connectors.postgres import asset_views, assets, endpoints, keys
+from api.media.grants import Grant, GrantSigner, object_id
+from connectors.postgres import asset_views, assets, endpoints, keys, variants
 from connectors.postgres.database import Database
+from connectors.postgres.variants import NewVariant, insert_variants
 from schemas.ids import uuid7
 from schemas.scopes import Scope
 from schemas.settings import DatabaseSettings
@@ -17,6 +21,11 @@ BODIES = {
 }
 """Of routes that would refuse an empty body before they look for the id."""
 
+FILE = "thumbnail.v1.webp"
+VARIANT = NewVariant(
+    profile="thumbnail", profile_version=1, content_sha256=b"c" * 32, object_key=f"media/t/c/{FILE}",
+    content_type="image/webp", format="webp", width=256, height=256, duration_s=None, size=5, sha256=b"v" * 32,
+)  # fmt: skip
 HOOK = {"url": "https://example.com/hook", "events": ["*"]}
 
 
@@ -27,6 +36,8 @@ async def foreign(new_caller, operator):
     asset_id = await other.upload()
     status, answer, _ = await other.call("POST", "/api/v1/webhooks", HOOK)
     assert status == 201
+    async with operator.database.transaction() as connection:
+        await insert_variants(connection, other.tenant_id, asset_id, 1, [VARIANT])
     key = await operator.key(other.tenant_id)
     return other, {"asset_id": asset_id, "endpoint_id": answer["data"]["id"], "key_id": str(key.id)}
 
@@ -44,13 +55,26 @@ async def routes_with_ids(caller):
     return found
 
 
+def names_in_paths(caller, asset_id):
+    """What stands in paths beside ids; the token grants, to the caller's tenant, a variant of that asset."""
+    grant = Grant(
+        tenant_id=caller.tenant_id, asset_id=UUID(asset_id), name=VARIANT.profile,
+        object_id=object_id(VARIANT.object_key), ends_at=2**32 - 1,
+    )  # fmt: skip
+    return {
+        "number": 1, "name": VARIANT.profile, "file_name": FILE, "token": GrantSigner(SIGNING_KEY).seal(grant),
+    }  # fmt: skip
+
+
 async def test_another_tenants_ids_do_not_exist_on_any_route(caller, foreign, operator):
     _, ids = foreign
     admin = await operator.key(caller.tenant_id, scopes=(Scope.ADMIN,))
     for method, path in await routes_with_ids(caller):
         for known in (ids, dict.fromkeys(ids, str(uuid7()))):
             body = BODIES.get(path, {}) if method in {"POST", "PUT", "PATCH"} else None
-            address = path.format(**known, number=1) + ("?partNumbers=1" if path.endswith("/batch") else "")
+            address = path.format(**known, **names_in_paths(caller, known["asset_id"])) + (
+                "?partNumbers=1" if path.endswith("/batch") else ""
+            )
             status, answer, _ = await caller.call(method, address, body, key=admin.text)
             assert (status, answer["code"]) == (404, "not_found"), (method, path, answer)
     rows = await operator.rows(
@@ -81,7 +105,7 @@ def _unfiltered(statement):
 def no_filters(monkeypatch):
     """The queries' own filter taken out of every statement that has one."""
     stripped = 0
-    for module in (assets, asset_views, endpoints, keys):
+    for module in (assets, asset_views, endpoints, keys, variants):
         for name, found in vars(module).copy().items():
             if isinstance(found, sa.TextClause) and _filters(found):
                 monkeypatch.setattr(module, name, _unfiltered(found))
@@ -89,7 +113,7 @@ def no_filters(monkeypatch):
             elif isinstance(found, dict) and any(isinstance(value, sa.TextClause) for value in found.values()):
                 monkeypatch.setattr(module, name, {key: _unfiltered(value) for key, value in found.items()})
                 stripped += len(found)
-    assert stripped >= 17
+    assert stripped >= 18
     return stripped
 
 
@@ -112,6 +136,7 @@ async def test_row_level_security_alone_keeps_tenants_apart(no_filters, caller, 
         assert await asset_views.read_events(connection, tenant, ids["asset_id"], after=0, limit=10) == ()
         assert not await assets.change_asset(connection, tenant, ids["asset_id"], metadata={"a": "b"}, tags=None)
         assert await asset_views.read_variants(connection, tenant, [ids["asset_id"]]) == {}
+        assert await variants.readable(connection, tenant, ids["asset_id"], [VARIANT.profile]) == ()
         assert not await endpoints.delete_endpoint(connection, tenant, ids["endpoint_id"])
         assert await endpoints.list_endpoints(connection, tenant) == ()
         assert not await keys.revoke_own_key(connection, tenant, ids["key_id"])
@@ -131,6 +156,7 @@ async def test_the_filters_of_the_queries_alone_would_do_too(caller, foreign, op
         tenant = caller.tenant_id
         assert await assets.find_upload(connection, tenant, ids["asset_id"]) is None
         assert await asset_views.read_asset(connection, tenant, ids["asset_id"]) is None
+        assert await variants.readable(connection, tenant, ids["asset_id"], [VARIANT.profile]) == ()
         assert await endpoints.list_endpoints(connection, tenant) == ()
         assert await asset_views.list_assets(connection, tenant, limit=100) == ()
 

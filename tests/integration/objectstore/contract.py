@@ -145,6 +145,8 @@ class ObjectStoreContract:
         name = key()
         await send(store.presign_put(name, "image/jpeg", 5), b"hello")
         assert await send(store.presign_get(name, 60), None, "GET") == (200, b"hello")
+        assert await send(store.presign_get(name, 60, method="HEAD"), None, "HEAD") == (200, b"")
+        assert (await send(store.presign_get(name, 60), None, "HEAD"))[0] == 403
         async with aiohttp.ClientSession() as session, session.get(URL(store.public_url(name), encoded=True)) as bare:
             assert bare.status == 403
 

@@ -1,0 +1,356 @@
+"""Reading variants by their signed addresses: whole ladders from a private bucket, ranges, formats, refusals."""
+
+import asyncio
+import hashlib
+import json
+import re
+import subprocess
+import time
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from support.api import PHOTO, SIGNING_KEY
+from yarl import URL
+
+from api.media.grants import Grant, GrantSigner, object_id
+from connectors.objectstore.s3 import S3ObjectStore
+from connectors.postgres.variants import NewVariant, insert_variants
+from processors.contract import Source
+from processors.pool import MediaPool
+from schemas.ids import uuid7
+from schemas.profiles import profiles_for
+from schemas.settings import ProcessorSettings
+from schemas.states import Stage
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A real ladder and storyboard of seven seconds with sound, by profile."""
+    folder = tmp_path_factory.mktemp("ladder")
+    clip = folder / "clip.mp4"
+    run(
+        "ffmpeg", "-nostdin", "-v", "error", "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=10:duration=7",
+        "-f", "lavfi", "-i", "sine=duration=7", "-pix_fmt", "yuv420p", "-preset", "ultrafast", str(clip),
+    )  # fmt: skip
+    source = Source(str(clip), clip.stat().st_size, "video/mp4", "clip.mp4")
+    return {each.profile: each for each in asyncio.run(processed(source, folder))}
+
+
+async def processed(source, folder):
+    pool = MediaPool(ProcessorSettings(), workers=1)
+    pool.start()
+    try:
+        renditions, _ = await pool.process(Stage.VIDEO_LADDER, source, folder, profiles_for(Stage.VIDEO_LADDER))
+    finally:
+        await pool.close(0)
+    return renditions
+
+
+def content_of(rendition, name=None):
+    """The bytes of a rendition's own file, or of one beside it."""
+    path = Path(rendition.path)
+    return (path.with_name(name) if name else path).read_bytes()
+
+
+@pytest.fixture
+async def store(bucket):
+    async with S3ObjectStore(bucket) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def film(caller, operator, store, made):
+    """The id of an asset of the caller's that has the ladder and the storyboard, stored as a worker stores them."""
+    asset_id = (await caller.presign(content_type="video/mp4", name="film.mp4"))["assetId"]
+    variants = []
+    for profile, rendition in made.items():
+        folder = f"media/{caller.tenant_id}/{uuid7().hex}/{profile}.v1-0123456789abcdef"
+        own = Path(rendition.path)
+        for part in rendition.parts:
+            await store.put_file(f"{folder}/{part.name}", own.with_name(part.name), part.content_type, part.sha256)
+        await store.put_file(f"{folder}/{own.name}", own, rendition.content_type, rendition.sha256)
+        variants.append(
+            variant(
+                profile, f"{folder}/{own.name}", rendition.content_type, content_of(rendition), parts=rendition.parts,
+                duration_s=rendition.duration_s,
+            )
+        )  # fmt: skip
+    await add(operator, caller, asset_id, *variants)
+    return asset_id
+
+
+def variant(profile, key, content_type, content, *, parts=(), duration_s=None):
+    return NewVariant(
+        profile=profile, profile_version=1, content_sha256=b"c" * 32, object_key=key, content_type=content_type,
+        format=content_type.rpartition("/")[2], width=1280, height=720, duration_s=duration_s, size=len(content),
+        sha256=hashlib.sha256(content).digest(), parts=tuple(parts),
+    )  # fmt: skip
+
+
+async def add(operator, caller, asset_id, *variants):
+    async with operator.database.transaction() as connection:
+        await insert_variants(connection, caller.tenant_id, asset_id, 1, variants)
+
+
+async def show(caller, asset_id):
+    status, answer, _ = await caller.call("GET", f"/api/v1/assets/{asset_id}")
+    assert status == 200, answer
+    return answer["data"]
+
+
+async def urls(caller, asset_id):
+    return {each["profile"]: each["url"] for each in (await show(caller, asset_id))["variants"]}
+
+
+async def get(session, url, method="GET", *, follow=True, **headers):
+    """(status, bytes, headers), asked without any key."""
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    async with session.request(method, URL(url, encoded=True), headers=sent, allow_redirects=follow) as response:
+        return response.status, await response.read(), response.headers
+
+
+def run(*command):
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+
+
+async def test_a_private_ladder_is_played_by_its_address_alone(caller, session, film, made):
+    master = (await urls(caller, film))["hls"]
+    probed = await asyncio.to_thread(
+        run, "ffprobe", "-v", "error", "-print_format", "json", "-show_streams", "-show_programs", master
+    )
+    found = json.loads(probed.stdout)
+    heights = sorted(stream["height"] for stream in found["streams"] if stream["codec_type"] == "video")
+    assert heights == [240, 360]
+    assert any(stream["codec_type"] == "audio" for stream in found["streams"])
+    assert len(found["programs"]) == 2
+    # Every rendition to its end, as a player would read it.
+    every = ["-map", "0"]
+    decoded = await asyncio.to_thread(
+        run, "ffmpeg", "-nostdin", "-v", "error", "-xerror", "-i", master, *every, "-f", "null", "-"
+    )
+    assert decoded.stderr == ""
+
+
+async def test_each_file_that_a_playlist_names_is_where_it_says(caller, session, film, made):
+    master = (await urls(caller, film))["hls"]
+    status, text, headers = await get(session, master)
+    assert (status, headers["Content-Type"]) == (200, "application/vnd.apple.mpegurl")
+    assert text == content_of(made["hls"])
+    seen = set()
+    todo = [URL(master)]
+    while todo:
+        here = todo.pop()
+        status, content, _ = await get(session, str(here))
+        assert (status, content) == (200, content_of(made["hls"], here.name)), here
+        seen.add(here.name)
+        if here.name.endswith(".m3u8"):
+            lines = content.decode().splitlines()
+            named = re.findall(r'URI="([^"]+)"', content.decode()) + [x for x in lines if x and not x.startswith("#")]
+            todo += [here.join(URL(name)) for name in named if here.join(URL(name)).name not in seen]
+    assert seen == {"hls.m3u8", *(part.name for part in made["hls"].parts)}
+
+
+async def test_a_storyboard_finds_its_sprite(caller, session, film, made):
+    url = URL((await urls(caller, film))["storyboard"])
+    status, text, headers = await get(session, str(url))
+    assert (status, headers["Content-Type"].partition(";")[0]) == (200, "text/vtt")
+    (named,) = {line.partition("#")[0] for line in text.decode().splitlines() if "#xywh" in line}
+    status, sprite, headers = await get(session, str(url.join(URL(named))))
+    assert (status, headers["Content-Type"], sprite[:3]) == (200, "image/jpeg", b"\xff\xd8\xff")
+
+
+async def test_a_playlist_is_answered_in_parts_and_only_when_it_is_new(caller, session, film, made):
+    url, whole = (await urls(caller, film))["hls"], content_of(made["hls"])
+    _, _, headers = await get(session, url)
+    etag, size = headers["ETag"], len(whole)
+    assert headers["Accept-Ranges"] == "bytes"
+    status, part, headers = await get(session, url, Range="bytes=2-9")
+    assert (status, part, headers["Content-Range"]) == (206, whole[2:10], f"bytes 2-9/{size}")
+    assert (await get(session, url, Range="bytes=-5"))[1] == whole[-5:]
+    assert (await get(session, url, Range="bytes=2-9", If_Range='"other"'))[:2] == (200, whole)
+    status, refused, headers = await get(session, url, Range=f"bytes={size}-")
+    assert (status, headers["Content-Range"], json.loads(refused)["code"]) == (
+        416, f"bytes */{size}", "range_not_satisfiable",
+    )  # fmt: skip
+    status, nothing, headers = await get(session, url, If_None_Match=etag)
+    assert (status, nothing, headers["ETag"]) == (304, b"", etag)
+    assert (await get(session, url, If_None_Match='"other"'))[0] == 200
+    status, nothing, headers = await get(session, url, "HEAD")
+    assert (status, nothing, headers["Content-Length"], headers["ETag"]) == (200, b"", str(size), etag)
+
+
+async def test_media_come_from_the_object_store_in_ranges_too(caller, session, film, made):
+    url = URL((await urls(caller, film))["hls"]).with_name("360p.mp4")
+    whole = content_of(made["hls"], "360p.mp4")
+    status, _, headers = await get(session, str(url), follow=False)
+    assert status == 307
+    assert "X-Amz-Signature=" in headers["Location"]
+    status, part, headers = await get(session, str(url), Range="bytes=100-199")
+    assert (status, part, headers["Content-Range"]) == (206, whole[100:200], f"bytes 100-199/{len(whole)}")
+    assert (await get(session, str(url), Range=f"bytes={len(whole)}-"))[0] == 416
+    assert (await get(session, str(url), If_None_Match=headers["ETag"]))[0] == 304
+    status, nothing, headers = await get(session, str(url), "HEAD")
+    assert (status, nothing, headers["Content-Length"]) == (200, b"", str(len(whole)))
+
+
+async def test_caches_keep_an_answer_no_longer_than_its_address_is_good(caller, session, film):
+    shown = await show(caller, film)
+    for each in shown["variants"]:
+        _, _, headers = await get(session, each["url"], follow=False)
+        kept = int(re.fullmatch(r"public, max-age=(\d+)", headers["Cache-Control"])[1])
+        assert 0 < kept <= 3600
+    signer, tenant = GrantSigner(SIGNING_KEY), caller.tenant_id
+    grant = granted(shown["variants"][0]["url"])
+    soon = Grant(
+        tenant_id=tenant, asset_id=UUID(film), name=grant.name, object_id=grant.object_id, ends_at=int(time.time()) + 50
+    )
+    url = URL(shown["variants"][0]["url"])
+    short = f"{url.origin()}/media/{signer.seal(soon)}/{url.name}"
+    _, _, headers = await get(session, short, follow=False)
+    assert int(headers["Cache-Control"].rpartition("=")[2]) <= 50
+
+
+async def test_every_page_may_read_by_a_signed_address(caller, session, film):
+    page = {"Origin": "https://player.example"}
+    for url in (await urls(caller, film)).values():
+        for sent in (page, {}):
+            _, _, headers = await get(session, url, follow=False, **sent)
+            assert headers["Access-Control-Allow-Origin"] == "*"
+            assert "Content-Range" in headers["Access-Control-Expose-Headers"]
+        asked = {"Access_Control_Request_Method": "GET", "Access_Control_Request_Headers": "range"}
+        status, _, headers = await get(session, url, "OPTIONS", **page, **asked)
+        assert (status, headers["Access-Control-Allow-Origin"], headers["Access-Control-Allow-Headers"]) == (
+            204,
+            "*",
+            "*",
+        )
+
+
+def granted(url):
+    return GrantSigner(SIGNING_KEY).open(URL(url).parts[-2], now=time.time())
+
+
+def address(caller, grant, name):
+    return f"{caller.base}/media/{GrantSigner(SIGNING_KEY).seal(grant)}/{name}"
+
+
+async def test_what_is_forged_expired_or_no_file_is_refused(caller, session, film):
+    url = URL((await urls(caller, film))["hls"])
+    grant = granted(str(url))
+
+    async def refused(address, **headers):
+        status, answer, headers = await get(session, str(address), **headers)
+        assert headers["Cache-Control"] == "no-store"
+        assert headers["Access-Control-Allow-Origin"] == "*"
+        return status, json.loads(answer)["code"]
+
+    token = url.parts[-2]
+    forged = token[:40] + ("A" if token[40] != "A" else "B") + token[41:]
+    assert await refused(url.parent.parent / forged / url.name) == (403, "address_invalid")
+    fields = {"tenant_id": grant.tenant_id, "asset_id": grant.asset_id, "name": "hls", "object_id": grant.object_id}
+    ended = address(caller, Grant(**fields, ends_at=int(time.time()) - 1), "hls.m3u8")
+    assert await refused(ended) == (403, "address_expired")
+    for name in ("nothing.mp4", "hls.v1.m3u8", "..%2Fhls.m3u8", "storyboard.jpg"):
+        assert await refused(f"{url.parent}/{name}") == (404, "not_found")
+    status, answer, _ = await get(
+        session, str(url.parent.parent / forged / url.name), Accept="application/problem+json"
+    )
+    assert (status, json.loads(answer)["type"]) == (403, "urn:medialane:error:address_invalid")
+
+
+async def test_an_address_of_another_tenants_asset_opens_nothing(caller, new_caller, session, film):
+    other = await new_caller()
+    grant = granted((await urls(caller, film))["hls"])
+    stolen = Grant(
+        tenant_id=other.tenant_id, asset_id=grant.asset_id, name="hls", object_id=grant.object_id, ends_at=grant.ends_at
+    )
+    status, answer, _ = await get(session, address(other, stolen, "hls.m3u8"))
+    assert (status, json.loads(answer)["code"]) == (404, "not_found")
+
+
+async def test_what_a_replay_made_anew_is_not_mixed_with_what_was(caller, operator, session, film, made):
+    url = (await urls(caller, film))["hls"]
+    master = content_of(made["hls"])
+    folder = f"media/{caller.tenant_id}/{uuid7().hex}/hls.v2-fedcba9876543210"
+    anew = variant("hls", f"{folder}/hls.m3u8", "application/vnd.apple.mpegurl", master, parts=made["hls"].parts)
+    await add(operator, caller, film, anew)
+    assert (await get(session, url))[0] == 404
+    assert granted((await urls(caller, film))["hls"]).object_id == object_id(f"{folder}/hls.m3u8")
+
+
+async def test_a_deleted_asset_is_gone(caller, session, film):
+    before = await urls(caller, film)
+    assert (await caller.call("DELETE", f"/api/v1/assets/{film}"))[0] == 200
+    for url in before.values():
+        status, answer, _ = await get(session, url)
+        assert (status, json.loads(answer)["code"]) == (404, "not_found")
+
+
+@pytest.fixture
+async def photo(caller, operator, store, tmp_path):
+    """The id of an asset with a picture in three formats, one in two, and one alone; all bytes tell their format."""
+    presigned = await caller.presign()
+    await caller.put(presigned, PHOTO)
+    asset_id = presigned["assetId"]
+    variants = []
+    for profile, kind in (
+        ("display_large", "webp"), ("display_large_jpeg", "jpeg"), ("display_large_avif", "avif"),
+        ("thumbnail", "webp"), ("thumbnail_avif", "avif"), ("hero", "webp"),
+    ):  # fmt: skip
+        content, path = f"{profile} in {kind}".encode(), tmp_path / profile
+        path.write_bytes(content)
+        key = f"media/{caller.tenant_id}/{asset_id}/{profile}.v1.{kind}"
+        await store.put_file(key, path, f"image/{kind}", hashlib.sha256(content).hexdigest())
+        variants.append(variant(profile, key, f"image/{kind}", content))
+    await add(operator, caller, asset_id, *variants)
+    return asset_id
+
+
+CHROME = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
+
+
+async def test_a_picture_answers_in_the_best_format_that_accept_allows(caller, session, photo):
+    pictures = {each["name"]: each for each in (await show(caller, photo))["pictures"]}
+    assert {name: each["contentTypes"] for name, each in pictures.items()} == {
+        "display_large": ["image/avif", "image/webp", "image/jpeg"], "thumbnail": ["image/avif", "image/webp"],
+    }  # fmt: skip
+    url = pictures["display_large"]["url"]
+    for accept, profile, kind in (
+        (CHROME, "display_large_avif", "avif"), ("image/webp,*/*;q=0.5", "display_large", "webp"),
+        ("*/*", "display_large_jpeg", "jpeg"),
+    ):  # fmt: skip
+        status, content, headers = await get(session, url, Accept=accept)
+        assert (status, content, headers["Content-Type"]) == (200, f"{profile} in {kind}".encode(), f"image/{kind}")
+        _, _, headers = await get(session, url, follow=False, Accept=accept)
+        assert headers["Vary"] == "Accept"
+    status, answer, headers = await get(session, pictures["thumbnail"]["url"], Accept="image/jpeg")
+    assert (status, json.loads(answer)["code"]) == (406, "not_acceptable")
+    exact = (await urls(caller, photo))["display_large_jpeg"]
+    _, content, headers = await get(session, exact, Accept=CHROME)
+    assert content == b"display_large_jpeg in jpeg"
+
+
+async def test_a_keys_owner_asks_for_a_variant_by_name(caller, session, photo):
+    async def ask(name, accept="*/*"):
+        sent = {"Authorization": f"Bearer {caller.key}", "Accept": accept}
+        where = f"{caller.base}/api/v1/assets/{photo}/variants/{name}"
+        async with session.get(where, headers=sent, allow_redirects=False) as response:
+            return response.status, await response.json(), response.headers
+
+    for name, accept, profile in (
+        ("display_large", CHROME, "display_large_avif"), ("display_large", "*/*", "display_large_jpeg"),
+        ("display_large_jpeg", CHROME, "display_large_jpeg"), ("hero", "*/*", "hero"),
+    ):  # fmt: skip
+        status, answer, headers = await ask(name, accept)
+        assert (status, answer["data"]["profile"], headers["Vary"]) == (307, profile, "Accept")
+        assert headers["Location"] == answer["data"]["url"]
+        assert (await get(session, headers["Location"]))[1].decode().startswith(f"{profile} in ")
+    status, answer, headers = await ask("thumbnail", "image/png")
+    assert (status, answer["code"], headers["Vary"]) == (406, "not_acceptable", "Accept")
+    status, answer, _ = await ask("nothing")
+    assert (status, answer["code"]) == (404, "not_found")
+    status, answer, _ = await ask("no%00thing")
+    assert (status, answer["code"]) == (400, "invalid_request")
