@@ -112,7 +112,6 @@ class ApiSettings(Settings, frozen=True, kw_only=True):
     public_endpoint: Annotated[
         str | None,
         Meta(
-            pattern="^https?://[^?#]+$",
             description="Address of the API as clients reach it, for signed addresses; if unset, what the request "
             "was sent to",
         ),

@@ -116,6 +116,7 @@ async def test_so_is_what_is_told_of_things_that_are_there(
     hook = {"url": "https://example.com/hook", "events": ["*"]}
     ids = {
         "asset_id": await make(caller, operator),
+        "name": "thumbnail",
         "endpoint_id": (await caller.call("POST", "/api/v1/webhooks", hook))[1]["data"]["id"],
         "key_id": str((await operator.key(caller.tenant_id)).id),
     }

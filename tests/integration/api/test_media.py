@@ -1,6 +1,8 @@
 """Reading variants by their signed addresses: whole ladders from a private bucket, ranges, formats, refusals."""
 
 import asyncio
+import base64
+import dataclasses
 import hashlib
 import json
 import re
@@ -10,6 +12,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from support import api
 from support.api import PHOTO, SIGNING_KEY
 from yarl import URL
 
@@ -222,11 +225,36 @@ async def test_every_page_may_read_by_a_signed_address(caller, session, film):
             assert "Content-Range" in headers["Access-Control-Expose-Headers"]
         asked = {"Access_Control_Request_Method": "GET", "Access_Control_Request_Headers": "range"}
         status, _, headers = await get(session, url, "OPTIONS", **page, **asked)
-        assert (status, headers["Access-Control-Allow-Origin"], headers["Access-Control-Allow-Headers"]) == (
-            204,
-            "*",
-            "*",
-        )
+        allowed = [headers[f"Access-Control-Allow-{what}"] for what in ("Origin", "Headers")]
+        assert (status, allowed) == (204, ["*", "*"])
+    # After a redirect to another origin, browsers say that they come from none: the store has to answer that.
+    media = URL((await urls(caller, film))["hls"]).with_name("360p.mp4")
+    status, _, headers = await get(session, str(media), Origin="null")
+    assert (status, headers["Access-Control-Allow-Origin"] in {"*", "null"}) == (200, True)
+
+
+NEW_KEY = base64.b64encode(b"n" * 32).decode()
+
+
+async def test_keys_change_without_ending_addresses_and_logs_do_not_hold_them(caller, session, film, database, bucket):
+    before = (await urls(caller, film))["hls"]
+    change = {
+        "MEDIALANE_MEDIA_SIGNING_KEY": NEW_KEY, "MEDIALANE_MEDIA_SIGNING_KEY_OLD": SIGNING_KEY,
+        "MEDIALANE_API_PUBLIC_ENDPOINT": "https://media.example/api/", "MEDIALANE_S3_ENDPOINT": "http://127.0.0.1:1",
+    }  # fmt: skip
+    with api.running(api.environment(database, bucket, **change)) as other:
+        there = URL(other.address).join(URL(before).relative())
+        assert (await get(session, str(there.with_name("360p.mp4")), follow=False))[0] == 307
+        after = (await urls(dataclasses.replace(caller, base=other.address), film))["hls"]
+        assert after.startswith("https://media.example/api/media/")
+        signed_anew = URL(caller.base).join(URL(after.replace("/api/media/", "/media/")).relative())
+        status, answer, _ = await get(session, str(signed_anew))
+        assert (status, json.loads(answer)["code"]) == (403, "address_invalid")
+        status, answer, _ = await get(session, str(there))
+        assert (status, json.loads(answer)["code"]) == (503, "object_store_unavailable")
+    (told,) = (line for line in other.log if line["event"] == "request failed")
+    assert told["path"] == "/media/{token}/{file_name}"
+    assert there.parts[-2] not in json.dumps(other.log)
 
 
 def granted(url):

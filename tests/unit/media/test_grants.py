@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.media.addresses import Addresses, Place, end_of
+from api.media.base import Base
 from api.media.grants import Grant, GrantSigner, object_id
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.events import Variant
@@ -114,6 +115,12 @@ def test_a_setting_that_is_no_key_names_itself():
 def test_an_address_lives_for_about_its_time_and_until_what_plays_has_played(now, ttl_s, duration_s):
     lives = end_of(now, ttl_s, duration_s) - now
     assert ttl_s * 3 / 4 - 1 <= lives - (duration_s or 0) <= ttl_s + 1
+
+
+@pytest.mark.parametrize("address", ["media.example", "ftp://media.example", "https://", "https://a/?b", "https://a b"])
+def test_a_base_that_paths_cannot_follow_names_its_setting(address):
+    with pytest.raises(SettingsError, match="MEDIALANE_API_PUBLIC_ENDPOINT"):
+        Base(address)
 
 
 def test_an_address_names_the_file_and_stays_the_same_for_a_while():
