@@ -39,6 +39,14 @@ class AssetVariant(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     duration_s: float | None = None
 
 
+class AssetPicture(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A picture in several formats: its address answers in the best one that the Accept header allows."""
+
+    name: str
+    content_types: list[str]
+    url: str
+
+
 class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One event of an asset: its number, its type, what it is about (a profile, a stage), when it was committed."""
 
@@ -86,6 +94,7 @@ class Asset(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     details: dict[str, Any] | None = None
     progress: int = 0
     variants: list[AssetVariant] = []
+    pictures: list[AssetPicture] = []
     jobs: list[AssetJob] = []
     timeline: list[TimelineEntry] = []
 

@@ -17,6 +17,7 @@ from support.api import PHOTO, SIGNING_KEY
 from yarl import URL
 
 from api.media.grants import Grant, GrantSigner, object_id
+from cli.client import MedialaneClient
 from connectors.objectstore.s3 import S3ObjectStore
 from connectors.postgres.variants import NewVariant, insert_variants
 from processors.contract import Source
@@ -382,3 +383,12 @@ async def test_a_keys_owner_asks_for_a_variant_by_name(caller, session, photo):
     assert (status, answer["code"]) == (404, "not_found")
     status, answer, _ = await ask("no%00thing")
     assert (status, answer["code"]) == (400, "invalid_request")
+
+
+async def test_the_python_client_downloads_every_variant(caller, photo):
+    async with MedialaneClient(caller.base, caller.key) as client:
+        asset = await client.asset(UUID(photo))
+        for each in asset.variants:
+            told = f"{each.profile} in {each.content_type.removeprefix('image/')}"
+            assert (await client.download(each)).decode() == told
+    assert [each.name for each in asset.pictures] == ["display_large", "thumbnail"]
