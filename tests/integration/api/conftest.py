@@ -1,6 +1,8 @@
 import pytest
 from support import api
 
+from connectors.objectstore.s3 import S3ObjectStore
+
 
 @pytest.fixture
 def env(database, bucket):
@@ -23,3 +25,9 @@ def new_caller(server, operator, session):
 @pytest.fixture
 async def caller(new_caller):
     return await new_caller()
+
+
+@pytest.fixture
+async def store(bucket):
+    async with S3ObjectStore(bucket) as opened:
+        yield opened

@@ -1,68 +1,29 @@
-"""Reading variants by their signed addresses: whole ladders from a private bucket, ranges, formats, refusals."""
+"""Playing films by their signed addresses: whole ladders from a private bucket, ranges, caches, refusals."""
 
 import asyncio
 import base64
 import dataclasses
-import hashlib
 import json
 import re
-import subprocess
 import time
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 from support import api
-from support.api import PHOTO, SIGNING_KEY
+from support.api import SIGNING_KEY
+from support.media import add, address, content_of, get, granted, ladder, run, show, urls, variant
 from yarl import URL
 
 from api.media.grants import Grant, GrantSigner, object_id
-from cli.client import MedialaneClient
-from connectors.objectstore.s3 import S3ObjectStore
-from connectors.postgres.variants import NewVariant, insert_variants
-from processors.contract import Source
-from processors.pool import MediaPool
 from schemas.ids import uuid7
-from schemas.profiles import profiles_for
-from schemas.settings import ProcessorSettings
-from schemas.states import Stage
 
 pytestmark = pytest.mark.stack
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A real ladder and storyboard of seven seconds with sound, by profile."""
-    folder = tmp_path_factory.mktemp("ladder")
-    clip = folder / "clip.mp4"
-    run(
-        "ffmpeg", "-nostdin", "-v", "error", "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=10:duration=7",
-        "-f", "lavfi", "-i", "sine=duration=7", "-pix_fmt", "yuv420p", "-preset", "ultrafast", str(clip),
-    )  # fmt: skip
-    source = Source(str(clip), clip.stat().st_size, "video/mp4", "clip.mp4")
-    return {each.profile: each for each in asyncio.run(processed(source, folder))}
-
-
-async def processed(source, folder):
-    pool = MediaPool(ProcessorSettings(), workers=1)
-    pool.start()
-    try:
-        renditions, _ = await pool.process(Stage.VIDEO_LADDER, source, folder, profiles_for(Stage.VIDEO_LADDER))
-    finally:
-        await pool.close(0)
-    return renditions
-
-
-def content_of(rendition, name=None):
-    """The bytes of a rendition's own file, or of one beside it."""
-    path = Path(rendition.path)
-    return (path.with_name(name) if name else path).read_bytes()
-
-
-@pytest.fixture
-async def store(bucket):
-    async with S3ObjectStore(bucket) as opened:
-        yield opened
+    return ladder(tmp_path_factory.mktemp("ladder"))
 
 
 @pytest.fixture
@@ -84,40 +45,6 @@ async def film(caller, operator, store, made):
         )  # fmt: skip
     await add(operator, caller, asset_id, *variants)
     return asset_id
-
-
-def variant(profile, key, content_type, content, *, parts=(), duration_s=None):
-    return NewVariant(
-        profile=profile, profile_version=1, content_sha256=b"c" * 32, object_key=key, content_type=content_type,
-        format=content_type.rpartition("/")[2], width=1280, height=720, duration_s=duration_s, size=len(content),
-        sha256=hashlib.sha256(content).digest(), parts=tuple(parts),
-    )  # fmt: skip
-
-
-async def add(operator, caller, asset_id, *variants):
-    async with operator.database.transaction() as connection:
-        await insert_variants(connection, caller.tenant_id, asset_id, 1, variants)
-
-
-async def show(caller, asset_id):
-    status, answer, _ = await caller.call("GET", f"/api/v1/assets/{asset_id}")
-    assert status == 200, answer
-    return answer["data"]
-
-
-async def urls(caller, asset_id):
-    return {each["profile"]: each["url"] for each in (await show(caller, asset_id))["variants"]}
-
-
-async def get(session, url, method="GET", *, follow=True, **headers):
-    """(status, bytes, headers), asked without any key."""
-    sent = {name.replace("_", "-"): value for name, value in headers.items()}
-    async with session.request(method, URL(url, encoded=True), headers=sent, allow_redirects=follow) as response:
-        return response.status, await response.read(), response.headers
-
-
-def run(*command):
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
 
 
 async def test_a_private_ladder_is_played_by_its_address_alone(caller, session, film, made):
@@ -258,14 +185,6 @@ async def test_keys_change_without_ending_addresses_and_logs_do_not_hold_them(ca
     assert there.parts[-2] not in json.dumps(other.log)
 
 
-def granted(url):
-    return GrantSigner(SIGNING_KEY).open(URL(url).parts[-2], now=time.time())
-
-
-def address(caller, grant, name):
-    return f"{caller.base}/media/{GrantSigner(SIGNING_KEY).seal(grant)}/{name}"
-
-
 async def test_what_is_forged_expired_or_no_file_is_refused(caller, session, film):
     url = URL((await urls(caller, film))["hls"])
     grant = granted(str(url))
@@ -316,79 +235,3 @@ async def test_a_deleted_asset_is_gone(caller, session, film):
     for url in before.values():
         status, answer, _ = await get(session, url)
         assert (status, json.loads(answer)["code"]) == (404, "not_found")
-
-
-@pytest.fixture
-async def photo(caller, operator, store, tmp_path):
-    """The id of an asset with a picture in three formats, one in two, and one alone; all bytes tell their format."""
-    presigned = await caller.presign()
-    await caller.put(presigned, PHOTO)
-    asset_id = presigned["assetId"]
-    variants = []
-    for profile, kind in (
-        ("display_large", "webp"), ("display_large_jpeg", "jpeg"), ("display_large_avif", "avif"),
-        ("thumbnail", "webp"), ("thumbnail_avif", "avif"), ("hero", "webp"),
-    ):  # fmt: skip
-        content, path = f"{profile} in {kind}".encode(), tmp_path / profile
-        path.write_bytes(content)
-        key = f"media/{caller.tenant_id}/{asset_id}/{profile}.v1.{kind}"
-        await store.put_file(key, path, f"image/{kind}", hashlib.sha256(content).hexdigest())
-        variants.append(variant(profile, key, f"image/{kind}", content))
-    await add(operator, caller, asset_id, *variants)
-    return asset_id
-
-
-CHROME = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
-
-
-async def test_a_picture_answers_in_the_best_format_that_accept_allows(caller, session, photo):
-    pictures = {each["name"]: each for each in (await show(caller, photo))["pictures"]}
-    assert {name: each["contentTypes"] for name, each in pictures.items()} == {
-        "display_large": ["image/avif", "image/webp", "image/jpeg"], "thumbnail": ["image/avif", "image/webp"],
-    }  # fmt: skip
-    url = pictures["display_large"]["url"]
-    for accept, profile, kind in (
-        (CHROME, "display_large_avif", "avif"), ("image/webp,*/*;q=0.5", "display_large", "webp"),
-        ("*/*", "display_large_jpeg", "jpeg"),
-    ):  # fmt: skip
-        status, content, headers = await get(session, url, Accept=accept)
-        assert (status, content, headers["Content-Type"]) == (200, f"{profile} in {kind}".encode(), f"image/{kind}")
-        _, _, headers = await get(session, url, follow=False, Accept=accept)
-        assert headers["Vary"] == "Accept"
-    status, answer, headers = await get(session, pictures["thumbnail"]["url"], Accept="image/jpeg")
-    assert (status, json.loads(answer)["code"]) == (406, "not_acceptable")
-    exact = (await urls(caller, photo))["display_large_jpeg"]
-    _, content, headers = await get(session, exact, Accept=CHROME)
-    assert content == b"display_large_jpeg in jpeg"
-
-
-async def test_a_keys_owner_asks_for_a_variant_by_name(caller, session, photo):
-    async def ask(name, accept="*/*"):
-        sent = {"Authorization": f"Bearer {caller.key}", "Accept": accept}
-        where = f"{caller.base}/api/v1/assets/{photo}/variants/{name}"
-        async with session.get(where, headers=sent, allow_redirects=False) as response:
-            return response.status, await response.json(), response.headers
-
-    for name, accept, profile in (
-        ("display_large", CHROME, "display_large_avif"), ("display_large", "*/*", "display_large_jpeg"),
-        ("display_large_jpeg", CHROME, "display_large_jpeg"), ("hero", "*/*", "hero"),
-    ):  # fmt: skip
-        status, answer, headers = await ask(name, accept)
-        assert (status, answer["data"]["profile"], headers["Vary"]) == (307, profile, "Accept")
-        assert headers["Location"] == answer["data"]["url"]
-        assert (await get(session, headers["Location"]))[1].decode().startswith(f"{profile} in ")
-    status, answer, headers = await ask("thumbnail", "image/png")
-    assert (status, answer["code"], headers["Vary"]) == (406, "not_acceptable", "Accept")
-    status, answer, _ = await ask("nothing")
-    assert (status, answer["code"]) == (404, "not_found")
-    status, answer, _ = await ask("no%00thing")
-    assert (status, answer["code"]) == (400, "invalid_request")
-
-
-async def test_the_python_client_downloads_every_variant(caller, photo):
-    async with MedialaneClient(caller.base, caller.key) as client:
-        asset = await client.asset(UUID(photo))
-        for each in asset.variants:
-            told = f"{each.profile} in {each.content_type.removeprefix('image/')}"
-            assert (await client.download(each)).decode() == told
-    assert [each.name for each in asset.pictures] == ["display_large", "thumbnail"]
