@@ -125,5 +125,5 @@ _ANSWERS = {
     200: ResponseSpec(str, description="A playlist, or WebVTT", media_type=_PLAYLIST, generate_examples=False),
     206: ResponseSpec(str, description="The range that was asked for", media_type=_PLAYLIST, generate_examples=False),
     304: ResponseSpec(None, description="It is still what `If-None-Match` names", generate_examples=False),
-    307: ResponseSpec(None, description="Where the bytes are, for whom and as long as this address is good"),
+    307: ResponseSpec(None, description="Where the bytes are, for as long as this address is good"),
 }
