@@ -9,7 +9,7 @@ from api.assets.models import CompletedAsset
 from connectors.objectstore.port import ObjectHead, ObjectStore
 from connectors.postgres.assets import Completed, Upload, complete_assets, find_uploads
 from connectors.postgres.database import Database
-from connectors.postgres.group_commit import GroupCommit
+from connectors.postgres.group_commit import by_tenant
 from processors.sniff import HEAD_BYTES
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.states import AssetState
@@ -22,8 +22,8 @@ class Completion:
     """Hands uploads to the pipeline."""
 
     def __init__(self, database: Database, store: ObjectStore) -> None:
-        self._uploads = GroupCommit(database, find_uploads)
-        self._completed = GroupCommit(database, complete_assets)
+        self._uploads = by_tenant(database, find_uploads)
+        self._completed = by_tenant(database, complete_assets)
         self._store = store
 
     async def complete(self, tenant_id: UUID, asset_id: UUID, *, traceparent: str | None) -> None:

@@ -9,7 +9,7 @@ from api.storage.models import PresignedUpload, PresignRequest
 from connectors.objectstore.port import ObjectStore
 from connectors.postgres.assets import create_assets, extend_upload, find_upload
 from connectors.postgres.database import Database
-from connectors.postgres.group_commit import GroupCommit
+from connectors.postgres.group_commit import by_tenant
 from connectors.postgres.keys import Principal
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.states import AssetState
@@ -20,7 +20,7 @@ class StorageService:
 
     def __init__(self, database: Database, store: ObjectStore, quotas: Quotas, *, max_upload_bytes: int) -> None:
         self._database = database
-        self._announced = GroupCommit(database, create_assets)
+        self._announced = by_tenant(database, create_assets)
         self._store = store
         self._quotas = quotas
         self._max_upload_bytes = max_upload_bytes

@@ -9,14 +9,17 @@ import hashlib
 import os
 import sys
 import tempfile
+from functools import partial
 
 import msgspec
 import uvloop
 from prometheus_client import CollectorRegistry
 
-from connectors.postgres import endings, jobs
+from connectors.postgres import jobs
 from connectors.postgres.database import Database
-from connectors.postgres.jobs import ClaimedJob, FencedError
+from connectors.postgres.finishing import Finish, finish_all
+from connectors.postgres.group_commit import across_tenants
+from connectors.postgres.jobs import ClaimedJob, Offered
 from connectors.telemetry.metrics import Metrics
 from schemas.details import Facts
 from schemas.settings import DatabaseSettings, KafkaSettings, WorkerSettings, load
@@ -42,31 +45,24 @@ class Jobs:
     """Claims and finishes as a media worker does; a job sleeps."""
 
     def __init__(self, database: Database, options: Options, lease_s: float) -> None:
-        self._database = database
+        self._claims = across_tenants(database, partial(jobs.claim_all, owner=f"bench/{os.getpid()}", lease_s=lease_s))
+        self._ends = across_tenants(database, finish_all)
         self._seconds = options.seconds
-        self._lease_s = lease_s
-        self._owner = f"bench/{os.getpid()}"
 
     async def claim(self, payload: Payload) -> ClaimedJob | None:
-        """Take the job; one committed transaction."""
+        """Take the job, in a committed transaction."""
         if not isinstance(payload, Offer):
             return None
-        async with self._database.transaction() as connection:
-            return await jobs.claim(connection, payload.dispatch, owner=self._owner, lease_s=self._lease_s)
+        found = await self._claims.submit(None, Offered(payload.dispatch))
+        return found if isinstance(found, ClaimedJob) else None
 
     async def run(self, work: ClaimedJob) -> float:
-        """Take the time that a job takes, then end it well, with its events: one transaction."""
+        """Take the time that a job takes, then end it well, with its events."""
         if self._seconds:
             await asyncio.sleep(self._seconds)
         sha256 = hashlib.sha256(work.job_id.bytes).digest()
-        try:
-            async with self._database.transaction() as connection:
-                await endings.finish(
-                    connection, work, [], sha256=sha256, facts=_FACTS, report={}, traceparent=work.traceparent
-                )
-        except FencedError:
-            return 0.0
-        return self._seconds or 0.001
+        end = Finish(job=work, sha256=sha256, facts=_FACTS, report={}, traceparent=work.traceparent)
+        return (self._seconds or 0.001) if await self._ends.submit(None, end) else 0.0
 
 
 async def main(options: Options) -> None:

@@ -5,6 +5,7 @@ leader's end both lock the content row, so a twin can not fall asleep just after
 the same bytes has a leader and twins of its own, in `content_stages`.
 """
 
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import Any, NamedTuple, Self
 from uuid import UUID
@@ -43,45 +44,78 @@ class Decision(NamedTuple):
     detail: str = ""
 
 
+class Made(NamedTuple):
+    """All that a job's stage makes of a content is made; `facts` are those of a primary stage."""
+
+    tenant_id: UUID
+    sha256: bytes
+    job_id: UUID
+    stage: Stage
+    facts: Facts | None = None
+
+
+_MADE = """
+    (
+        SELECT tenant_id, decode(sha256, 'hex') AS sha256, stage, job_id, width, height, duration_s, details
+        FROM jsonb_to_recordset(CAST(:made AS jsonb)) AS one (tenant_id uuid, sha256 text, stage text, job_id uuid,
+            width int, height int, duration_s double precision, details jsonb)
+    ) AS made
+"""
+
+
 class _Statements(NamedTuple):
-    """What is asked of a table of contents; `jobs` says which jobs are twins in it."""
+    """What is asked of a table of contents."""
 
     join: sa.TextClause
     take_over: sa.TextClause
+    lock: sa.TextClause
     close: sa.TextClause
     wake: sa.TextClause
+    doom: sa.TextClause
     promote: sa.TextClause
     reopen: sa.TextClause
 
     @classmethod
-    def of(cls, table: str, key: str, key_values: str, facts: tuple[str, ...], jobs: str, purging: str) -> Self:
-        twins = f"""
-            tenant_id = :tenant_id AND content_sha256 = :sha256 AND state = 'waiting' AND reason = 'twin' AND {jobs}
+    def of(cls, table: str, key: tuple[str, ...], facts: tuple[str, ...], twins: str, purging: str) -> Self:
+        """`twins` says which of a content's sleeping jobs are twins in this table; `{of}` stands for the content."""
+        names, values = ", ".join(key), ", ".join(f":{name}" for name in key)
+        of_key = f"({names}) = ({values})"
+        of_made = " AND ".join(f"{table}.{name} = made.{name}" for name in key)
+        asleep = f"""
+            jobs.tenant_id = {{of}}tenant_id AND jobs.content_sha256 = {{of}}sha256 AND jobs.state = 'waiting'
+            AND jobs.reason = 'twin' AND {twins}
         """
-        of_key = f"({key}) = ({key_values})"
         asked = "".join(f", {name}" for name in facts)
-        told = "".join(f"{name} = :{name}, " for name in facts)
+        told = "".join(f"{name} = made.{name}, " for name in facts)
+        forgotten = "".join(f"{name} = NULL, " for name in facts)
         return cls(
             join=sa.text(f"""
-                INSERT INTO {table} ({key}, state, leader_job_id) VALUES ({key_values}, 'open', :job_id)
-                ON CONFLICT ({key}) DO UPDATE SET updated_at = now()
+                INSERT INTO {table} ({names}, state, leader_job_id) VALUES ({values}, 'open', :job_id)
+                ON CONFLICT ({names}) DO UPDATE SET updated_at = now()
                 RETURNING state, leader_job_id, error_code, error_detail, {purging} AS purging_at{asked}
             """),  # noqa: S608 - made of constants
             take_over=sa.text(f"""
                 UPDATE {table} SET leader_job_id = :job_id, state = 'open' WHERE {of_key}
             """),  # noqa: S608 - made of constants
-            close=_with_details(
-                f"""
-                UPDATE {table} SET state = :state, {told} error_code = :code, error_detail = :detail,
+            lock=sa.text(f"""
+                SELECT 1 FROM {table} JOIN {_MADE} USING ({names}) ORDER BY {names} FOR NO KEY UPDATE OF {table}
+            """),  # noqa: S608 - made of constants
+            close=sa.text(f"""
+                UPDATE {table} SET state = 'done', {told} error_code = NULL, error_detail = NULL, updated_at = now()
+                FROM {_MADE} WHERE {of_made} AND leader_job_id = made.job_id RETURNING made.job_id
+            """),  # noqa: S608 - made of constants
+            wake=sa.text(f"""
+                UPDATE jobs SET due_at = clock_timestamp() FROM {_MADE} WHERE {asleep.format(of="made.")}
+            """),  # noqa: S608 - made of constants
+            doom=sa.text(f"""
+                UPDATE {table} SET state = 'failed', {forgotten} error_code = :code, error_detail = :detail,
                     updated_at = now()
                 WHERE {of_key} AND leader_job_id = :job_id RETURNING 1
-                """,  # noqa: S608 - made of constants
-                facts,
-            ),
-            wake=sa.text(f"UPDATE jobs SET due_at = clock_timestamp() WHERE {twins}"),  # noqa: S608 - constants
+            """),  # noqa: S608 - made of constants
             promote=sa.text(f"""
                 WITH heir AS (
-                    SELECT id FROM jobs WHERE {twins} ORDER BY created_at, id LIMIT 1 FOR NO KEY UPDATE
+                    SELECT id FROM jobs WHERE {asleep.format(of=":")}
+                    ORDER BY created_at, id LIMIT 1 FOR NO KEY UPDATE
                 ), led AS (
                     UPDATE {table} SET leader_job_id = heir.id FROM heir
                     WHERE {of_key} AND leader_job_id = :job_id RETURNING heir.id
@@ -95,25 +129,14 @@ class _Statements(NamedTuple):
         )
 
 
-def _with_details(statement: str, facts: tuple[str, ...]) -> sa.TextClause:
-    text = sa.text(statement)
-    return text.bindparams(sa.bindparam("details", type_=sa.JSON(none_as_null=True))) if "details" in facts else text
-
-
 _PRIMARY = _Statements.of(
-    "content",
-    "tenant_id, sha256",
-    ":tenant_id, :sha256",
-    Facts.__struct_fields__,
-    "stage LIKE '%.primary'",
-    "purging_at",
+    "content", ("tenant_id", "sha256"), Facts.__struct_fields__, "jobs.stage LIKE '%.primary'", "purging_at"
 )
 _SECONDARY = _Statements.of(
     "content_stages",
-    "tenant_id, sha256, stage",
-    ":tenant_id, :sha256, :stage",
+    ("tenant_id", "sha256", "stage"),
     (),
-    "stage = :stage",
+    "jobs.stage = {of}stage",
     "(SELECT purging_at FROM content c WHERE c.tenant_id = :tenant_id AND c.sha256 = :sha256)",
 )
 _LEADER_ALIVE = sa.text("SELECT 1 FROM jobs WHERE id = :job_id AND state IN ('waiting', 'queued', 'running')")
@@ -171,31 +194,58 @@ async def join_content(
     return Decision(Role.LEADER)
 
 
-async def close_content(
+async def lock_contents(connection: AsyncConnection, made: Sequence[Made]) -> None:
+    """Lock what several jobs made, in one order, before the jobs are locked."""
+    for ask, some in _by_table(made):
+        await connection.execute(ask.lock, _values(some))
+
+
+async def close_contents(connection: AsyncConnection, made: Sequence[Made]) -> None:
+    """The leaders' good ends: their twins are due. Does nothing for jobs that do not lead.
+
+    If they are several, the caller has locked their contents (`lock_contents`).
+    """
+    for ask, some in _by_table(made):
+        led = set((await connection.execute(ask.close, _values(some))).scalars())
+        if led:
+            await connection.execute(ask.wake, _values([one for one in some if one.job_id in led]))
+
+
+async def doom_content(
     connection: AsyncConnection,
     tenant_id: UUID,
     sha256: bytes,
     job_id: UUID,
     *,
     stage: Stage,
-    facts: Facts | None = None,
-    code: ErrorCode | None = None,
+    code: ErrorCode,
     detail: str | None = None,
 ) -> None:
-    """The leader's end: make its twins due, or, where the bytes are not to blame, make the oldest twin leader.
+    """The leader's bad end: make its twins due, or, where the bytes are not to blame, make the oldest twin leader.
 
-    `facts` are those of a primary stage that ended well. Does nothing for a job that does not lead.
+    Does nothing for a job that does not lead.
     """
     ask, key = _asked(stage), _key(tenant_id, sha256, stage)
-    if code is not None and code not in OF_THE_CONTENT:
+    if code not in OF_THE_CONTENT:
         await connection.execute(ask.promote, key | {"job_id": job_id})
-        return
-    found: dict[str, Any] = {}
-    if stage.primary:
-        found = dict.fromkeys(Facts.__struct_fields__) if facts is None else facts.columns()
-    values = key | found | {"job_id": job_id, "state": "failed" if code else "done", "code": code, "detail": detail}
-    if (await connection.execute(ask.close, values)).one_or_none():
-        await connection.execute(ask.wake, key)
+    elif (await connection.execute(ask.doom, key | {"job_id": job_id, "code": code, "detail": detail})).one_or_none():
+        await connection.execute(ask.wake, _values([Made(tenant_id, sha256, job_id, stage)]))
+
+
+def _by_table(made: Sequence[Made]) -> Iterator[tuple[_Statements, list[Made]]]:
+    for ask in (_PRIMARY, _SECONDARY):
+        some = [one for one in made if _asked(one.stage) is ask]
+        if some:
+            yield ask, some
+
+
+def _values(made: Sequence[Made]) -> dict[str, str]:
+    rows = [
+        {"tenant_id": one.tenant_id, "sha256": one.sha256.hex(), "stage": one.stage, "job_id": one.job_id}
+        | (one.facts.columns() if one.facts else {})
+        for one in made
+    ]
+    return {"made": msgspec.json.encode(rows).decode()}
 
 
 def _asked(stage: Stage) -> _Statements:

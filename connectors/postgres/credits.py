@@ -8,7 +8,8 @@ Secondary and bulk jobs may only fill a part of the credit, so that primary ones
 come (`turn_at`, some time after they were made) they are as good as those, and so never starve.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -86,21 +87,28 @@ QUEUE = f"""
         dispatch = dispatch + 1, emissions = 1, emitted_at = clock_timestamp(),
         next_emit_at = clock_timestamp() + :reemit * interval '1 second', kpart = {KPART_OF_JOB}
 """  # noqa: S608 - made of constants
-# The head of each class; of those that may go now, the one whose turn comes first.
+# The heads of each class; of those that may go now, the ones whose turns come first.
 _NEXT = sa.text(f"""
     WITH used AS (
-        SELECT t.credits, (
-            SELECT count(*) FROM jobs WHERE tenant_id = :tenant_id AND topic = :topic AND state IN ('queued', 'running')
+        SELECT t.id AS tenant_id, freed.topic, freed.count AS freed, t.credits, (
+            SELECT count(*) FROM jobs
+            WHERE tenant_id = t.id AND topic = freed.topic AND state IN ('queued', 'running')
         ) AS total
-        FROM tenants t WHERE t.id = :tenant_id AND NOT EXISTS ({OPEN_BREAKER.format(tenant="t.id")})
-    ), next AS (
-        SELECT head.id FROM used, (VALUES {_SHARES}) AS class (name, share), LATERAL (
+        FROM unnest(CAST(:tenants AS uuid[]), CAST(:topics AS text[]), CAST(:counts AS int[]))
+            AS freed (tenant_id, topic, count)
+        JOIN tenants t ON t.id = freed.tenant_id WHERE NOT EXISTS ({OPEN_BREAKER.format(tenant="t.id")})
+    ), heads AS (
+        SELECT head.id, used.total, used.freed, {limit_of("head", "used.credits")} AS most,
+            row_number() OVER (PARTITION BY used.tenant_id, used.topic ORDER BY head.turn_at, head.id) AS place
+        FROM used, (VALUES {_SHARES}) AS class (name, share), LATERAL (
             SELECT id, turn_at, job_class FROM jobs
-            WHERE tenant_id = :tenant_id AND topic = :topic AND state = 'waiting' AND reason = 'credit'
+            WHERE tenant_id = used.tenant_id AND topic = used.topic AND state = 'waiting' AND reason = 'credit'
                 AND job_class = class.name AND used.total < used.credits
-            ORDER BY turn_at, id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+            ORDER BY turn_at, id LIMIT used.freed FOR NO KEY UPDATE SKIP LOCKED
         ) AS head
-        WHERE used.total < {limit_of("head", "used.credits")} ORDER BY head.turn_at, head.id LIMIT 1
+        WHERE used.total < {limit_of("head", "used.credits")}
+    ), next AS (
+        SELECT id FROM heads WHERE place <= freed AND total + place <= most
     )
     {QUEUE} FROM next WHERE jobs.id = next.id {RETURNING}
 """)  # noqa: S608 - made of constants
@@ -168,7 +176,18 @@ async def make_jobs(connection: AsyncConnection, tenant_id: UUID, jobs: Sequence
 
 async def pass_on(connection: AsyncConnection, tenant_id: UUID, stage: Stage) -> int:
     """Give the credit of a job that left to its tenant's next waiting one; returns how many were queued (0 or 1)."""
-    values = {"tenant_id": tenant_id, "topic": job_topic(stage).route, "reemit": REEMIT_AFTER_S}
+    return await pass_on_all(connection, {(tenant_id, stage): 1})
+
+
+async def pass_on_all(connection: AsyncConnection, left: Mapping[tuple[UUID, Stage], int]) -> int:
+    """The same for so many jobs of tenants and stages that left together."""
+    freed: Counter[tuple[UUID, str]] = Counter()
+    for (tenant_id, stage), count in left.items():
+        freed[tenant_id, job_topic(stage).route] += count
+    values = {
+        "tenants": [tenant_id for tenant_id, _ in freed], "topics": [topic for _, topic in freed],
+        "counts": list(freed.values()), "reemit": REEMIT_AFTER_S,
+    }  # fmt: skip
     return await emit_queued(connection, await connection.execute(_NEXT, values))
 
 

@@ -7,7 +7,7 @@ the effects; a proof that fails raises `FencedError` and takes the whole transac
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -56,36 +56,55 @@ class ClaimedJob(msgspec.Struct, frozen=True, kw_only=True):
     origin: Origin | None = None
 
 
-# One statement: lock the asset (lock order), then move the job if its counter still has the record's value.
+_NOWHERE = (None,) * len(Origin._fields)
+
+# One statement: lock the assets (lock order), then move the jobs whose counters still have their records' values.
 _CLAIM = sa.text("""
-    WITH asset AS MATERIALIZED (
-        SELECT a.id, a.object_key, a.etag, a.size, a.content_type, a.file_name, a.state, j.started_at
-        FROM jobs j JOIN assets a ON a.id = j.asset_id
-        WHERE j.id = :job_id AND j.state = 'queued' AND j.dispatch = :dispatch
-        FOR NO KEY UPDATE OF a
+    WITH offered AS MATERIALIZED (
+        SELECT * FROM unnest(CAST(:jobs AS uuid[]), CAST(:dispatches AS int[]), CAST(:topics AS text[]),
+            CAST(:partitions AS int[]), CAST(:offsets AS bigint[]), CAST(:groups AS text[])) WITH ORDINALITY
+            AS o (job_id, dispatch, topic, kpart, koffset, consumers, place)
+    ), asset AS MATERIALIZED (
+        SELECT a.id, a.object_key, a.etag, a.size, a.content_type, a.file_name, j.started_at, o.*
+        FROM offered o JOIN jobs j ON j.id = o.job_id JOIN assets a ON a.id = j.asset_id
+        WHERE j.state = 'queued' AND j.dispatch = o.dispatch
+        ORDER BY a.id FOR NO KEY UPDATE OF a
     )
     UPDATE jobs SET state = 'running', epoch = epoch + 1, owner = :owner, next_emit_at = NULL,
         lease_until = clock_timestamp() + :lease * interval '1 second',
-        started_at = coalesce(jobs.started_at, clock_timestamp()), record_topic = :topic, record_kpart = :partition,
-        record_koffset = :offset, record_group = :group
+        started_at = coalesce(jobs.started_at, clock_timestamp()), record_topic = asset.topic,
+        record_kpart = asset.kpart, record_koffset = asset.koffset, record_group = asset.consumers
     FROM asset
-    WHERE jobs.id = :job_id AND jobs.asset_id = asset.id AND jobs.state = 'queued' AND jobs.dispatch = :dispatch
+    WHERE jobs.id = asset.job_id AND jobs.asset_id = asset.id AND jobs.state = 'queued'
+        AND jobs.dispatch = asset.dispatch
     RETURNING jobs.id AS job_id, jobs.tenant_id, jobs.asset_id, jobs.generation, jobs.stage, jobs.epoch, jobs.attempts,
         jobs.deaths, jobs.traceparent, jobs.content_sha256, asset.object_key, asset.etag, asset.size,
         asset.content_type, asset.file_name, coalesce(jobs.emitted_at, jobs.created_at) AS queued_at,
         extract(epoch FROM clock_timestamp() - jobs.created_at)::float8 AS wait_s,
-        clock_timestamp() AS claimed_at, jobs.job_class, asset.started_at IS NULL AS first
+        clock_timestamp() AS claimed_at, jobs.job_class, asset.started_at IS NULL AS first, asset.place
 """)
-_HELD = sa.text("SELECT 1 FROM jobs WHERE id = :job_id AND state = 'running' AND dispatch = :dispatch")
+_HELD = sa.text("""
+    SELECT jobs.id, jobs.dispatch FROM jobs
+    JOIN unnest(CAST(:jobs AS uuid[]), CAST(:dispatches AS int[])) AS o (job_id, dispatch)
+        ON jobs.id = o.job_id AND jobs.dispatch = o.dispatch
+    WHERE jobs.state = 'running'
+""")
 _PROCESSING = sa.text(f"""
-    UPDATE assets SET state = CASE state WHEN 'uploaded' THEN 'processing' ELSE state END, event_seq = event_seq + 1
-    WHERE id = :asset_id RETURNING {outbox.TAKEN}
+    WITH {outbox.WANTED}
+    UPDATE assets SET state = CASE state WHEN 'uploaded' THEN 'processing' ELSE state END,
+        event_seq = event_seq + wanted.count
+    FROM wanted WHERE assets.id = wanted.id RETURNING assets.id, {outbox.TAKEN}
 """)  # noqa: S608 - made of constants
+# Locked in the order of their ids, as those are that end together.
 _HEARTBEAT = sa.text("""
+    WITH held AS MATERIALIZED (
+        SELECT jobs.id FROM jobs
+        JOIN unnest(CAST(:ids AS uuid[]), CAST(:epochs AS int[])) AS asked (id, epoch)
+            ON jobs.id = asked.id AND jobs.epoch = asked.epoch
+        WHERE jobs.state = 'running' ORDER BY jobs.id FOR NO KEY UPDATE OF jobs
+    )
     UPDATE jobs SET lease_until = clock_timestamp() + :lease * interval '1 second'
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:epochs AS int[])) AS held (id, epoch)
-    WHERE jobs.id = held.id AND jobs.epoch = held.epoch AND jobs.state = 'running'
-    RETURNING jobs.id
+    FROM held WHERE jobs.id = held.id RETURNING jobs.id
 """)
 _WAIT = sa.text("""
     UPDATE jobs SET state = 'waiting', reason = :reason, owner = NULL, lease_until = NULL,
@@ -103,6 +122,14 @@ _RELEASE = sa.text(f"""
 """)  # noqa: S608 - made of constants
 
 
+class Offered(NamedTuple):
+    """A dispatch that was read: with the record it came in, and the trace of which the claim is a part."""
+
+    dispatch: Dispatch
+    traceparent: str | None = None
+    origin: Origin | None = None
+
+
 async def claim(
     connection: AsyncConnection,
     record: Dispatch,
@@ -116,30 +143,47 @@ async def claim(
 
     Commit before the record's offset may move. The first claim of a job writes `job.started`.
     """
-    found = origin._asdict() if origin else dict.fromkeys(Origin._fields)
-    values = {"job_id": record.job_id, "dispatch": record.dispatch, "owner": owner, "lease": lease_s, **found}
-    row = (await connection.execute(_CLAIM, values)).mappings().one_or_none()
-    if row is None:
-        return None
-    fields = dict(row)
-    first, wait_s = fields.pop("first"), fields.pop("wait_s")
+    offered = Offered(record, traceparent, origin)
+    (outcome,) = await claim_all(connection, [offered], owner=owner, lease_s=lease_s)
+    return outcome if isinstance(outcome, ClaimedJob) else None
+
+
+async def claim_all(
+    connection: AsyncConnection, offered: Sequence[Offered], *, owner: str, lease_s: float
+) -> list[ClaimedJob | Refusal]:
+    """Take the jobs of several records at once; returns, in their order, each job or why there is none."""
+    asked = {
+        "jobs": [one.dispatch.job_id for one in offered], "dispatches": [one.dispatch.dispatch for one in offered],
+    }  # fmt: skip
+    columns = zip(*(one.origin or _NOWHERE for one in offered), strict=True)
+    found = dict(zip(("topics", "partitions", "offsets", "groups"), map(list, columns), strict=True))
+    values = asked | found | {"owner": owner, "lease": lease_s}
+    outcomes: list[ClaimedJob | Refusal] = ["stale"] * len(offered)
+    started = []
+    for row in (await connection.execute(_CLAIM, values)).mappings():
+        fields = dict(row)
+        place, first, wait_s = fields.pop("place") - 1, fields.pop("first"), fields.pop("wait_s")
+        job = outcomes[place] = _claimed(fields, offered[place].origin)
+        if first:
+            maker = partial(JobStarted, job_id=job.job_id, stage=job.stage, wait_s=wait_s)
+            started.append(outbox.Emission(job.asset_id, [maker], offered[place].traceparent or job.traceparent))
+    if started:
+        numbered = await connection.execute(_PROCESSING, outbox.wanted_of(started))
+        await outbox.record_all(connection, outbox.spread(numbered, started))
+    if "stale" in outcomes:
+        held = {(row.id, row.dispatch) for row in await connection.execute(_HELD, asked)}
+        for place, one in enumerate(offered):
+            # A record that came twice in this group is held by its first.
+            if outcomes[place] == "stale" and (one.dispatch.job_id, one.dispatch.dispatch) in held:
+                outcomes[place] = "conflict"
+    return outcomes
+
+
+def _claimed(fields: dict[str, Any], origin: Origin | None) -> ClaimedJob:
     sha256 = fields["content_sha256"]
     fields["content_sha256"] = None if sha256 is None else bytes(sha256)
     words = {"stage": Stage(fields["stage"]), "job_class": JobClass(fields["job_class"])}
-    job = ClaimedJob(**(fields | words), origin=origin)
-    if first:
-        numbered = outbox.Numbered(*(await connection.execute(_PROCESSING, {"asset_id": job.asset_id})).one())
-        started = partial(JobStarted, job_id=job.job_id, stage=job.stage, wait_s=wait_s)
-        await outbox.record(
-            connection, job.asset_id, numbered, [started], traceparent=traceparent or job.traceparent
-        )  # fmt: skip
-    return job
-
-
-async def refusal(connection: AsyncConnection, record: Dispatch) -> Refusal:
-    """Why a claim of this record got nothing, for the figures."""
-    held = await connection.execute(_HELD, {"job_id": record.job_id, "dispatch": record.dispatch})
-    return "stale" if held.one_or_none() is None else "conflict"
+    return ClaimedJob(**(fields | words), origin=origin)
 
 
 async def heartbeat(connection: AsyncConnection, held: Sequence[tuple[UUID, int]], *, lease_s: float) -> set[UUID]:

@@ -9,7 +9,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from connectors.postgres.content import close_content
+from connectors.postgres.content import doom_content
 from connectors.postgres.credits import (
     OPEN_BREAKER,
     QUEUE,
@@ -167,7 +167,7 @@ async def bury_lost(connection: AsyncConnection, job_id: UUID, asset_id: UUID) -
     known: bytes | None = (await connection.execute(_CONTENT_OF, {"id": job_id})).scalar_one()
     if known is not None:
         stage = Stage((await connection.execute(_STAGE_OF, {"id": job_id})).scalar_one())
-        await close_content(connection, asset["tenant_id"], known, job_id, stage=stage, code=code, detail=detail)
+        await doom_content(connection, asset["tenant_id"], known, job_id, stage=stage, code=code, detail=detail)
     ended = await connection.execute(_END_LOST, {"id": job_id, "code": code, "detail": detail})
     row = ended.mappings().one_or_none()
     if row is None:

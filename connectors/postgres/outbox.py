@@ -1,6 +1,7 @@
 """The only way by which anything reaches Kafka: rows of the outbox, written in the transaction that makes them true."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, cast
 from uuid import UUID
@@ -34,6 +35,14 @@ class Numbered(NamedTuple):
     last_seq: int
     events_kpart: int | None
     now: datetime
+
+
+class Emission(NamedTuple):
+    """Events of one asset, to be written in this order."""
+
+    asset_id: UUID
+    makers: Sequence[EventMaker]
+    traceparent: str | None
 
 
 class Recorded(NamedTuple):
@@ -78,10 +87,17 @@ class ErrorHeaders(NamedTuple):
 TAKEN = "tenant_id, generation, event_seq AS last_seq, events_kpart, clock_timestamp() AS now"
 """What a statement that adds to an asset's `event_seq` has to return."""
 
+WANTED = """
+    wanted AS (SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:counts AS int[])) AS w (id, count))
+"""
+"""For a statement's WITH: how many numbers to take for which assets (`wanted_of`)."""
+
 # Taking the numbers locks the asset row until commit, so seq order is commit order.
-_TAKE_SEQ = sa.text(
-    f"UPDATE assets SET event_seq = event_seq + :count WHERE id = :asset_id RETURNING {TAKEN}"  # noqa: S608 - constant
-)
+_TAKE_SEQS = sa.text(f"""
+    WITH {WANTED}
+    UPDATE assets SET event_seq = event_seq + wanted.count FROM wanted WHERE assets.id = wanted.id
+    RETURNING assets.id, {TAKEN}
+""")  # noqa: S608 - made of constants
 # One round trip for any number of events: into their assets' timelines and into the outbox, in the order given, which
 # is that of their numbers.
 _INSERT_EVENTS = sa.text("""
@@ -125,10 +141,41 @@ async def emit(
     Takes the asset's row lock: by the lock order (assets, content, jobs, tenant) call it before touching a job row that
     another transaction may hold. Raises `LookupError` if the asset is gone.
     """
-    row = (await connection.execute(_TAKE_SEQ, {"asset_id": asset_id, "count": len(makers)})).one_or_none()
-    if row is None:
-        raise LookupError(f"asset {asset_id} does not exist")
-    return await record(connection, asset_id, Numbered(*row), makers, traceparent=traceparent)
+    (emitted,) = await emit_all(connection, [Emission(asset_id, makers, traceparent)])
+    return emitted
+
+
+async def emit_all(connection: AsyncConnection, emissions: Sequence[Emission]) -> list[Emitted]:
+    """The same for several emissions at once, of different assets or of one; the order is that given.
+
+    The caller has locked the assets, if they are more than one, in the order of their ids. Raises `LookupError`.
+    """
+    rows = await connection.execute(_TAKE_SEQS, wanted_of(emissions))
+    return await record_all(connection, spread(rows, emissions))
+
+
+def wanted_of(emissions: Sequence[Emission]) -> dict[str, Any]:
+    """The values of `WANTED` in a statement that takes these emissions' numbers."""
+    counts: Counter[UUID] = Counter()
+    for emission in emissions:
+        counts[emission.asset_id] += len(emission.makers)
+    return {"ids": list(counts), "counts": list(counts.values())}
+
+
+def spread(taken: Iterable[Sequence[Any]], emissions: Sequence[Emission]) -> list[Recorded]:
+    """Give each emission its numbers out of what was taken for its asset: rows of the asset's id and `TAKEN`.
+
+    Raises `LookupError` if an asset is gone.
+    """
+    last = {row[0]: Numbered(*row[1:]) for row in taken}
+    recorded = []
+    for emission in reversed(emissions):
+        numbered = last.get(emission.asset_id)
+        if numbered is None:
+            raise LookupError(f"asset {emission.asset_id} does not exist")
+        recorded.append(Recorded(emission.asset_id, numbered, emission.makers, emission.traceparent))
+        last[emission.asset_id] = numbered._replace(last_seq=numbered.last_seq - len(emission.makers))
+    return recorded[::-1]
 
 
 async def record(

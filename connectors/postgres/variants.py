@@ -22,7 +22,9 @@ _INSERT = sa.text("""
         width = excluded.width, height = excluded.height, duration_s = excluded.duration_s, size = excluded.size,
         sha256 = excluded.sha256, parts = excluded.parts, created_at = now()
 """).bindparams(sa.bindparam("parts", type_=sa.JSON(none_as_null=True)))
-_OF_ASSET = sa.text("SELECT * FROM variants WHERE asset_id = :asset_id ORDER BY created_at, profile")
+_OF_ASSETS = sa.text("""
+    SELECT * FROM variants WHERE asset_id = ANY(CAST(:assets AS uuid[])) ORDER BY created_at, profile
+""")
 _OF_CONTENT = sa.text("""
     SELECT DISTINCT ON (profile, profile_version) * FROM variants
     WHERE tenant_id = :tenant_id AND content_sha256 = :sha256
@@ -80,10 +82,13 @@ async def insert_variants(
     await connection.execute(_INSERT, [v.columns() | common | {"id": uuid7()} for v in variants])
 
 
-async def of_asset(connection: AsyncConnection, asset_id: UUID) -> tuple[Variant, ...]:
-    """An asset's variants as events show them."""
-    rows = await connection.execute(_OF_ASSET, {"asset_id": asset_id})
-    return tuple(_from_row(row._mapping).public() for row in rows)  # noqa: SLF001 - SQLAlchemy's documented name
+async def of_assets(connection: AsyncConnection, assets: Sequence[UUID]) -> dict[UUID, tuple[Variant, ...]]:
+    """Assets' variants as events show them, by asset."""
+    found: dict[UUID, tuple[Variant, ...]] = {}
+    for row in await connection.execute(_OF_ASSETS, {"assets": list(assets)}):
+        variant = _from_row(row._mapping).public()  # noqa: SLF001 - SQLAlchemy's documented name
+        found[row.asset_id] = (*found.get(row.asset_id, ()), variant)
+    return found
 
 
 async def readable(

@@ -7,13 +7,16 @@ knows Kafka: a lane calls `claim`, moves its offset, and then calls `run`.
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import structlog
 
 from connectors.objectstore.port import ObjectStore
 from connectors.postgres import endings, jobs
 from connectors.postgres.database import Database
-from connectors.postgres.jobs import ClaimedJob, FencedError
+from connectors.postgres.finishing import finish_all
+from connectors.postgres.group_commit import across_tenants
+from connectors.postgres.jobs import ClaimedJob, FencedError, Offered
 from connectors.telemetry.metrics import Metrics
 from connectors.telemetry.tracing import Tracing, current_traceparent
 from processors.pool import MediaPool
@@ -60,7 +63,8 @@ class MediaJobRunner:
         self._pool = pool
         self._leases = leases
         self._settings = settings
-        self._owner = owner
+        self._claims = across_tenants(database, partial(jobs.claim_all, owner=owner, lease_s=settings.lease_s))
+        self._ends = across_tenants(database, finish_all)
         self._folders = folders
         self._tracing = tracing
         self._metrics = metrics
@@ -69,24 +73,16 @@ class MediaJobRunner:
         self._gate = gate
 
     async def claim(self, record: Dispatch, traceparent: str | None, origin: Origin | None = None) -> ClaimedJob | None:
-        """Take the job in one committed transaction; None when the record is stale or a repeat.
+        """Take the job in a committed transaction; None when the record is stale or a repeat.
 
         Raises `MedialaneError` of class DEPENDENCY: the record's outcome is unknown, or the gate is closed; offer it
         again.
         """
         self._gate.check()
         with self._tracing.span("claim", parent_traceparent=traceparent):
-            async with self._database.transaction() as connection:
-                job = await jobs.claim(
-                    connection,
-                    record,
-                    owner=self._owner,
-                    lease_s=self._settings.lease_s,
-                    traceparent=current_traceparent(),
-                    origin=origin,
-                )
-                outcome = "claimed" if job else await jobs.refusal(connection, record)
-        self._metrics.counter(CLAIMS, outcome).inc()
+            found = await self._claims.submit(None, Offered(record, current_traceparent(), origin))
+        job = found if isinstance(found, ClaimedJob) else None
+        self._metrics.counter(CLAIMS, "claimed" if isinstance(found, ClaimedJob) else found).inc()
         return job
 
     async def run(self, job: ClaimedJob) -> float:
@@ -127,7 +123,9 @@ class MediaJobRunner:
             work: Work | None = None
             try:
                 with self._folders.job(str(job.job_id)) as folder:
-                    work = Work(job, self._database, self._store, self._pool, folder, self._tracing, self._profiles)
+                    work = Work(
+                        job, self._database, self._ends, self._store, self._pool, folder, self._tracing, self._profiles
+                    )
                     await self._process(job, work)
             except FencedError:
                 self._metrics.counter(FENCED_FINISHES).inc()

@@ -12,10 +12,12 @@ from typing import Any
 import msgspec
 
 from connectors.objectstore.port import ObjectStore
-from connectors.postgres import endings, variants
+from connectors.postgres import variants
 from connectors.postgres.content import Role, join_content
 from connectors.postgres.credits import pass_on
 from connectors.postgres.database import Database
+from connectors.postgres.finishing import Finish
+from connectors.postgres.group_commit import GroupCommit
 from connectors.postgres.jobs import ClaimedJob, FencedError
 from connectors.postgres.profile_sets import read_choice
 from connectors.postgres.variants import NewVariant
@@ -49,6 +51,7 @@ class Work:
         self,
         job: ClaimedJob,
         database: Database,
+        ends: GroupCommit[None, Finish, bool],
         store: ObjectStore,
         pool: MediaPool,
         folder: Path,
@@ -58,6 +61,7 @@ class Work:
         """`profiles` are for tenants that chose none."""
         self._job = job
         self._database = database
+        self._ends = ends
         self._store = store
         self._pool = pool
         self._folder = folder
@@ -95,18 +99,13 @@ class Work:
         """Write the job's good end; raises `FencedError` or `MedialaneError(database_unavailable)`."""
         if self.sha256 is None:
             raise RuntimeError("a job can not finish before its content is known")
-        async with self._database.transaction() as connection:
-            await endings.finish(
-                connection,
-                self._job,
-                outcome.variants,
-                sha256=self.sha256,
-                facts=outcome.facts,
-                report=self.report(),
-                reused=outcome.reused,
-                follow=stages_after(self._job.stage, self._profiles),
-                traceparent=current_traceparent(),
-            )
+        end = Finish(
+            job=self._job, variants=outcome.variants, sha256=self.sha256, facts=outcome.facts, report=self.report(),
+            reused=outcome.reused, follow=tuple(stages_after(self._job.stage, self._profiles)),
+            traceparent=current_traceparent(),
+        )  # fmt: skip
+        if not await self._ends.submit(None, end):
+            raise FencedError(str(self._job.job_id))
 
     def report(self) -> dict[str, Any]:
         """The job's timings and costs so far, for its row: times in Unix seconds, durations in seconds."""

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli.main import medialane
-from connectors.postgres import cancel, endings, jobs
+from connectors.postgres import cancel, endings, finishing, jobs
 from connectors.postgres.content import join_content
 from connectors.postgres.database import Database
 from connectors.postgres.dead_letters import BadRecord, bury_record
@@ -65,8 +65,11 @@ async def end(database, made, code=None):
             await endings.fail(connection, job, **values)
             return
         await join_content(connection, sha256=sha256, **held)
-        await endings.finish(
-            connection, job, [], sha256=sha256, facts=Facts(width=1, height=1), report={}, traceparent=None
+        await finishing.finish(
+            connection,
+            finishing.Finish(
+                job=job, variants=(), sha256=sha256, facts=Facts(width=1, height=1), report={}, traceparent=None
+            ),
         )
 
 

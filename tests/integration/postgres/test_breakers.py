@@ -3,7 +3,7 @@
 import pytest
 from prometheus_client import CollectorRegistry
 
-from connectors.postgres import breakers, endings, jobs
+from connectors.postgres import breakers, endings, finishing, jobs
 from connectors.postgres import credits as credit
 from connectors.postgres.content import join_content
 from connectors.telemetry.metrics import Metrics
@@ -55,8 +55,11 @@ async def finish(worker, job):
     async with worker.transaction() as connection:
         held = {"tenant_id": job.tenant_id, "job_id": job.job_id, "epoch": job.epoch}
         await join_content(connection, sha256=sha256, **held)
-        await endings.finish(
-            connection, job, [], sha256=sha256, facts=Facts(width=1, height=1), report={}, traceparent=None
+        await finishing.finish(
+            connection,
+            finishing.Finish(
+                job=job, variants=(), sha256=sha256, facts=Facts(width=1, height=1), report={}, traceparent=None
+            ),
         )
 
 

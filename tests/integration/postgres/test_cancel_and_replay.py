@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from connectors.postgres import cancel, endings, jobs, keeper, letters, replay
+from connectors.postgres import cancel, endings, finishing, jobs, keeper, letters, replay
 from connectors.postgres import content as contents
 from connectors.postgres.content import Role
 from connectors.postgres.database import Database
@@ -45,7 +45,12 @@ async def join(worker, job, sha256):
 
 async def finish(worker, job, sha256, variants=()):
     async with worker.transaction() as connection:
-        await endings.finish(connection, job, list(variants), sha256=sha256, facts=FACTS, report={}, traceparent=None)
+        await finishing.finish(
+            connection,
+            finishing.Finish(
+                job=job, variants=tuple(variants), sha256=sha256, facts=FACTS, report={}, traceparent=None
+            ),
+        )
 
 
 async def fail(worker, job, sha256=None, code=ErrorCode.CORRUPT):

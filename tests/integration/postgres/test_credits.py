@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from connectors.postgres import credits as credit
-from connectors.postgres import endings, jobs, keeper
+from connectors.postgres import endings, finishing, jobs, keeper
 from connectors.postgres.content import join_content
 from schemas.details import Facts
 from schemas.errors import ErrorCode
@@ -55,8 +55,11 @@ async def finish(worker, job):
     async with worker.transaction() as connection:
         held = {"tenant_id": job.tenant_id, "job_id": job.job_id, "epoch": job.epoch}
         await join_content(connection, sha256=sha256, **held)
-        await endings.finish(
-            connection, job, [], sha256=sha256, facts=Facts(width=1, height=1), report={}, traceparent=None
+        await finishing.finish(
+            connection,
+            finishing.Finish(
+                job=job, variants=(), sha256=sha256, facts=Facts(width=1, height=1), report={}, traceparent=None
+            ),
         )
 
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 import sqlalchemy as sa
 
-from connectors.postgres.group_commit import GroupCommit
+from connectors.postgres.group_commit import by_tenant
 from schemas.errors import ErrorCode, MedialaneError
 
 SEVEN = sa.text("SELECT 7 / CAST(:item AS int), txid_current()")
@@ -35,7 +35,7 @@ def writes():
 
 @pytest.fixture
 def group(worker, writes):
-    return GroupCommit(worker, writes)
+    return by_tenant(worker, writes)
 
 
 async def test_what_comes_during_a_transaction_goes_into_the_next_together(group, writes, tenant):
@@ -66,7 +66,7 @@ async def test_tenants_do_not_wait_for_each_other(worker, seed, tenant):
             await go_on.wait()
         return items
 
-    group = GroupCommit(worker, held)
+    group = by_tenant(worker, held)
     slow = asyncio.create_task(group.submit(tenant, 1))
     await entered.wait()
     assert await group.submit(await seed.tenant(worker), 2) == 2
@@ -90,7 +90,7 @@ async def test_a_database_that_is_away_is_told_to_all_and_the_next_is_tried(work
             raise MedialaneError(ErrorCode.DATABASE_UNAVAILABLE)
         return items
 
-    group = GroupCommit(worker, write)
+    group = by_tenant(worker, write)
     outcomes = await asyncio.gather(*(group.submit(tenant, item) for item in range(5)), return_exceptions=True)
     assert {outcome.code for outcome in outcomes} == {ErrorCode.DATABASE_UNAVAILABLE}
     away = False

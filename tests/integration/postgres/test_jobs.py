@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from connectors.postgres import content, endings, jobs, keeper
+from connectors.postgres import content, endings, finishing, jobs, keeper
 from connectors.postgres.content import Role
 from connectors.postgres.jobs import FencedError
 from connectors.postgres.variants import NewVariant
@@ -39,8 +39,11 @@ async def join(database, job, sha256=SHA):
 
 async def finish(database, job, variants=(), sha256=SHA):
     async with database.transaction() as connection:
-        await endings.finish(
-            connection, job, list(variants), sha256=sha256, facts=FACTS, report={"cpu_s": 0.5}, traceparent=None
+        await finishing.finish(
+            connection,
+            finishing.Finish(
+                job=job, variants=tuple(variants), sha256=sha256, facts=FACTS, report={"cpu_s": 0.5}, traceparent=None
+            ),
         )
 
 

@@ -16,7 +16,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from connectors.postgres import breakers, cancel, endings, jobs, keeper, replay
+from connectors.postgres import breakers, cancel, endings, finishing, jobs, keeper, replay
 from connectors.postgres import credits as credit
 from connectors.postgres.content import join_content
 from connectors.postgres.database import Database
@@ -128,7 +128,9 @@ class Life(RuleBasedStateMachine):
             "report": {},
             "traceparent": None,
         }
-        self.attempt(worker, lambda c, job: endings.finish(c, job, [], **values), state="done")
+        self.attempt(
+            worker, lambda c, job: finishing.finish(c, finishing.Finish(job=job, variants=(), **values)), state="done"
+        )
 
     @precondition(lambda self: any(self.held))
     @rule(worker=WORKERS)

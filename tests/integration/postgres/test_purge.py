@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from connectors.objectstore.s3 import S3ObjectStore
-from connectors.postgres import cancel, endings, jobs, purge
+from connectors.postgres import cancel, finishing, jobs, purge
 from connectors.postgres.content import Role, join_content
 from connectors.postgres.variants import NewVariant
 from connectors.telemetry.metrics import Metrics
@@ -58,7 +58,10 @@ async def ready(worker, seed, store, tmp_path, tenant_id, sha256):
     for name in (source, key):
         await put(store, tmp_path, name)
     async with worker.transaction() as connection:
-        await endings.finish(connection, job, [variant], sha256=sha256, facts=FACTS, report={}, traceparent=None)
+        await finishing.finish(
+            connection,
+            finishing.Finish(job=job, variants=(variant,), sha256=sha256, facts=FACTS, report={}, traceparent=None),
+        )
     return made, source, key
 
 
@@ -160,7 +163,10 @@ async def test_the_parts_of_a_variant_are_no_orphans(worker, seed, store, tmp_pa
     for key in keys:
         await put(store, tmp_path, key)
     async with worker.transaction() as connection:
-        await endings.finish(connection, job, [ladder], sha256=sha256, facts=FACTS, report={}, traceparent=None)
+        await finishing.finish(
+            connection,
+            finishing.Finish(job=job, variants=(ladder,), sha256=sha256, facts=FACTS, report={}, traceparent=None),
+        )
     await purging.sweep(datetime(2000, 1, 1, tzinfo=UTC) - datetime.now(UTC))
     assert await there(store, *keys) == [True, True, True, False]
     await delete(worker, seed, made)

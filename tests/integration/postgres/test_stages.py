@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from connectors.postgres import content, endings, jobs, keeper
+from connectors.postgres import content, endings, finishing, jobs, keeper
 from connectors.postgres.content import Role
 from connectors.postgres.variants import NewVariant
 from schemas.details import Details, Facts
@@ -30,8 +30,17 @@ async def join(database, job):
 async def finish(database, job, variants=(), follow=()):
     facts = FACTS if job.stage.primary else None
     async with database.transaction() as connection:
-        await endings.finish(
-            connection, job, list(variants), sha256=SHA, facts=facts, report={}, follow=follow, traceparent=None
+        await finishing.finish(
+            connection,
+            finishing.Finish(
+                job=job,
+                variants=tuple(variants),
+                sha256=SHA,
+                facts=facts,
+                report={},
+                follow=tuple(follow),
+                traceparent=None,
+            ),
         )
 
 
