@@ -75,7 +75,7 @@ async def _jobs(bench: Bench) -> list[Figure]:
         tenants = await _tenants(database, _TENANTS)
         pids = bench.pids()
         for number in range(_WORKERS):
-            options = Options(slots=32, running=32)
+            options = Options(slots=64, running=64)
             pids[f"worker {number + 1}"] = await workers.enter_async_context(_worker(bench, options))
         before = cpu_seconds(pids)
         async with database.transaction() as connection:
