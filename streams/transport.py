@@ -16,6 +16,7 @@ from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitio
 from aiokafka.errors import IllegalStateError, KafkaError
 from faust.transport import consumer as faust_consumer
 from faust.transport.drivers import aiokafka as driver
+from mode.utils import queues
 
 from streams.core.ledger import Partition
 
@@ -23,6 +24,7 @@ log = structlog.get_logger(__name__)
 
 _COMMIT_BOUND_S = 7.0
 _FULL_POLL_S = 0.05
+_UNREAD_PAUSE_S = 0.001
 _PRIVATE = {
     driver.Consumer: (
         "_new_consumer_thread", "_filter_committable_offsets", "_filter_tps_with_pending_acks", "_commit",
@@ -30,6 +32,7 @@ _PRIVATE = {
         "verify_event_path", "on_partitions_assigned", "on_partitions_revoked",
     ),
     driver.AIOKafkaConsumerThread: ("_create_worker_consumer", "_fetch_records", "_commit", "_ensure_consumer"),
+    queues.FlowControlEvent: ("_queues",),
     driver: ("credentials_to_aiokafka_auth", "server_list"),
     faust_consumer.Consumer: ("_drain_messages", "_commit_handler", "_buffered_partitions", "consumer_stopped_errors"),
 }  # fmt: skip
@@ -173,9 +176,15 @@ class Consumer(driver.Consumer):
                 async for _, message in self.getmany(timeout=1.0):
                     await self.callback(message)
                 await asyncio.sleep(0)
+                # What waits in a stream's queue is in no lane yet, and so is bounded by none.
+                while self._unread() > self._books.poll and not fetcher.should_stop:
+                    await asyncio.sleep(_UNREAD_PAUSE_S)
         except self.consumer_stopped_errors:
             if not self.app.should_stop:
                 raise
+
+    def _unread(self) -> int:
+        return sum(queue.qsize() for queue in self.app.flow_control._queues)  # noqa: SLF001
 
     async def on_partitions_revoked(self, revoked: set[Any]) -> None:
         """Commit first, while the group still takes it from us."""

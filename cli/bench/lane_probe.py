@@ -6,6 +6,7 @@ the broker and the claim is the worker's own: fetching, decoding, lanes, slots, 
 
 import asyncio
 import contextlib
+import multiprocessing
 import os
 import secrets
 import sys
@@ -73,15 +74,20 @@ async def probe(kafka: KafkaSettings, records: int) -> Probed:
     made = admin.create_topics([NewTopic(topic, num_partitions=_PARTITIONS, replication_factor=1)])
     await asyncio.to_thread(made[topic].result, 30)
     try:
-        ends = await asyncio.to_thread(_fill, kafka, topic, records)
+        # In a process of its own: what a producer's buffers leave behind is not the lanes' memory.
+        filling = multiprocessing.get_context("spawn").Process(target=_fill, args=(kafka, topic, records))
+        filling.start()
+        await asyncio.to_thread(filling.join)
+        if filling.exitcode != 0:
+            raise RuntimeError("the topic could not be filled")
         with tempfile.TemporaryDirectory(prefix="medialane-bench-") as folder:
-            return await _work_off(kafka, admin, topic, ends, Path(folder))
+            return await _work_off(kafka, admin, topic, records, Path(folder))
     finally:
         await asyncio.to_thread(admin.delete_topics([topic])[topic].result, 30)
 
 
-async def _work_off(kafka: KafkaSettings, admin: AdminClient, topic: str, ends: dict[int, int], folder: Path) -> Probed:
-    handler, group, records = Nothing(), f"{kafka.topic_prefix}-lanes", sum(ends.values())
+async def _work_off(kafka: KafkaSettings, admin: AdminClient, topic: str, records: int, folder: Path) -> Probed:
+    handler, group = Nothing(), f"{kafka.topic_prefix}-lanes"
     metrics = Metrics(CollectorRegistry(), process="media-images")
     settings = WorkerSettings(temp_dir=str(folder))
     worker = MediaWorker(handler, kafka, settings, metrics, kind=MediaKind.IMAGE, group=group, slots=64)
@@ -113,11 +119,10 @@ async def _until(condition: Callable[[], bool], tasks: list[asyncio.Task[None]])
             await asyncio.sleep(0.01)
 
 
-def _fill(kafka: KafkaSettings, topic: str, records: int) -> dict[int, int]:
-    """Write dispatches; returns how many by partition, which are the offsets to commit in the end."""
+def _fill(kafka: KafkaSettings, topic: str, records: int) -> None:
+    """Write dispatches."""
     producer = Producer(client_options(kafka) | {"linger.ms": 20})
     tenants = [uuid7() for _ in range(_TENANTS)]
-    ends = dict.fromkeys(range(_PARTITIONS), 0)
     for number in range(records):
         tenant = tenants[number % _TENANTS]
         offer = Dispatch(
@@ -132,10 +137,8 @@ def _fill(kafka: KafkaSettings, topic: str, records: int) -> dict[int, int]:
                 break
             except BufferError:
                 producer.poll(0.1)
-        ends[number % _PARTITIONS] += 1
     if producer.flush(60):
         raise RuntimeError("the broker did not take the records in time")
-    return ends
 
 
 def _committed(admin: AdminClient, group: str, topic: str) -> int:
