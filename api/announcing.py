@@ -34,7 +34,7 @@ def announce(
 ) -> NewAsset:
     """The asset to make.
 
-    Raises `MedialaneError`: unsupported_type, size_out_of_range, invalid_request for a name that is none.
+    Raises `MedialaneError`: unsupported_type, size_out_of_range.
     """
     kind = ACCEPTED_TYPES.get(said.content_type.lower())
     if kind is None:
@@ -43,8 +43,6 @@ def announce(
     if not 1 <= said.size <= max_bytes:
         detail = f"The size must be between 1 and {max_bytes} bytes."
         raise MedialaneError(ErrorCode.SIZE_OUT_OF_RANGE, detail, field="size")
-    if not said.file_name.isprintable():
-        raise MedialaneError(ErrorCode.INVALID_REQUEST, "The file name has control characters.", field="fileName")
     asset_id = uuid7()
     return NewAsset(
         id=asset_id,

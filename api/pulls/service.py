@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import errno
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from yarl import URL
 from api.announcing import Announced, announce, judge
 from api.limits import Quotas
 from api.pulls.models import PulledAsset, PullRequest
+from api.storage.models import NOT_IN_A_NAME
 from connectors.http.fetch import Fetcher
 from connectors.objectstore.port import ObjectStore
 from connectors.postgres import audit
@@ -34,6 +36,7 @@ from schemas.settings import PullSettings
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _BUSY_S = 5.0
 _LONGEST_NAME = 255
+_NOT_IN_A_NAME = re.compile(f"[{NOT_IN_A_NAME}]")
 
 
 class _Spool:
@@ -179,7 +182,7 @@ class PullService:
 
 def _name_in(url: str) -> str:
     name = URL(url).name
-    kept = "".join(character for character in name if character.isprintable())
+    kept = _NOT_IN_A_NAME.sub("", name)
     return kept[-_LONGEST_NAME:] or "file"
 
 

@@ -29,8 +29,7 @@ class StorageService:
     async def presign(self, who: Principal, wanted: PresignRequest, *, traceparent: str | None) -> PresignedUpload:
         """Make the asset and sign its address.
 
-        Raises `MedialaneError`: unsupported_type, size_out_of_range, quota_exceeded, too_many_uploads, invalid_request
-        for a name that is none.
+        Raises `MedialaneError`: unsupported_type, size_out_of_range, quota_exceeded, too_many_uploads.
         """
         asset = announce(
             who.tenant_id,
