@@ -26,7 +26,12 @@ HOOK = {"url": "https://example.com/hook", "events": ["asset.ready"]}
         ("storage/presign", GOOD | {"fileName": "a\u0085.jpg"}, "invalid_request", "fileName"),
         ("storage/presign", GOOD | {"fileName": "../a.jpg"}, "invalid_request", "fileName"),
         ("storage/presign", GOOD | {"fileName": "..\\a.jpg"}, "invalid_request", "fileName"),
-        ("uploads/s3/multipart", {"filename": "a/b.jpg", "type": "image/jpeg", "size": 5}, "invalid_request", "filename"),
+        (
+            "uploads/s3/multipart",
+            {"filename": "a/b.jpg", "type": "image/jpeg", "size": 5},
+            "invalid_request",
+            "filename",
+        ),
         ("assets", {"url": "https://example.com/a.jpg", "fileName": "a\n.jpg"}, "invalid_request", "fileName"),
         ("storage/presign", {"fileName": "a.jpg", "size": 5}, "invalid_request", "contentType"),
         ("storage/presign", b'{"fileName": "a.jpg", ', "invalid_request", None),
