@@ -27,6 +27,7 @@ class Announced(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str | None = None
     metadata: Mapping[str, str] = {}
     tags: Sequence[str] = ()
+    profiles: Sequence[str] | None = None
 
 
 def announce(
@@ -55,6 +56,7 @@ def announce(
         expected_sha256=bytes.fromhex(said.sha256) if said.sha256 is not None else None,
         metadata=dict(said.metadata),
         tags=tuple(dict.fromkeys(said.tags)),
+        profiles=None if said.profiles is None else tuple(dict.fromkeys(said.profiles)),
         traceparent=traceparent,
     )
 

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from api.storage.models import FileName, Metadata, Tags
+from api.storage.models import FileName, Metadata, ProfileNames, Tags
 
 
 class PullRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -33,6 +33,7 @@ class PullRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     ) = None
     metadata: Metadata = {}
     tags: Tags = []
+    profiles: ProfileNames | None = None
 
 
 class PulledAsset(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

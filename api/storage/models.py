@@ -24,6 +24,16 @@ Metadata = Annotated[
 Tag = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\u0000]*$")]
 Tags = Annotated[list[Tag], Meta(max_length=64, description="Words to find assets by", examples=[["beach"]])]
 
+ProfileNames = Annotated[
+    list[Annotated[str, Meta(min_length=1, max_length=64)]],
+    Meta(
+        min_length=1,
+        max_length=64,
+        description="Which of the tenant's profiles are made of it, one of the first stage at least; all, if left out",
+        examples=[["thumbnail"]],
+    ),
+]
+
 
 class PresignRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """An upload that is about to come."""
@@ -57,6 +67,7 @@ class PresignRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     ) = None
     metadata: Metadata = {}
     tags: Tags = []
+    profiles: ProfileNames | None = None
 
 
 class PresignedUpload(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from api.storage.models import FileName, MetadataKey, MetadataValue, Tags
+from api.storage.models import FileName, MetadataKey, MetadataValue, ProfileNames, Tags
 
 MOST_PARTS = 10_000
 
@@ -24,6 +24,7 @@ class MultipartRequest(msgspec.Struct, frozen=True, kw_only=True):
         Meta(max_length=40, description="Kept with the asset, but for name, type and size"),
     ] = {}
     tags: Tags = []
+    profiles: ProfileNames | None = None
 
 
 class MultipartCreated(msgspec.Struct, frozen=True, kw_only=True):
