@@ -5,9 +5,10 @@ import re
 import shutil
 from pathlib import Path
 
+import aiohttp
 import boto3
 import pytest
-from support import browser
+from support import browser, e2e
 
 from cli.samples import distinct
 from connectors.postgres.database import Database
@@ -59,12 +60,12 @@ def photo(tmp_path, samples):
 @pytest.fixture
 async def open_page(actor):
     """Opens the page, and lets it in: at the API as `medialane tenants origins` does, at the bucket as the manual says."""
-    env = actor.platform.env
+    env, api = actor.platform.env, actor.platform.api_url
+    bucket, store = env["MEDIALANE_S3_BUCKET"], env["MEDIALANE_S3_ENDPOINT"]
     client = boto3.client(
-        "s3", endpoint_url=env["MEDIALANE_S3_ENDPOINT"], region_name="us-east-1",
+        "s3", endpoint_url=store, region_name="us-east-1",
         aws_access_key_id=env["MEDIALANE_S3_ACCESS_KEY"], aws_secret_access_key=env["MEDIALANE_S3_SECRET_KEY"],
     )  # fmt: skip
-    bucket = env["MEDIALANE_S3_BUCKET"]
 
     async def let_in(site):
         (text,) = manual("json")
@@ -72,6 +73,21 @@ async def open_page(actor):
         client.put_bucket_cors(Bucket=bucket, CORSConfiguration=rules)
         async with Database(actor.platform.database, application="e2e") as database, database.transaction() as found:
             await allow_origins(found, actor.tenant.slug, [site.origin])
+        # Both go by what they knew before for some seconds.
+        key = {"Authorization": f"Bearer {actor.tenant.api_key}"}
+        await e2e.eventually(lambda: allows(f"{api}/api/v1/assets", site.origin, key), "the API lets the page in")
+        await e2e.eventually(lambda: allows(f"{store}/{bucket}/any", site.origin), "the store lets the page in")
+        await e2e.eventually(keeps_others_out, "the store keeps others out")
+
+    async def allows(url, origin, headers=None):
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(url, headers={"Origin": origin} | (headers or {})) as answer,
+        ):
+            return answer.headers.get("Access-Control-Allow-Origin") == origin
+
+    async def keeps_others_out():
+        return not await allows(f"{store}/{bucket}/any", "http://localhost:1")
 
     yield let_in
     client.delete_bucket_cors(Bucket=bucket)
