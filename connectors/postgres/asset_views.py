@@ -161,9 +161,10 @@ async def read_asset(connection: AsyncConnection, tenant_id: UUID, asset_id: UUI
     row = (await connection.execute(_ONE, key)).mappings().one_or_none()
     if row is None:
         return None
-    variants = await read_variants(connection, tenant_id, [asset_id])
     jobs = (await connection.execute(_JOBS, key)).mappings()
     events = (await connection.execute(_EVENTS, key)).mappings()
+    # Last: a job may end between two statements, and whoever sees it ended has to see what it made.
+    variants = await read_variants(connection, tenant_id, [asset_id])
     return AssetView(
         asset=_convert(row, AssetRow),
         variants=variants.get(asset_id, ()),
