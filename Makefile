@@ -1,7 +1,7 @@
 # Everything starts with bootstrap: on a bare Debian 12 with git and make, `make demo` is the only command to know.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test bench lint types imports check faults corpus mutations clean
+.PHONY: help bootstrap browser demo test k6 bench lint types imports check faults corpus mutations clean
 # Two workers; tests/conftest.py says what stays together on one of them.
 WORKERS ?= 2
 SEED ?= 1
@@ -9,16 +9,22 @@ SCENARIO ?= full
 PYTEST := .venv/bin/pytest -n $(WORKERS) --dist loadfile
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 bootstrap: ## Install what is missing (Debian packages, Python environment, jars)
 	@deploy/local/bootstrap.sh
 
+browser: ## Install what is missing, and Chromium for tests that upload from a page (290 MB; make test does this)
+	@deploy/local/bootstrap.sh browser
+
 demo: bootstrap ## Run the whole pipeline on real photos and a real video (KEEP=1 leaves the stack up)
 	@KEEP=$(KEEP) .venv/bin/medialane demo
 
-test: bootstrap ## Run every test
+test: browser ## Run every test
 	@$(PYTEST) $(TESTS)
+
+k6: bootstrap ## Load the upload path of the stack that runs, with k6 if it is installed (ARGS="-e VUS=4 -e HOLD=20s")
+	@k6/run.sh $(ARGS)
 
 bench: bootstrap ## Measure the whole pipeline; writes build/bench.json
 	@.venv/bin/medialane bench

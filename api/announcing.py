@@ -27,6 +27,7 @@ class Announced(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str | None = None
     metadata: Mapping[str, str] = {}
     tags: Sequence[str] = ()
+    profiles: Sequence[str] | None = None
 
 
 def announce(
@@ -34,7 +35,7 @@ def announce(
 ) -> NewAsset:
     """The asset to make.
 
-    Raises `MedialaneError`: unsupported_type, size_out_of_range, invalid_request for a name that is none.
+    Raises `MedialaneError`: unsupported_type, size_out_of_range.
     """
     kind = ACCEPTED_TYPES.get(said.content_type.lower())
     if kind is None:
@@ -43,8 +44,6 @@ def announce(
     if not 1 <= said.size <= max_bytes:
         detail = f"The size must be between 1 and {max_bytes} bytes."
         raise MedialaneError(ErrorCode.SIZE_OUT_OF_RANGE, detail, field="size")
-    if not said.file_name.isprintable():
-        raise MedialaneError(ErrorCode.INVALID_REQUEST, "The file name has control characters.", field="fileName")
     asset_id = uuid7()
     return NewAsset(
         id=asset_id,
@@ -57,6 +56,7 @@ def announce(
         expected_sha256=bytes.fromhex(said.sha256) if said.sha256 is not None else None,
         metadata=dict(said.metadata),
         tags=tuple(dict.fromkeys(said.tags)),
+        profiles=None if said.profiles is None else tuple(dict.fromkeys(said.profiles)),
         traceparent=traceparent,
     )
 

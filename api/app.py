@@ -104,10 +104,13 @@ def _config(given: Dependencies, hub: Hub) -> AppConfig:
     database, store, settings = given.database, given.store, given.api
     given.telemetry.metrics.watch_pool(database.pool)
     quotas, last_used = Quotas(database), LastUsed(database)
-    storage = StorageService(database, store, quotas, max_upload_bytes=settings.max_upload_bytes)
+    profiles = ProfileService(database, default=ProfileChoice(include=given.profiles.default))
+    storage = StorageService(database, store, quotas, profiles, max_upload_bytes=settings.max_upload_bytes)
     completion, live = Completion(database, store), Live(database, hub)
-    multipart = MultipartService(database, store, quotas, completion, max_upload_bytes=settings.max_upload_bytes)
-    pulls = PullService(database, store, quotas, given.pulls, max_upload_bytes=settings.max_upload_bytes)
+    multipart = MultipartService(
+        database, store, quotas, completion, profiles, max_upload_bytes=settings.max_upload_bytes
+    )
+    pulls = PullService(database, store, quotas, profiles, given.pulls, max_upload_bytes=settings.max_upload_bytes)
     signer, base = GrantSigner.of(given.media), Base(settings.public_endpoint)
     addresses, media = Addresses(signer, ttl_s=settings.variant_ttl_s), MediaReader(database, store, signer)
     reader = AssetReader(database, addresses)
@@ -127,7 +130,7 @@ def _config(given: Dependencies, hub: Hub) -> AppConfig:
             uploads_router(multipart, once),
             webhooks_router(webhooks, once),
             keys_router(KeyService(database), once),
-            profiles_router(ProfileService(database, default=ProfileChoice(include=given.profiles.default))),
+            profiles_router(profiles),
             usage_router(UsageReader(given.kafka)),
         ],
     )

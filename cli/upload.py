@@ -42,10 +42,17 @@ class Outcome(NamedTuple):
               help="Longest wait for one asset, seconds.")  # fmt: skip
 @click.option("--parallel", type=click.IntRange(1, 32), default=4, show_default=True, help="Files at a time.")
 @click.option("--type", "content_type", help="Content type of all files. Default: by each name.")
+@click.option(
+    "--profile",
+    "profiles",
+    multiple=True,
+    metavar="NAME",
+    help="Make only this of the files; may be given several times. Default: all that the tenant has chosen.",
+)
 @click.option("--quiet", is_flag=True, help="No progress bars.")
 def upload(
     paths: Sequence[Path], url: str, key: str, *, wait: bool, timeout_s: float, parallel: int,
-    content_type: str | None, quiet: bool,
+    content_type: str | None, profiles: tuple[str, ...], quiet: bool,
 ) -> None:  # fmt: skip
     """Upload files; prints a line per file: the asset's id and the path (with --wait, its state, too).
 
@@ -55,7 +62,10 @@ def upload(
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console, disable=quiet) as progress:
-        run = _Run(progress, wait=wait, timeout_s=timeout_s, parallel=parallel, content_type=content_type)
+        run = _Run(
+            progress, wait=wait, timeout_s=timeout_s, parallel=parallel, content_type=content_type,
+            profiles=profiles or None,
+        )  # fmt: skip
         outcomes = ask(url, key, lambda client: run.all(client, paths), timeout_s=3600.0)
     for outcome in outcomes:
         if outcome.asset_id is not None:
@@ -69,13 +79,21 @@ def upload(
 
 class _Run:
     def __init__(
-        self, progress: Progress, *, wait: bool, timeout_s: float, parallel: int, content_type: str | None
+        self,
+        progress: Progress,
+        *,
+        wait: bool,
+        timeout_s: float,
+        parallel: int,
+        content_type: str | None,
+        profiles: tuple[str, ...] | None,
     ) -> None:
         self._progress = progress
         self._wait = wait
         self._timeout_s = timeout_s
         self._parallel = parallel
         self._content_type = content_type
+        self._profiles = profiles
 
     async def all(self, client: MedialaneClient, paths: Sequence[Path]) -> list[Outcome]:
         limit = asyncio.Semaphore(self._parallel)
@@ -96,7 +114,7 @@ class _Run:
         try:
             if size >= IN_PARTS_FROM:
                 return Outcome(path, await self._in_parts(client, path, content_type, bar))
-            asset_id = await client.upload(path.name, content_type, path)
+            asset_id = await client.upload(path.name, content_type, path, profiles=self._profiles)
         except (ClientError, OSError, ExceptionGroup) as error:
             cause = _first(error)
             if not isinstance(cause, ClientError | OSError):
@@ -106,8 +124,11 @@ class _Run:
         return Outcome(path, asset_id)
 
     async def _in_parts(self, client: MedialaneClient, path: Path, content_type: str, bar: TaskID) -> UUID:
-        sending = PartsUpload(client, path, content_type, sent=lambda count: self._progress.update(bar, advance=count))
-        note = _note(client.base_url, path)
+        sending = PartsUpload(
+            client, path, content_type, profiles=self._profiles,
+            sent=lambda count: self._progress.update(bar, advance=count),
+        )  # fmt: skip
+        note = _note(client.base_url, path, self._profiles or ())
         upload_id = UUID(note.read_text()) if note.exists() else None
         if upload_id is None or not await sending.is_open(upload_id):
             upload_id = await sending.begin()
@@ -134,10 +155,11 @@ def _guess(path: Path) -> str | None:
     return _TYPES.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0]
 
 
-def _note(url: str, path: Path) -> Path:
-    """Where it is kept which upload a file was begun as; another content is another file."""
+def _note(url: str, path: Path, profiles: Sequence[str] = ()) -> Path:
+    """Where it is kept which upload a file was begun as; another content is another file, others wanted of it, too."""
     about = path.stat()
-    name = hashlib.sha256(f"{url}\n{path.resolve()}\n{about.st_size}\n{about.st_mtime_ns}".encode()).hexdigest()
+    said = [url, str(path.resolve()), str(about.st_size), str(about.st_mtime_ns), *sorted(profiles)]
+    name = hashlib.sha256("\n".join(said).encode()).hexdigest()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "medialane" / "uploads" / name
 
 

@@ -2,16 +2,29 @@
 
 import asyncio
 import os
+from datetime import timedelta
 
 import click
 import msgspec
+from prometheus_client import CollectorRegistry
 
-from cli.sweeping import Sweeper, Swept
 from connectors.objectstore.s3 import S3ObjectStore
 from connectors.postgres.database import Database
-from schemas.settings import DatabaseSettings, ObjectStoreSettings, load
+from connectors.telemetry.metrics import Metrics
+from schemas.settings import DatabaseSettings, KeeperSettings, ObjectStoreSettings, load
+from streams.keeper.abandoned import AbandonedUploads
+from streams.keeper.purging import Purging
 
 _LEAST_HOURS = 1.0
+
+
+class Swept(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found, and removed unless it was a dry run."""
+
+    uploads: int
+    upload_bytes: int
+    objects: int = 0
+    object_bytes: int = 0
 
 
 @click.group()
@@ -35,8 +48,11 @@ def uploads() -> None:
 @click.option("--apply", "apply_it", is_flag=True, help="Remove; without this, only say what would be.")
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as a JSON object.")
 def sweep(hours: float, orphans: bool, apply_it: bool, as_json: bool) -> None:
-    """Remove uploads that nobody completed, and objects that no row knows. Nothing is removed without --apply."""
-    swept = asyncio.run(_sweep(hours * 3600, orphans=orphans, apply_it=apply_it))
+    """Remove uploads that nobody completed, and objects that no row knows; the keeper does so by itself.
+
+    Nothing is removed without --apply.
+    """
+    swept = asyncio.run(_sweep(timedelta(hours=hours), orphans=orphans, apply_it=apply_it))
     if as_json:
         click.echo(msgspec.json.encode(swept).decode())
         return
@@ -48,14 +64,23 @@ def sweep(hours: float, orphans: bool, apply_it: bool, as_json: bool) -> None:
         click.echo("Nothing was removed: say --apply.", err=True)
 
 
-async def _sweep(age_s: float, *, orphans: bool, apply_it: bool) -> Swept:
+async def _sweep(age: timedelta, *, orphans: bool, apply_it: bool) -> Swept:
     settings = msgspec.structs.replace(load(DatabaseSettings, os.environ), pool_size=1)
     async with (
         Database(settings, application="cli") as database,
         S3ObjectStore(load(ObjectStoreSettings, os.environ)) as store,
     ):
-        sweeper = Sweeper(database, store, age_s=age_s, apply=apply_it, tell=lambda line: click.echo(line, err=True))
-        await sweeper.uploads()
-        if orphans:
-            await sweeper.orphans()
-        return sweeper.swept
+        keeping = database, store, KeeperSettings(), Metrics(CollectorRegistry(), process="keeper")
+        uploads = await AbandonedUploads(*keeping).sweep(
+            age,
+            dry_run=not apply_it,
+            tell=lambda found: click.echo(f"abandoned upload {found.id}, {found.size} bytes announced", err=True),
+        )
+        if not orphans:
+            return Swept(uploads=uploads.uploads, upload_bytes=uploads.size)
+        objects = await Purging(*keeping).sweep(
+            age,
+            dry_run=not apply_it,
+            tell=lambda found: click.echo(f"orphaned object {found.key}, {found.size} bytes", err=True),
+        )
+    return Swept(uploads=uploads.uploads, upload_bytes=uploads.size, objects=objects.orphans, object_bytes=objects.size)

@@ -65,6 +65,7 @@ class ErrorCode(StrEnum):
     PART_INVALID = "part_invalid"
     PULL_FAILED = "pull_failed"
     PULL_URL_REFUSED = "pull_url_refused"
+    PROFILES_REFUSED = "profiles_refused"
     IDEMPOTENCY_KEY_IN_USE = "idempotency_key_in_use"
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
     ADDRESS_INVALID = "address_invalid"
@@ -128,6 +129,7 @@ ERRORS: dict[ErrorCode, ErrorSpec] = {
     ErrorCode.PART_INVALID: ErrorSpec(_R, 409, "The parts do not make up the declared file."),
     ErrorCode.PULL_FAILED: ErrorSpec(_R, 422, "The address could not be fetched."),
     ErrorCode.PULL_URL_REFUSED: ErrorSpec(_R, 422, "Files are not fetched from this address."),
+    ErrorCode.PROFILES_REFUSED: ErrorSpec(_R, 422, "These profiles cannot be made of this upload."),
     ErrorCode.IDEMPOTENCY_KEY_IN_USE: ErrorSpec(_R, 409, "A request with this Idempotency-Key is being worked on."),
     ErrorCode.IDEMPOTENCY_KEY_REUSED: ErrorSpec(_R, 422, "This Idempotency-Key was used for another request."),
     ErrorCode.ADDRESS_INVALID: ErrorSpec(_R, 403, "The address was not signed by this service."),

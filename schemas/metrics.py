@@ -226,6 +226,13 @@ OBJECTS_REMOVED = CounterSpec(
     ("cause",),
     (("purge",), ("orphan",)),
 )
+UPLOADS_ABANDONED = CounterSpec(
+    "media_uploads_abandoned_total",
+    "Uploads that nobody completed and the keeper removed: announced for a single request, or in parts.",
+    ("keeper",),
+    ("kind",),
+    (("single",), ("parts",)),
+)
 
 # -- Outbox and Connect ----------------------------------------------------------------------------------------------
 OUTBOX_OLDEST_UNSENT_AGE = GaugeSpec(

@@ -1,14 +1,17 @@
-"""A tenant's choice of profiles: sets and profiles of ours by name, and its own, checked when it is saved."""
+"""A tenant's choice of profiles: sets and profiles of ours by name, and its own, checked when it is saved.
+
+An upload may name some of what its tenant has chosen; then only those are made of it.
+"""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from schemas.profiles import CATALOGUE, DEFAULT_PROFILES, PROFILE_SETS, Profile
-from schemas.states import Stage
+from schemas.states import MediaKind, Stage
 
 MOST_OWN = 16
 """How many profiles of its own a tenant may have."""
@@ -73,6 +76,36 @@ def resolve(choice: ProfileChoice) -> tuple[Profile, ...]:
     served = {profile.stage.kind for profile in chosen.values() if profile.stage.primary}
     rest = {each.name: each for each in DEFAULT_PROFILES if each.stage.kind not in served}
     return _in_order([*chosen.values(), *(profile for name, profile in rest.items() if name not in chosen)])
+
+
+def check_named(profiles: Iterable[Profile], kind: MediaKind, names: Collection[str]) -> None:
+    """Whether an upload of this kind may name these. Raises `ProfileChoiceError`, which tells what it may.
+
+    At least one has to be of the first stage: that one makes an asset ready.
+    """
+    offered = {profile.name: profile for profile in profiles if profile.stage.kind is kind}
+    unknown = [name for name in names if name not in offered]
+    if unknown:
+        detail = f"There is no profile {unknown[0]!r} for this kind of file; there are {', '.join(offered)}."
+        raise ProfileChoiceError("profiles", detail)
+    first = [name for name, profile in offered.items() if profile.stage.primary]
+    if not set(first) & set(names):
+        detail = f"At least one has to be of those that are made first: {', '.join(first)}."
+        raise ProfileChoiceError("profiles", detail)
+
+
+def named(profiles: Iterable[Profile], kind: MediaKind, names: Collection[str] | None) -> tuple[Profile, ...]:
+    """What is made of an upload of this kind that has named these; None: it has named none, and gets all.
+
+    The tenant may have chosen anew since: a name that is offered no more is passed over, and where none of the first
+    stage is left, all of that stage is made.
+    """
+    of_kind = tuple(profile for profile in profiles if profile.stage.kind is kind)
+    if names is None:
+        return of_kind
+    left = {profile.name for profile in of_kind if profile.name in names}
+    none_first = not any(profile.stage.primary for profile in of_kind if profile.name in left)
+    return tuple(p for p in of_kind if p.name in left or (none_first and p.stage.primary))
 
 
 def of_stage(profiles: Iterable[Profile], stage: Stage) -> tuple[Profile, ...]:

@@ -122,6 +122,7 @@ class AssetSummary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     finished_at: datetime | None
     metadata: dict[str, str]
     tags: tuple[str, ...]
+    profiles: Annotated[tuple[str, ...] | None, Meta(description="Named by the upload; null: all of the tenant's")]
     progress: Annotated[int, Meta(description="Per cent of the primary job, in steps of ten; 100 when it is done")]
 
 

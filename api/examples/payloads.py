@@ -59,7 +59,7 @@ _SUMMARY: dict[str, Any] = _TOLD | {
     "content_type": "image/jpeg", "size": 2_482_113, "width": 4000, "height": 3000, "duration_s": None,
     "details": DetailsOut(format="jpeg", dominant_color="#3a6ea5", orientation=1), "error_code": None,
     "error_detail": None, "created_at": ids.NOON, "uploaded_at": ids.NOON + 2 * ids.SECOND,
-    "finished_at": ids.NOON + 7 * ids.SECOND, "progress": 100,
+    "finished_at": ids.NOON + 7 * ids.SECOND, "profiles": None, "progress": 100,
 }  # fmt: skip
 _THUMBNAIL = VariantOut(
     profile="thumbnail", content_type="image/webp", width=256, height=256, size=12_060, sha256=ids.VARIANT,

@@ -1,12 +1,13 @@
-"""A tenant's choice of profiles, read and changed."""
+"""A tenant's choice of profiles, read and changed, and what an upload may name of it."""
 
 from uuid import UUID
 
 from api.profiles.models import ProfileOut, ProfilesOut
+from connectors.postgres.assets import NewAsset
 from connectors.postgres.database import Database
 from connectors.postgres.profile_sets import read_choice, save_choice
 from schemas.errors import ErrorCode, MedialaneError
-from schemas.profile_sets import ProfileChoice, ProfileChoiceError, resolve
+from schemas.profile_sets import ProfileChoice, ProfileChoiceError, check_named, resolve
 from schemas.profiles import PROFILE_SETS, Profile
 
 
@@ -19,9 +20,16 @@ class ProfileService:
 
     async def read(self, tenant_id: UUID) -> ProfilesOut:
         """The tenant's choice, or the default."""
-        async with self._database.tenant(tenant_id) as connection:
-            choice = await read_choice(connection, tenant_id)
-        return _out(choice or self._default)
+        return _out(await self._choice(tenant_id))
+
+    async def admit(self, tenant_id: UUID, asset: NewAsset) -> None:
+        """Whether an upload may name the profiles that it names. Raises `MedialaneError(profiles_refused)`."""
+        if asset.profiles is None:
+            return
+        try:
+            check_named(resolve(await self._choice(tenant_id)), asset.kind, asset.profiles)
+        except ProfileChoiceError as error:
+            raise MedialaneError(ErrorCode.PROFILES_REFUSED, error.detail, field=error.field) from error
 
     async def save(self, tenant_id: UUID, choice: ProfileChoice) -> ProfilesOut:
         """Replace the choice. Raises `MedialaneError(invalid_request)` for one that cannot be kept."""
@@ -32,6 +40,10 @@ class ProfileService:
         async with self._database.tenant(tenant_id) as connection:
             await save_choice(connection, tenant_id, choice)
         return answer
+
+    async def _choice(self, tenant_id: UUID) -> ProfileChoice:
+        async with self._database.tenant(tenant_id) as connection:
+            return await read_choice(connection, tenant_id) or self._default
 
 
 def _out(choice: ProfileChoice) -> ProfilesOut:

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from api.storage.models import NO_CONTROLS, Metadata, Tags
+from api.storage.models import FileName, Metadata, ProfileNames, Tags
 
 
 class PullRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -21,13 +21,7 @@ class PullRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
             examples=["https://example.com/beach.jpg"],
         ),
     ]
-    file_name: (
-        Annotated[
-            str,
-            Meta(min_length=1, max_length=255, pattern=NO_CONTROLS, description="The address's last part, if left out"),
-        ]
-        | None
-    ) = None
+    file_name: Annotated[FileName, Meta(description="The address's last part, if left out")] | None = None
     content_type: (
         Annotated[
             str, Meta(min_length=1, max_length=100, description="What the file's server says, if left out")
@@ -39,6 +33,7 @@ class PullRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     ) = None
     metadata: Metadata = {}
     tags: Tags = []
+    profiles: ProfileNames | None = None
 
 
 class PulledAsset(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import errno
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,9 @@ from yarl import URL
 
 from api.announcing import Announced, announce, judge
 from api.limits import Quotas
+from api.profiles.service import ProfileService
 from api.pulls.models import PulledAsset, PullRequest
+from api.storage.models import NOT_IN_A_NAME
 from connectors.http.fetch import Fetcher
 from connectors.objectstore.port import ObjectStore
 from connectors.postgres import audit
@@ -34,6 +37,7 @@ from schemas.settings import PullSettings
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _BUSY_S = 5.0
 _LONGEST_NAME = 255
+_NOT_IN_A_NAME = re.compile(f"[{NOT_IN_A_NAME}]")
 
 
 class _Spool:
@@ -69,11 +73,19 @@ class PullService:
     """Fetches files for tenants."""
 
     def __init__(
-        self, database: Database, store: ObjectStore, quotas: Quotas, settings: PullSettings, *, max_upload_bytes: int
+        self,
+        database: Database,
+        store: ObjectStore,
+        quotas: Quotas,
+        profiles: ProfileService,
+        settings: PullSettings,
+        *,
+        max_upload_bytes: int,
     ) -> None:
         self._database = database
         self._store = store
         self._quotas = quotas
+        self._profiles = profiles
         self._settings = settings
         self._max_bytes = min(settings.max_bytes, max_upload_bytes)
         self._running: Counter[UUID] = Counter()
@@ -83,8 +95,8 @@ class PullService:
         """Fetch, judge and store a file, and hand it to the pipeline.
 
         Raises `MedialaneError`: pull_url_refused, pull_failed, size_out_of_range, unsupported_type, empty_file,
-        unknown_format, unsupported_format, type_mismatch, upload_checksum_mismatch, quota_exceeded, too_many_uploads,
-        service_unavailable if too many pulls are under way, no_temp_space.
+        unknown_format, unsupported_format, type_mismatch, upload_checksum_mismatch, profiles_refused, quota_exceeded,
+        too_many_uploads, service_unavailable if too many pulls are under way, no_temp_space.
         """
         with self._turn(who.tenant_id):
             try:
@@ -112,12 +124,14 @@ class PullService:
                     sha256=spool.sha256,
                     metadata=wanted.metadata,
                     tags=wanted.tags,
+                    profiles=wanted.profiles,
                 ),
                 max_bytes=self._max_bytes,
                 expires_at=datetime.now(UTC),
                 traceparent=traceparent,
             )
             judge(asset.kind, asset.content_type, spool.beginning())
+            await self._profiles.admit(who.tenant_id, asset)
             async with self._quotas.taken(who, asset.size):
                 await self._store.put_file(asset.object_key, spool.path, asset.content_type, spool.sha256)
                 await self._hand_over(who, asset, wanted.url)
@@ -179,7 +193,7 @@ class PullService:
 
 def _name_in(url: str) -> str:
     name = URL(url).name
-    kept = "".join(character for character in name if character.isprintable())
+    kept = _NOT_IN_A_NAME.sub("", name)
     return kept[-_LONGEST_NAME:] or "file"
 
 

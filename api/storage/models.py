@@ -9,6 +9,12 @@ from msgspec import Meta
 NO_CONTROLS = r"^[^\u0000-\u001f\u007f-\u009f]*$"
 """Of texts that are shown to people."""
 
+NOT_IN_A_NAME = r"\u0000-\u001f\u007f-\u009f/\\"
+"""Control characters and what separates folders. All else may be in a file's name: phones put emoji into it that are
+several characters joined by invisible ones, marks that combine, and marks of direction."""
+
+FileName = Annotated[str, Meta(min_length=1, max_length=255, pattern=f"^[^{NOT_IN_A_NAME}]*$")]
+
 MetadataKey = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
 MetadataValue = Annotated[str, Meta(max_length=512, pattern=r"^[^\u0000]*$")]
 Metadata = Annotated[
@@ -18,20 +24,21 @@ Metadata = Annotated[
 Tag = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\u0000]*$")]
 Tags = Annotated[list[Tag], Meta(max_length=64, description="Words to find assets by", examples=[["beach"]])]
 
+ProfileNames = Annotated[
+    list[Annotated[str, Meta(min_length=1, max_length=64)]],
+    Meta(
+        min_length=1,
+        max_length=64,
+        description="Which of the tenant's profiles are made of it, one of the first stage at least; all, if left out",
+        examples=[["thumbnail"]],
+    ),
+]
+
 
 class PresignRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """An upload that is about to come."""
 
-    file_name: Annotated[
-        str,
-        Meta(
-            min_length=1,
-            max_length=255,
-            pattern=NO_CONTROLS,
-            description="The file's name, for people",
-            examples=["beach.jpg"],
-        ),
-    ]
+    file_name: Annotated[FileName, Meta(description="The file's name, for people", examples=["beach.jpg"])]
     content_type: Annotated[
         str,
         Meta(
@@ -60,6 +67,7 @@ class PresignRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     ) = None
     metadata: Metadata = {}
     tags: Tags = []
+    profiles: ProfileNames | None = None
 
 
 class PresignedUpload(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from api.announcing import Announced, announce
 from api.limits import Quotas
+from api.profiles.service import ProfileService
 from api.storage.models import PresignedUpload, PresignRequest
 from connectors.objectstore.port import ObjectStore
 from connectors.postgres.assets import create_assets, extend_upload, find_upload
@@ -18,19 +19,28 @@ from schemas.states import AssetState
 class StorageService:
     """Announces uploads."""
 
-    def __init__(self, database: Database, store: ObjectStore, quotas: Quotas, *, max_upload_bytes: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        store: ObjectStore,
+        quotas: Quotas,
+        profiles: ProfileService,
+        *,
+        max_upload_bytes: int,
+    ) -> None:
         self._database = database
         self._announced = by_tenant(database, create_assets)
         self._store = store
         self._quotas = quotas
+        self._profiles = profiles
         self._max_upload_bytes = max_upload_bytes
         self._ttl = timedelta(seconds=store.upload_ttl_s)
 
     async def presign(self, who: Principal, wanted: PresignRequest, *, traceparent: str | None) -> PresignedUpload:
         """Make the asset and sign its address.
 
-        Raises `MedialaneError`: unsupported_type, size_out_of_range, quota_exceeded, too_many_uploads, invalid_request
-        for a name that is none.
+        Raises `MedialaneError`: unsupported_type, size_out_of_range, profiles_refused, quota_exceeded,
+        too_many_uploads.
         """
         asset = announce(
             who.tenant_id,
@@ -41,11 +51,13 @@ class StorageService:
                 sha256=wanted.sha256,
                 metadata=wanted.metadata,
                 tags=wanted.tags,
+                profiles=wanted.profiles,
             ),
             max_bytes=self._max_upload_bytes,
             expires_at=datetime.now(UTC) + self._ttl,
             traceparent=traceparent,
         )
+        await self._profiles.admit(who.tenant_id, asset)
         async with self._quotas.taken(who, asset.size):
             await self._announced.submit(who.tenant_id, asset)
         # As declared, not as stored: the client's PUT repeats its own spelling, and the signature covers it.

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from api.storage.models import NO_CONTROLS, MetadataKey, MetadataValue, Tags
+from api.storage.models import FileName, MetadataKey, MetadataValue, ProfileNames, Tags
 
 MOST_PARTS = 10_000
 
@@ -16,7 +16,7 @@ PartNumber = Annotated[int, Meta(ge=1, le=MOST_PARTS)]
 class MultipartRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A file that is about to come in parts. Its size is `size`, or `metadata.size`, where Uppy can put it."""
 
-    filename: Annotated[str, Meta(min_length=1, max_length=255, pattern=NO_CONTROLS, examples=["film.mp4"])]
+    filename: Annotated[FileName, Meta(examples=["film.mp4"])]
     type: Annotated[str, Meta(min_length=1, max_length=100, examples=["video/mp4"])]
     size: Annotated[int, Meta(ge=1, examples=[734_003_200])] | None = None
     metadata: Annotated[
@@ -24,6 +24,7 @@ class MultipartRequest(msgspec.Struct, frozen=True, kw_only=True):
         Meta(max_length=40, description="Kept with the asset, but for name, type and size"),
     ] = {}
     tags: Tags = []
+    profiles: ProfileNames | None = None
 
 
 class MultipartCreated(msgspec.Struct, frozen=True, kw_only=True):

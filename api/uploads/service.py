@@ -16,6 +16,7 @@ import msgspec
 from api.announcing import Announced, announce
 from api.assets.completion import Completion
 from api.limits import Quotas
+from api.profiles.service import ProfileService
 from api.uploads.models import (
     DonePart,
     Location,
@@ -45,12 +46,20 @@ class MultipartService:
     """Creates, signs, lists, completes and aborts."""
 
     def __init__(
-        self, database: Database, store: ObjectStore, quotas: Quotas, completion: Completion, *, max_upload_bytes: int
+        self,
+        database: Database,
+        store: ObjectStore,
+        quotas: Quotas,
+        completion: Completion,
+        profiles: ProfileService,
+        *,
+        max_upload_bytes: int,
     ) -> None:
         self._database = database
         self._store = store
         self._quotas = quotas
         self._completion = completion
+        self._profiles = profiles
         self._max_upload_bytes = max_upload_bytes
 
     async def create(self, who: Principal, wanted: MultipartRequest, *, traceparent: str | None) -> MultipartCreated:
@@ -63,11 +72,13 @@ class MultipartService:
                 size=_size(wanted),
                 metadata=_metadata(wanted),
                 tags=wanted.tags,
+                profiles=wanted.profiles,
             ),
             max_bytes=self._max_upload_bytes,
             expires_at=datetime.now(UTC) + OPEN_FOR,
             traceparent=traceparent,
         )
+        await self._profiles.admit(who.tenant_id, asset)
         async with self._quotas.taken(who, asset.size):
             upload_id = await self._store.create_multipart(asset.object_key, asset.content_type)
             asset = msgspec.structs.replace(asset, upload_id=upload_id)

@@ -75,9 +75,14 @@ class MedialaneClient:
         """Where the API is."""
         return self._base
 
-    async def presign(self, file_name: str, content_type: str, size: int) -> Presigned:
-        """Announce an upload of `size` bytes; the answer says where to PUT them and which asset it will be."""
-        body = {"fileName": file_name, "contentType": content_type, "size": size}
+    async def presign(
+        self, file_name: str, content_type: str, size: int, *, profiles: Sequence[str] | None = None
+    ) -> Presigned:
+        """Announce an upload of `size` bytes; the answer says where to PUT them and which asset it will be.
+
+        `profiles` are those of the tenant's that are to be made of it; None: all.
+        """
+        body = {"fileName": file_name, "contentType": content_type, "size": size} | _wanted(profiles)
         return (await self._call("POST", "/storage/presign", body)).data(Presigned)
 
     async def put(self, presigned: Presigned, content: bytes | Path, content_type: str) -> None:
@@ -96,9 +101,11 @@ class MedialaneClient:
         answer = await self._call("GET", f"/assets/{asset_id}/complete")
         return Completed(message=str(answer.envelope.get("message", "")), traceparent=answer.traceparent)
 
-    async def begin_parts(self, file_name: str, content_type: str, size: int) -> Multipart:
-        """Begin an upload in parts; it stays open for days."""
-        body = {"filename": file_name, "type": content_type, "size": size}
+    async def begin_parts(
+        self, file_name: str, content_type: str, size: int, *, profiles: Sequence[str] | None = None
+    ) -> Multipart:
+        """Begin an upload in parts; it stays open for days. `profiles` as in `presign`."""
+        body = {"filename": file_name, "type": content_type, "size": size} | _wanted(profiles)
         return (await self._call("POST", _PARTS, body)).whole(Multipart)
 
     async def stored_parts(self, upload_id: UUID) -> list[StoredPart]:
@@ -121,10 +128,12 @@ class MedialaneClient:
         parts = [{"PartNumber": number, "ETag": tag} for number, tag in sorted(tags.items())]
         await self._call("POST", f"{_PARTS}/{upload_id}/complete", {"parts": parts})
 
-    async def upload(self, file_name: str, content_type: str, content: bytes | Path) -> UUID:
+    async def upload(
+        self, file_name: str, content_type: str, content: bytes | Path, *, profiles: Sequence[str] | None = None
+    ) -> UUID:
         """Presign, PUT and complete; returns the asset's id, whose processing then goes on by itself."""
         size = len(content) if isinstance(content, bytes) else (await asyncio.to_thread(content.stat)).st_size
-        presigned = await self.presign(file_name, content_type, size)
+        presigned = await self.presign(file_name, content_type, size, profiles=profiles)
         await self.put(presigned, content, content_type)
         await self.complete(presigned.asset_id)
         return presigned.asset_id
@@ -260,3 +269,7 @@ class MedialaneClient:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self._timeout_s))
         return self._session
+
+
+def _wanted(profiles: Sequence[str] | None) -> dict[str, object]:
+    return {} if profiles is None else {"profiles": list(profiles)}

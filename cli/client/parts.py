@@ -1,7 +1,7 @@
 """A large file, sent in parts that are signed in batches, some at a time, and taken up again after an interruption."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -27,11 +27,19 @@ class PartsUpload:
     """One file on its way."""
 
     def __init__(
-        self, client: MedialaneClient, path: Path, content_type: str, *, parallel: int = 4, sent: Sent = lambda _: None
+        self,
+        client: MedialaneClient,
+        path: Path,
+        content_type: str,
+        *,
+        profiles: Sequence[str] | None = None,
+        parallel: int = 4,
+        sent: Sent = lambda _: None,
     ) -> None:
         self._client = client
         self._path = path
         self._content_type = content_type
+        self._profiles = profiles
         self._parallel = parallel
         self._sent = sent
         self._size = path.stat().st_size
@@ -39,7 +47,8 @@ class PartsUpload:
 
     async def begin(self) -> UUID:
         """Announce the file; whoever keeps the id can go on with `send` after an interruption."""
-        return (await self._client.begin_parts(self._path.name, self._content_type, self._size)).upload_id
+        name, size = self._path.name, self._size
+        return (await self._client.begin_parts(name, self._content_type, size, profiles=self._profiles)).upload_id
 
     async def is_open(self, upload_id: UUID) -> bool:
         """Whether an upload that was begun before may be gone on with."""

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 _COLUMNS = """
     id, state, generation, kind, file_name, content_type, size, object_key, width, height, duration_s, details,
-    error_code, error_detail, created_at, uploaded_at, finished_at, metadata, tags, coalesce((
+    error_code, error_detail, created_at, uploaded_at, finished_at, metadata, tags, profiles, coalesce((
         SELECT progress FROM jobs
         WHERE asset_id = assets.id AND stage = assets.kind || '.primary' AND generation = assets.generation
     ), 0) AS progress
@@ -95,6 +95,7 @@ class AssetRow(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: datetime | None
     metadata: dict[str, str]
     tags: tuple[str, ...]
+    profiles: tuple[str, ...] | None
     progress: int
 
 
@@ -160,9 +161,10 @@ async def read_asset(connection: AsyncConnection, tenant_id: UUID, asset_id: UUI
     row = (await connection.execute(_ONE, key)).mappings().one_or_none()
     if row is None:
         return None
-    variants = await read_variants(connection, tenant_id, [asset_id])
     jobs = (await connection.execute(_JOBS, key)).mappings()
     events = (await connection.execute(_EVENTS, key)).mappings()
+    # Last: a job may end between two statements, and whoever sees it ended has to see what it made.
+    variants = await read_variants(connection, tenant_id, [asset_id])
     return AssetView(
         asset=_convert(row, AssetRow),
         variants=variants.get(asset_id, ()),

@@ -33,7 +33,10 @@ Refusal = Literal["stale", "conflict"]
 
 
 class ClaimedJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A job under a lease. `epoch` fences everything that is done for it from here on."""
+    """A job under a lease. `epoch` fences everything that is done for it from here on.
+
+    `profiles` are those that the upload has named; None: all that the tenant has chosen.
+    """
 
     job_id: UUID
     tenant_id: UUID
@@ -50,6 +53,7 @@ class ClaimedJob(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     content_type: str
     file_name: str
+    profiles: tuple[str, ...] | None = None
     queued_at: datetime
     claimed_at: datetime
     job_class: JobClass = JobClass.PRIMARY
@@ -65,7 +69,7 @@ _CLAIM = sa.text("""
             CAST(:partitions AS int[]), CAST(:offsets AS bigint[]), CAST(:groups AS text[])) WITH ORDINALITY
             AS o (job_id, dispatch, topic, kpart, koffset, consumers, place)
     ), asset AS MATERIALIZED (
-        SELECT a.id, a.object_key, a.etag, a.size, a.content_type, a.file_name, j.started_at, o.*
+        SELECT a.id, a.object_key, a.etag, a.size, a.content_type, a.file_name, a.profiles, j.started_at, o.*
         FROM offered o JOIN jobs j ON j.id = o.job_id JOIN assets a ON a.id = j.asset_id
         WHERE j.state = 'queued' AND j.dispatch = o.dispatch
         ORDER BY a.id FOR NO KEY UPDATE OF a
@@ -79,7 +83,7 @@ _CLAIM = sa.text("""
         AND jobs.dispatch = asset.dispatch
     RETURNING jobs.id AS job_id, jobs.tenant_id, jobs.asset_id, jobs.generation, jobs.stage, jobs.epoch, jobs.attempts,
         jobs.deaths, jobs.traceparent, jobs.content_sha256, asset.object_key, asset.etag, asset.size,
-        asset.content_type, asset.file_name, coalesce(jobs.emitted_at, jobs.created_at) AS queued_at,
+        asset.content_type, asset.file_name, asset.profiles, coalesce(jobs.emitted_at, jobs.created_at) AS queued_at,
         extract(epoch FROM clock_timestamp() - jobs.created_at)::float8 AS wait_s,
         clock_timestamp() AS claimed_at, jobs.job_class, asset.started_at IS NULL AS first, asset.place
 """)
@@ -182,6 +186,8 @@ async def claim_all(
 def _claimed(fields: dict[str, Any], origin: Origin | None) -> ClaimedJob:
     sha256 = fields["content_sha256"]
     fields["content_sha256"] = None if sha256 is None else bytes(sha256)
+    profiles = fields["profiles"]
+    fields["profiles"] = None if profiles is None else tuple(profiles)
     words = {"stage": Stage(fields["stage"]), "job_class": JobClass(fields["job_class"])}
     return ClaimedJob(**(fields | words), origin=origin)
 

@@ -39,6 +39,7 @@ _BEHIND = sa.text("""
         AND (CAST(:tenant_id AS uuid) IS NULL OR a.tenant_id = :tenant_id)
         AND NOT EXISTS (SELECT FROM variants v WHERE v.asset_id = a.id AND v.profile = :profile
                         AND v.profile_version = :version)
+        AND (a.profiles IS NULL OR :profile = ANY(a.profiles))
         AND NOT EXISTS (SELECT FROM jobs j WHERE j.asset_id = a.id AND j.state IN ('waiting', 'queued', 'running'))
         AND a.id > :after
     ORDER BY a.id LIMIT :limit
@@ -101,7 +102,10 @@ async def assets_behind(
     after: UUID,
     limit: int,
 ) -> Sequence[Behind]:
-    """Ready assets without this profile in its present version, by id, from behind `after`; none that has open jobs."""
+    """Ready assets without this profile in its present version, by id, from behind `after`.
+
+    None that has open jobs, and none whose upload named others: nothing is missing there.
+    """
     values = {
         "kind": profile.stage.kind.value, "since": since, "tenant_id": tenant_id, "profile": profile.name,
         "version": profile.version, "after": after, "limit": limit,

@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
 # Installs what Medialane needs on a bare Debian 12 that has git and make: Debian packages, a virtual environment from the
 # hash-locked file, and the jars of Kafka and Debezium. Every step is skipped while what it depends on has not changed.
+#
+#   bootstrap.sh [browser]      with what tests in a browser need, too
+#
 # Exit codes: 2 if Debian packages are missing and there is no way to install them from here, 1 for any other failure.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD
 state=$root/.local/bootstrap
+extra=${1:-}
 export HOME=${HOME:-/root}
 mkdir -p "$state"
 
@@ -37,7 +41,10 @@ timed() {
     say "  $name: done in $((SECONDS - begun)) s"
 }
 
-wanted_packages() { sed 's/#.*//; /^[[:space:]]*$/d' deploy/local/apt-packages.txt; }
+wanted_packages() {
+    awk -v extra="$extra" '/^## / { left_out = $2 == "browser" && extra != "browser" } { sub(/#.*/, "") } NF && !left_out { print $1 }' \
+        deploy/local/apt-packages.txt
+}
 
 missing_packages() {
     local installed
@@ -130,7 +137,7 @@ main() {
     jars_now=$(digest deploy/local/jars/kafka/pom.xml deploy/local/jars/plugin/pom.xml)
     [[ -x .venv/bin/medialane ]] || rm -f "$state/python.stamp"
     [[ -d .local/jars/libs && -d .local/jars/plugins/debezium ]] || rm -f "$state/jars.stamp"
-    current apt "$packages_now" || { packages && done_with apt "$packages_now"; }
+    current "apt$extra" "$packages_now" || { packages && done_with "apt$extra" "$packages_now"; }
     # These two need nothing of each other.
     current jars "$jars_now" || { { timed "jars of Kafka and Debezium" jars && done_with jars "$jars_now"; } & waiting+=($!); }
     current python "$python_now" || { { timed "Python environment" environment && done_with python "$python_now"; } & waiting+=($!); }

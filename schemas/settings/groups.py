@@ -249,6 +249,10 @@ class KeeperSettings(Settings, frozen=True, kw_only=True):
     orphan_age_s: Annotated[
         float, Meta(ge=3600, description="Age at which such an object is removed, seconds; more than any job lasts")
     ] = 86_400.0
+    upload_age_s: Annotated[
+        float,
+        Meta(ge=3600, description="How long after its last address has ended an upload nobody completed goes, seconds"),
+    ] = 86_400.0
 
 
 class BreakerSettings(Settings, frozen=True, kw_only=True):

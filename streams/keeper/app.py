@@ -19,6 +19,7 @@ from schemas.settings import (
     TelemetrySettings,
     load,
 )
+from streams.keeper.abandoned import AbandonedUploads
 from streams.keeper.housekeeping import Housekeeping
 from streams.keeper.outbox import OutboxUpkeep
 from streams.keeper.purging import Purging
@@ -77,6 +78,7 @@ async def _run(env: Mapping[str, str]) -> int:
             "watchdog": watchdog.run,
             "cleaning": Housekeeping(database).run,
             "purging": Purging(database, store, settings, metrics).run,
+            "abandoned": AbandonedUploads(database, store, settings, metrics).run,
         }
         try:
             return await live(telemetry, telemetry_settings, tasks, ready=ready)

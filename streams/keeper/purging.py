@@ -1,8 +1,8 @@
-"""Removes from the store what deletes have left, and what no row refers to: the one place where objects are deleted."""
+"""Removes from the store what deletes have left, and what no row refers to: the one place where variants go."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -55,7 +55,8 @@ class Purging:
                     continue
                 if time.monotonic() - self._swept_at > self._settings.sweep_interval_s:
                     self._swept_at = time.monotonic()
-                    await self.sweep(timedelta(seconds=self._settings.orphan_age_s))
+                    swept = await self.sweep(timedelta(seconds=self._settings.orphan_age_s))
+                    log.info("orphans swept", objects=swept.objects, removed=swept.orphans, size=swept.size)
             except MedialaneError as error:
                 log.warning("nothing was purged", error=str(error))
             await asyncio.sleep(_INTERVAL_S)
@@ -69,8 +70,10 @@ class Purging:
             await self._purge_one(asset_id)
         return len(assets)
 
-    async def sweep(self, age: timedelta, *, dry_run: bool = False) -> Swept:
-        """Remove objects older than `age` that no row refers to.
+    async def sweep(
+        self, age: timedelta, *, dry_run: bool = False, tell: Callable[[Listed], None] = lambda _: None
+    ) -> Swept:
+        """Remove objects older than `age` that no row refers to; `tell` hears of each that was found.
 
         The age covers what is on its way: an object is stored before its row is written.
         """
@@ -85,8 +88,7 @@ class Purging:
                 for key in found:
                     if dry_run or await self._remove_orphan(key):
                         orphans, size = orphans + 1, size + old[key].size
-        if not dry_run:
-            log.info("orphans swept", objects=seen, removed=orphans, size=size)
+                        tell(old[key])
         return Swept(seen, orphans, size)
 
     async def _purge_one(self, asset_id: UUID) -> None:

@@ -26,7 +26,7 @@ from processors.contract import ProcessingReport, Source
 from processors.pool import MediaPool
 from schemas.details import Facts
 from schemas.errors import ErrorCode, MedialaneError
-from schemas.profile_sets import of_stage, resolve
+from schemas.profile_sets import named, of_stage, resolve
 from schemas.profiles import Profile, stages_after
 from streams.media.outputs import Outputs
 from streams.media.progress import Progress
@@ -133,8 +133,8 @@ class Work:
                 choice = await read_choice(connection, job.tenant_id)
         if decision is None:
             raise FencedError(str(job.job_id))
-        if choice is not None:
-            self._profiles = resolve(choice)
+        chosen = self._profiles if choice is None else resolve(choice)
+        self._profiles = named(chosen, job.stage.kind, job.profiles)
         if decision.role is Role.TWIN:
             raise Parked
         if decision.code is not None:

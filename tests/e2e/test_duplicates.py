@@ -5,6 +5,10 @@ import asyncio
 import pytest
 from support import e2e
 
+from schemas.profile_sets import ProfileChoice
+
+WEBP = ("thumbnail", "display_small", "display_large")
+
 pytestmark = pytest.mark.stack
 
 
@@ -37,6 +41,43 @@ async def test_at_the_same_time_only_one_is_processed(actor, samples):
         await actor.finished_once(asset)
     assert sorted(done(actor, asset.id)["reused"] for asset in assets) == [False, True, True, True]
     assert len(actor.objects()) == 3
+
+
+async def test_each_gets_what_it_named_whoever_was_first(whole, samples):
+    """One after the other: what is there is used again, what is not is made."""
+    photo = samples.photos[0].read_bytes()
+    names = [["thumbnail"], ["thumbnail", "display_small", "thumbnail_avif"], None]
+    async with e2e.actor(whole, profiles=ProfileChoice(include=("webp", "avif"))) as actor:
+        made, jobs = [], []
+        for index, profiles in enumerate(names):
+            asset_id = await actor.client.upload(f"{index}.jpg", "image/jpeg", photo, profiles=profiles)
+            asset = await actor.ready(asset_id)
+            await actor.finished_once(asset)
+            made.append({variant.profile for variant in asset.variants})
+            jobs.append([job.stage for job in asset.jobs])
+            assert len(actor.objects()) == len(set().union(*made))
+        assert jobs == [["image.primary"], ["image.primary", "image.avif"], ["image.primary", "image.avif"]]
+        assert made == [set(names[0]), set(names[1]), {*WEBP, *(f"{name}_avif" for name in WEBP)}]
+
+
+async def test_twins_that_named_others_each_get_theirs(actor, samples):
+    photo = samples.photos[1].read_bytes()
+    names = [["thumbnail"], ["display_small"], ["display_large", "thumbnail"], None]
+    ids = await asyncio.gather(
+        *(actor.client.upload(f"{index}.jpg", "image/jpeg", photo, profiles=named) for index, named in enumerate(names))
+    )
+    for asset_id, named in zip(ids, names, strict=True):
+        asset = await actor.ready(asset_id)
+        assert {variant.profile for variant in asset.variants} == set(named or WEBP)
+        await actor.finished_once(asset)
+    assert len(actor.objects()) == 3
+
+
+async def test_a_video_may_be_wanted_for_its_poster_alone(actor, samples):
+    video = samples.video.read_bytes()
+    asset = await actor.ready(await actor.client.upload("a.mp4", "video/mp4", video, profiles=["poster"]))
+    assert [variant.profile for variant in asset.variants] == ["poster"]
+    await actor.finished_once(asset)
 
 
 async def test_a_second_upload_of_broken_bytes_fails_at_once_with_the_same_code(actor, samples):

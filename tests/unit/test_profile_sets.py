@@ -3,9 +3,9 @@
 import msgspec
 import pytest
 
-from schemas.profile_sets import OwnProfile, ProfileChoice, ProfileChoiceError, of_stage, resolve
+from schemas.profile_sets import OwnProfile, ProfileChoice, ProfileChoiceError, check_named, named, of_stage, resolve
 from schemas.profiles import DEFAULT_PROFILES, PROFILE_SETS, stages_after
-from schemas.states import Stage
+from schemas.states import MediaKind, Stage
 
 
 def own(**change):
@@ -68,6 +68,49 @@ def test_what_cannot_be_kept_is_named(choice, field):
     with pytest.raises(ProfileChoiceError) as caught:
         resolve(choice)
     assert caught.value.field == field
+
+
+IMAGES = resolve(ProfileChoice(include=("webp", "avif"), own=(own(),)))
+
+
+@pytest.mark.parametrize("wanted", [["thumbnail"], ["hero"], ["thumbnail", "thumbnail_avif"], ["hero", "hero"]])
+def test_an_upload_may_name_what_its_tenant_has_chosen(wanted):
+    check_named(IMAGES, MediaKind.IMAGE, wanted)
+    assert {profile.name for profile in named(IMAGES, MediaKind.IMAGE, wanted)} == set(wanted)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        (["nothing"], "there are thumbnail, display_small, display_large, hero, thumbnail_avif, "),
+        (["thumbnail", "thumbnail_jpeg"], "no profile 'thumbnail_jpeg'"),
+        (["poster"], "no profile 'poster' for this kind of file"),
+        (["thumbnail_avif"], "made first: thumbnail, display_small, display_large, hero."),
+    ],
+)
+def test_what_an_upload_may_not_name_is_told(wanted, told):
+    with pytest.raises(ProfileChoiceError, match=told) as caught:
+        check_named(IMAGES, MediaKind.IMAGE, wanted)
+    assert caught.value.field == "profiles"
+
+
+def test_an_upload_that_names_nothing_gets_all_of_its_kind():
+    assert named(IMAGES, MediaKind.IMAGE, None) == tuple(p for p in IMAGES if p.stage.kind is MediaKind.IMAGE)
+
+
+def test_names_decide_which_stages_follow():
+    assert stages_after(Stage.IMAGE_PRIMARY, named(IMAGES, MediaKind.IMAGE, ["thumbnail"])) == ()
+    assert stages_after(Stage.IMAGE_PRIMARY, named(IMAGES, MediaKind.IMAGE, ["hero", "thumbnail_avif"])) == (
+        Stage.IMAGE_AVIF,
+    )
+
+
+def test_what_is_offered_no_more_is_passed_over_and_something_is_made_all_the_same():
+    later = resolve(ProfileChoice(include=("jpeg", "avif")))
+    assert [p.name for p in named(later, MediaKind.IMAGE, ["thumbnail", "thumbnail_jpeg"])] == ["thumbnail_jpeg"]
+    assert [p.name for p in named(later, MediaKind.IMAGE, ["hero", "thumbnail_avif"])] == [
+        "thumbnail_jpeg", "display_small_jpeg", "display_large_jpeg", "thumbnail_avif",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -55,3 +55,45 @@ async def test_choosing_needs_its_scope(server, operator, session):
     caller = api.Caller(server.address, tenant.id, key.text, session)
     assert (await caller.call("GET", "/api/v1/profiles"))[0] == 200
     assert (await caller.call("PUT", "/api/v1/profiles", {}))[0] == 403
+
+
+PHOTO = {"fileName": "a.jpg", "contentType": "image/jpeg", "size": 5}
+
+
+async def test_an_upload_names_what_is_to_be_made_of_it(caller):
+    await caller.call("PUT", "/api/v1/profiles", {"include": ["webp", "avif"], "own": [HERO]})
+    wanted = ["hero", "thumbnail", "hero", "thumbnail_avif"]
+    _, made, _ = await caller.call("POST", "/api/v1/storage/presign", PHOTO | {"profiles": wanted})
+    parts = {"filename": "a.mp4", "type": "video/mp4", "size": 5, "profiles": ["poster"]}
+    _, begun, _ = await caller.call("POST", "/api/v1/uploads/s3/multipart", parts)
+    plain = await caller.presign()
+    for asset_id, kept in (
+        (made["data"]["assetId"], ["hero", "thumbnail", "thumbnail_avif"]),
+        (begun["uploadId"], ["poster"]),
+        (plain["assetId"], None),
+    ):
+        shown = (await caller.call("GET", f"/api/v1/assets/{asset_id}"))[1]["data"]
+        assert shown["profiles"] == kept
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("storage/presign", PHOTO | {"profiles": ["thumbnail", "hero"]}),
+        ("storage/presign", PHOTO | {"profiles": ["poster"]}),
+        ("storage/presign", PHOTO | {"profiles": ["thumbnail_avif"]}),
+        ("uploads/s3/multipart", {"filename": "a.mp4", "type": "video/mp4", "size": 5, "profiles": ["hls"]}),
+    ],
+)
+async def test_what_cannot_be_made_of_it_is_refused_with_what_can(caller, operator, path, body):
+    status, answer, _ = await caller.call("POST", f"/api/v1/{path}", body)
+    assert (status, answer["code"], answer["field"]) == (422, "profiles_refused", "profiles")
+    assert ("thumbnail, display_small" in answer["message"]) or ("poster, video_720p, preview" in answer["message"])
+    assert await operator.rows("SELECT FROM assets WHERE tenant_id = :id", id=caller.tenant_id) == []
+
+
+@pytest.mark.parametrize("profiles", [[], "thumbnail", [""], ["a"] * 65, [5]])
+async def test_what_are_no_names_is_malformed(caller, profiles):
+    status, answer, _ = await caller.call("POST", "/api/v1/storage/presign", PHOTO | {"profiles": profiles})
+    assert (status, answer["code"]) == (400, "invalid_request")
+    assert answer["field"].startswith("profiles")

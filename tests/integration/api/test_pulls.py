@@ -118,6 +118,17 @@ async def test_what_is_said_wins_over_what_the_server_declares(caller, files):
     assert (status, answer["data"]["fileName"]) == (201, "y.jpg")
 
 
+async def test_a_pull_names_what_is_to_be_made_of_it(caller, operator, files):
+    url = files.put("/a.jpg")
+    status, answer, _ = await pull(caller, url, profiles=["hls"])
+    assert (status, answer["code"], answer["field"]) == (422, "profiles_refused", "profiles")
+    assert await nothing_of(caller, operator)
+    status, answer, _ = await pull(caller, url, profiles=["thumbnail"])
+    assert status == 201, answer
+    asset = (await caller.call("GET", f"{PATH}/{answer['data']['assetId']}"))[1]["data"]
+    assert asset["profiles"] == ["thumbnail"]
+
+
 async def test_a_repeated_pull_is_done_once(caller, files):
     url, key = files.put("/once.jpg"), {"Idempotency-Key": "pull-1"}
     first, second = [await pull(caller, url, headers=key) for _ in range(2)]

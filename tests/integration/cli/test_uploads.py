@@ -118,6 +118,20 @@ async def test_files_are_uploaded_large_ones_in_parts_that_go_on(caller, operato
     assert (gone.returncode, "not_found" in gone.stderr) == (1, True)
 
 
+async def test_files_are_uploaded_for_some_profiles_only(caller, operator, tmp_path):
+    small, large = tmp_path / "a.mp4", tmp_path / "b.mp4"
+    small.write_bytes(b"\0\0\0\x18ftypisom")
+    large.write_bytes(b"\0\0\0\x18ftypisom" + bytes(64 << 20))
+    env = {"MEDIALANE_URL": caller.base, "MEDIALANE_API_KEY": caller.key, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command = ["upload", "--quiet", "--profile", "poster", "--profile", "hls", str(small), str(large)]
+    done = medialane(env, *command)
+    assert done.returncode == 0, done.stderr
+    rows = await operator.rows("SELECT state, profiles FROM assets WHERE tenant_id = :id", id=caller.tenant_id)
+    assert [tuple(row.values()) for row in rows] == [("uploaded", ["poster", "hls"])] * 2
+    refused = medialane(env, "upload", "--quiet", "--profile", "thumbnail", str(small))
+    assert (refused.returncode, "profiles_refused" in refused.stderr, "poster" in refused.stderr) == (1, True, True)
+
+
 def test_without_a_key_it_is_a_usage_error(tmp_path):
     file = tmp_path / "a.jpg"
     file.write_bytes(api.PHOTO)

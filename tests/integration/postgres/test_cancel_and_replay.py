@@ -270,6 +270,11 @@ async def test_what_lacks_a_profile_is_found_and_is_bulk_when_reopened(worker, s
 
     assert await behind() == [seeded.asset_id]
     assert await behind(seeded.asset_id) == []
+    naming = "UPDATE assets SET profiles = CAST(:names AS text[]) WHERE id = :id"
+    await seed.change(worker, naming, names=["display_small"], id=seeded.asset_id)
+    assert await behind() == [], "its upload named others: nothing is missing"
+    await seed.change(worker, naming, names=["display_small", "thumbnail"], id=seeded.asset_id)
+    assert await behind() == [seeded.asset_id]
     async with worker.transaction() as connection:
         job_id = await replay.replay_asset(connection, seeded.asset_id, reason="r", job_class=JobClass.BULK)
     assert await behind() == []

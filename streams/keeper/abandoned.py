@@ -1,0 +1,86 @@
+"""Removes uploads that were announced and never completed: what was sent of them, and their rows.
+
+Nobody was told of more than that they might come, so no event tells of their end.
+"""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+import structlog
+
+from connectors.objectstore.port import ObjectStore
+from connectors.postgres import abandoned
+from connectors.postgres.abandoned import Abandoned
+from connectors.postgres.database import Database
+from connectors.telemetry.metrics import Metrics
+from schemas.errors import MedialaneError
+from schemas.metrics import UPLOADS_ABANDONED
+from schemas.settings import KeeperSettings
+
+log = structlog.get_logger(__name__)
+
+_INTERVAL_S = 60.0
+_PAGE = 200
+_FIRST = UUID(int=0)
+
+
+class SweptUploads(NamedTuple):
+    """How many uploads a round found, and the bytes that were announced of them."""
+
+    uploads: int
+    size: int
+
+
+class AbandonedUploads:
+    """Sweeps once a minute, until cancelled. Any number of keepers may: an upload's room is given back once."""
+
+    def __init__(self, database: Database, store: ObjectStore, settings: KeeperSettings, metrics: Metrics) -> None:
+        self._database = database
+        self._store = store
+        self._age = timedelta(seconds=settings.upload_age_s)
+        self._metrics = metrics
+
+    async def run(self) -> None:
+        """Sweep for ever; an outage of the database or the store is waited out."""
+        while True:
+            try:
+                swept = await self.sweep(self._age)
+                if swept.uploads:
+                    log.info("abandoned uploads removed", uploads=swept.uploads, size=swept.size)
+            except MedialaneError as error:
+                log.warning("abandoned uploads were not swept", error=str(error))
+            await asyncio.sleep(_INTERVAL_S)
+
+    async def sweep(
+        self, age: timedelta, *, dry_run: bool = False, tell: Callable[[Abandoned], None] = lambda _: None
+    ) -> SweptUploads:
+        """Remove uploads whose last address ended so long ago; `tell` hears of each that was found."""
+        uploads = size = 0
+        after = _FIRST
+        while True:
+            async with self._database.transaction() as connection:
+                found = await abandoned.find_abandoned(connection, age_s=age.total_seconds(), after=after, limit=_PAGE)
+            for upload in found:
+                if dry_run or await self._remove(upload):
+                    uploads, size = uploads + 1, size + upload.size
+                    tell(upload)
+            if len(found) < _PAGE:
+                return SweptUploads(uploads, size)
+            after = found[-1].id
+
+    async def _remove(self, upload: Abandoned) -> bool:
+        # Gone for the tenant first: a complete that comes now finds nothing, and no job meets a missing object.
+        async with self._database.transaction() as connection:
+            if not await abandoned.mark_abandoned(connection, upload):
+                return False
+        if upload.upload_id is not None:
+            await self._store.abort_multipart(upload.object_key, upload.upload_id)
+        await self._store.delete(upload.object_key)
+        async with self._database.transaction() as connection:
+            forgotten = await abandoned.forget_abandoned(connection, upload.id)
+        if forgotten:
+            self._metrics.counter(UPLOADS_ABANDONED, "single" if upload.upload_id is None else "parts").inc()
+        return forgotten

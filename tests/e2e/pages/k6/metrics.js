@@ -1,0 +1,5 @@
+class Metric {
+  add() {}
+}
+
+export { Metric as Counter, Metric as Trend };
