@@ -177,7 +177,7 @@ class Consumer(driver.Consumer):
                     await self.callback(message)
                 await asyncio.sleep(0)
                 # What waits in a stream's queue is in no lane yet, and so is bounded by none.
-                while self._unread() > self._books.poll and not fetcher.should_stop:
+                while self._unread() > self._books.poll and not fetcher.should_stop:  # noqa: ASYNC110 - it tells nobody
                     await asyncio.sleep(_UNREAD_PAUSE_S)
         except self.consumer_stopped_errors:
             if not self.app.should_stop:

@@ -9,9 +9,10 @@ from msgspec import Meta
 NO_CONTROLS = r"^[^\u0000-\u001f\u007f-\u009f]*$"
 """Of texts that are shown to people."""
 
-NOT_IN_A_NAME = r"\u0000-\u001f\u007f-\u009f/\\"
-"""Control characters and what separates folders. All else may be in a file's name: phones put emoji into it that are
-several characters joined by invisible ones, marks that combine, and marks of direction."""
+NOT_IN_A_NAME = r"\u0000-\u001f\u007f-\u009f"
+"""Control characters. All else may be in a file's name: phones put emoji into it that are several characters joined by
+invisible ones, marks that combine, and marks of direction; browsers, a folder's files with their folders. It is for
+people: of an object's key it is a cleaned part (`api.announcing.safe_name`)."""
 
 FileName = Annotated[str, Meta(min_length=1, max_length=255, pattern=f"^[^{NOT_IN_A_NAME}]*$")]
 

@@ -24,11 +24,9 @@ HOOK = {"url": "https://example.com/hook", "events": ["asset.ready"]}
         ("storage/presign", GOOD | {"fileName": "a\u0000.jpg"}, "invalid_request", "fileName"),
         ("storage/presign", GOOD | {"fileName": "a" * 256}, "invalid_request", "fileName"),
         ("storage/presign", GOOD | {"fileName": "a\u0085.jpg"}, "invalid_request", "fileName"),
-        ("storage/presign", GOOD | {"fileName": "../a.jpg"}, "invalid_request", "fileName"),
-        ("storage/presign", GOOD | {"fileName": "..\\a.jpg"}, "invalid_request", "fileName"),
         (
             "uploads/s3/multipart",
-            {"filename": "a/b.jpg", "type": "image/jpeg", "size": 5},
+            {"filename": "a\u0000.jpg", "type": "image/jpeg", "size": 5},
             "invalid_request",
             "filename",
         ),

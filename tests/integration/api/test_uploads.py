@@ -32,6 +32,7 @@ async def test_the_reference_systems_own_flow(caller, operator):
         "Cafe\N{COMBINING ACUTE ACCENT}.jpg",
         "\N{RIGHT-TO-LEFT MARK}\N{HEBREW LETTER ALEF}\N{HEBREW POINT QAMATS} \N{ARABIC LETTER MEEM}\N{ARABIC LETTER JEEM}.jpg",
         "\N{DEVANAGARI LETTER KA}\N{DEVANAGARI SIGN VIRAMA}\N{ZERO WIDTH NON-JOINER}\N{DEVANAGARI LETTER SSA}.jpg",
+        "../a folder/..\\x.jpg",
         "Screenshot 2026-11-29 at 5.02\N{NARROW NO-BREAK SPACE}PM.png",
         '\N{SOFT HYPHEN}\N{ZERO WIDTH NO-BREAK SPACE}\N{LINE SEPARATOR}:*?"<>|.jpg',
     ],
