@@ -30,6 +30,11 @@ async def until(condition, what="the condition", bound_s=BOUND_S):
         raise AssertionError(f"not within {bound_s} s: {what}") from None
 
 
+def unread(app):
+    """How many records an app's consumer has handed on that its streams have not read."""
+    return sum(queue.qsize() for queue in app.flow_control._queues)
+
+
 class Handler:
     """Claims whatever is not held; every value that was claimed is remembered, jobs end at once."""
 
@@ -67,7 +72,7 @@ class Worker:
         self.handler = handler or Handler()
         bounds = Bounds.of(running=running, window=window)
         self.lanes = Lanes(self.handler, lambda: self.member.flow, slots=slots, bounds=bounds)
-        self.most_waiting = 0
+        self.most_waiting = self.most_unread = 0
         settings = msgspec.structs.replace(bench.worker, instance_id=instance_id)
         self.records = []
         self.app = build_app(group, topic, bench.kafka, settings, self.lanes, self._receive)
@@ -78,6 +83,7 @@ class Worker:
         self.records.append(record)
         self.lanes.put(record.partition, record.offset, "", record.value)
         self.most_waiting = max(self.most_waiting, *(lane.waiting for lane in self.lanes.lanes.values()), 0)
+        self.most_unread = max(self.most_unread, unread(self.app))
 
     async def start(self):
         self.task = asyncio.create_task(self.member.run())

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from faust.types import TP
-from support.streams import until
+from support.streams import unread, until
 
 pytestmark = pytest.mark.stack
 
@@ -54,6 +54,17 @@ async def test_plain_faust_loses_the_rest_of_a_batch_that_is_paused_in_the_middl
     await bench.produce(topic, [b"last"])
     await until(lambda: b"last" in seen, "the partition goes on")
     assert len(seen) < 401, "records between the pause and the end of the batch are gone"
+
+
+async def test_no_more_is_fetched_than_is_read(bench):
+    """What lies in a stream's queue is in no lane, and no window bounds it."""
+    topic, group = await bench.topic(partitions=4), bench.group()
+    for partition in range(4):
+        await bench.produce(topic, values(1500), per_transaction=500, partition=partition)
+    worker = bench.ours(topic, group, window=64)
+    await worker.start()
+    await until(lambda: len(worker.handler.seen) == 6000, "every record is claimed")
+    assert worker.most_unread <= 2 * worker.lanes.poll
 
 
 async def test_other_partitions_go_on_while_one_is_full(bench):
