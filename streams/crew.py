@@ -60,6 +60,8 @@ class Crew(Generic[P, W]):
 
     def __init__(self, handler: Handler[P, W]) -> None:
         self._handler = handler
+        self._defect: BaseException | None = None
+        self._broken = asyncio.Event()
         self._claiming: set[asyncio.Task[None]] = set()
         self._working: dict[asyncio.Task[None], W] = {}
         self._runs: set[asyncio.Task[float]] = set()
@@ -84,6 +86,12 @@ class Crew(Generic[P, W]):
     def working(self) -> int:
         """How many jobs run."""
         return len(self._working)
+
+    async def watch(self) -> None:
+        """Raise what a callback raised, if one ever does."""
+        await self._broken.wait()
+        if self._defect is not None:
+            raise self._defect
 
     async def claims_done(self, timeout_s: float) -> None:
         """Wait until no claim is under way; raises `TimeoutError` if that takes longer."""
@@ -144,6 +152,10 @@ class Crew(Generic[P, W]):
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._working.pop(task, None)
         self._claim_ended(task)
+        defect = None if task.cancelled() else task.exception()
+        if defect is not None:
+            self._defect = self._defect or defect
+            self._broken.set()
 
     def _claim_ended(self, task: asyncio.Task[None]) -> None:
         self._claiming.discard(task)

@@ -27,6 +27,7 @@ log = structlog.get_logger(__name__)
 
 _PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 5.0
+_DOUBLINGS = 10
 _DEFECT_TRIES = 5
 _CLAIM_BOUND_S = 8.0
 
@@ -153,6 +154,10 @@ class Lanes(Generic[P, W]):
         """The process's slots."""
         return self._slots
 
+    async def watch(self) -> None:
+        """Raise what went wrong in these books: the process must end then, for they are not right any more."""
+        await self._crew.watch()
+
     # -- the end ----------------------------------------------------------------------------------------------------
 
     async def stop_intake(self) -> None:
@@ -213,7 +218,10 @@ class Lanes(Generic[P, W]):
         self.deal()
 
     def _failed(self, key: Partition, item: Item[P], error: Exception) -> None:
-        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        lane = self._lanes[key]
+        # What was claimed beside it fails of the same: the first one's pause is for all of them.
+        first = not lane.paused
+        failures = self._failures[key] = self._failures.get(key, 0) + first
         names = {"topic": key.topic, "kpart": key.partition, "offset": item.entry.offset, "failures": failures}
         outage = isinstance(error, MedialaneError)
         if not outage and failures >= _DEFECT_TRIES:
@@ -222,17 +230,18 @@ class Lanes(Generic[P, W]):
             self._claimed(key, item)
             self._over(key, item, 0.0)
             return
-        pause_s = min(_PAUSE_S * 2.0 ** (failures - 1), _LONGEST_PAUSE_S) * random.uniform(0.5, 1.0)  # noqa: S311
-        log.warning("lane paused", error=str(error), pause_s=round(pause_s, 2), exc_info=not outage, **names)
-        lane = self._lanes[key]
         if self.ledger.is_open(item.entry) and not self._closing:
             lane.put_back(item)
             self._mark(key)
         else:
             lane.finish(item.tenant)
-        lane.pause()
+        if first:
+            longest = min(_PAUSE_S * 2.0 ** min(failures - 1, _DOUBLINGS), _LONGEST_PAUSE_S)
+            pause_s = longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries
+            log.warning("lane paused", error=str(error), pause_s=round(pause_s, 2), exc_info=not outage, **names)
+            lane.pause()
+            asyncio.get_running_loop().call_later(pause_s, self._resume, key, lane)
         self._slots.give_back(key, item.tenant)
-        asyncio.get_running_loop().call_later(pause_s, self._resume, key, lane)
         self.deal()
 
     def _resume(self, key: Partition, lane: Lane[P]) -> None:

@@ -71,6 +71,11 @@ class Lane(Generic[T]):
         return self._full
 
     @property
+    def paused(self) -> bool:
+        """Whether what every item here needs is away."""
+        return self._paused
+
+    @property
     def idle(self) -> bool:
         """Whether nothing waits or runs."""
         return not self._queue and not self._running

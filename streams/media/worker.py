@@ -59,7 +59,12 @@ class MediaWorker:
     @property
     def tasks(self) -> Mapping[str, Task]:
         """What runs as long as the process does; one that ends or raises is a reason to end the process."""
-        return {"consumer": self.member.run, "gauges": self._gauges.run, "watchdog": self._watchdog.run}
+        return {
+            "consumer": self.member.run,
+            "lanes": self.lanes.watch,
+            "gauges": self._gauges.run,
+            "watchdog": self._watchdog.run,
+        }
 
     def problems(self) -> Sequence[str]:
         """Why the worker is not ready."""

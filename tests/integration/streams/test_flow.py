@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from faust.types import TP
-from support.streams import unread, until
+from support.streams import until
 
 pytestmark = pytest.mark.stack
 

@@ -3,7 +3,8 @@
 import asyncio
 
 from schemas.errors import ErrorCode, MedialaneError
-from streams.core.lane import Bounds
+from streams import lanes as lanes_module
+from streams.core.lane import Bounds, Lane
 from streams.core.ledger import Partition
 from streams.core.queues import Fifo
 from streams.core.roundrobin import DeficitRoundRobin
@@ -118,6 +119,43 @@ async def test_an_outage_pauses_the_lane_moves_no_offset_and_ends_by_itself():
     assert made.slots.free == 1, "a paused lane holds no slot"
     await until(lambda: handler.claimed == ["b0", "a0"])
     assert made.positions() == {A: 1, B: 1}
+
+
+async def test_many_that_fail_at_once_pause_the_lane_once_and_a_long_outage_ends(monkeypatch):
+    monkeypatch.setattr(lanes_module, "_PAUSE_S", 1e-4)
+    monkeypatch.setattr(lanes_module, "_LONGEST_PAUSE_S", 2e-4)
+    handler, resumed, away, tries = Handler(), [], True, 0
+
+    async def claim(payload):
+        nonlocal tries
+        tries += 1
+        await asyncio.sleep(0)
+        if away:
+            raise MedialaneError(ErrorCode.OBJECT_STORE_UNAVAILABLE)
+        handler.claimed.append(payload)
+
+    handler.claim = claim
+    made, _ = lanes(handler, slots=16, running=8, window=64, queue=DeficitRoundRobin)
+    resume = Lane.resume
+    monkeypatch.setattr(Lane, "resume", lambda lane: (resumed.append(lane), resume(lane)))
+    for offset in range(20):
+        made.put(A, offset, f"t{offset % 3}", f"a{offset}")
+    await until(lambda: len(resumed) > 1100)
+    assert tries <= 8 * (len(resumed) + 1), "every pause ends once, and starts no more than the lane may run"
+    away = False
+    await until(lambda: len(handler.claimed) == 20)
+    assert made.positions() == {A: 20}
+    assert made.slots.free == 16
+
+
+async def test_a_defect_of_the_books_ends_the_watch():
+    handler = Handler()
+    made, _ = lanes(handler)
+    watch = asyncio.create_task(made.watch())
+    made.ledger.settle = lambda _entry: 1 / 0
+    made.put(A, 0, "t", "a0")
+    await until(watch.done)
+    assert isinstance(watch.exception(), ZeroDivisionError)
 
 
 async def test_a_full_lane_says_so_and_asks_for_more_when_it_has_room():
