@@ -49,26 +49,35 @@ class StageTiming(msgspec.Struct, frozen=True):
     seconds: float
 
 
-class ProcessingReport(msgspec.Struct, frozen=True):
-    """What the source was and what it cost.
+class Cost(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job took, however it ended.
 
-    Width and height are the upright source's, in pixels, 0 for sound. `cpu_s` is user plus system time of the child and
-    of every ffmpeg and ffprobe that it ran; `max_rss_mb` is the peak of the largest of them during this job, in MiB.
+    `cpu_s` is user plus system time of the child and of every ffmpeg and ffprobe that it ran; `max_rss_mb` is the peak
+    of the largest of them during this job, in MiB. Of a child that was killed the kernel tells the peak of its life.
     """
+
+    cpu_s: float
+    max_rss_mb: float
+    stages: tuple[StageTiming, ...] = ()
+
+
+class ProcessingReport(Cost, frozen=True, kw_only=True):
+    """What the source was and what it cost. Width and height are the upright source's, in pixels, 0 for sound."""
 
     kind: Literal["image", "video", "audio"]
     format: str
     width: int
     height: int
     duration_s: float | None
-    cpu_s: float
-    max_rss_mb: float
-    stages: tuple[StageTiming, ...]
     details: Details = Details()
 
 
 class MediaError(MedialaneError):
-    """Processing failed; whether the same work may succeed later is a property of the code (`schemas.errors`)."""
+    """Processing failed; whether the same work may succeed later is a property of the code (`schemas.errors`).
 
-    def __init__(self, code: ErrorCode, detail: str = "") -> None:
+    `cost` is what is known of what it took until then: what failed has used the machine, too.
+    """
+
+    def __init__(self, code: ErrorCode, detail: str = "", cost: Cost | None = None) -> None:
         super().__init__(code, detail)
+        self.cost = cost

@@ -77,7 +77,8 @@ class MediaPool:
 
         Waits for a free child. `on_rendition` is called in the event loop as each file is finished, `on_progress` with
         the share that is done, 0 to 1, now and then (video). Cancelling the awaiting task kills the child and its
-        ffmpeg before the cancellation goes on, so that the folder may be removed. Raises `MediaError`.
+        ffmpeg before the cancellation goes on, so that the folder may be removed.
+        Raises `MediaError`, with what it cost as far as anybody knows.
         """
         task = wire.Task(stage, source, str(workdir), tuple(profiles), skip)
         async with self._slots:
@@ -114,17 +115,23 @@ class MediaPool:
         child = self._take()
         allowed = self._timeout(task.stage)
         conversation = _Conversation(child, task, on_rendition, on_progress)
-        keep = False
+        keep, killed = False, None
         try:
             async with asyncio.timeout(allowed):
                 end = await conversation.hold()
+            child.used_s = end.used_s
             keep = end.rss_mb < _RETIRE_ABOVE_MB and child.jobs < self._settings.jobs_per_child
         except TimeoutError:
-            raise MediaError(ErrorCode.PROCESSING_TIMEOUT, f"Not finished after {allowed:g} s.") from None
+            killed = MediaError(ErrorCode.PROCESSING_TIMEOUT, f"Not finished after {allowed:g} s.")
+        except MediaError as error:
+            killed = error
         finally:
             await self._give_back(child, keep=keep)
+        if killed:
+            killed.cost = child.unpaid  # known now that it is buried
+            raise killed
         if isinstance(end, wire.Failed):
-            raise MediaError(end.code, end.detail)
+            raise MediaError(end.code, end.detail, end.cost)
         return conversation.renditions, end.report
 
     def _timeout(self, stage: Stage) -> float:

@@ -150,7 +150,7 @@ _STREAMING: tuple[Profile, ...] = (
     ),
     Profile(
         name="hls",
-        version=1,
+        version=2,
         stage=_LADDER,
         format="hls",
         content_type="application/vnd.apple.mpegurl",

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from processors.contract import MediaError
+from processors.contract import Cost, MediaError
 from processors.sandbox import landlock, limits
 from schemas.errors import ErrorCode
 
@@ -75,13 +75,16 @@ def run(
             finally:
                 watch.end()
         words = _last_words(errors.fileno())
-    if watch.verdict:
-        raise watch.verdict
-    if process.returncode < 0:
-        raise limits.death(status, argv[0])
-    if process.returncode > 0:
-        raise _failure(argv[0], words)
-    return Finished(kept, words, usage.ru_maxrss / 1024)
+    rss_mb = usage.ru_maxrss / 1024
+    error = watch.verdict
+    if error is None and process.returncode < 0:
+        error = limits.death(status, argv[0])
+    elif error is None and process.returncode > 0:
+        error = _failure(argv[0], words)
+    if error:
+        error.cost = Cost(cpu_s=usage.ru_utime + usage.ru_stime, max_rss_mb=rss_mb)
+        raise error
+    return Finished(kept, words, rss_mb)
 
 
 def _start(argv: Sequence[str], reads: Path, writes: Path | None, errors: IO[bytes]) -> "subprocess.Popen[str]":

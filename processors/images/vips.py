@@ -33,6 +33,16 @@ _TRUNCATED = (
     "end of file",
     "unexpected end",
     "not enough",
+    "bytes, expected",  # libtiff's, of a strip
+)
+# What libtiff, libjpeg and libvips say of files that may be whole, but are of a kind that they do not read.
+_UNSUPPORTED = (
+    "support is not configured",
+    "decoding is not implemented",
+    "unsupported bitspersample",
+    "unsupported tiff image type",
+    "unsupported jpeg process",
+    "unsupported jpeg data precision",
 )
 
 
@@ -137,6 +147,8 @@ def translated(error: Any) -> MediaError:
     """A libvips error as ours."""
     text = public(str(error))
     lower = text.lower()
+    if any(word in lower for word in _UNSUPPORTED):
+        return MediaError(ErrorCode.UNSUPPORTED_FORMAT, f"The picture is of a kind that is not read: {text}")
     if any(word in lower for word in _TRUNCATED):
         return MediaError(ErrorCode.TRUNCATED, f"The picture ends too early: {text}")
     if "out of memory" in lower or "limit" in lower:

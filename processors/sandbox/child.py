@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from processors.contract import MediaError, ProcessingReport, Rendition
+from processors.contract import Cost, MediaError, ProcessingReport, Rendition
 from processors.dispatch import runner
 from processors.job import Job, Outcome
 from processors.sandbox import limits, wire
@@ -51,29 +51,42 @@ def _answer(
     try:
         _work_in(task.workdir)
         outcome = run(job)
-    except MediaError as error:
-        return wire.Failed(error.code, error.detail, limits.rss_mb()[0])
-    except MemoryError:
-        return wire.Failed(ErrorCode.LIMIT_EXCEEDED, "Decoding needs more memory than is allowed.", limits.rss_mb()[0])
-    except OSError as error:
-        return wire.Failed(_os_code(error), f"{type(error).__name__}: {error.strerror}", limits.rss_mb()[0])
     except Exception as error:  # noqa: BLE001 - a bug in a decoder fails its job, not the child
-        return wire.Failed(ErrorCode.PROCESSING_FAILED, f"{type(error).__name__}: {error}"[:500], limits.rss_mb()[0])
+        return _failed(_as_ours(error), job, before)
     finally:
         _work_in("/")
     now, peak = limits.rss_mb()
+    used = _cpu_s()
     report = ProcessingReport(
         kind=outcome.kind,
         format=outcome.format,
         width=outcome.width,
         height=outcome.height,
         duration_s=outcome.duration_s,
-        cpu_s=_cpu_s() - before,
+        cpu_s=used - before,
         max_rss_mb=max(peak, outcome.helper_rss_mb),
         stages=job.timings.taken(),
         details=outcome.details,
     )
-    return wire.Done(report, now)
+    return wire.Done(report, now, used)
+
+
+def _failed(error: MediaError, job: Job, before: float) -> wire.Failed:
+    now, peak = limits.rss_mb()
+    used = _cpu_s()
+    helper = error.cost.max_rss_mb if error.cost else 0.0
+    cost = Cost(cpu_s=used - before, max_rss_mb=max(peak, helper), stages=job.timings.taken())
+    return wire.Failed(error.code, error.detail, cost, now, used)
+
+
+def _as_ours(error: Exception) -> MediaError:
+    if isinstance(error, MediaError):
+        return error
+    if isinstance(error, MemoryError):
+        return MediaError(ErrorCode.LIMIT_EXCEEDED, "Decoding needs more memory than is allowed.")
+    if isinstance(error, OSError):
+        return MediaError(_os_code(error), f"{type(error).__name__}: {error.strerror}")
+    return MediaError(ErrorCode.PROCESSING_FAILED, f"{type(error).__name__}: {error}"[:500])
 
 
 def _work_in(folder: str) -> None:

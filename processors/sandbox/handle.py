@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from processors import policy
-from processors.contract import MediaError
+from processors.contract import Cost, MediaError
 from processors.sandbox import wire
 from schemas.errors import ErrorCode
 from schemas.settings import ProcessorSettings
@@ -20,13 +20,18 @@ _LOST = 9  # the wait status of a child whose nursery vanished: killed
 
 
 class Child:
-    """One child as the worker sees it: a socket, a process id once it is known, and a wait status at the end."""
+    """One child as the worker sees it: a socket, a process id once it is known, and a wait status at the end.
+
+    `used_s` is the CPU time of the jobs that it has told of; `unpaid`, once it is dead, what its last job took.
+    """
 
     def __init__(self, number: int, sock: socket.socket) -> None:
         self.number = number
         self.pid = 0
         self.jobs = 0
         self.status = 0
+        self.used_s = 0.0
+        self.unpaid: Cost | None = None
         self._sock = sock
         self._gone = asyncio.Event()
 
@@ -35,9 +40,11 @@ class Child:
         """Whether no death was reported yet."""
         return not self._gone.is_set()
 
-    def died(self, status: int) -> None:
-        """Record the death; `status` is a wait status."""
+    def died(self, status: int, cpu_s: float | None = None, max_rss_mb: float = 0.0) -> None:
+        """Record the death; `status` is a wait status, the rest is of its whole life, as far as anybody knows."""
         self.status = status
+        if cpu_s is not None:
+            self.unpaid = Cost(cpu_s=max(0.0, cpu_s - self.used_s), max_rss_mb=max_rss_mb)
         self._gone.set()
 
     async def send(self, task: wire.Task) -> None:
@@ -169,8 +176,8 @@ class NurseryHandle:
             match wire.from_nursery.decode(data):
                 case wire.Spawned(number, pid) if number in self._children:
                     self._children[number].pid = pid
-                case wire.Exited(number, status) if number in self._children:
-                    self._children.pop(number).died(status)
+                case wire.Exited(number, status, cpu_s, max_rss_mb) if number in self._children:
+                    self._children.pop(number).died(status, cpu_s, max_rss_mb)
                 case _:
                     pass
 

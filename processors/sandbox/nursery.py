@@ -9,6 +9,7 @@ the children die with it through PDEATHSIG.
 import contextlib
 import gc
 import os
+import resource
 import selectors
 import signal
 import socket
@@ -94,19 +95,24 @@ class Nursery:
         key = next(key for key in self._selector.get_map().values() if key.data == child and key.fd >= 0)
         self._selector.unregister(key.fileobj)
         os.close(key.fd)
-        self._tell(wire.Exited(child, self._reap(child)))
+        self._tell(self._reap(child))
 
-    def _reap(self, child: int) -> int:
+    def _reap(self, child: int) -> wire.Exited:
         pid = self._pids.pop(child)
-        _, status = os.waitpid(pid, 0)
+        _, status, usage = os.wait4(pid, 0)
+        usages = [usage]
         with contextlib.suppress(ChildProcessError):  # adopted orphans of its group, killed just now
             while True:
-                os.waitpid(-pid, 0)
-        return status
+                usages.append(os.wait4(-pid, 0)[2])
+        return wire.Exited(child, status, sum(map(_cpu_s, usages)), max(each.ru_maxrss for each in usages) / 1024)
 
     def _tell(self, message: wire.FromNursery) -> None:
         with contextlib.suppress(BrokenPipeError):  # the worker is gone; the next read says so
             self._control.send(wire.encode(message))
+
+
+def _cpu_s(usage: resource.struct_rusage) -> float:
+    return usage.ru_utime + usage.ru_stime
 
 
 def _live(sock: socket.socket, parent: int, settings: ProcessorSettings, threads: int) -> None:

@@ -4,7 +4,7 @@ import socket
 
 import msgspec
 
-from processors.contract import ProcessingReport, Rendition, Source
+from processors.contract import Cost, ProcessingReport, Rendition, Source
 from schemas.errors import ErrorCode
 from schemas.profiles import Profile
 from schemas.settings import ProcessorSettings
@@ -46,10 +46,15 @@ class Spawned(msgspec.Struct, frozen=True, tag=True):
 
 
 class Exited(msgspec.Struct, frozen=True, tag=True):
-    """Nursery to worker: a child and its process group are gone; `status` is a wait status."""
+    """Nursery to worker: a child and its process group are gone; `status` is a wait status.
+
+    `cpu_s` and `max_rss_mb` (MiB) are of its whole life, what it started included.
+    """
 
     child: int
     status: int
+    cpu_s: float
+    max_rss_mb: float
 
 
 class Task(msgspec.Struct, frozen=True, tag=True):
@@ -75,18 +80,24 @@ class Progressed(msgspec.Struct, frozen=True, tag=True):
 
 
 class Done(msgspec.Struct, frozen=True, tag=True):
-    """Child to worker: the job is finished. `rss_mb` is what the child holds now, in MiB."""
+    """Child to worker: the job is finished.
+
+    `rss_mb` is what the child holds now, in MiB, `used_s` the CPU seconds of its life so far.
+    """
 
     report: ProcessingReport
     rss_mb: float
+    used_s: float
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """Child to worker: the job failed; the child lives."""
+    """Child to worker: the job failed; the child lives. The rest is as in `Done`."""
 
     code: ErrorCode
     detail: str
+    cost: Cost
     rss_mb: float
+    used_s: float
 
 
 ToNursery = Configure | Spawn | Kill

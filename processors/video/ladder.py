@@ -126,6 +126,9 @@ def _muxing(clip: Clip, rungs: Sequence[Step], folder: Path) -> dict[str, Any]:
         "hls_segment_type": "fmp4",
         "hls_flags": "single_file+independent_segments",
         "hls_segment_filename": str(folder / "%v.mp4"),
+        # Players by Media Source read no edit lists: the delay of reordered frames would put pictures behind the sound.
+        "hls_segment_options": "movflags=+negative_cts_offsets",
+        "avoid_negative_ts": "disabled",
         "master_pl_name": _FFMPEGS_MASTER,
         "var_stream_map": " ".join(names),
     }

@@ -36,6 +36,9 @@ class JobFigures:
             seconds = time.time() - job.queued_at.timestamp()
             self._metrics.histogram(ASSET_READY_DURATION, job.stage.kind).observe(seconds)
         self._steps(job, report)
+        for step in report["stages"]:
+            if step["name"] in CATALOGUE:
+                self._metrics.histogram(VARIANT_DURATION, step["name"]).observe(step["seconds"])
 
     def failed_attempt(self, job: ClaimedJob, error: MedialaneError) -> None:
         """An attempt ended in an error, whatever comes of the job."""
@@ -53,5 +56,3 @@ class JobFigures:
     def _steps(self, job: ClaimedJob, report: Mapping[str, Any]) -> None:
         for step in report["stages"]:
             self._metrics.histogram(STAGE_DURATION, job.stage, step["name"]).observe(step["seconds"])
-            if step["name"] in CATALOGUE:
-                self._metrics.histogram(VARIANT_DURATION, step["name"]).observe(step["seconds"])

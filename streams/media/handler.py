@@ -58,7 +58,8 @@ class MediaHandler:
     async def run(self, work: ClaimedJob) -> float:
         """Do the job; returns the CPU seconds that it took, by which the lane's queue settles accounts.
 
-        A child that died told nothing: then the time that it held its slot is the cost, for it was not free.
+        Where nobody knows (no child was asked, or its nursery died with it), the cost is the time that it held its
+        slot, for it was not free.
         """
         started = time.monotonic()
         return await self._runner.run(work) or time.monotonic() - started

@@ -18,5 +18,5 @@ class JobRunner(Protocol):
     async def run(self, job: ClaimedJob) -> float:
         """Work on a claimed job; never raises, every outcome goes to its row. Cancelled: the job is given back.
 
-        Returns the CPU seconds that it took, 0 if nobody knows (its child died, it was parked).
+        Returns the CPU seconds that it took, 0 if nobody knows (all children died, it was parked).
         """

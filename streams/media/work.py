@@ -22,7 +22,7 @@ from connectors.postgres.jobs import ClaimedJob, FencedError
 from connectors.postgres.profile_sets import read_choice
 from connectors.postgres.variants import NewVariant
 from connectors.telemetry.tracing import Tracing, current_traceparent
-from processors.contract import ProcessingReport, Source
+from processors.contract import Cost, MediaError, ProcessingReport, Source
 from processors.pool import MediaPool
 from schemas.details import Facts
 from schemas.errors import ErrorCode, MedialaneError
@@ -68,7 +68,7 @@ class Work:
         self._tracing = tracing
         self._profiles = profiles
         self._stages: list[dict[str, Any]] = []
-        self._processing: ProcessingReport | None = None
+        self._cost: Cost | None = None
         self.sha256 = job.content_sha256
 
     async def produce(self) -> Outcome:
@@ -109,14 +109,13 @@ class Work:
 
     def report(self) -> dict[str, Any]:
         """The job's timings and costs so far, for its row: times in Unix seconds, durations in seconds."""
-        job, processing = self._job, self._processing
-        inner = [] if processing is None else [msgspec.structs.asdict(stage) for stage in processing.stages]
+        job, cost = self._job, self._cost or Cost(cpu_s=0.0, max_rss_mb=0.0)
         return {
             "queued_at": job.queued_at.timestamp(),
             "claimed_at": job.claimed_at.timestamp(),
-            "stages": self._stages + inner,
-            "cpu_s": 0.0 if processing is None else processing.cpu_s,
-            "max_rss_mb": 0.0 if processing is None else processing.max_rss_mb,
+            "stages": self._stages + [msgspec.structs.asdict(stage) for stage in cost.stages],
+            "cpu_s": cost.cpu_s,
+            "max_rss_mb": cost.max_rss_mb,
         }
 
     async def _join(self, sha256: bytes) -> tuple[Role, Facts | None]:
@@ -173,10 +172,13 @@ class Work:
                 _, report = await self._pool.process(
                     job.stage, source, self._folder, profiles, on_rendition=outputs.put, on_progress=progress.note
                 )
-            self._processing = report
+            self._cost = report
             with self._stage("upload"):
                 rest = await outputs.close()
                 await progress.close()
+        except MediaError as error:
+            self._cost = error.cost or self._cost
+            raise
         finally:
             outputs.abandon()
             progress.abandon()

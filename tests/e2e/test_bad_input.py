@@ -29,13 +29,23 @@ def half_a_video(samples):
     return content[: len(content) // 2]
 
 
+def hollow_video(samples):
+    """Whole and well described, but without anything that decodes: it fails when ffmpeg has worked on it."""
+    content = bytearray(samples.video.read_bytes())
+    at = content.index(b"mdat")
+    end = at - 4 + int.from_bytes(content[at - 4 : at], "big")
+    content[at + 4 : end] = bytes(end - at - 4)
+    return bytes(content)
+
+
 @pytest.mark.parametrize(
     ("name", "content_type", "make", "codes"),
     [
         ("cut.jpg", "image/jpeg", truncated, {"truncated"}),
         ("half.mp4", "video/mp4", half_a_video, {"truncated", "corrupt"}),
+        ("hollow.mp4", "video/mp4", hollow_video, {"corrupt"}),
     ],
-    ids=["truncated JPEG", "mp4 cut in half"],
+    ids=["truncated JPEG", "mp4 cut in half", "mp4 of nothing"],
 )
 async def test_bad_bytes_fail_once_with_a_code_and_the_worker_lives_on(actor, samples, name, content_type, make, codes):
     with Witness(actor.platform.kafka, [actor.platform.topic(DEAD_LETTERS)]) as witness:
@@ -49,6 +59,10 @@ async def test_bad_bytes_fail_once_with_a_code_and_the_worker_lives_on(actor, sa
         told = [one for one in actor.receiver.about(asset_id) if one.event_type == "asset.failed"]
         assert [one.payload["data"]["code"] for one in told] == [asset.error_code]
         told[0].verify(actor.secret)
+
+        [job] = asset.jobs
+        [failed] = [one for one in actor.receiver.about(asset_id) if one.event_type == "job.failed"]
+        assert failed.payload["data"]["cpu_s"] == job.cpu_s > 0, "what failed is told, and paid for"
 
         [buried] = await actor.ledger.dead_letters(asset_id)
         assert buried.code == asset.error_code

@@ -1,4 +1,4 @@
-"""Uploads from a page in Chromium: the page from one origin, the API on another, the object store on a third."""
+"""Uploads and films in a page in Chromium: the page from one origin, the API on another, the object store on a third."""
 
 import json
 import re
@@ -9,10 +9,14 @@ import aiohttp
 import boto3
 import pytest
 from support import browser, e2e
+from support.media import run
+from yarl import URL
 
 from cli.samples import distinct
 from connectors.postgres.database import Database
+from connectors.postgres.profile_sets import save_choice
 from connectors.postgres.tenants import allow_origins
+from schemas.profile_sets import ProfileChoice
 
 pytestmark = [
     pytest.mark.stack,
@@ -31,6 +35,10 @@ UPPY = {
         "uppy", "6.0.1", "2OONMUNUHGBNkfSjNpWDhleeCeqm2oP+8NJRSxkkFVLmm3BbE7S+XCm45+jp36z7PCRuogtm1FgYPKa0iKbYAQ=="
     ),
 }
+HLS_JS = browser.Packed(
+    "hls.js", "1.7.4", "3GlxGdPvT2YHvQYOt+yOzT/DEior/qJVNIylHA77kgeoBTdQQqi70GwefNEUmHQeNGyjC8U62+bruqW/Tpm+tg=="
+)
+FILM_S = 13
 
 
 def manual(language):
@@ -50,6 +58,14 @@ def uppy(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def hls_js(tmp_path_factory):
+    """A folder with the bundle of hls.js."""
+    if shutil.which("npm") is None:
+        pytest.skip("there is no npm to fetch hls.js with")
+    return browser.unpack(HLS_JS, tmp_path_factory.mktemp("hls.js") / "packed") / "dist"
+
+
 @pytest.fixture
 def photo(tmp_path, samples):
     """A photo of more than one part: six MiB, the end of which decoders do not read."""
@@ -67,9 +83,10 @@ async def open_page(actor):
         aws_access_key_id=env["MEDIALANE_S3_ACCESS_KEY"], aws_secret_access_key=env["MEDIALANE_S3_SECRET_KEY"],
     )  # fmt: skip
 
-    async def let_in(site):
-        (text,) = manual("json")
-        rules = json.loads(text.replace("https://app.example", site.origin))
+    async def let_in(site, *, films=False):
+        uploads, play = manual("json")
+        rules = json.loads(uploads.replace("https://app.example", site.origin))
+        rules["CORSRules"] += [json.loads(play)] if films else []
         client.put_bucket_cors(Bucket=bucket, CORSConfiguration=rules)
         async with Database(actor.platform.database, application="e2e") as database, database.transaction() as found:
             await allow_origins(found, actor.tenant.slug, [site.origin])
@@ -77,17 +94,20 @@ async def open_page(actor):
         key = {"Authorization": f"Bearer {actor.tenant.api_key}"}
         await e2e.eventually(lambda: allows(f"{api}/api/v1/assets", site.origin, key), "the API lets the page in")
         await e2e.eventually(lambda: allows(f"{store}/{bucket}/any", site.origin), "the store lets the page in")
-        await e2e.eventually(keeps_others_out, "the store keeps others out")
+        await e2e.eventually(shows_films if films else keeps_others_out, "the store has the rule for others")
 
     async def allows(url, origin, headers=None):
         async with (
             aiohttp.ClientSession() as session,
             session.get(url, headers={"Origin": origin} | (headers or {})) as answer,
         ):
-            return answer.headers.get("Access-Control-Allow-Origin") == origin
+            return answer.headers.get("Access-Control-Allow-Origin") in {origin, "*"}
 
     async def keeps_others_out():
         return not await allows(f"{store}/{bucket}/any", "http://localhost:1")
+
+    async def shows_films():
+        return await allows(f"{store}/{bucket}/any", "null")
 
     yield let_in
     client.delete_bucket_cors(Bucket=bucket)
@@ -164,3 +184,43 @@ async def test_a_page_of_another_origin_reaches_neither_the_api_nor_the_store(ac
         put = "url => fetch(url, {method: 'PUT', body: new Blob(['abc'], {type: 'image/jpeg'})}).then(a => a.status, String)"
         assert await theirs.page.evaluate(put, presigned.upload_url) == "TypeError: Failed to fetch"
         assert await ours.page.evaluate(put, presigned.upload_url) == 200
+
+
+@pytest.fixture
+async def film(actor, tmp_path):
+    """The addresses of a film's ladder and storyboard."""
+    async with Database(actor.platform.database, application="e2e") as database, database.transaction() as found:
+        await save_choice(found, actor.tenant.id, ProfileChoice(include=("poster", "streaming")))
+    clip = tmp_path / "film.mp4"
+    run(
+        "ffmpeg", "-nostdin", "-v", "error", "-f", "lavfi", "-i", f"testsrc2=size=854x480:rate=25:duration={FILM_S}",
+        "-f", "lavfi", "-i", f"sine=duration={FILM_S}", "-pix_fmt", "yuv420p", "-preset", "ultrafast", str(clip),
+    )  # fmt: skip
+    asset = await actor.ready(await actor.upload("film.mp4", "video/mp4", clip.read_bytes()))
+    return {variant.profile: variant.url for variant in asset.variants}
+
+
+async def test_hls_js_plays_a_ladder_and_shows_its_storyboard(actor, open_page, hls_js, film):
+    async with browser.site(PAGES, "film.html", extra=hls_js) as site:
+        hosts = set()
+        site.page.on("response", lambda answer: hosts.add((answer.status, URL(answer.url).port)))
+        await open_page(site)
+        cues = await site.page.evaluate("storyboard", film["storyboard"])
+        (picture,) = {cue["picture"] for cue in cues}
+        refused = await site.page.evaluate("picture => pixels(picture).catch(String)", picture)
+        assert refused == "TypeError: Failed to fetch", "the store has no rule yet for who comes by way of the API"
+        await open_page(site, films=True)
+        width, height = await site.page.evaluate("pixels", picture)
+        told = await site.page.evaluate("told => play(...told)", ["/extra/hls.min.mjs", film["hls"], 2])
+    assert told["levels"] == [240, 360, 480]
+    assert told["errors"] == []
+    assert sorted(told["begins"]) == ["audio", "video"]
+    assert max(told["begins"].values()) < 0.03, "pictures and sound begin together, and at once"
+    assert (told["played"][0], told["played"][-1]) == (240, 480)
+    assert FILM_S - 1 < told["seconds"] < FILM_S + 1
+    store, api = (URL(address).port for address in (actor.platform.env["MEDIALANE_S3_ENDPOINT"], film["hls"]))
+    assert {(200, api), (307, api), (206, store)} <= hosts, "playlists by the API, bytes by the store, in ranges"
+    assert (cues[0]["startTime"], FILM_S - 1 < cues[-1]["endTime"] < FILM_S + 1) == (0, True)
+    for x, y, across, down in (cue["box"] for cue in cues):
+        assert 0 <= x < x + across <= width
+        assert 0 <= y < y + down <= height

@@ -29,6 +29,10 @@ SIZES = {
 AVIFS = {"thumbnail_avif": (256, 256), "display_small_avif": (512, 384), "display_large_avif": (1280, 960)}
 PHOTOS = ["pic1/IMG_20200827_231612.jpg", "pic2/IMG_20191224_234846.jpg", "pic2/IMG_20200124_231153.jpg"]
 
+ATTENTION = dict(zip(PHOTOS, (74, 21, 85), strict=True))
+"""The left edges of the squares that libvips chooses of the photos at 341x256."""
+LIKE, UNLIKE = 0.95, 0.5
+
 
 def rgb(path_or_image):
     image = Image.open(path_or_image) if not isinstance(path_or_image, Image.Image) else path_or_image
@@ -236,6 +240,38 @@ def test_a_point_is_kept_by_a_crop(bench, tmp_path):
     red = rgb(made["thumbnail"].path)
     assert red[..., 0].mean() > 200
     assert red[..., 1].mean() < 50
+
+
+POINTS = {
+    # focus, box of the crop, size that covers it, where the crop then begins, and the place most unlike that
+    "left": ((0.0, 0.5), (256, 256), (341, 256), (0, 0), (85, 0)),
+    "right": ((1.0, 0.5), (256, 256), (341, 256), (85, 0), (0, 0)),
+    "right of the middle": ((0.6, 0.5), (256, 256), (341, 256), (77, 0), (0, 0)),
+    "left, not the middle": ((0.4, 0.5), (256, 256), (341, 256), (8, 0), (85, 0)),
+    "top left": ((0.0, 0.0), (256, 128), (256, 192), (0, 0), (0, 64)),
+    "bottom right": ((1.0, 1.0), (256, 128), (256, 192), (0, 64), (0, 0)),
+    "a little above the middle": ((0.5, 0.4), (256, 128), (256, 192), (0, 13), (0, 64)),
+}
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+def test_a_crop_about_a_point_is_the_box_about_it(bench, samples, name, tmp_path):
+    for place, (focus, (width, height), covering, *corners) in POINTS.items():
+        profile = replace(CATALOGUE["thumbnail"], focus=focus, width=width, height=height)
+        made, _ = bench.run(samples / name, tmp_path, profiles=[profile])
+        got, whole = rgb(made["thumbnail"].path), golden(samples / name, covering)
+        right, wrong = (ssim(got, whole[top : top + height, left : left + width]) for left, top in corners)
+        assert right > LIKE > UNLIKE > wrong, place
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+def test_what_draws_the_eye_is_one_box_of_the_photo(bench, samples, name, tmp_path):
+    """Which box is libvips' to say, and a change of that should be seen; that it is cut out unchanged is ours."""
+    made, _ = bench.run(samples / name, tmp_path, profiles=[CATALOGUE["thumbnail"]])
+    got, whole = rgb(made["thumbnail"].path), golden(samples / name, (341, 256))
+    likeness = [ssim(got, whole[:, left : left + 256]) for left in range(341 - 256 + 1)]
+    assert max(likeness) > LIKE
+    assert likeness.index(max(likeness)) == pytest.approx(ATTENTION[name], abs=2)
 
 
 def test_a_target_size_is_kept(bench, photo, tmp_path):

@@ -103,9 +103,33 @@ def test_a_timeout_kills_child_and_ffmpeg(make_bench, long_video, photo, tmp_pat
     with pytest.raises(MediaError) as caught:
         bench.run(long_video, tmp_path, VIDEO)
     assert caught.value.code is ErrorCode.PROCESSING_TIMEOUT
+    cost = caught.value.cost
+    assert 0.2 < cost.cpu_s < 1.5 * os.cpu_count() + 1, (
+        "what ffmpeg took until it was killed, not what jobs before it did"
+    )
+    assert cost.max_rss_mb > 30
     assert not alive(child)
     assert not ffmpeg_below(nursery)
     assert len(bench.run(photo, tmp_path)[0]) == PHOTO
+
+
+def test_a_film_that_fails_in_the_middle_says_what_it_cost(make_bench, long_video, tmp_path):
+    size = long_video.stat().st_size
+    bench = make_bench(max_temp_bytes=size + 500_000)
+    (tmp_path / "film.mp4").write_bytes(long_video.read_bytes())
+    costs, children = [], set()
+    for _ in range(2):
+        with pytest.raises(MediaError) as caught:
+            bench.run(tmp_path / "film.mp4", tmp_path, VIDEO)
+        assert caught.value.code is ErrorCode.LIMIT_EXCEEDED
+        costs.append(caught.value.cost)
+        children.add(bench.pool.pids)
+    assert len(children) == 1, "the child itself lives on"
+    for cost in costs:
+        assert cost.cpu_s > 0.1
+        assert cost.max_rss_mb > 30
+        assert [stage.name for stage in cost.stages] == ["sniff", "probe", "ffmpeg"]
+    assert max(cost.cpu_s for cost in costs) < 5 * min(cost.cpu_s for cost in costs), "each pays its own"
 
 
 def test_cancelling_kills_child_and_ffmpeg_before_it_goes_on(make_bench, long_video, photo, tmp_path):

@@ -304,3 +304,43 @@ def test_the_wand_engine_refuses_to_work_without_the_policy(tmp_path):
     ran = subprocess.run(command, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False)
     assert ran.returncode == 1
     assert "processors.policy.environment()" in ran.stderr
+
+
+def retagged(data, tag, value):
+    """A little-endian TIFF with another value of a tag that its first directory has."""
+    changed = bytearray(data)
+    directory = int.from_bytes(data[4:8], "little")
+    entries = range(directory + 2, directory + 2 + 12 * int.from_bytes(data[directory : directory + 2], "little"), 12)
+    (place,) = (at for at in entries if int.from_bytes(data[at : at + 2], "little") == tag)
+    changed[place + 8 : place + 12] = value.to_bytes(4, "little")
+    return bytes(changed)
+
+
+COMPRESSION = 259
+TIFFS = {
+    "old-style JPEG": (lambda data: retagged(data, COMPRESSION, 6), ErrorCode.UNSUPPORTED_FORMAT),
+    "JBIG": (lambda data: retagged(data, COMPRESSION, 34661), ErrorCode.UNSUPPORTED_FORMAT),
+    "JPEG 2000": (lambda data: retagged(data, COMPRESSION, 34712), ErrorCode.UNSUPPORTED_FORMAT),
+    "LERC": (lambda data: retagged(data, COMPRESSION, 34887), ErrorCode.UNSUPPORTED_FORMAT),
+    "LZMA": (lambda data: retagged(data, COMPRESSION, 34925), ErrorCode.UNSUPPORTED_FORMAT),
+    "Zstandard": (lambda data: retagged(data, COMPRESSION, 50000), ErrorCode.UNSUPPORTED_FORMAT),
+    "nobody's": (lambda data: retagged(data, COMPRESSION, 65000), ErrorCode.UNSUPPORTED_FORMAT),
+    "NeXT, of eight bits": (lambda data: retagged(data, COMPRESSION, 32766), ErrorCode.UNSUPPORTED_FORMAT),
+    "not the LZW that it says": (lambda data: retagged(data, COMPRESSION, 5), ErrorCode.CORRUPT),
+    "not the Deflate that it says": (lambda data: retagged(data, COMPRESSION, 8), ErrorCode.CORRUPT),
+    "not the JPEG that it says": (lambda data: retagged(data, COMPRESSION, 7), ErrorCode.CORRUPT),
+    "more samples than there are": (lambda data: retagged(data, 277, 7), ErrorCode.TRUNCATED),
+    "cut": (lambda data: data[: len(data) // 2], ErrorCode.TRUNCATED),
+}
+
+
+@pytest.mark.parametrize(("change", "code"), TIFFS.values(), ids=TIFFS)
+def test_a_tiff_of_a_kind_that_is_not_read_is_told_from_a_broken_one(change, code, tmp_path):
+    path = write(tmp_path / "in", "tiff")
+    path.write_bytes(change(path.read_bytes()))
+    engine = VipsEngine()
+    with pytest.raises(MediaError) as caught:
+        engine.inspect(path, "tiff")
+        engine.decode(path, "tiff", 32, 20)
+    assert caught.value.code is code, caught.value.detail
+    assert caught.value.error_class is ErrorClass.PERMANENT
