@@ -80,7 +80,7 @@ class Bed:
                 producer.flush(30)
                 (producer.abort_transaction if aborted else producer.commit_transaction)(30)
 
-    async def start(self):
+    async def start(self, **variables):
         env = {name: value for name, value in os.environ.items() if not name.startswith("MEDIALANE_")} | {
             "MEDIALANE_KAFKA_BROKERS": self.bench.kafka.brokers,
             "MEDIALANE_KAFKA_TOPIC_PREFIX": self.bench.kafka.topic_prefix,
@@ -88,6 +88,7 @@ class Bed:
             "MEDIALANE_WORKER_COMMIT_INTERVAL_S": "0.2",
             "MEDIALANE_WORKER_SESSION_TIMEOUT_S": "6",
             "MEDIALANE_WORKER_REBALANCE_TIMEOUT_S": "6",
+            **variables,
         }
         log = (self.folder / f"usage-{len(self.processes)}.log").open("wb")
         process = await asyncio.create_subprocess_exec(
@@ -157,12 +158,15 @@ class Bed:
             BOUND_S,
         )
 
+    def log(self, number):
+        """What a process has logged."""
+        return (self.folder / f"usage-{number}.log").read_text()
+
     def outcomes(self):
         """Records by outcome, as the newest process tells them."""
-        log = (self.folder / f"usage-{len(self.processes) - 1}.log").read_text()
-        address = re.search(r"http://[\d.:]+/metrics|127\.0\.0\.1:\d+", log)
-        assert address is not None, log
-        url = address[0] if address[0].startswith("http") else f"http://{address[0]}/metrics"
+        address = re.search(r'"metrics":"([^"]+)"', self.log(len(self.processes) - 1))
+        assert address is not None
+        url = f"{address[1]}/metrics"
         with urllib.request.urlopen(url, timeout=10) as answer:
             text = answer.read().decode()
         sums = {}
@@ -272,4 +276,21 @@ async def test_what_is_sent_again_is_known_over_a_rebalance(bed):
     await until(lambda: bed.bench.members(bed.group) == 1, "and leaves", BOUND_S)
     await bed.send_again(bed.sent)
     await bed.until_read()
+    assert bed.counted() == bed.expected()
+
+
+async def test_a_process_whose_name_in_the_group_is_taken_ends_and_nothing_is_lost_or_counted_twice(bed):
+    name = {"MEDIALANE_WORKER_INSTANCE_ID": "usage-1"}
+    older = await bed.start(**name)
+    await bed.send(200)
+    await bed.until_counted("by the older one")
+    newer = await bed.start(**name)
+    await bed.send(200)
+    assert await asyncio.wait_for(older.wait(), BOUND_S) == 1
+    assert "MEDIALANE_WORKER_INSTANCE_ID must be a name that no other process of the group has" in bed.log(0)
+    await bed.send(100)
+    await bed.until_counted("by the newer one")
+    await bed.until_read()
+    await bed.kill(newer, signal.SIGTERM)
+    assert newer.returncode == 0
     assert bed.counted() == bed.expected()
