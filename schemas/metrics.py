@@ -81,7 +81,8 @@ HTTP_REQUEST_DURATION = HistogramSpec(
 EVENTS_PROCESSED = CounterSpec(
     "media_events_processed_total",
     "Records whose outcome is durable: claimed, stale, undecodable, left to the keeper (of a newer release) or capped "
-    "(sent back for its tenant has its share of the window) for dispatches, ok or dead for events.",
+    "(sent back for its tenant has its share of the window) for dispatches, ok or dead for events, and for usage also "
+    "stale (a record that came again) or repeat (an event that the connector sent again).",
     _CONSUMERS,
     ("topic", "event_type", "outcome"),
 )

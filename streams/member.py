@@ -27,11 +27,23 @@ class Member:
         self._leaving = False
 
     async def run(self) -> None:
-        """Join and stay until `leave`. Raises `MemberLostError` if the app stops by itself."""
+        """Join and stay until `leave`. Raises `MemberLostError` if the app stops by itself, or its place is taken."""
         await self._app.start()
-        await self._app.wait_until_stopped()
+        stopped = asyncio.create_task(self._app.wait_until_stopped())
+        fenced = asyncio.create_task(self.flow.fenced.wait())
+        try:
+            await asyncio.wait({stopped, fenced}, return_when=asyncio.FIRST_COMPLETED)
+            taken = fenced.done()
+        finally:
+            stopped.cancel()
+            fenced.cancel()
         if self._leaving:
             await asyncio.Event().wait()  # the end is the caller's to say
+        if taken:
+            raise MemberLostError(
+                f"another process has joined the consumer group as {self._app.conf.consumer_group_instance_id!r}: "
+                "MEDIALANE_WORKER_INSTANCE_ID must be a name that no other process of the group has"
+            )
         reason = getattr(self._app, "crash_reason", None)
         raise MemberLostError(f"the consumer stopped: {reason!r}") from reason
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol, cast
 import aiokafka
 import faust
 import structlog
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError
 from faust.transport import consumer as faust_consumer
@@ -19,6 +20,7 @@ from faust.transport.drivers import aiokafka as driver
 from mode.utils import queues
 
 from streams.core.ledger import Partition
+from streams.fencing import guard
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +33,10 @@ _PRIVATE = {
         "_wait_next_records", "_get_active_partitions", "force_commit", "on_buffer_full", "on_buffer_drop",
         "verify_event_path", "on_partitions_assigned", "on_partitions_revoked",
     ),
-    driver.AIOKafkaConsumerThread: ("_create_worker_consumer", "_fetch_records", "_commit", "_ensure_consumer"),
+    driver.AIOKafkaConsumerThread: (
+        "_create_worker_consumer", "_fetch_records", "_commit", "_ensure_consumer", "on_start",
+    ),
+    GroupCoordinator: ("_do_rejoin_group", "_send_req"),
     queues.FlowControlEvent: ("_queues",),
     driver: ("credentials_to_aiokafka_auth", "server_list"),
     faust_consumer.Consumer: ("_drain_messages", "_commit_handler", "_buffered_partitions", "consumer_stopped_errors"),
@@ -103,6 +108,15 @@ class _Thread(driver.AIOKafkaConsumerThread):
             **driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context),
         )
 
+    async def on_start(self) -> None:
+        """Start the consumer, which may lose its name in the group to another process."""
+        await super().on_start()
+        name, consumer = self.app.conf.consumer_group_instance_id, cast("Consumer", self.consumer)
+        if name is not None:
+            coordinator: Any = self._ensure_consumer()._coordinator  # noqa: SLF001
+            # This is the consumer's own thread.
+            guard(coordinator, name, lambda: consumer.loop.call_soon_threadsafe(consumer.fenced.set))
+
     async def _fetch_records(
         self,
         consumer: Any,
@@ -141,6 +155,7 @@ class Consumer(driver.Consumer):
         self._books = cast("Transport", self.transport).books
         self._stuck: dict[Partition, int] = {}
         self._room = asyncio.Event()
+        self.fenced = asyncio.Event()
         self._committing: asyncio.Task[bool] | None = None
 
     def _new_consumer_thread(self) -> _Thread:

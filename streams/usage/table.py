@@ -2,6 +2,7 @@
 
 An event is settled when the changelog has confirmed the entry that holds it, and only then is its offset committed;
 what comes again after a crash is found in its entry and left out. So each record of the events topic is counted once.
+A record whose event was counted lately under another offset is a repeat of the connector's, and adds nothing.
 Faust's own commits would pass records whose entries are still on their way, hence `streams.transport`.
 """
 
@@ -20,9 +21,10 @@ from connectors.telemetry.metrics import Metrics
 from schemas.events import decode_event
 from schemas.metrics import EVENTS_PROCESSED
 from schemas.records import HEADER_TYPE
-from schemas.usage import Key, advanced, counted, newer, table_key, window_of
+from schemas.usage import Counts, Key, advanced, counted, newer, table_key, window_of
 from streams.core.ledger import Entry, Ledger, Partition
 from streams.faust_app import Record
+from streams.usage.lately import Lately
 
 log = structlog.get_logger(__name__)
 
@@ -74,6 +76,7 @@ class UsageBooks:
         self._table: UsageTable | None = None
         self._sends: dict[Partition, asyncio.Future[Any]] = {}
         self._read: dict[Partition, int] = {}
+        self._lately = Lately()
         self._same_topic: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def attach(self, app: faust.App, changelog: str, partitions: int) -> None:
@@ -167,7 +170,10 @@ class UsageBooks:
             return "ok"
         window = window_of(event.time.timestamp(), self._window_s)
         key = table_key(Key(str(event.tenant_id), record.partition.partition, *window))
-        value = advanced(table.get(key), added, topic_id=self._topic_id, offset=record.offset)
+        repeat = self._lately.is_repeat(record.partition, event.id, record.offset)
+        # A repeat moves its entry's offset on, too: who reads it again and remembers nothing finds it counted.
+        adding = Counts() if repeat else added
+        value = advanced(table.get(key), adding, topic_id=self._topic_id, offset=record.offset)
         if value is None:
             self._same_topic.add_done_callback(lambda _: self._settle_after_last(record.partition, entry))
             return "stale"
@@ -176,7 +182,7 @@ class UsageBooks:
             raise RuntimeError("the table's change was not sent")
         self._sends[record.partition] = table.last_sent
         self._settle_after_last(record.partition, entry)
-        return "ok"
+        return "repeat" if repeat else "ok"
 
     async def _verify(self) -> None:
         while True:

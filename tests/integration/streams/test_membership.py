@@ -1,6 +1,7 @@
 """Members, rebalances and partitions on a real broker: ours, and beside it what plain Faust does (faust.md L4-L7, L10, L12)."""
 
 import asyncio
+import signal
 import sys
 
 import pytest
@@ -9,6 +10,7 @@ from faust.types import TP
 from support.streams import until
 
 from schemas.errors import ErrorCode, MedialaneError
+from streams.member import MemberLostError
 
 pytestmark = pytest.mark.stack
 
@@ -218,6 +220,43 @@ async def test_a_static_member_comes_back_to_its_partitions_and_nobody_else_noti
     await until(lambda: len(again.handler.seen) == len(second.handler.seen) == 4, "both work")
 
 
+async def test_of_two_members_of_one_name_the_older_one_ends(bench):
+    """A duplicate after a bad deploy. Both would take the name from each other with every heartbeat (aiokafka)."""
+    topic, group = await bench.topic(partitions=2), bench.group()
+    older = bench.ours(topic, group, slots=1, running=1, instance_id="same")
+    older.handler.finish = asyncio.Event()
+    await bench.produce(topic, values(6))
+    await older.start()
+    await until(lambda: older.handler.seen == [b"r0"] and bench.committed(group, topic) == 1, "one runs, five wait")
+    newer = bench.ours(topic, group, instance_id="same")
+    await newer.start()
+    await until(older.task.done, "the older one ends")
+    with pytest.raises(MemberLostError, match="has joined the consumer group as 'same'"):
+        older.task.result()
+    await bench.produce(topic, values(4, b"later-"), partition=1)
+    await until(lambda: len(newer.handler.seen) == 9, "the newer one has what the older had not begun, and goes on")
+    assert older.handler.seen == [b"r0"]
+    assert sorted(newer.handler.seen) == sorted([*values(6)[1:], *values(4, b"later-")])
+    assert len(newer.lanes.ledger.partitions) == 2
+    assert bench.members(group) == 1
+    assert older.handler.given_back == [], "its job goes on under its lease"
+
+
+async def test_a_static_member_whose_session_ran_out_joins_again(bench, tmp_path):
+    """Nobody has its name: being unknown to the group is no reason to end."""
+    topic, group = await bench.topic(partitions=2), bench.group()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", MEMBER, "named", bench.kafka.brokers, topic, group, str(tmp_path)
+    )
+    bench.kill_at_end(process)
+    await until(lambda: bench.members(group) == 1, "it is a member", 90)
+    process.send_signal(signal.SIGSTOP)
+    await until(lambda: bench.members(group) == 0, "its session has run out", 90)
+    process.send_signal(signal.SIGCONT)
+    await until(lambda: bench.members(group) == 1, "it is a member again", 90)
+    assert process.returncode is None
+
+
 MEMBER = """
 import asyncio, sys
 import faust
@@ -229,8 +268,9 @@ from streams.lanes import Lanes
 kind, brokers, topic, group, folder = sys.argv[1:]
 
 async def main():
-    if kind == "ours":
-        settings = WorkerSettings(temp_dir=folder, session_timeout_s=6.0, rebalance_timeout_s=6.0)
+    if kind != "plain":
+        settings = WorkerSettings(temp_dir=folder, session_timeout_s=6.0, rebalance_timeout_s=6.0,
+                                  instance_id=kind if kind == "named" else None)
         lanes = Lanes(None, lambda: app.consumer, slots=1, bounds=Bounds.of(running=1, window=4))
         app = build_app(group, topic, KafkaSettings(brokers=brokers), settings, lanes, lambda record: None)
     else:
