@@ -116,7 +116,8 @@ async def test_connect_killed_between_commit_and_send(alone, killer, samples):
             witness.wait_for, lambda seen: ids <= {record.header(HEADER_ID) for record in seen}, e2e.PATIENCE_S
         )
         counts = Counter(record.header(HEADER_ID) for record in witness.records)
-        assert {counts[identifier] for identifier in ids} == {1}
+        # What it had sent and not yet noted comes again, under the same ids; its effects, above, do not.
+        assert {counts[identifier] for identifier in ids} <= {1, 2}
     assert len(killer.objects()) == 3 * len(presigned)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from functools import partial
+from uuid import UUID
 
 import pytest
 from support import api
@@ -37,6 +38,7 @@ def stream(caller, asset_id, **headers):
 
 async def emit(operator, asset_id, count=1):
     """Events as a worker would write them, each in a transaction of its own."""
+    asset_id = UUID(asset_id)
     for _ in range(count):
         async with operator.database.transaction() as connection:
             await connection.execute(
