@@ -81,7 +81,8 @@ class _Draft:
         self._original = dict(self.kparts)
         self._loads = loads
         self._most_moves = len(self.kparts) if most_moves is None else most_moves
-        self.bound = sum(self.totals) / partitions * (1 + tolerance)
+        # Of the loads, not of where they lie: or a plan's own plan has another bound, by a rounding error.
+        self.bound = math.fsum(loads.get(tenant, 0.0) for tenant in self.kparts) / partitions * (1 + tolerance)
 
     def split(self) -> None:
         for tenant in sorted(self.kparts, key=lambda name: (-self._loads.get(name, 0.0), name)):
@@ -96,7 +97,7 @@ class _Draft:
             self._place(tenant, tuple(chosen))
 
     def level(self) -> None:
-        while max(self.totals) > self.bound and (step := self._best_step()) is not None:
+        while max(self.totals) > self.bound * (1 + 1e-9) and (step := self._best_step()) is not None:
             self._place(*step)
 
     def _best_step(self) -> tuple[str, tuple[int, ...]] | None:
