@@ -8,6 +8,7 @@ from typing import NamedTuple, Self
 from litestar import Litestar, Router
 from litestar.config.app import AppConfig
 
+from api.admission import Admission
 from api.assets.completion import Completion
 from api.assets.routes import assets_router
 from api.assets.service import AssetReader
@@ -105,12 +106,11 @@ def _config(given: Dependencies, hub: Hub) -> AppConfig:
     given.telemetry.metrics.watch_pool(database.pool)
     quotas, last_used = Quotas(database), LastUsed(database)
     profiles = ProfileService(database, default=ProfileChoice(include=given.profiles.default))
-    storage = StorageService(database, store, quotas, profiles, max_upload_bytes=settings.max_upload_bytes)
+    admission = Admission(quotas, profiles)
+    storage = StorageService(database, store, admission, max_upload_bytes=settings.max_upload_bytes)
     completion, live = Completion(database, store), Live(database, hub)
-    multipart = MultipartService(
-        database, store, quotas, completion, profiles, max_upload_bytes=settings.max_upload_bytes
-    )
-    pulls = PullService(database, store, quotas, profiles, given.pulls, max_upload_bytes=settings.max_upload_bytes)
+    multipart = MultipartService(database, store, admission, completion, max_upload_bytes=settings.max_upload_bytes)
+    pulls = PullService(database, store, admission, given.pulls, max_upload_bytes=settings.max_upload_bytes)
     signer, base = GrantSigner.of(given.media), Base(settings.public_endpoint)
     addresses, media = Addresses(signer, ttl_s=settings.variant_ttl_s), MediaReader(database, store, signer)
     reader = AssetReader(database, addresses)

@@ -18,11 +18,10 @@ from uuid import UUID
 
 from yarl import URL
 
+from api.admission import Admission
 from api.announcing import Announced, announce, judge
-from api.limits import Quotas
-from api.profiles.service import ProfileService
 from api.pulls.models import PulledAsset, PullRequest
-from api.storage.models import NOT_IN_A_NAME
+from api.storage.models import CONTROLS
 from connectors.http.fetch import Fetcher
 from connectors.objectstore.port import ObjectStore
 from connectors.postgres import audit
@@ -37,7 +36,7 @@ from schemas.settings import PullSettings
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _BUSY_S = 5.0
 _LONGEST_NAME = 255
-_NOT_IN_A_NAME = re.compile(f"[{NOT_IN_A_NAME}]")
+_CONTROLS = re.compile(f"[{CONTROLS}]")
 
 
 class _Spool:
@@ -76,16 +75,14 @@ class PullService:
         self,
         database: Database,
         store: ObjectStore,
-        quotas: Quotas,
-        profiles: ProfileService,
+        admission: Admission,
         settings: PullSettings,
         *,
         max_upload_bytes: int,
     ) -> None:
         self._database = database
         self._store = store
-        self._quotas = quotas
-        self._profiles = profiles
+        self._admission = admission
         self._settings = settings
         self._max_bytes = min(settings.max_bytes, max_upload_bytes)
         self._running: Counter[UUID] = Counter()
@@ -131,8 +128,7 @@ class PullService:
                 traceparent=traceparent,
             )
             judge(asset.kind, asset.content_type, spool.beginning())
-            await self._profiles.admit(who.tenant_id, asset)
-            async with self._quotas.taken(who, asset.size):
+            async with self._admission.of(who, asset):
                 await self._store.put_file(asset.object_key, spool.path, asset.content_type, spool.sha256)
                 await self._hand_over(who, asset, wanted.url)
         return PulledAsset(
@@ -193,7 +189,7 @@ class PullService:
 
 def _name_in(url: str) -> str:
     name = URL(url).name
-    kept = _NOT_IN_A_NAME.sub("", name)
+    kept = _CONTROLS.sub("", name)
     return kept[-_LONGEST_NAME:] or "file"
 
 

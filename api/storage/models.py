@@ -6,15 +6,16 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-NO_CONTROLS = r"^[^\u0000-\u001f\u007f-\u009f]*$"
-"""Of texts that are shown to people."""
+CONTROLS = r"\u0000-\u001f\u007f-\u009f"
+NO_CONTROLS = f"^[^{CONTROLS}]*$"
+"""Of texts that are shown to people.
 
-NOT_IN_A_NAME = r"\u0000-\u001f\u007f-\u009f"
-"""Control characters. All else may be in a file's name: phones put emoji into it that are several characters joined by
-invisible ones, marks that combine, and marks of direction; browsers, a folder's files with their folders. It is for
-people: of an object's key it is a cleaned part (`api.announcing.safe_name`)."""
+All else may be in a file's name: phones put emoji into it that are several characters joined by invisible ones, marks
+that combine, and marks of direction; browsers, a folder's files with their folders. Of an object's key it is a cleaned
+part (`api.announcing.safe_name`).
+"""
 
-FileName = Annotated[str, Meta(min_length=1, max_length=255, pattern=f"^[^{NOT_IN_A_NAME}]*$")]
+FileName = Annotated[str, Meta(min_length=1, max_length=255, pattern=NO_CONTROLS)]
 
 MetadataKey = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
 MetadataValue = Annotated[str, Meta(max_length=512, pattern=r"^[^\u0000]*$")]

@@ -3,9 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from api.admission import Admission
 from api.announcing import Announced, announce
-from api.limits import Quotas
-from api.profiles.service import ProfileService
 from api.storage.models import PresignedUpload, PresignRequest
 from connectors.objectstore.port import ObjectStore
 from connectors.postgres.assets import create_assets, extend_upload, find_upload
@@ -23,16 +22,14 @@ class StorageService:
         self,
         database: Database,
         store: ObjectStore,
-        quotas: Quotas,
-        profiles: ProfileService,
+        admission: Admission,
         *,
         max_upload_bytes: int,
     ) -> None:
         self._database = database
         self._announced = by_tenant(database, create_assets)
         self._store = store
-        self._quotas = quotas
-        self._profiles = profiles
+        self._admission = admission
         self._max_upload_bytes = max_upload_bytes
         self._ttl = timedelta(seconds=store.upload_ttl_s)
 
@@ -57,8 +54,7 @@ class StorageService:
             expires_at=datetime.now(UTC) + self._ttl,
             traceparent=traceparent,
         )
-        await self._profiles.admit(who.tenant_id, asset)
-        async with self._quotas.taken(who, asset.size):
+        async with self._admission.of(who, asset):
             await self._announced.submit(who.tenant_id, asset)
         # As declared, not as stored: the client's PUT repeats its own spelling, and the signature covers it.
         return self._signed(asset.id, asset.object_key, wanted.content_type, asset.size, wanted.sha256, wanted.method)

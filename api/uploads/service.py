@@ -13,10 +13,9 @@ from uuid import UUID
 
 import msgspec
 
+from api.admission import Admission
 from api.announcing import Announced, announce
 from api.assets.completion import Completion
-from api.limits import Quotas
-from api.profiles.service import ProfileService
 from api.uploads.models import (
     DonePart,
     Location,
@@ -49,17 +48,15 @@ class MultipartService:
         self,
         database: Database,
         store: ObjectStore,
-        quotas: Quotas,
+        admission: Admission,
         completion: Completion,
-        profiles: ProfileService,
         *,
         max_upload_bytes: int,
     ) -> None:
         self._database = database
         self._store = store
-        self._quotas = quotas
+        self._admission = admission
         self._completion = completion
-        self._profiles = profiles
         self._max_upload_bytes = max_upload_bytes
 
     async def create(self, who: Principal, wanted: MultipartRequest, *, traceparent: str | None) -> MultipartCreated:
@@ -78,8 +75,7 @@ class MultipartService:
             expires_at=datetime.now(UTC) + OPEN_FOR,
             traceparent=traceparent,
         )
-        await self._profiles.admit(who.tenant_id, asset)
-        async with self._quotas.taken(who, asset.size):
+        async with self._admission.of(who, asset):
             upload_id = await self._store.create_multipart(asset.object_key, asset.content_type)
             asset = msgspec.structs.replace(asset, upload_id=upload_id)
             try:
