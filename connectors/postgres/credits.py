@@ -87,62 +87,57 @@ QUEUE = f"""
         dispatch = dispatch + 1, emissions = 1, emitted_at = clock_timestamp(),
         next_emit_at = clock_timestamp() + :reemit * interval '1 second', kpart = {KPART_OF_JOB}
 """  # noqa: S608 - made of constants
-# The heads of each class; of those that may go now, the ones whose turns come first.
-_NEXT = sa.text(f"""
-    WITH used AS (
-        SELECT t.id AS tenant_id, freed.topic, freed.count AS freed, t.credits, (
-            SELECT count(*) FROM jobs
-            WHERE tenant_id = t.id AND topic = freed.topic AND state IN ('queued', 'running')
-        ) AS total
-        FROM unnest(CAST(:tenants AS uuid[]), CAST(:topics AS text[]), CAST(:counts AS int[]))
-            AS freed (tenant_id, topic, count)
-        JOIN tenants t ON t.id = freed.tenant_id WHERE NOT EXISTS ({OPEN_BREAKER.format(tenant="t.id")})
-    ), heads AS (
-        SELECT head.id, used.total, used.freed, {limit_of("head", "used.credits")} AS most,
-            row_number() OVER (PARTITION BY used.tenant_id, used.topic ORDER BY head.turn_at, head.id) AS place
-        FROM used, (VALUES {_SHARES}) AS class (name, share), LATERAL (
-            SELECT id, turn_at, job_class FROM jobs
-            WHERE tenant_id = used.tenant_id AND topic = used.topic AND state = 'waiting' AND reason = 'credit'
-                AND job_class = class.name AND used.total < used.credits
-            ORDER BY turn_at, id LIMIT used.freed FOR NO KEY UPDATE SKIP LOCKED
-        ) AS head
-        WHERE used.total < {limit_of("head", "used.credits")}
-    ), next AS (
-        SELECT id FROM heads WHERE place <= freed AND total + place <= most
-    )
-    {QUEUE} FROM next WHERE jobs.id = next.id {RETURNING}
-""")  # noqa: S608 - made of constants
-_MEND = sa.text(f"""
-    WITH wanting AS (
-        SELECT DISTINCT tenant_id, topic FROM jobs WHERE state = 'waiting' AND reason = 'credit'
-    ), room AS (
-        SELECT w.tenant_id, w.topic, t.credits, (
-            SELECT count(*) FROM jobs j
-            WHERE j.tenant_id = w.tenant_id AND j.topic = w.topic AND j.state IN ('queued', 'running')
-        ) + (
-            -- Lanes sent these back for want of room: others in their place would be sent back as well.
-            SELECT count(*) FROM jobs j
-            WHERE j.tenant_id = w.tenant_id AND j.topic = w.topic AND j.state = 'waiting' AND j.reason = 'cap'
-                AND j.due_at IS NOT NULL
-        ) AS total
-        FROM wanting w JOIN tenants t ON t.id = w.tenant_id
-        WHERE NOT EXISTS ({OPEN_BREAKER.format(tenant="t.id")})
-    ), heads AS (
-        SELECT head.id, room.total, {limit_of("head", "room.credits")} AS most,
-            row_number() OVER (PARTITION BY room.tenant_id, room.topic ORDER BY head.turn_at, head.id) AS place
-        FROM room, (VALUES {_SHARES}) AS class (name, share), LATERAL (
-            SELECT id, turn_at, job_class FROM jobs
-            WHERE tenant_id = room.tenant_id AND topic = room.topic AND state = 'waiting' AND reason = 'credit'
-                AND job_class = class.name
-            ORDER BY turn_at, id LIMIT least(greatest(room.credits - room.total, 0), :batch)
-            FOR NO KEY UPDATE SKIP LOCKED
-        ) AS head
-        WHERE room.total < {limit_of("head", "room.credits")}
-    ), next AS (
-        SELECT id FROM heads WHERE total + place <= most LIMIT :batch
-    )
-    {QUEUE} FROM next WHERE jobs.id = next.id {RETURNING}
-""")  # noqa: S608 - made of constants
+
+
+def _let_in(room: str, last: str) -> sa.TextClause:
+    """Queue the heads of each class where there is room; of those that may go now, the ones whose turns come first.
+
+    `room` is a query for (tenant_id, topic, credits, total, wanted): what is dispatched now, and how many may be more.
+    """
+    return sa.text(f"""
+        WITH room AS ({room}), heads AS (
+            SELECT head.id, room.total, room.wanted, {limit_of("head", "room.credits")} AS most,
+                row_number() OVER (PARTITION BY room.tenant_id, room.topic ORDER BY head.turn_at, head.id) AS place
+            FROM room, (VALUES {_SHARES}) AS class (name, share), LATERAL (
+                SELECT id, turn_at, job_class FROM jobs
+                WHERE tenant_id = room.tenant_id AND topic = room.topic AND state = 'waiting' AND reason = 'credit'
+                    AND job_class = class.name
+                ORDER BY turn_at, id LIMIT least(greatest(room.credits - room.total, 0), room.wanted)
+                FOR NO KEY UPDATE SKIP LOCKED
+            ) AS head
+            WHERE room.total < {limit_of("head", "room.credits")}
+        ), next AS (
+            SELECT id FROM heads WHERE place <= wanted AND total + place <= most {last}
+        )
+        {QUEUE} FROM next WHERE jobs.id = next.id {RETURNING}
+    """)  # noqa: S608 - made of constants
+
+
+_DISPATCHED = """
+    SELECT count(*) FROM jobs j WHERE j.tenant_id = t.id AND j.topic = of.topic AND j.state IN ('queued', 'running')
+"""
+_NEXT = _let_in(
+    f"""
+    SELECT t.id AS tenant_id, of.topic, t.credits, ({_DISPATCHED}) AS total, of.count AS wanted
+    FROM unnest(CAST(:tenants AS uuid[]), CAST(:topics AS text[]), CAST(:counts AS int[]))
+        AS of (tenant_id, topic, count)
+    JOIN tenants t ON t.id = of.tenant_id WHERE NOT EXISTS ({OPEN_BREAKER.format(tenant="t.id")})
+    """,  # noqa: S608 - made of constants
+    "",
+)
+_MEND = _let_in(
+    f"""
+    SELECT t.id AS tenant_id, of.topic, t.credits, CAST(:batch AS int) AS wanted, ({_DISPATCHED}) + (
+        -- Lanes sent these back for want of room: others in their place would be sent back as well.
+        SELECT count(*) FROM jobs j
+        WHERE j.tenant_id = t.id AND j.topic = of.topic AND j.state = 'waiting' AND j.reason = 'cap'
+            AND j.due_at IS NOT NULL
+    ) AS total
+    FROM (SELECT DISTINCT tenant_id, topic FROM jobs WHERE state = 'waiting' AND reason = 'credit') AS of
+    JOIN tenants t ON t.id = of.tenant_id WHERE NOT EXISTS ({OPEN_BREAKER.format(tenant="t.id")})
+    """,  # noqa: S608 - made of constants
+    "LIMIT :batch",
+)
 
 
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,12 +15,11 @@ from connectors.postgres import dead_letters, outbox
 from connectors.postgres.content import doom_content
 from connectors.postgres.credits import pass_on
 from connectors.postgres.jobs import ClaimedJob, FencedError
+from connectors.postgres.locks import lock_assets, lock_held
 from connectors.postgres.variants import NewVariant, insert_variants
 from schemas.errors import ErrorCode
 from schemas.events import AssetFailed, JobFailed, VariantReady
 
-_LOCK_ASSET = sa.text("SELECT 1 FROM assets WHERE id = :asset_id FOR NO KEY UPDATE")
-_FENCE = sa.text("SELECT 1 FROM jobs WHERE id = :job_id AND state = 'running' AND epoch = :epoch FOR NO KEY UPDATE")
 _FAIL = sa.text("""
     UPDATE jobs SET state = 'failed', owner = NULL, lease_until = NULL, finished_at = clock_timestamp(),
         report = :report, attempts = attempts + 1, error_code = :code, error_detail = :detail
@@ -38,8 +37,8 @@ async def commit_variants(
     connection: AsyncConnection, job: ClaimedJob, variants: Sequence[NewVariant], *, traceparent: str | None
 ) -> None:
     """Make finished outputs known: rows and `variant.ready`, fenced. Raises `FencedError`."""
-    await connection.execute(_LOCK_ASSET, {"asset_id": job.asset_id})
-    if (await connection.execute(_FENCE, {"job_id": job.job_id, "epoch": job.epoch})).one_or_none() is None:
+    await lock_assets(connection, [job.asset_id])
+    if not await lock_held(connection, [(job.job_id, job.epoch)]):
         raise FencedError(str(job.job_id))
     await insert_variants(connection, job.tenant_id, job.asset_id, job.generation, variants)
     makers = [partial(VariantReady, variant=variant.public()) for variant in variants]
@@ -57,7 +56,7 @@ async def fail(
     traceparent: str | None,
 ) -> None:
     """Give the job up: states, events and the dead letter in one transaction. Raises `FencedError`."""
-    await connection.execute(_LOCK_ASSET, {"asset_id": job.asset_id})
+    await lock_assets(connection, [job.asset_id])
     if sha256 is not None:
         await doom_content(connection, job.tenant_id, sha256, job.job_id, stage=job.stage, code=code, detail=detail)
     values = {"job_id": job.job_id, "epoch": job.epoch, "report": report, "code": code, "detail": detail}

@@ -18,6 +18,7 @@ from connectors.postgres import outbox
 from connectors.postgres.content import Made, close_contents, lock_contents
 from connectors.postgres.credits import NewJob, make_jobs, pass_on_all
 from connectors.postgres.jobs import ClaimedJob, FencedError
+from connectors.postgres.locks import lock_assets, lock_held
 from connectors.postgres.variants import NewVariant, insert_variants, of_assets
 from schemas.details import Facts
 from schemas.events import AssetReady, JobDone, JobStarting, VariantReady
@@ -25,12 +26,6 @@ from schemas.events import Variant as PublicVariant
 from schemas.ids import uuid7
 from schemas.states import Stage
 
-_LOCK_ASSETS = sa.text("SELECT 1 FROM assets WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR NO KEY UPDATE")
-_FENCE = sa.text("""
-    SELECT jobs.id FROM jobs JOIN unnest(CAST(:ids AS uuid[]), CAST(:epochs AS int[])) AS held (id, epoch)
-        ON jobs.id = held.id AND jobs.epoch = held.epoch
-    WHERE jobs.state = 'running' ORDER BY jobs.id FOR NO KEY UPDATE OF jobs
-""")
 _END = sa.text("""
     UPDATE jobs SET state = 'done', owner = NULL, lease_until = NULL, finished_at = clock_timestamp(),
         report = ended.report, error_code = NULL, error_detail = NULL, progress = 100
@@ -77,10 +72,9 @@ async def finish_all(connection: AsyncConnection, ends: Sequence[Finish]) -> lis
         Made(end.job.tenant_id, end.sha256, end.job.job_id, end.job.stage, end.facts if end.job.stage.primary else None)
         for end in ends
     ]
-    await connection.execute(_LOCK_ASSETS, {"ids": [end.job.asset_id for end in ends]})
+    await lock_assets(connection, [end.job.asset_id for end in ends])
     await lock_contents(connection, made)
-    epochs = {"ids": [end.job.job_id for end in ends], "epochs": [end.job.epoch for end in ends]}
-    held = set((await connection.execute(_FENCE, epochs)).scalars())
+    held = await lock_held(connection, [(end.job.job_id, end.job.epoch) for end in ends])
     kept = [end for end in ends if end.job.job_id in held]
     if kept:
         await close_contents(connection, [one for one in made if one.job_id in held])

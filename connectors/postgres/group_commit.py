@@ -75,9 +75,7 @@ class GroupCommit(Generic[Key, Item, Outcome]):
                 done.set_result(outcome)
 
 
-def by_tenant(
-    database: Database, write: Callable[[AsyncConnection, UUID, Sequence[Item]], Awaitable[Sequence[Outcome]]]
-) -> GroupCommit[UUID, Item, Outcome]:
+def by_tenant(database: Database, write: Write[UUID, Item, Outcome]) -> GroupCommit[UUID, Item, Outcome]:
     """Groups of one tenant's items, each in a transaction that row-level security confines to it."""
     return GroupCommit(database.tenant, write)
 

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.postgres import outbox
 from connectors.postgres.credits import REEMIT_AFTER_S, pass_on
+from connectors.postgres.locks import HELD, Held, held_values
 from connectors.postgres.placements import KPART_OF_JOB
 from schemas.errors import ErrorCode
 from schemas.events import JobStarted
@@ -99,17 +100,11 @@ _PROCESSING = sa.text(f"""
         event_seq = event_seq + wanted.count
     FROM wanted WHERE assets.id = wanted.id RETURNING assets.id, {outbox.TAKEN}
 """)  # noqa: S608 - made of constants
-# Locked in the order of their ids, as those are that end together.
-_HEARTBEAT = sa.text("""
-    WITH held AS MATERIALIZED (
-        SELECT jobs.id FROM jobs
-        JOIN unnest(CAST(:ids AS uuid[]), CAST(:epochs AS int[])) AS asked (id, epoch)
-            ON jobs.id = asked.id AND jobs.epoch = asked.epoch
-        WHERE jobs.state = 'running' ORDER BY jobs.id FOR NO KEY UPDATE OF jobs
-    )
+_HEARTBEAT = sa.text(f"""
+    WITH held AS MATERIALIZED ({HELD})
     UPDATE jobs SET lease_until = clock_timestamp() + :lease * interval '1 second'
     FROM held WHERE jobs.id = held.id RETURNING jobs.id
-""")
+""")  # noqa: S608 - made of constants
 _WAIT = sa.text("""
     UPDATE jobs SET state = 'waiting', reason = :reason, owner = NULL, lease_until = NULL,
         attempts = attempts + :failed, due_at = clock_timestamp() + :delay * interval '1 second',
@@ -192,10 +187,9 @@ def _claimed(fields: dict[str, Any], origin: Origin | None) -> ClaimedJob:
     return ClaimedJob(**(fields | words), origin=origin)
 
 
-async def heartbeat(connection: AsyncConnection, held: Sequence[tuple[UUID, int]], *, lease_s: float) -> set[UUID]:
+async def heartbeat(connection: AsyncConnection, held: Held, *, lease_s: float) -> set[UUID]:
     """Renew the leases of (job id, epoch) pairs; returns the ids still held. What does not come back is lost."""
-    values = {"ids": [job_id for job_id, _ in held], "epochs": [epoch for _, epoch in held], "lease": lease_s}
-    return set((await connection.execute(_HEARTBEAT, values)).scalars())
+    return set((await connection.execute(_HEARTBEAT, {**held_values(held), "lease": lease_s})).scalars())
 
 
 async def wait(

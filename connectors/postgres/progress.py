@@ -7,9 +7,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.postgres import outbox
 from connectors.postgres.jobs import ClaimedJob
+from connectors.postgres.locks import lock_assets
 from schemas.events import JobProgress
 
-_LOCK_ASSET = sa.text("SELECT 1 FROM assets WHERE id = :asset_id FOR NO KEY UPDATE")
 _ADVANCE = sa.text("""
     UPDATE jobs SET progress = :percent
     WHERE id = :job_id AND state = 'running' AND epoch = :epoch AND progress < :percent RETURNING 1
@@ -21,7 +21,7 @@ async def advance(connection: AsyncConnection, job: ClaimedJob, percent: int, *,
 
     False, and nothing is written, if an earlier attempt was as far, or if the job is no longer ours.
     """
-    await connection.execute(_LOCK_ASSET, {"asset_id": job.asset_id})
+    await lock_assets(connection, [job.asset_id])
     values = {"job_id": job.job_id, "epoch": job.epoch, "percent": percent}
     if (await connection.execute(_ADVANCE, values)).one_or_none() is None:
         return False

@@ -81,9 +81,11 @@ class MediaJobRunner:
         self._gate.check()
         with self._tracing.span("claim", parent_traceparent=traceparent):
             found = await self._claims.submit(None, Offered(record, current_traceparent(), origin))
-        job = found if isinstance(found, ClaimedJob) else None
-        self._metrics.counter(CLAIMS, "claimed" if isinstance(found, ClaimedJob) else found).inc()
-        return job
+        if isinstance(found, ClaimedJob):
+            self._metrics.counter(CLAIMS, "claimed").inc()
+            return found
+        self._metrics.counter(CLAIMS, found).inc()
+        return None
 
     async def run(self, job: ClaimedJob) -> float:
         """Work on a claimed job until its row has left `running`, or is somebody else's.

@@ -1,0 +1,36 @@
+"""Row locks in the one order that the job protocol permits: assets, then contents, then jobs, each kind by id."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+HELD = """
+    SELECT jobs.id FROM jobs
+    JOIN unnest(CAST(:ids AS uuid[]), CAST(:epochs AS int[])) AS asked (id, epoch)
+        ON jobs.id = asked.id AND jobs.epoch = asked.epoch
+    WHERE jobs.state = 'running' ORDER BY jobs.id FOR NO KEY UPDATE OF jobs
+"""
+"""Locks those of these jobs that still run under these epochs (`held_values`)."""
+
+_ASSETS = sa.text("SELECT 1 FROM assets WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR NO KEY UPDATE")
+_HELD = sa.text(HELD)
+
+Held = Sequence[tuple[UUID, int]]
+"""Jobs by id, each with the epoch under which somebody says to hold it."""
+
+
+async def lock_assets(connection: AsyncConnection, assets: Sequence[UUID]) -> None:
+    """Lock these assets' rows until the transaction ends."""
+    await connection.execute(_ASSETS, {"ids": list(assets)})
+
+
+async def lock_held(connection: AsyncConnection, held: Held) -> set[UUID]:
+    """Lock these jobs' rows; returns the ids of those that are still held. What does not come back is lost."""
+    return set((await connection.execute(_HELD, held_values(held))).scalars())
+
+
+def held_values(held: Held) -> dict[str, list[UUID] | list[int]]:
+    """The values of `HELD` in a statement."""
+    return {"ids": [job_id for job_id, _ in held], "epochs": [epoch for _, epoch in held]}
