@@ -6,6 +6,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from connectors.postgres import placements
+from connectors.postgres.credits import NewJob, make_jobs
 from schemas.ids import uuid7
 from schemas.records import Dispatch
 from schemas.states import Stage
@@ -58,6 +59,19 @@ async def asset(database, tenant_id):
             values,
         )
     return seeded
+
+
+async def upload(database, tenant_id, job_class=None):
+    """An asset whose job was made the product's way, within its tenant's credit."""
+    made = await asset(database, tenant_id)
+    await change(database, "DELETE FROM jobs WHERE id = :j", j=made.job_id)
+    async with database.transaction() as connection:
+        job = NewJob(
+            id=made.job_id, asset_id=made.asset_id, generation=1, stage=Stage.IMAGE_PRIMARY, traceparent=None,
+            job_class=job_class,
+        )  # fmt: skip
+        await make_jobs(connection, tenant_id, [job])
+    return made
 
 
 async def column(database, statement, **values):

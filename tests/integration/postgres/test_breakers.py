@@ -4,14 +4,13 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from connectors.postgres import breakers, endings, finishing, jobs
-from connectors.postgres import credits as credit
 from connectors.postgres.content import join_content
 from connectors.telemetry.metrics import Metrics
 from schemas.details import Facts
 from schemas.errors import ErrorCode
 from schemas.ids import uuid7
 from schemas.settings import BreakerSettings, KeeperSettings
-from schemas.states import BreakerState, Stage, WaitReason
+from schemas.states import BreakerState, WaitReason
 from streams.keeper.rounds import Rounds
 
 BUDGET = BreakerSettings(consecutive=3, ratio=0.5, minimum=6, pause_s=3600, longest_pause_s=7200)
@@ -25,17 +24,6 @@ async def tenant(worker, seed):
 @pytest.fixture
 def rounds(worker):
     return Rounds(worker, KeeperSettings(), Metrics(CollectorRegistry(), process="keeper"), BUDGET)
-
-
-async def upload(worker, seed, tenant_id):
-    made = await seed.asset(worker, tenant_id)
-    await seed.change(worker, "DELETE FROM jobs WHERE id = :j", j=made.job_id)
-    async with worker.transaction() as connection:
-        job = credit.NewJob(
-            id=made.job_id, asset_id=made.asset_id, generation=1, stage=Stage.IMAGE_PRIMARY, traceparent=None,
-        )  # fmt: skip
-        await credit.make_jobs(connection, tenant_id, [job])
-    return made
 
 
 async def claim(worker, seed, made):
@@ -65,7 +53,7 @@ async def finish(worker, job):
 
 async def bury(worker, seed, tenant_id, count):
     for _ in range(count):
-        await fail(worker, await claim(worker, seed, await upload(worker, seed, tenant_id)))
+        await fail(worker, await claim(worker, seed, await seed.upload(worker, tenant_id)))
 
 
 async def breaker(worker, tenant_id):
@@ -83,8 +71,8 @@ async def pause_over(worker, seed, tenant_id):
 
 
 async def test_dead_letters_in_a_row_open_it_and_hold_that_tenants_jobs_only(worker, seed, tenant, rounds):
-    other = await upload(worker, seed, await seed.tenant(worker))
-    queued = await upload(worker, seed, tenant)
+    other = await seed.upload(worker, await seed.tenant(worker))
+    queued = await seed.upload(worker, tenant)
     await bury(worker, seed, tenant, 2)
     await rounds.round()
     assert await breaker(worker, tenant) is None, "two are within the budget"
@@ -95,7 +83,7 @@ async def test_dead_letters_in_a_row_open_it_and_hold_that_tenants_jobs_only(wor
     assert found.cause == "3 of the last 3 jobs were given up"
     assert await reason(worker, seed, queued) == "waiting breaker"
     assert await claim(worker, seed, queued) is None, "its record is stale"
-    assert await reason(worker, seed, await upload(worker, seed, tenant)) == "waiting breaker"
+    assert await reason(worker, seed, await seed.upload(worker, tenant)) == "waiting breaker"
     assert await claim(worker, seed, other) is not None
 
 
@@ -104,7 +92,7 @@ async def test_a_share_of_dead_letters_opens_it_too(worker, seed, tenant, rounds
         await bury(worker, seed, tenant, 1)
         await rounds.round()
         assert await breaker(worker, tenant) is None
-        await finish(worker, await claim(worker, seed, await upload(worker, seed, tenant)))
+        await finish(worker, await claim(worker, seed, await seed.upload(worker, tenant)))
     await bury(worker, seed, tenant, 1)
     await rounds.round()
     assert (await breaker(worker, tenant)).cause == "4 of the last 7 jobs were given up"
@@ -113,7 +101,7 @@ async def test_a_share_of_dead_letters_opens_it_too(worker, seed, tenant, rounds
 async def test_one_job_is_tried_and_its_good_end_closes_it(worker, seed, tenant, rounds):
     await bury(worker, seed, tenant, 3)
     await rounds.round()
-    waiting = [await upload(worker, seed, tenant) for _ in range(3)]
+    waiting = [await seed.upload(worker, tenant) for _ in range(3)]
     await rounds.round()
     assert [await reason(worker, seed, one) for one in waiting] == ["waiting breaker"] * 3
     await pause_over(worker, seed, tenant)
@@ -139,7 +127,7 @@ async def test_one_job_is_tried_and_its_good_end_closes_it(worker, seed, tenant,
 async def test_a_probe_that_fails_doubles_the_pause(worker, seed, tenant, rounds):
     await bury(worker, seed, tenant, 3)
     await rounds.round()
-    first = await upload(worker, seed, tenant)
+    first = await seed.upload(worker, tenant)
     await pause_over(worker, seed, tenant)
     await rounds.round()
     await fail(worker, await claim(worker, seed, first))
@@ -155,7 +143,7 @@ async def test_a_probe_that_is_cancelled_makes_way_for_another(worker, seed, ten
     await pause_over(worker, seed, tenant)
     await rounds.round()
     assert (await breaker(worker, tenant)).state is BreakerState.HALF_OPEN, "nothing to try yet"
-    first, second = [await upload(worker, seed, tenant) for _ in range(2)]
+    first, second = [await seed.upload(worker, tenant) for _ in range(2)]
     await rounds.round()
     assert await reason(worker, seed, first) == "queued"
     await seed.change(worker, "UPDATE jobs SET state = 'cancelled' WHERE id = :j", j=first.job_id)
@@ -164,7 +152,7 @@ async def test_a_probe_that_is_cancelled_makes_way_for_another(worker, seed, ten
 
 
 async def test_an_operator_holds_and_lets_go(worker, seed, tenant, rounds):
-    made = await upload(worker, seed, tenant)
+    made = await seed.upload(worker, tenant)
     async with worker.transaction() as connection:
         await breakers.set_breaker(connection, tenant, held=True, actor="a@b", why="abuse")
     await rounds.round()

@@ -18,9 +18,9 @@ from schemas.details import Facts
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7
 from schemas.profiles import DEFAULT_PROFILES
-from schemas.records import Dispatch, Origin
+from schemas.records import Origin
 from schemas.settings import DatabaseSettings
-from schemas.states import JobClass, Stage
+from schemas.states import JobClass
 
 START = UUID(int=0)
 FACTS = Facts(width=4, height=3)
@@ -77,12 +77,6 @@ async def state(worker, seed, seeded):
 async def events(worker, seed, seeded):
     statement = "SELECT type FROM asset_events WHERE asset_id = :a ORDER BY seq"
     return await seed.column(worker, statement, a=seeded.asset_id)
-
-
-def dispatch_of(seeded, job_id, number=1):
-    return Dispatch(
-        job_id=job_id, tenant_id=seeded.tenant_id, asset_id=seeded.asset_id, stage=Stage.IMAGE_PRIMARY, dispatch=number
-    )
 
 
 @pytest.mark.parametrize(
@@ -160,7 +154,7 @@ async def test_a_replay_opens_a_new_generation_once(worker, seed, seeded):
     assert {one.code for one in done if one is not job_id} == {ErrorCode.CONFLICT}
     assert await state(worker, seed, seeded) == "uploaded 2 1:failed 2:queued"
     assert await claim(worker, seeded.dispatch()) is None, "a record of the old generation claims nothing"
-    job = await claim(worker, dispatch_of(seeded, job_id))
+    job = await claim(worker, seeded._replace(job_id=job_id).dispatch())
     assert (await join(worker, job, sha_of(seeded))).role is Role.LEADER
     types = await events(worker, seed, seeded)
     assert types == ["job.started", "job.failed", "asset.failed", "asset.reopened", "job.starting", "job.started"]
@@ -170,7 +164,7 @@ async def test_bytes_that_failed_for_good_are_tried_again_by_a_replay(worker, se
     job = await claim(worker, seeded.dispatch())
     await join(worker, job, sha_of(seeded))
     await fail(worker, job, sha_of(seeded))
-    again = await claim(worker, dispatch_of(seeded, await reopen(worker, seeded)))
+    again = await claim(worker, seeded._replace(job_id=await reopen(worker, seeded)).dispatch())
     assert again.content_sha256 == sha_of(seeded)
     assert (await join(worker, again, sha_of(seeded))).role is Role.LEADER
     await finish(worker, again, sha_of(seeded))
@@ -183,7 +177,7 @@ async def test_a_zombie_of_the_old_generation_changes_nothing(worker, seed, seed
     job_id = await reopen(worker, seeded)
     with pytest.raises(FencedError):
         await finish(worker, zombie, sha_of(seeded))
-    job = await claim(worker, dispatch_of(seeded, job_id))
+    job = await claim(worker, seeded._replace(job_id=job_id).dispatch())
     await join(worker, job, sha_of(seeded))
     await finish(worker, job, sha_of(seeded))
     assert await state(worker, seed, seeded) == "ready 2 1:cancelled 2:done"
@@ -278,7 +272,7 @@ async def test_what_lacks_a_profile_is_found_and_is_bulk_when_reopened(worker, s
     async with worker.transaction() as connection:
         job_id = await replay.replay_asset(connection, seeded.asset_id, reason="r", job_class=JobClass.BULK)
     assert await behind() == []
-    again = await claim(worker, dispatch_of(seeded, job_id))
+    again = await claim(worker, seeded._replace(job_id=job_id).dispatch())
     assert again.job_class is JobClass.BULK
     assert (await join(worker, again, sha_of(seeded))).role is Role.REUSE
     await finish(worker, again, sha_of(seeded), [msgspec.structs.replace(old, profile_version=THUMBNAIL.version)])

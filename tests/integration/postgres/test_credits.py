@@ -10,7 +10,7 @@ from connectors.postgres.content import join_content
 from schemas.details import Facts
 from schemas.errors import ErrorCode
 from schemas.ids import uuid7
-from schemas.states import JobClass, Stage, WaitReason
+from schemas.states import JobClass, WaitReason
 
 CREDITS = 3
 
@@ -20,19 +20,6 @@ async def tenant(worker, seed):
     tenant_id = await seed.tenant(worker)
     await seed.change(worker, "UPDATE tenants SET credits = :n WHERE id = :t", n=CREDITS, t=tenant_id)
     return tenant_id
-
-
-async def upload(worker, seed, tenant_id, job_class=None):
-    """An asset whose job was made the product's way (the seed's own job is put out of the way)."""
-    made = await seed.asset(worker, tenant_id)
-    await seed.change(worker, "DELETE FROM jobs WHERE id = :j", j=made.job_id)
-    async with worker.transaction() as connection:
-        job = credit.NewJob(
-            id=made.job_id, asset_id=made.asset_id, generation=1, stage=Stage.IMAGE_PRIMARY, traceparent=None,
-            job_class=job_class,
-        )  # fmt: skip
-        await credit.make_jobs(connection, tenant_id, [job])
-    return made
 
 
 async def states(worker, seed, tenant_id):
@@ -64,7 +51,7 @@ async def finish(worker, job):
 
 
 async def test_what_is_over_the_credit_waits_and_is_not_in_kafka(worker, seed, tenant):
-    made = [await upload(worker, seed, tenant) for _ in range(CREDITS + 2)]
+    made = [await seed.upload(worker, tenant) for _ in range(CREDITS + 2)]
     assert await states(worker, seed, tenant) == ["queued"] * CREDITS + ["waiting credit"] * 2
     assert [await sent(worker, seed, one.job_id) for one in made] == [["1"]] * CREDITS + [[]] * 2
 
@@ -86,9 +73,9 @@ async def try_later(worker, job):
 
 @pytest.mark.parametrize("leave", [end_well, end_badly, try_later])
 async def test_whatever_leaves_passes_its_credit_on_in_turn(worker, seed, tenant, leave):
-    made = [await upload(worker, seed, tenant) for _ in range(CREDITS)]
-    yielding = await upload(worker, seed, tenant, JobClass.BULK)
-    urgent = await upload(worker, seed, tenant)
+    made = [await seed.upload(worker, tenant) for _ in range(CREDITS)]
+    yielding = await seed.upload(worker, tenant, JobClass.BULK)
+    urgent = await seed.upload(worker, tenant)
     await leave(worker, await claim(worker, made[0]))
     assert await sent(worker, seed, urgent.job_id) == ["1"]
     assert await sent(worker, seed, yielding.job_id) == []
@@ -105,7 +92,7 @@ async def test_work_that_yields_leaves_room_for_primary_work(worker, seed):
     await seed.change(worker, "UPDATE tenants SET credits = 16 WHERE id = :t", t=tenant_id)
     for job_class, room in ((JobClass.BULK, 2), (JobClass.SECONDARY, 6), (JobClass.PRIMARY, 8)):
         for _ in range(room + 3):
-            await upload(worker, seed, tenant_id, job_class)
+            await seed.upload(worker, tenant_id, job_class)
         queued = "SELECT count(*) FROM jobs WHERE tenant_id = :t AND state = 'queued' AND job_class = :c"
         assert await seed.column(worker, queued, t=tenant_id, c=job_class.value) == [room]
     async with worker.transaction() as connection:
@@ -113,10 +100,10 @@ async def test_work_that_yields_leaves_room_for_primary_work(worker, seed):
 
 
 async def test_what_yielded_long_enough_goes_in_turn_with_primary_work(worker, seed, tenant):
-    made = [await upload(worker, seed, tenant) for _ in range(CREDITS)]
-    old = await upload(worker, seed, tenant, JobClass.BULK)
+    made = [await seed.upload(worker, tenant) for _ in range(CREDITS)]
+    old = await seed.upload(worker, tenant, JobClass.BULK)
     await seed.change(worker, "UPDATE jobs SET turn_at = now() - interval '1 s' WHERE id = :j", j=old.job_id)
-    fresh = await upload(worker, seed, tenant)
+    fresh = await seed.upload(worker, tenant)
     await end_well(worker, await claim(worker, made[0]))
     assert (await sent(worker, seed, old.job_id), await sent(worker, seed, fresh.job_id)) == (["1"], [])
 
@@ -124,18 +111,18 @@ async def test_what_yielded_long_enough_goes_in_turn_with_primary_work(worker, s
 async def test_many_bulk_jobs_do_not_hide_a_secondary_one(worker, seed):
     tenant_id = await seed.tenant(worker)
     await seed.change(worker, "UPDATE tenants SET credits = 8 WHERE id = :t", t=tenant_id)
-    first = await upload(worker, seed, tenant_id)
-    second = await upload(worker, seed, tenant_id)
+    first = await seed.upload(worker, tenant_id)
+    second = await seed.upload(worker, tenant_id)
     for _ in range(5):
-        await upload(worker, seed, tenant_id, JobClass.BULK)
+        await seed.upload(worker, tenant_id, JobClass.BULK)
     await seed.change(
         worker,
         "UPDATE jobs SET turn_at = now() + interval '5 min' WHERE tenant_id = :t AND job_class = 'bulk'",
         t=tenant_id,
     )
     for _ in range(2):
-        await upload(worker, seed, tenant_id)
-    behind = await upload(worker, seed, tenant_id, JobClass.SECONDARY)
+        await seed.upload(worker, tenant_id)
+    behind = await seed.upload(worker, tenant_id, JobClass.SECONDARY)
     assert await sent(worker, seed, behind.job_id) == [], "half of the credit is in use"
     await end_well(worker, await claim(worker, first))
     assert await sent(worker, seed, behind.job_id) == ["1"]
@@ -143,7 +130,7 @@ async def test_many_bulk_jobs_do_not_hide_a_secondary_one(worker, seed):
 
 
 async def test_drain_keeps_the_credit(worker, seed, tenant):
-    made = [await upload(worker, seed, tenant) for _ in range(CREDITS + 1)]
+    made = [await seed.upload(worker, tenant) for _ in range(CREDITS + 1)]
     job = await claim(worker, made[0])
     async with worker.transaction() as connection:
         await jobs.release(connection, job)
@@ -151,12 +138,12 @@ async def test_drain_keeps_the_credit(worker, seed, tenant):
 
 
 async def test_what_becomes_due_over_the_credit_waits_for_it(worker, seed, tenant):
-    made = [await upload(worker, seed, tenant) for _ in range(CREDITS)]
+    made = [await seed.upload(worker, tenant) for _ in range(CREDITS)]
     for one in made:
         job = await claim(worker, one)
         async with worker.transaction() as connection:
             await jobs.wait(connection, job, reason=WaitReason.RETRY, delay_s=0, costs_attempt=False)
-    others = [await upload(worker, seed, tenant) for _ in range(CREDITS - 1)]
+    others = [await seed.upload(worker, tenant) for _ in range(CREDITS - 1)]
     async with worker.transaction() as connection:
         assert await keeper.emit_due(connection, batch=10) == 1
     now = await states(worker, seed, tenant)
@@ -166,7 +153,7 @@ async def test_what_becomes_due_over_the_credit_waits_for_it(worker, seed, tenan
 
 async def test_the_keeper_mends_credit_that_a_crash_left(worker, seed, tenant):
     for _ in range(CREDITS + 2):
-        await upload(worker, seed, tenant)
+        await seed.upload(worker, tenant)
     # A raised limit looks like credit that nobody passed on.
     await seed.change(worker, "UPDATE tenants SET credits = :n WHERE id = :t", n=CREDITS + 1, t=tenant)
     async with worker.transaction() as connection:
@@ -176,7 +163,7 @@ async def test_the_keeper_mends_credit_that_a_crash_left(worker, seed, tenant):
 
 
 async def test_many_at_once_are_all_done_in_the_end(worker, seed, tenant):
-    made = await asyncio.gather(*(upload(worker, seed, tenant) for _ in range(20)))
+    made = await asyncio.gather(*(seed.upload(worker, tenant) for _ in range(20)))
     done, rounds = set(), 0
     while len(done) < len(made):
         rounds += 1

@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-from connectors.postgres import credits as credit
 from connectors.postgres import jobs
 from connectors.postgres.content import join_content
 from connectors.postgres.finishing import Finish, finish_all
@@ -20,17 +19,6 @@ CREDITS = 3
 async def tenants(worker, seed):
     made = [await seed.tenant(worker) for _ in range(2)]
     await seed.change(worker, "UPDATE tenants SET credits = :n WHERE id = ANY(:t)", n=CREDITS, t=made)
-    return made
-
-
-async def upload(worker, seed, tenant_id):
-    made = await seed.asset(worker, tenant_id)
-    await seed.change(worker, "DELETE FROM jobs WHERE id = :j", j=made.job_id)
-    async with worker.transaction() as connection:
-        job = credit.NewJob(
-            id=made.job_id, asset_id=made.asset_id, generation=1, stage=Stage.IMAGE_PRIMARY, traceparent=None
-        )  # fmt: skip
-        await credit.make_jobs(connection, tenant_id, [job])
     return made
 
 
@@ -70,7 +58,7 @@ async def states(worker, seed, made):
 
 
 async def test_each_record_gets_its_own_answer(worker, seed, tenants):
-    here, there = [await upload(worker, seed, tenant) for tenant in tenants]
+    here, there = [await seed.upload(worker, tenant) for tenant in tenants]
     records = [here.dispatch(), there.dispatch(7), here.dispatch(), there.dispatch()]
     first, stale, twice, last = await claim_all(worker, records)
     assert [first.job_id, last.job_id] == [here.job_id, there.job_id]
@@ -82,7 +70,7 @@ async def test_each_record_gets_its_own_answer(worker, seed, tenants):
 
 
 async def test_two_groups_that_meet_share_the_jobs_out(worker, seed, tenants):
-    made = [await upload(worker, seed, tenant) for tenant in tenants for _ in range(CREDITS)]
+    made = [await seed.upload(worker, tenant) for tenant in tenants for _ in range(CREDITS)]
     records = [one.dispatch() for one in made]
     groups = await asyncio.gather(
         *(claim_all(worker, order, owner) for order, owner in ((records, "a"), (records[::-1], "b")) for _ in range(4))
@@ -92,7 +80,7 @@ async def test_two_groups_that_meet_share_the_jobs_out(worker, seed, tenants):
 
 
 async def test_who_lost_its_lease_is_left_out_and_the_others_end(worker, seed, tenants):
-    made = [await upload(worker, seed, tenant) for tenant in tenants for _ in range(2)]
+    made = [await seed.upload(worker, tenant) for tenant in tenants for _ in range(2)]
     held = await claim_all(worker, [one.dispatch() for one in made])
     for job, one in zip(held, made, strict=True):
         await join(worker, job, sha_of(one))
@@ -110,7 +98,7 @@ async def test_who_lost_its_lease_is_left_out_and_the_others_end(worker, seed, t
 
 
 async def test_what_leaves_together_lets_as_many_in(worker, seed, tenants):
-    made = {tenant: [await upload(worker, seed, tenant) for _ in range(CREDITS + 4)] for tenant in tenants}
+    made = {tenant: [await seed.upload(worker, tenant) for _ in range(CREDITS + 4)] for tenant in tenants}
     first = [one for tenant in tenants for one in made[tenant][:2]]
     held = await claim_all(worker, [one.dispatch() for one in first])
     ends = [end_of(job, one) for job, one in zip(held, first, strict=True)]
@@ -122,15 +110,15 @@ async def test_what_leaves_together_lets_as_many_in(worker, seed, tenants):
 
 
 async def test_ends_of_one_asset_number_its_events_in_turn(worker, seed, tenants):
-    made = await upload(worker, seed, tenants[0])
+    made = await seed.upload(worker, tenants[0])
     [job] = await claim_all(worker, [made.dispatch()])
     assert await end_all(worker, [end_of(job, made, follow=(Stage.IMAGE_AVIF,))]) == [True]
-    second = await upload(worker, seed, tenants[0])
+    second = await seed.upload(worker, tenants[0])
     move = "UPDATE jobs SET asset_id = :a, stage = 'video.ladder', topic = 'jobs.video' WHERE id = :j"
     await seed.change(worker, move, a=made.asset_id, j=second.job_id)
     rows = "SELECT id FROM jobs WHERE asset_id = :a AND state = 'queued' ORDER BY id"
     follow = await seed.column(worker, rows, a=made.asset_id)
-    records = [dispatch_of(second, job_id) for job_id in follow]
+    records = [second._replace(job_id=job_id).dispatch() for job_id in follow]
     held = await claim_all(worker, records)
     assert len(held) == 2
     variants = [
@@ -148,10 +136,3 @@ async def test_ends_of_one_asset_number_its_events_in_turn(worker, seed, tenants
     seqs = await seed.column(worker, "SELECT seq FROM asset_events WHERE asset_id = :a ORDER BY seq", a=made.asset_id)
     assert seqs == list(range(1, len(seqs) + 1))
     assert (await timeline(worker, seed, made))[-4:] == ["variant.ready", "job.done"] * 2
-
-
-def dispatch_of(made, job_id):
-    record = made.dispatch()
-    return type(record)(
-        job_id=job_id, tenant_id=record.tenant_id, asset_id=record.asset_id, stage=record.stage, dispatch=1
-    )

@@ -7,11 +7,10 @@ from functools import partial
 import pytest
 
 from connectors.postgres import assets, jobs, keeper, outbox, placements
-from connectors.postgres import credits as credit
 from connectors.postgres.placements import PlacementError
 from schemas.events import AssetReopened
 from schemas.ids import uuid7
-from schemas.states import MediaKind, Stage, WaitReason
+from schemas.states import MediaKind, WaitReason
 
 IMAGES = "jobs.image"
 
@@ -26,18 +25,6 @@ async def move(worker, tenant_id, *kparts, topic=IMAGES, **options):
         return await placements.move(connection, tenant_id, topic, kparts, **options)
 
 
-async def upload(worker, seed, tenant_id):
-    """An asset whose job was made the product's way (the seed's own job is put out of the way)."""
-    made = await seed.asset(worker, tenant_id)
-    await seed.change(worker, "DELETE FROM jobs WHERE id = :j", j=made.job_id)
-    async with worker.transaction() as connection:
-        job = credit.NewJob(
-            id=made.job_id, asset_id=made.asset_id, generation=1, stage=Stage.IMAGE_PRIMARY, traceparent=None,
-        )  # fmt: skip
-        await credit.make_jobs(connection, tenant_id, [job])
-    return made
-
-
 async def sent_to(worker, seed, subject):
     """The partitions of an outbox subject's records, in the order in which they were written."""
     return await seed.column(worker, "SELECT kpart FROM outbox WHERE aggregateid = :s ORDER BY id", s=str(subject))
@@ -45,7 +32,7 @@ async def sent_to(worker, seed, subject):
 
 async def test_a_hot_tenants_jobs_spread_over_its_buckets_by_asset(worker, seed, tenant):
     await move(worker, tenant, 1, 5, 6)
-    made = [await upload(worker, seed, tenant) for _ in range(40)]
+    made = [await seed.upload(worker, tenant) for _ in range(40)]
     places = [await sent_to(worker, seed, one.job_id) for one in made]
     assert {kpart for one in places for kpart in one} == {1, 5, 6}
     rows = [await seed.column(worker, "SELECT kpart FROM jobs WHERE id = :j", j=one.job_id) for one in made]
@@ -54,7 +41,7 @@ async def test_a_hot_tenants_jobs_spread_over_its_buckets_by_asset(worker, seed,
 
 async def test_every_way_into_a_partition_takes_the_placement_of_the_moment(worker, seed, tenant):
     await move(worker, tenant, 0)
-    made = await upload(worker, seed, tenant)
+    made = await seed.upload(worker, tenant)
     await move(worker, tenant, 1)
     await seed.change(worker, "UPDATE jobs SET next_emit_at = now() WHERE id = :j", j=made.job_id)
     async with worker.transaction() as connection:
@@ -119,11 +106,11 @@ async def test_of_two_movers_with_the_same_plan_one_is_told(worker, tenant):
 async def test_fewer_buckets_leave_nothing_behind(worker, seed, tenant):
     await move(worker, tenant, 1, 2, 3)
     await move(worker, tenant, 4)
-    made = [await upload(worker, seed, tenant) for _ in range(8)]
+    made = [await seed.upload(worker, tenant) for _ in range(8)]
     assert {tuple(await sent_to(worker, seed, one.job_id)) for one in made} == {(4,)}
 
 
 async def test_without_a_placement_the_keys_hash_decides(worker, seed, tenant):
     await seed.change(worker, "DELETE FROM placements WHERE tenant_id = :t", t=tenant)
-    made = await upload(worker, seed, tenant)
+    made = await seed.upload(worker, tenant)
     assert await sent_to(worker, seed, made.job_id) == [None]
