@@ -7,7 +7,7 @@ import uuid
 
 import faust
 import msgspec
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 
 from connectors.kafka.options import client_options
@@ -228,8 +228,11 @@ class Bench:
         return None if offset < 0 else offset
 
     def members(self, group):
-        """How many members the group has."""
-        return len(self.admin.describe_consumer_groups([group])[group].result(10).members)
+        """How many members the group has; -1 while its coordinator does not say, as right after the broker's start."""
+        try:
+            return len(self.admin.describe_consumer_groups([group])[group].result(10).members)
+        except (KafkaException, TimeoutError):
+            return -1
 
     def read_all(self, topic, count, *, bound_s=30):
         """The first `count` records of a topic."""
