@@ -96,12 +96,13 @@ class Worker:
 
     async def stop(self):
         """As a drain does: claims become known, then commit and leave. Idempotent."""
-        if self.task is None or self.task.done():
+        task, self.task = self.task, None
+        if task is None:
             return
         await self.lanes.stop_intake()
         await self.member.leave()
-        self.task.cancel()
-        await asyncio.gather(self.task, return_exceptions=True)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 class Bench:

@@ -233,7 +233,6 @@ async def test_of_two_members_of_one_name_the_older_one_ends(bench):
     await until(older.task.done, "the older one ends")
     with pytest.raises(MemberLostError, match="has joined the consumer group as 'same'"):
         older.task.result()
-    await older.member.leave()
     await bench.produce(topic, values(4, b"later-"), partition=1)
     await until(lambda: len(newer.handler.seen) == 9, "the newer one has what the older had not begun, and goes on")
     assert older.handler.seen == [b"r0"]
