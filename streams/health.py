@@ -61,7 +61,8 @@ class DatabasePulse:
 
 class AssignmentWatch:
     """Raises `UnhealthyError` when a member has had no assignment from its group, not even an empty one, for
-    `patience_s`: as when its topic was deleted and made anew while the group rebalanced.
+    `patience_s`: as when its topic was deleted and made anew while the group rebalanced. While no broker has answered
+    yet, ending would mend nothing.
     """
 
     def __init__(
@@ -88,7 +89,8 @@ class AssignmentWatch:
         """Look once. Raises `UnhealthyError`."""
         now = self._clock()
         # This process may have stood still (SIGSTOP, a laptop's lid): what it missed is nobody's fault.
-        if self._member.joined or now - self._looked > self._interval_s * 5:
+        fine = self._member.joined or self._member.awaits_broker
+        if fine or now - self._looked > self._interval_s * 5:
             self._well = now
         self._looked = now
         if now - self._well > self._patience_s:

@@ -1,4 +1,4 @@
-"""A Faust app's life as a member of its consumer group: join, notice its death, commit, leave."""
+"""A Faust app's life as a member of its consumer group: wait for a broker, join, notice its death, commit, leave."""
 
 import asyncio
 from collections.abc import Sequence
@@ -7,6 +7,8 @@ from typing import Any
 import faust
 import structlog
 
+from connectors.kafka.bootstrap import until_reachable
+from schemas.settings import KafkaSettings
 from streams.core.ledger import Partition
 from streams.transport import coordinated, fetched
 
@@ -22,12 +24,23 @@ class MemberLostError(Exception):
 class Member:
     """Runs an app and answers for its membership."""
 
-    def __init__(self, app: faust.App) -> None:
+    def __init__(self, app: faust.App, kafka: KafkaSettings) -> None:
         self._app = app
-        self._leaving = False
+        self._kafka = kafka
+        self._reached = self._started = self._leaving = False
+
+    async def reach(self) -> None:
+        """Wait until a broker answers; without one Faust's app fails to start, and it cannot be started twice."""
+        if not self._reached:
+            await until_reachable(self._kafka)
+            self._reached = True
 
     async def run(self) -> None:
         """Join and stay until `leave`. Raises `MemberLostError` if the app stops by itself, or its place is taken."""
+        await self.reach()
+        if self._leaving:
+            await asyncio.Event().wait()
+        self._started = True
         await self._app.start()
         stopped = asyncio.create_task(self._app.wait_until_stopped())
         fenced = asyncio.create_task(self.flow.fenced.wait())
@@ -50,6 +63,8 @@ class Member:
     async def leave(self) -> None:
         """Commit what is due, and leave the group at once, so that others take over now and not after a timeout."""
         self._leaving = True
+        if not self._started:
+            return
         try:
             async with asyncio.timeout(_LEAVE_BOUND_S):
                 if self._joined_once:
@@ -66,6 +81,11 @@ class Member:
         return self._app.consumer
 
     @property
+    def awaits_broker(self) -> bool:
+        """Whether this process is up and no broker has answered it yet."""
+        return not self._reached
+
+    @property
     def joined(self) -> bool:
         """Whether the group has given this member an assignment, which may be empty, and is not rebalancing now."""
         return self._joined_once and not self._app.rebalancing
@@ -76,6 +96,8 @@ class Member:
 
     def problems(self) -> Sequence[str]:
         """Why this member is not ready."""
+        if self.awaits_broker:
+            return ["no Kafka broker has answered yet"]
         if not self.joined:
             return ["the consumer group has not given this process its partitions"]
         return [] if coordinated(self._app.consumer) else ["the broker that coordinates the group does not answer"]

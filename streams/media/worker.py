@@ -52,7 +52,7 @@ class MediaWorker:
         self._app = build_app(
             group, JOB_TOPICS[kind].name(kafka.topic_prefix), kafka, settings, self.lanes, self._receive
         )
-        self.member = Member(self._app)
+        self.member = Member(self._app, kafka)
         self._gauges = LaneGauges(metrics, self.lanes, self.member)
         self._watchdog = Watchdog(self.member, self.lanes, patience_s=settings.watchdog_s)
 

@@ -1,6 +1,7 @@
 """The usage process's composition root: settings in, a running process out."""
 
 import asyncio
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from streams.webhooks.gauges import IntakeGauges
 
 
 def run(env: Mapping[str, str]) -> int:
-    """Keep the usage table until told to stop; returns the exit code. Raises `SettingsError`, `TopicsError`."""
+    """Keep the usage table until told to stop; returns the exit code. Raises `SettingsError`."""
     Path(load(WorkerSettings, env).temp_dir).mkdir(parents=True, exist_ok=True)  # Faust keeps a folder there
     return uvloop.run(_run(env))
 
@@ -27,16 +28,23 @@ def run(env: Mapping[str, str]) -> int:
 async def _run(env: Mapping[str, str]) -> int:
     kafka, worker, settings = load(KafkaSettings, env), load(WorkerSettings, env), load(UsageSettings, env)
     shutdown, telemetry_settings = load(ShutdownSettings, env), load(TelemetrySettings, env)
-    admin = TopicAdmin(kafka, topics=(EVENTS, USAGE))
-    partitions = await _partitions(admin)
     telemetry = Telemetry.start(telemetry_settings, process="usage")
+
+    @functools.cache
+    def admin() -> TopicAdmin:
+        return TopicAdmin(kafka, topics=(EVENTS, USAGE))  # it connects at once
+
     books = UsageBooks(
-        lambda: admin.topic_id(EVENTS), telemetry.metrics, window_s=settings.window_s, keep_s=settings.keep_s
+        lambda: admin().topic_id(EVENTS), telemetry.metrics, window_s=settings.window_s, keep_s=settings.keep_s
     )
-    await books.prepare()
     app = build_app(f"{kafka.topic_prefix}-usage", EVENTS.name(kafka.topic_prefix), kafka, worker, books, books.receive)
-    books.attach(app, USAGE.name(kafka.topic_prefix), partitions)
-    member = Member(app)
+    member = Member(app, kafka)
+
+    async def consume() -> None:
+        await member.reach()
+        books.attach(app, USAGE.name(kafka.topic_prefix), await _partitions(admin()))
+        await books.prepare()
+        await member.run()
 
     async def ready() -> Sequence[str]:
         return member.problems()
@@ -47,7 +55,7 @@ async def _run(env: Mapping[str, str]) -> int:
 
     gauges = IntakeGauges(telemetry.metrics, books.ledger, member.highwater)
     tasks = {
-        "consumer": member.run, "table": books.watch, "cleaning": books.clean, "loop": LoopWatch().run,
+        "consumer": consume, "table": books.watch, "cleaning": books.clean, "loop": LoopWatch().run,
         "gauges": gauges.run,
     }  # fmt: skip
     try:

@@ -61,7 +61,7 @@ async def _run(env: Mapping[str, str]) -> int:
 
         intake = Intake(agent, bury, flow, telemetry.metrics)
         app = build_app(group, topic, kafka, worker, intake, intake.receive)
-        member, pulse = Member(app), DatabasePulse(database)
+        member, pulse = Member(app, kafka), DatabasePulse(database)
 
         async def ready() -> Sequence[str]:
             return [*member.problems(), *pulse.problems(), *agent.problems()]

@@ -76,7 +76,7 @@ class Worker:
         settings = msgspec.structs.replace(bench.worker, instance_id=instance_id)
         self.records = []
         self.app = build_app(group, topic, bench.kafka, settings, self.lanes, self._receive)
-        self.member = Member(self.app)
+        self.member = Member(self.app, bench.kafka)
         self.task = None
 
     def _receive(self, record):

@@ -19,6 +19,7 @@ class Scene:
     def __init__(self):
         self.now = 0.0
         self.joined = True
+        self.awaits_broker = False
         self.read, self.end = 5, 5
         self.ledger = Ledger()
         self.ledger.assign([A])
@@ -46,6 +47,15 @@ def scene():
 
 def test_without_an_assignment_it_gives_up_after_a_minute(scene):
     scene.joined = False
+    scene.pass_by(60)
+    with pytest.raises(UnhealthyError, match="no assignment"):
+        scene.pass_by(2)
+
+
+def test_while_no_broker_has_answered_yet_it_waits(scene):
+    scene.joined, scene.awaits_broker = False, True
+    scene.pass_by(300)
+    scene.awaits_broker = False
     scene.pass_by(60)
     with pytest.raises(UnhealthyError, match="no assignment"):
         scene.pass_by(2)
