@@ -18,6 +18,7 @@ from connectors.kafka.bootstrap import until_reachable
 from schemas.settings import KafkaSettings
 
 BOUND_S = 90
+WAITS = "no Kafka broker has answered yet"
 NOWHERE = {
     "MEDIALANE_DATABASE_URL": "postgresql://medialane_worker@127.0.0.1:1/none",
     "MEDIALANE_S3_ENDPOINT": "http://127.0.0.1:1",
@@ -82,16 +83,11 @@ async def test_a_worker_without_a_broker_waits_and_says_so_until_it_is_told_to_s
             sys.executable, "-m", "cli.main", "run", kind, env=env, stdout=file, stderr=file
         )
     try:
-        async with asyncio.timeout(BOUND_S):
-            while (
-                process.returncode is None
-                and "no Kafka broker has answered yet" not in (await asyncio.to_thread(ready, log))[1]
-            ):
-                await asyncio.sleep(0.2)
-            # Longer than the watchdog's patience.
-            while process.returncode is None and log.read_text().count("no Kafka broker answers; waiting for one") < 2:
-                await asyncio.sleep(0.2)
-        assert (await asyncio.to_thread(ready, log))[0] == 503
+        ended = lambda: process.returncode is not None  # noqa: E731
+        await until(lambda: ended() or WAITS in ready(log)[1], "it says what it waits for", BOUND_S)
+        said = "no Kafka broker answers; waiting for one"
+        await until(lambda: ended() or log.read_text().count(said) > 1, "beyond the watchdog's patience", BOUND_S)
+        assert ready(log)[0] == 503
         assert process.returncode is None
         process.send_signal(signal.SIGTERM)
         # Neither the drain's bound nor the group's: there is nothing to drain and no group to leave.
@@ -114,7 +110,7 @@ async def test_a_worker_joins_when_the_broker_is_there(bench, port):
     await until(lambda: worker.task is not None, "it begins")
     await asyncio.sleep(3)
     assert worker.member.awaits_broker
-    assert worker.member.problems() == ["no Kafka broker has answered yet"]
+    assert worker.member.problems() == [WAITS]
     assert not worker.task.done()
     async with opened(port, direct.brokers):
         await asyncio.wait_for(starting, BOUND_S)
