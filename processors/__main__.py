@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import sys
+import tempfile
 from pathlib import Path
 
 from processors.contract import MediaError, Source
@@ -35,11 +36,11 @@ def main() -> int:
     file = arguments.file.resolve()
     try:
         stage = Stage(arguments.stage) if arguments.stage else PRIMARY_STAGE[sniff(file).kind]
-        pool = MediaPool(ProcessorSettings(), workers=1)
-        pool.start()
-        asyncio.run(
-            _process(pool, stage, Source(str(file), file.stat().st_size, "", file.name), arguments.out.resolve())
-        )
+        source = Source(str(file), file.stat().st_size, "", file.name)
+        with tempfile.TemporaryDirectory() as folder:
+            pool = MediaPool(ProcessorSettings(), workers=1, folder=Path(folder))
+            pool.start()
+            asyncio.run(_process(pool, stage, source, arguments.out.resolve()))
     except MediaError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -47,18 +47,19 @@ def bare_loop(paths: Sequence[Path], workers: int = 2, settings: ProcessorSettin
 
     The children are warmed by one job each before the clock starts. Must not be called from inside an event loop.
     """
-    pool = MediaPool(settings or ProcessorSettings(), workers=workers)
-    pool.start()
-    return asyncio.run(_measured(pool, list(paths), workers))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        pool = MediaPool(settings or ProcessorSettings(), workers=workers, folder=folder)
+        pool.start()
+        return asyncio.run(_measured(pool, list(paths), workers, folder))
 
 
-async def _measured(pool: MediaPool, paths: list[Path], workers: int) -> BareLoop:
+async def _measured(pool: MediaPool, paths: list[Path], workers: int, folder: Path) -> BareLoop:
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            await asyncio.gather(*(_one(pool, paths[0], Path(folder)) for _ in range(workers)))
-            began = time.perf_counter()
-            costs = await _drained(pool, paths, Path(folder), workers)
-            seconds = time.perf_counter() - began
+        await asyncio.gather(*(_one(pool, paths[0], folder) for _ in range(workers)))
+        began = time.perf_counter()
+        costs = await _drained(pool, paths, folder, workers)
+        seconds = time.perf_counter() - began
     finally:
         await pool.close(0)
     return BareLoop(len(paths) / seconds, sum(cpu for cpu, _ in costs) / len(paths), max(rss_mb for _, rss_mb in costs))

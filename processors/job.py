@@ -41,8 +41,7 @@ class Job:
 
     def output(self, profile: Profile) -> Path:
         """Where a profile's file goes."""
-        folder = self.workdir / profile.name if profile.is_bundle else self.workdir
-        return folder / f"{profile.name}.{profile.extension}"
+        return place_of(profile, self.workdir)
 
     def finish(
         self,
@@ -75,6 +74,12 @@ class Job:
         )
         self.made(rendition)
         return rendition
+
+
+def place_of(profile: Profile, folder: Path) -> Path:
+    """Where in a job's folder a profile's file is; a bundle's has the files that it names beside it."""
+    own = folder / profile.name if profile.is_bundle else folder
+    return own / f"{profile.name}.{profile.extension}"
 
 
 @dataclass(frozen=True)

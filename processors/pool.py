@@ -10,6 +10,8 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
+
 from processors.contract import MediaError, ProcessingReport, Rendition, Source
 from processors.sandbox import limits, wire
 from processors.sandbox.handle import Child, NurseryHandle
@@ -26,8 +28,10 @@ _DEATH_BOUND_S = 10.0
 class MediaPool:
     """Runs media jobs in child processes, `workers` at once. One event loop only."""
 
-    def __init__(self, settings: ProcessorSettings, *, workers: int) -> None:
+    def __init__(self, settings: ProcessorSettings, *, workers: int, folder: Path) -> None:
+        """Children get their cells in `folder`, best on the disk of the jobs' folders: otherwise files are copied."""
         self._settings = settings
+        self._folder = folder
         self._workers = workers
         self._nursery: NurseryHandle | None = None
         self._slots = asyncio.Semaphore(workers)
@@ -44,13 +48,13 @@ class MediaPool:
         """
         # One ffmpeg uses its share of the cores: more threads finish one video sooner and all of them later.
         threads = max(1, (os.cpu_count() or 1) // self._workers)
-        self._nursery = NurseryHandle(self._settings, threads)
+        self._nursery = NurseryHandle(self._settings, threads, self._folder)
         self._idle = [self._nursery.spawn() for _ in range(self._workers)]
 
     @property
-    def network_isolated(self) -> bool:
-        """Whether the kernel let the children give up the network."""
-        return self._nursery is not None and self._nursery.network_isolated
+    def walls(self) -> wire.Walls:
+        """What the kernel keeps from the children. Raises `RuntimeError` before the start."""
+        return self._started().walls
 
     @property
     def busy(self) -> int:
@@ -80,14 +84,14 @@ class MediaPool:
         ffmpeg before the cancellation goes on, so that the folder may be removed.
         Raises `MediaError`, with what it cost as far as anybody knows.
         """
-        task = wire.Task(stage, source, str(workdir), tuple(profiles), skip)
+        task = wire.Task(stage, source, tuple(profiles), skip)
         async with self._slots:
             if self._closing:
                 raise MediaError(ErrorCode.CHILD_DIED, "The pool is closing.")
             self._running += 1
             self._quiet.clear()
             try:
-                return await self._run(task, on_rendition, on_progress)
+                return await self._run(task, workdir, on_rendition, on_progress)
             finally:
                 self._running -= 1
                 if not self._running:
@@ -103,18 +107,19 @@ class MediaPool:
             pass
         if self._nursery:
             nursery, self._nursery = self._nursery, None
-            self._idle.clear()
             await nursery.close()
+            self._dismiss()
 
     async def _run(
         self,
         task: wire.Task,
+        workdir: Path,
         on_rendition: Callable[[Rendition], None] | None,
         on_progress: Callable[[float], None] | None,
     ) -> tuple[list[Rendition], ProcessingReport]:
         child = self._take()
         allowed = self._timeout(task.stage)
-        conversation = _Conversation(child, task, on_rendition, on_progress)
+        conversation = _Conversation(child, task, workdir, on_rendition, on_progress)
         keep, killed = False, None
         try:
             async with asyncio.timeout(allowed):
@@ -140,20 +145,30 @@ class MediaPool:
 
     def _take(self) -> Child:
         if self._nursery is None or not self._nursery.alive:
-            self._idle.clear()
+            self._dismiss()
             self.start()
-        nursery = self._nursery
-        if nursery is None:
-            raise RuntimeError("start() leaves a nursery")
+        nursery = self._started()
         nursery.listen()
         while self._idle:
             child = self._idle.pop()
             if child.alive:
                 return child
+            child.close()
         return nursery.spawn()
+
+    def _started(self) -> NurseryHandle:
+        if self._nursery is None:
+            raise RuntimeError("not started")
+        return self._nursery
+
+    def _dismiss(self) -> None:
+        """Let go of idle children whose nursery is gone."""
+        while self._idle:
+            self._idle.pop().close()
 
     async def _give_back(self, child: Child, *, keep: bool) -> None:
         if keep and child.alive:
+            child.cell.clear()
             self._idle.append(child)
             return
         nursery = self._nursery
@@ -173,18 +188,21 @@ class _Conversation:
         self,
         child: Child,
         task: wire.Task,
+        workdir: Path,
         on_rendition: Callable[[Rendition], None] | None,
         on_progress: Callable[[float], None] | None,
     ) -> None:
         self._child = child
         self._task = task
+        self._workdir = workdir
         self._on_rendition = on_rendition
         self._on_progress = on_progress
         self.renditions: list[Rendition] = []
 
     async def hold(self) -> wire.Done | wire.Failed:
         """Send the task and listen until its end. Raises `MediaError` if the child dies."""
-        await self._child.send(self._task)
+        source = self._child.cell.bring_in(self._task.source)
+        await self._child.send(msgspec.structs.replace(self._task, source=source))
         while True:
             message = await self._child.receive()
             match message:
@@ -192,30 +210,24 @@ class _Conversation:
                     await self._child.wait_gone(_DEATH_BOUND_S)
                     raise limits.death(self._child.status, "decoder")
                 case wire.Made(rendition):
-                    self._check(rendition)
-                    self.renditions.append(rendition)
-                    if self._on_rendition:
-                        self._on_rendition(rendition)
+                    self._made(rendition)
                 case wire.Progressed(fraction):
                     if self._on_progress:
                         self._on_progress(fraction)
                 case wire.Done() | wire.Failed():
                     return message
 
-    def _check(self, rendition: Rendition) -> None:
-        # The child read hostile bytes: take nothing from it but a plain file in the job's own folder.
-        path = Path(rendition.path)
+    def _made(self, rendition: Rendition) -> None:
         asked = {profile.name: profile for profile in self._task.profiles if profile.name not in self._task.skip}
         profile = asked.get(rendition.profile)
         if profile is None:
             raise MediaError(
                 ErrorCode.PROCESSING_FAILED, f"The child made {rendition.profile}, which nobody asked for."
             )
-        folder = Path(self._task.workdir) / (profile.name if profile.is_bundle else "")
-        files = [path, *(folder / part.name for part in rendition.parts)]
-        plain = all(file.parent == folder and file.is_file() and not file.is_symlink() for file in files)
-        if not plain or folder.is_symlink():
-            raise MediaError(ErrorCode.PROCESSING_FAILED, "The child named a file outside its folder.")
+        moved = self._child.cell.take_out(rendition, profile, self._workdir)
+        self.renditions.append(moved)
+        if self._on_rendition:
+            self._on_rendition(moved)
 
 
 async def _uninterrupted(task: "asyncio.Task[None]") -> None:

@@ -43,6 +43,11 @@ class TempFolders:
         self.swept = sweep(root)
         self._own, self._held = _claim(root)
 
+    @property
+    def folder(self) -> Path:
+        """Where all of it is."""
+        return self._own
+
     def ensure_room(self, needed_bytes: int) -> None:
         """Raise `MediaError` `no_temp_space` (it costs no attempt) unless this much fits and leaves a reserve."""
         free = shutil.disk_usage(self._own).free

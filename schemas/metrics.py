@@ -205,6 +205,14 @@ CHILD_DEATHS = CounterSpec(
     "media_child_deaths_total", "Processing children that died or were killed, by cause.", _MEDIA, ("cause",)
 )
 
+SANDBOX_WALLS = GaugeSpec(
+    "media_sandbox_wall_up",
+    "1 where the kernel keeps it from the processing children, else 0: the network, other files than their own.",
+    _MEDIA,
+    ("wall",),
+    (("network",), ("files",)),
+)
+
 BREAKERS = GaugeSpec(
     "media_breakers",
     "Tenants whose breaker is not closed, by its state: their jobs wait in their rows.",

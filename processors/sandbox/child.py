@@ -4,79 +4,84 @@ import os
 import resource
 import socket
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
-from processors.contract import Cost, MediaError, ProcessingReport, Rendition
+from processors.contract import Cost, MediaError, ProcessingReport
 from processors.dispatch import runner
 from processors.job import Job, Outcome
-from processors.sandbox import limits, wire
+from processors.sandbox import landlock, limits, wire
 from schemas.errors import ErrorCode
 from schemas.settings import ProcessorSettings
 from schemas.states import MediaKind
 
-_NO_SPACE = {28, 122}  # ENOSPC, EDQUOT
-_TOO_BIG = 27  # EFBIG: RLIMIT_FSIZE
+_PROGRAMS = ("ffmpeg", "ffprobe")
+_CONFIGURATION = (Path("/etc/ImageMagick-6"), Path("/etc/ImageMagick-7"))  # what an operator has forbidden besides
 
 
-def serve(sock: socket.socket, settings: ProcessorSettings, threads: int) -> None:
-    """Run tasks until the worker closes its end. `threads` is what one ffmpeg may use."""
-    run = runner(settings)
+def serve(sock: socket.socket, cell: Path, settings: ProcessorSettings, threads: int) -> None:
+    """Run tasks in the cell until the worker closes its end. `threads` is what one ffmpeg may use.
+
+    To be called before the process has a second thread: from then on it reaches its cell and code, and no other file.
+    """
+    child = _Child(sock, cell, settings, threads)
+    _work_in(str(cell))
+    landlock.confine(_PROGRAMS, [*landlock.of_python(), *_CONFIGURATION], [cell])
     while message := sock.recv(wire.MAX_MESSAGE):
-        task = wire.to_child.decode(message)
-        sock.send(wire.encode(_answer(task, sock, settings, threads, run)))
+        child.answer(wire.to_child.decode(message))
 
 
-def _answer(
-    task: wire.Task,
-    sock: socket.socket,
-    settings: ProcessorSettings,
-    threads: int,
-    run: Callable[[Job], Outcome],
-) -> wire.Done | wire.Failed:
-    limits.reset_peak_rss()
-    image = task.stage.kind is MediaKind.IMAGE
-    limits.allow_cpu(settings.image_timeout_s if image else settings.video_timeout_s)
+class _Child:
+    def __init__(self, sock: socket.socket, cell: Path, settings: ProcessorSettings, threads: int) -> None:
+        self._sock = sock
+        self._cell = cell
+        self._settings = settings
+        self._threads = threads
+        self._run = runner(settings)
+        self._memory = limits.Memory()
 
-    def made(rendition: Rendition) -> None:
-        sock.send(wire.encode(wire.Made(rendition)))
+    def answer(self, task: wire.Task) -> None:
+        """Run a task and tell of it."""
+        self._memory.reset_peak()
+        image = task.stage.kind is MediaKind.IMAGE
+        limits.allow_cpu(self._settings.image_timeout_s if image else self._settings.video_timeout_s)
+        job = Job(
+            task.stage, task.source, self._cell, task.profiles, task.skip, self._settings, self._threads,
+            made=lambda rendition: self._tell(wire.Made(rendition)),
+            progressed=lambda fraction: self._tell(wire.Progressed(fraction)),
+        )  # fmt: skip
+        before = _cpu_s()
+        try:
+            outcome = self._run(job)
+        except Exception as error:  # noqa: BLE001 - a bug in a decoder fails its job, not the child
+            self._tell(self._failed(_as_ours(error), job, before))
+        else:
+            self._tell(self._done(outcome, job, before))
 
-    def progressed(fraction: float) -> None:
-        sock.send(wire.encode(wire.Progressed(fraction)))
+    def _done(self, outcome: Outcome, job: Job, before: float) -> wire.Done:
+        now, peak = self._memory.rss_mb()
+        used = _cpu_s()
+        report = ProcessingReport(
+            kind=outcome.kind,
+            format=outcome.format,
+            width=outcome.width,
+            height=outcome.height,
+            duration_s=outcome.duration_s,
+            cpu_s=used - before,
+            max_rss_mb=max(peak, outcome.helper_rss_mb),
+            stages=job.timings.taken(),
+            details=outcome.details,
+        )
+        return wire.Done(report, now, used)
 
-    job = Job(
-        task.stage, task.source, Path(task.workdir), task.profiles, task.skip, settings, threads, made, progressed
-    )
-    before = _cpu_s()
-    try:
-        _work_in(task.workdir)
-        outcome = run(job)
-    except Exception as error:  # noqa: BLE001 - a bug in a decoder fails its job, not the child
-        return _failed(_as_ours(error), job, before)
-    finally:
-        _work_in("/")
-    now, peak = limits.rss_mb()
-    used = _cpu_s()
-    report = ProcessingReport(
-        kind=outcome.kind,
-        format=outcome.format,
-        width=outcome.width,
-        height=outcome.height,
-        duration_s=outcome.duration_s,
-        cpu_s=used - before,
-        max_rss_mb=max(peak, outcome.helper_rss_mb),
-        stages=job.timings.taken(),
-        details=outcome.details,
-    )
-    return wire.Done(report, now, used)
+    def _failed(self, error: MediaError, job: Job, before: float) -> wire.Failed:
+        now, peak = self._memory.rss_mb()
+        used = _cpu_s()
+        helper = error.cost.max_rss_mb if error.cost else 0.0
+        cost = Cost(cpu_s=used - before, max_rss_mb=max(peak, helper), stages=job.timings.taken())
+        return wire.Failed(error.code, error.detail, cost, now, used)
 
-
-def _failed(error: MediaError, job: Job, before: float) -> wire.Failed:
-    now, peak = limits.rss_mb()
-    used = _cpu_s()
-    helper = error.cost.max_rss_mb if error.cost else 0.0
-    cost = Cost(cpu_s=used - before, max_rss_mb=max(peak, helper), stages=job.timings.taken())
-    return wire.Failed(error.code, error.detail, cost, now, used)
+    def _tell(self, message: wire.FromChild) -> None:
+        self._sock.send(wire.encode(message))
 
 
 def _as_ours(error: Exception) -> MediaError:
@@ -85,7 +90,7 @@ def _as_ours(error: Exception) -> MediaError:
     if isinstance(error, MemoryError):
         return MediaError(ErrorCode.LIMIT_EXCEEDED, "Decoding needs more memory than is allowed.")
     if isinstance(error, OSError):
-        return MediaError(_os_code(error), f"{type(error).__name__}: {error.strerror}")
+        return limits.os_failure(error)
     return MediaError(ErrorCode.PROCESSING_FAILED, f"{type(error).__name__}: {error}"[:500])
 
 
@@ -99,9 +104,3 @@ def _work_in(folder: str) -> None:
 def _cpu_s() -> float:
     usages = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
-
-
-def _os_code(error: OSError) -> ErrorCode:
-    if error.errno in _NO_SPACE:
-        return ErrorCode.NO_TEMP_SPACE
-    return ErrorCode.LIMIT_EXCEEDED if error.errno == _TOO_BIG else ErrorCode.PROCESSING_FAILED

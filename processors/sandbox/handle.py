@@ -5,10 +5,12 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 from processors import policy
 from processors.contract import Cost, MediaError
 from processors.sandbox import wire
+from processors.sandbox.cell import Cell
 from schemas.errors import ErrorCode
 from schemas.settings import ProcessorSettings
 
@@ -25,8 +27,9 @@ class Child:
     `used_s` is the CPU time of the jobs that it has told of; `unpaid`, once it is dead, what its last job took.
     """
 
-    def __init__(self, number: int, sock: socket.socket) -> None:
+    def __init__(self, number: int, sock: socket.socket, cell: Cell) -> None:
         self.number = number
+        self.cell = cell
         self.pid = 0
         self.jobs = 0
         self.status = 0
@@ -72,14 +75,17 @@ class Child:
             raise MediaError(ErrorCode.CHILD_DIED, f"The child did not end within {bound_s:g} s.") from None
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Let go of its socket and of its cell, once it is dead. Idempotent."""
         self._sock.close()
+        self.cell.close()
 
 
 class NurseryHandle:
     """A running nursery. Made blocking (before or inside an event loop); `listen` then binds it to the running loop."""
 
-    def __init__(self, settings: ProcessorSettings, threads: int) -> None:
+    def __init__(self, settings: ProcessorSettings, threads: int, folder: Path) -> None:
+        """The children's cells are made in `folder`."""
+        self._folder = folder
         self._children: dict[int, Child] = {}
         self._next = 0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -95,7 +101,7 @@ class NurseryHandle:
             )
         self.alive = True
         self._control.settimeout(_START_BOUND_S)
-        self.network_isolated = self._configure(wire.Configure(settings, threads))
+        self.walls = self._configure(wire.Configure(settings, threads))
         self._control.setblocking(False)  # noqa: FBT003 - its only parameter
 
     @property
@@ -108,10 +114,11 @@ class NurseryHandle:
         self._next += 1
         ours, theirs = wire.pair()
         ours.setblocking(False)  # noqa: FBT003 - its only parameter
-        child = Child(self._next, ours)
+        child = Child(self._next, ours, Cell(self._folder))
         with theirs:
             try:
-                socket.send_fds(self._control, [wire.encode(wire.Spawn(child.number))], [theirs.fileno()])
+                order = wire.Spawn(child.number, str(child.cell.path))
+                socket.send_fds(self._control, [wire.encode(order)], [theirs.fileno()])
                 self._children[child.number] = child
             except OSError:
                 self._lost()
@@ -146,7 +153,7 @@ class NurseryHandle:
             self._process.kill()
             self._process.wait()
 
-    def _configure(self, configure: wire.Configure) -> bool:
+    def _configure(self, configure: wire.Configure) -> wire.Walls:
         try:
             self._control.send(wire.encode(configure))
             data = self._control.recv(wire.MAX_MESSAGE)
@@ -154,7 +161,7 @@ class NurseryHandle:
         except OSError:  # too slow, or gone before it was told or read what it was told
             message = None
         if isinstance(message, wire.Ready):
-            return message.network_isolated
+            return message.walls
         self._lost()
         self._end()
         raise MediaError(

@@ -1,12 +1,14 @@
-"""Which files a program may touch at all, by the kernel's Landlock: its own code, its one input, its one folder.
+"""Which files a process may touch at all, by the kernel's Landlock: code, its one input, its one folder.
 
 A restriction holds for the calling thread and for what it starts from then on, and cannot be lifted: give it a thread
-of its own. Linux 5.13 or later; where the kernel has none, the white lists and the other walls still stand.
+of its own, or a process that has no other yet. Linux 5.13 or later; where the kernel has none, the white lists and the
+other walls still stand.
 """
 
 import ctypes
 import os
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +30,12 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def version() -> int:
     """The kernel's Landlock version; 0 if there is none."""
     return max(0, int(_libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_VERSION_FLAG))))
+
+
+def of_python() -> list[Path]:
+    """What a running interpreter may still have to load: its library, what is installed, and our own packages."""
+    ours = (Path(__file__).parents[2] / package for package in ("processors", "schemas"))
+    return [Path(sys.prefix), Path(sys.base_prefix), *ours]
 
 
 def confine(programs: Sequence[str], reads: Sequence[Path], writes: Sequence[Path]) -> bool:

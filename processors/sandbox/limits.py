@@ -4,10 +4,10 @@ Linux only, through `prctl`, `unshare` and `setrlimit`.
 """
 
 import ctypes
+import errno
 import os
 import resource
 import signal
-from pathlib import Path
 
 from processors.contract import MediaError
 from schemas.errors import ErrorCode
@@ -24,6 +24,11 @@ _GAVE_UP = 1
 DEFECT = 70
 """The exit status of a child that fails by itself, not in a library."""
 _MIB = 1024 * 1024
+_OS_CODES = {
+    errno.ENOSPC: ErrorCode.NO_TEMP_SPACE,
+    errno.EDQUOT: ErrorCode.NO_TEMP_SPACE,
+    errno.EFBIG: ErrorCode.LIMIT_EXCEEDED,  # RLIMIT_FSIZE
+}
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -71,19 +76,25 @@ def limit_cpu_of(pid: int, seconds: float) -> None:
     resource.prlimit(pid, resource.RLIMIT_CPU, (int(seconds) + 1, int(seconds) + 2))
 
 
-def reset_peak_rss() -> None:
-    """Start a new high-water mark of this process's memory."""
-    Path("/proc/self/clear_refs").write_text("5")
+class Memory:
+    """The process's own memory, by files of `/proc` that stay open: fenced in, it could not open them."""
 
+    def __init__(self) -> None:
+        self._status = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
+        self._clear_refs = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
 
-def rss_mb() -> tuple[float, float]:
-    """The process's memory in MiB: now, and at its highest since `reset_peak_rss`."""
-    sizes = {"VmRSS": 0.0, "VmHWM": 0.0}
-    for line in Path("/proc/self/status").read_text().splitlines():
-        name, _, value = line.partition(":")
-        if name in sizes:
-            sizes[name] = int(value.split()[0]) / 1024
-    return sizes["VmRSS"], sizes["VmHWM"]
+    def reset_peak(self) -> None:
+        """Start a new high-water mark."""
+        os.pwrite(self._clear_refs, b"5", 0)
+
+    def rss_mb(self) -> tuple[float, float]:
+        """In MiB: now, and at its highest since `reset_peak`."""
+        sizes = {"VmRSS": 0.0, "VmHWM": 0.0}
+        for line in os.pread(self._status, 8192, 0).decode().splitlines():
+            name, _, value = line.partition(":")
+            if name in sizes:
+                sizes[name] = int(value.split()[0]) / 1024
+        return sizes["VmRSS"], sizes["VmHWM"]
 
 
 def death(status: int, what: str) -> MediaError:
@@ -100,6 +111,12 @@ def death(status: int, what: str) -> MediaError:
         return MediaError(ErrorCode.LIMIT_EXCEEDED, f"A library gave up at a limit ({what}).")
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
     return MediaError(ErrorCode.CHILD_DIED, f"The processing child {how} ({what}).")
+
+
+def os_failure(error: OSError) -> MediaError:
+    """The error for a system call that the kernel refused: at a limit, for want of space, or else a failure."""
+    code = _OS_CODES.get(error.errno or 0, ErrorCode.PROCESSING_FAILED)
+    return MediaError(code, f"{type(error).__name__}: {error.strerror}")
 
 
 def _prctl(option: int, value: int) -> None:

@@ -14,11 +14,11 @@ import selectors
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import assert_never
 
-from processors.sandbox import limits, wire
+from processors.sandbox import landlock, limits, wire
 from processors.sandbox.child import serve
-from schemas.settings import ProcessorSettings
 
 
 class Nursery:
@@ -34,12 +34,12 @@ class Nursery:
         configure = wire.to_nursery.decode(self._control.recv(wire.MAX_MESSAGE))
         if not isinstance(configure, wire.Configure):
             raise TypeError(f"the first message must configure, got {configure!r}")
-        isolated = limits.leave_network()
+        walls = wire.Walls(network=limits.leave_network(), files=landlock.version() > 0)
         limits.drop_privilege_gains()
         limits.adopt_orphans()
         gc.freeze()  # the children share these pages: let no collection of theirs touch them
         self._selector.register(self._control, selectors.EVENT_READ)
-        self._tell(wire.Ready(isolated))
+        self._tell(wire.Ready(walls))
         try:
             while True:
                 for key, _ in self._selector.select():
@@ -62,8 +62,8 @@ class Nursery:
             return False
         order = wire.to_nursery.decode(message)
         match order:
-            case wire.Spawn(child):
-                self._spawn(child, socket.socket(fileno=fds[0]), configure)
+            case wire.Spawn(child, cell):
+                self._spawn(child, socket.socket(fileno=fds[0]), Path(cell), configure)
             case wire.Kill(child):
                 self._kill(child)
             case wire.Configure():
@@ -72,11 +72,11 @@ class Nursery:
                 assert_never(unreachable)
         return True
 
-    def _spawn(self, child: int, sock: socket.socket, configure: wire.Configure) -> None:
+    def _spawn(self, child: int, sock: socket.socket, cell: Path, configure: wire.Configure) -> None:
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            _live(sock, parent, configure.settings, configure.threads)
+            _live(sock, parent, cell, configure)
         sock.close()
         with contextlib.suppress(OSError):  # both sides set it, whoever comes first
             os.setpgid(pid, pid)
@@ -115,7 +115,7 @@ def _cpu_s(usage: resource.struct_rusage) -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def _live(sock: socket.socket, parent: int, settings: ProcessorSettings, threads: int) -> None:
+def _live(sock: socket.socket, parent: int, cell: Path, configure: wire.Configure) -> None:
     """The forked child's whole life; never returns into the nursery's code."""
     status = limits.DEFECT
     try:
@@ -124,8 +124,8 @@ def _live(sock: socket.socket, parent: int, settings: ProcessorSettings, threads
         fd = sock.fileno()
         os.closerange(3, fd)
         os.closerange(fd + 1, 65_536)
-        limits.apply_lifetime_limits(settings)
-        serve(sock, settings, threads)
+        limits.apply_lifetime_limits(configure.settings)
+        serve(sock, cell, configure.settings, configure.threads)
         status = 0
     except BaseException as error:  # noqa: BLE001 - it must end here, whatever it was
         sys.stderr.write(f"media child {os.getpid()}: {type(error).__name__}: {error}\n")

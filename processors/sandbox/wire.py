@@ -13,6 +13,13 @@ from schemas.states import Stage
 MAX_MESSAGE = 128 * 1024
 
 
+class Walls(msgspec.Struct, frozen=True):
+    """What the kernel keeps from the children: the network, and all files but their own cell's and code."""
+
+    network: bool
+    files: bool
+
+
 class Configure(msgspec.Struct, frozen=True, tag=True):
     """Worker to nursery, once, first."""
 
@@ -21,9 +28,10 @@ class Configure(msgspec.Struct, frozen=True, tag=True):
 
 
 class Spawn(msgspec.Struct, frozen=True, tag=True):
-    """Worker to nursery, with the child's end of its socket attached: fork a child."""
+    """Worker to nursery, with the child's end of its socket attached: fork a child that lives in the folder `cell`."""
 
     child: int
+    cell: str
 
 
 class Kill(msgspec.Struct, frozen=True, tag=True):
@@ -33,9 +41,9 @@ class Kill(msgspec.Struct, frozen=True, tag=True):
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
-    """Nursery to worker: everything is imported; `network_isolated` tells whether the kernel took the network away."""
+    """Nursery to worker: everything is imported, and these walls the kernel has put up."""
 
-    network_isolated: bool
+    walls: Walls
 
 
 class Spawned(msgspec.Struct, frozen=True, tag=True):
@@ -58,11 +66,10 @@ class Exited(msgspec.Struct, frozen=True, tag=True):
 
 
 class Task(msgspec.Struct, frozen=True, tag=True):
-    """Worker to child: one job. `skip` names profiles that exist already."""
+    """Worker to child: one job, whose source is in its cell. `skip` names profiles that exist already."""
 
     stage: Stage
     source: Source
-    workdir: str
     profiles: tuple[Profile, ...]
     skip: frozenset[str]
 

@@ -42,6 +42,7 @@ from streams.media.gate import StoreGate
 from streams.media.handler import MediaHandler
 from streams.media.leases import Leases
 from streams.media.undecodable import Undertaker
+from streams.media.walls import show_walls
 from streams.media.worker import MediaWorker
 from streams.overflow import Overflow
 from streams.tuning import Tuner
@@ -78,8 +79,9 @@ async def _run(env: Mapping[str, str], kind: MediaKind) -> int:
         stack.push_async_callback(store.close)
         folders = TempFolders(Path(worker_settings.temp_dir))
         stack.callback(folders.close)
-        pool = MediaPool(processor_settings, workers=cores)
+        pool = MediaPool(processor_settings, workers=cores, folder=folders.folder)
         pool.start()
+        show_walls(pool.walls, telemetry.metrics)
         stack.push_async_callback(pool.close, 0)
         leases = Leases(database, lease_s=worker_settings.lease_s, heartbeat_s=worker_settings.heartbeat_s)
         gate = StoreGate(store, telemetry.metrics)

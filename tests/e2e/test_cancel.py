@@ -11,25 +11,35 @@ from cli.client import MedialaneClient, NotFoundError
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 
-def processes_of(job):
-    """The ids of processes that work in a job's folder, or on a file of it."""
+def work_of(stack, job):
+    """What a job has on the disk of the worker for videos: its folder with all that is in it, and its child's cell."""
+    temp = Path(stack.process_env("media-video")["MEDIALANE_WORKER_TEMP_DIR"])
+    folders = [path for path in temp.glob("*/*") if str(job) in path.name]
+    cells = [
+        cell.parent for cell in temp.glob("*/cell-*/source.bin") for path in folders if same(cell, path / "source")
+    ]
+    within = [Path(parent, name) for top in (*folders, *cells) for parent, _, names in os.walk(top) for name in names]
+    return [*folders, *cells, *within], cells
+
+
+def same(one, other):
+    try:
+        return one.samefile(other)
+    except FileNotFoundError:
+        return False
+
+
+def processes_in(cells):
+    """The names of the processes that work in one of these cells, or on a file of it."""
     found = set()
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             said = (entry / "cmdline").read_bytes() + b" " + os.fsencode((entry / "cwd").readlink())
+            if any(os.fsencode(cell) in said for cell in cells):
+                found.add((entry / "comm").read_text().strip())
         except OSError:
             continue
-        if str(job).encode() in said:
-            found.add((int(entry.name), (entry / "comm").read_text().strip()))
     return found
-
-
-def files_of(stack, job):
-    """What the worker for videos has on its temporary disk for a job: its folder, and all that is in it."""
-    temp = Path(stack.process_env("media-video")["MEDIALANE_WORKER_TEMP_DIR"])
-    return [
-        path for parent, folders, names in os.walk(temp) for path in (*folders, *names) if str(job) in parent + path
-    ]
 
 
 async def state_of(actor, asset_id):
@@ -52,18 +62,19 @@ async def test_it_stops_what_runs(whole, actor, samples, clip, act, event, seen)
 
     async def encoding():
         jobs = await actor.ledger.jobs(asset_id)
-        return jobs and "ffmpeg" in {name for _, name in processes_of(jobs[0].id)}
+        return jobs and "ffmpeg" in processes_in(work_of(whole, jobs[0].id)[1])
 
     await e2e.eventually(encoding, "ffmpeg runs")
     [job] = await actor.ledger.jobs(asset_id)
     assert (job.state, job.epoch) == ("running", 1)
-    assert files_of(whole, job.id)
+    files, cells = work_of(whole, job.id)
+    assert len(cells) == 1
 
     await act(actor.client, asset_id)
     assert await state_of(actor, asset_id) == seen, "at once, whatever still runs"
 
     async def gone():
-        return not processes_of(job.id) and not files_of(whole, job.id)
+        return not processes_in(cells) and not any(path.exists() for path in files)
 
     await e2e.eventually(gone, "child, ffmpeg and files are gone")
     objects = set(actor.objects())
@@ -85,5 +96,5 @@ async def test_it_stops_what_runs(whole, actor, samples, clip, act, event, seen)
     [ended] = await actor.ledger.jobs(asset_id)
     assert (ended.state, ended.attempts, ended.deaths, ended.epoch) == ("cancelled", 0, 0, 2)
     assert sorted(types) == sorted({one.message_id: one.event_type for one in actor.receiver.about(asset_id)}.values())
-    assert not processes_of(job.id)
-    assert not files_of(whole, job.id)
+    assert not processes_in(cells)
+    assert not work_of(whole, job.id)[0]

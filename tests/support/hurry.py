@@ -8,6 +8,7 @@ import contextlib
 import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.error import URLError
@@ -107,28 +108,51 @@ class Held:
     """A photo whose job waits in its child, run after run, until the test lets that run go on."""
 
     def __init__(self, folder: Path, photo: bytes) -> None:
-        """`folder` is this photo's own, and exists."""
-        self._folder = folder
-        self.content = photo + f"medialane hold={folder};".encode()
+        """`folder` is this photo's own, exists, and has a path short enough for a socket."""
+        address = folder / "held"
+        self.content = photo + f"medialane hold={address};".encode()
+        self._runs: list[tuple[int, socket.socket]] = []
+        self._free: set[int] = set()
+        self._lock = threading.Lock()
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(address))
+        self._listener.listen()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        while True:
+            line, _ = self._listener.accept()
+            pid = int(line.recv(32) or 0)
+            with self._lock:
+                self._runs.append((pid, line))
+                if len(self._runs) in self._free:
+                    _answer(line)
 
     @property
     def runs(self) -> int:
         """How many times a child has begun this job."""
-        return len(list(self._folder.glob("run-*")))
+        return len(self._runs)
 
     async def run(self, number: int) -> int:
         """Wait until a child has begun the job for the `number`th time, from 1; returns the child's process id."""
-        note = self._folder / f"run-{number}"
 
         async def begun() -> bool:
-            return note.exists()
+            return self.runs >= number
 
         await e2e.eventually(begun, f"run {number} of the job begins")
-        return int(note.read_text())
+        return self._runs[number - 1][0]
 
     def let_go(self, number: int) -> None:
         """Let the run go on, be it begun or still to come."""
-        (self._folder / f"go-{number}").touch()
+        with self._lock:
+            self._free.add(number)
+            if len(self._runs) >= number:
+                _answer(self._runs[number - 1][1])
+
+
+def _answer(line: socket.socket) -> None:
+    with contextlib.suppress(BrokenPipeError):  # its child is dead
+        line.sendall(b".")
 
 
 @contextlib.contextmanager

@@ -30,7 +30,7 @@ def ladder(folder):
 
 
 async def _processed(source, folder):
-    pool = MediaPool(ProcessorSettings(), workers=1)
+    pool = MediaPool(ProcessorSettings(), workers=1, folder=folder)
     pool.start()
     try:
         renditions, _ = await pool.process(Stage.VIDEO_LADDER, source, folder, profiles_for(Stage.VIDEO_LADDER))

@@ -52,11 +52,11 @@ class DeadlyStore(S3ObjectStore):
 
 async def main(orders):
     """Claim and run; fails if there is nothing to claim."""
-    pool = MediaPool(ProcessorSettings(), workers=1)
-    pool.start()
     metrics = Metrics(CollectorRegistry(), process="media-video")
     tracing = Tracing("one-job", otlp_endpoint=None, exporter=None)
     folders = TempFolders(Path(orders.temp_dir))
+    pool = MediaPool(ProcessorSettings(), workers=1, folder=folders.folder)
+    pool.start()
     async with (
         Database(DatabaseSettings(url=orders.database), application="one-job") as database,
         DeadlyStore(orders.store, orders.die_after) as store,

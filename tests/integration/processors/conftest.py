@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import subprocess
+import tempfile
 import threading
 from pathlib import Path
 
@@ -22,7 +23,9 @@ class Bench:
     """A pool in an event loop of its own thread; `run` blocks."""
 
     def __init__(self, settings=None, workers=1):
-        self.pool = MediaPool(settings or ProcessorSettings(), workers=workers)
+        self._temp = tempfile.TemporaryDirectory()
+        self.folder = Path(self._temp.name)
+        self.pool = MediaPool(settings or ProcessorSettings(), workers=workers, folder=self.folder)
         self.pool.start()
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
@@ -43,6 +46,7 @@ class Bench:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(10)
         self.loop.close()
+        self._temp.cleanup()
 
 
 @pytest.fixture(scope="session")

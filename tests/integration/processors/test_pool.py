@@ -15,6 +15,7 @@ from PIL import Image
 
 from processors.contract import MediaError, Source
 from processors.pool import MediaPool
+from processors.sandbox import landlock
 from schemas.errors import ErrorClass, ErrorCode
 from schemas.profiles import profiles_for
 from schemas.settings import ProcessorSettings
@@ -200,11 +201,37 @@ def test_children_see_no_secret_and_no_network(monkeypatch, make_bench, photo, t
     for pid in bench.pool.pids:
         assert b"SECRET-MARK" not in Path(f"/proc/{pid}/environ").read_bytes()
         same_network = Path(f"/proc/{pid}/ns/net").readlink() == Path("/proc/self/ns/net").readlink()
-        assert same_network is not bench.pool.network_isolated
+        assert same_network is not bench.pool.walls.network
     child = bench.pool.pids[1]
     # Standard streams and the socket to the worker; nothing of the worker's or of other children's.
     assert len(list(Path(f"/proc/{child}/fd").iterdir())) <= 8
     assert re.search(r"Max core file size +0 +0 ", Path(f"/proc/{child}/limits").read_text())
+
+
+@pytest.mark.skipif(not landlock.version(), reason="this kernel has no Landlock")
+@pytest.mark.parametrize("stage", [Stage.IMAGE_PRIMARY, VIDEO])
+def test_a_child_that_was_taken_over_reaches_its_cell_and_no_other_file(monkeypatch, make_bench, tmp_path, stage):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "children"))
+    other = tmp_path / "other"
+    other.write_text("another tenant's")
+    bench = make_bench(workers=2, around="nosy:around")
+    assert bench.pool.walls.files
+    cells = list(bench.folder.glob("cell-*"))
+    assert len(cells) == 2
+    tries = [
+        f"read {other}", f"write {other}", f"remove {other}", f"link {other}", f"write {tmp_path}/new",
+        f"list {tmp_path}", f"list {bench.folder}", "list /", "read /etc/passwd", "read /proc/self/environ",
+        f"read /proc/{os.getpid()}/environ", f"read {Path(__file__).parents[3]}/README.md", "write /tmp/medialane-new",
+    ]  # fmt: skip
+    in_reach = ["read source.bin", "write mine", *(f"list {cell}" for cell in cells)]
+    (tmp_path / "tries").write_text("\n".join([*tries, *in_reach]))
+    with pytest.raises(MediaError) as caught:
+        bench.run(tmp_path / "tries", tmp_path, stage)
+    read, wrote, own = caught.value.detail.splitlines()
+    assert (read, wrote) == ("read source.bin", "write mine")
+    assert own in {f"list {cell}" for cell in cells}, "its own cell, and not its sibling's"
+    assert other.read_text() == "another tenant's"
+    assert not any(any(cell.iterdir()) for cell in cells), "nothing stays for the next job"
 
 
 def test_a_dead_nursery_fails_its_jobs_and_is_started_again(make_bench, long_video, photo, tmp_path):
@@ -231,10 +258,10 @@ from schemas.profiles import profiles_for
 from schemas.settings import ProcessorSettings
 from schemas.states import Stage
 
-pool = MediaPool(ProcessorSettings(), workers=2)
+path, workdir = sys.argv[1:]
+pool = MediaPool(ProcessorSettings(), workers=2, folder=Path(workdir))
 pool.start()
 stage = Stage.VIDEO_PRIMARY
-path, workdir = sys.argv[1:]
 source = Source(path, 1, "", "")
 asyncio.run(pool.process(stage, source, Path(workdir), profiles_for(stage)))
 """
@@ -269,10 +296,10 @@ def test_closing_waits_for_running_jobs_and_then_no_longer(make_bench, photo, lo
     assert not any(map(alive, pids))
 
 
-def test_a_nursery_that_cannot_start_says_so(monkeypatch):
+def test_a_nursery_that_cannot_start_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr("processors.sandbox.handle.sys.executable", "/bin/false")
     with pytest.raises(MediaError) as caught:
-        MediaPool(ProcessorSettings(), workers=1).start()
+        MediaPool(ProcessorSettings(), workers=1, folder=tmp_path).start()
     assert caught.value.code is ErrorCode.PROCESSING_FAILED
     assert "nursery did not start" in caught.value.detail
 
@@ -283,7 +310,7 @@ def test_starting_in_a_process_with_threads_is_safe(photo, tmp_path):
     for thread in threads:
         thread.start()
     try:
-        pool = MediaPool(ProcessorSettings(), workers=1)
+        pool = MediaPool(ProcessorSettings(), workers=1, folder=tmp_path)
         pool.start()
         stage = Stage.IMAGE_PRIMARY
 

@@ -1,0 +1,136 @@
+"""What goes into a child's cell, and that nothing but plain files in their places comes out."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from processors.contract import MediaError, Rendition, Source
+from processors.job import place_of
+from processors.sandbox import cell as cells
+from processors.sandbox.cell import Cell
+from schemas.errors import ErrorCode
+from schemas.events import Part
+from schemas.profiles import CATALOGUE
+
+PHOTO = CATALOGUE["thumbnail"]
+LADDER = CATALOGUE["hls"]
+
+
+@pytest.fixture
+def cell(tmp_path):
+    return Cell(tmp_path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = tmp_path / "job"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def secret(tmp_path):
+    made = tmp_path / "secret"
+    made.write_text("another tenant's")
+    return made
+
+
+def rendition(profile, path, *parts):
+    return Rendition(
+        profile=profile.name, profile_version=1, path=str(path), content_type="x/y", format="f", width=1, height=1,
+        duration_s=None, size=1, sha256="0", parts=tuple(Part(name, "x/y", 1, "0") for name in parts),
+    )  # fmt: skip
+
+
+def made_in(cell, profile, *parts):
+    path = place_of(profile, cell.path)
+    path.parent.mkdir(exist_ok=True)
+    for file in (path, *(path.parent / name for name in parts)):
+        file.write_text(file.name)
+    return rendition(profile, path, *parts)
+
+
+def test_a_source_comes_in_as_the_same_file_and_stays_where_it_was(cell, folder):
+    (folder / "source").write_text("pixels")
+    source = Source(str(folder / "source"), 6, "image/jpeg", "a.jpg")
+    inside = cell.bring_in(source)
+    assert Path(inside.path).samefile(source.path)
+    assert (inside.size, inside.file_name) == (6, "a.jpg")
+    cell.clear()
+    assert list(cell.path.iterdir()) == []
+    assert (folder / "source").read_text() == "pixels"
+
+
+def test_a_source_on_another_disk_is_copied(cell, folder, monkeypatch):
+    def other_disk(*_):
+        raise OSError(errno.EXDEV, "another disk")
+
+    monkeypatch.setattr(cells.os, "link", other_disk)
+    (folder / "source").write_text("pixels")
+    inside = cell.bring_in(Source(str(folder / "source"), 6, "", ""))
+    assert (cell.path / "source.bin").read_text() == "pixels"
+    assert not Path(inside.path).samefile(folder / "source")
+
+
+def test_a_source_that_is_not_there_is_a_typed_failure(cell, folder):
+    with pytest.raises(MediaError):
+        cell.bring_in(Source(str(folder / "none"), 1, "", ""))
+
+
+@pytest.mark.parametrize(("profile", "parts"), [(PHOTO, ()), (LADDER, ("v720.mp4", "v720.m3u8"))])
+def test_what_was_made_moves_out_of_the_childs_reach(cell, folder, profile, parts):
+    for _ in range(2):  # a second attempt in the same folder takes the first one's place
+        moved = cell.take_out(made_in(cell, profile, *parts), profile, folder)
+        assert moved.path == str(place_of(profile, folder))
+        assert [place_of(profile, folder).with_name(name).read_text() for name in parts] == list(parts)
+        assert list(cell.path.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["..", "../secret", "../job", "thumbnail.webp/..", "/etc/passwd", "other.webp", ""])
+def test_a_file_in_another_place_is_refused_and_nothing_is_touched(cell, folder, secret, place):
+    made_in(cell, PHOTO)
+    before = sorted(path.name for path in folder.parent.iterdir())
+    with pytest.raises(MediaError) as caught:
+        cell.take_out(rendition(PHOTO, f"{cell.path}/{place}"), PHOTO, folder)
+    assert caught.value.code is ErrorCode.PROCESSING_FAILED
+    assert sorted(path.name for path in folder.parent.iterdir()) == before
+    assert secret.read_text() == "another tenant's"
+
+
+@pytest.mark.parametrize("trick", ["symbolic link", "hard link", "folder", "pipe", "nothing"])
+def test_what_is_no_plain_file_is_refused(cell, folder, secret, trick):
+    path = place_of(PHOTO, cell.path)
+    match trick:
+        case "symbolic link":
+            path.symlink_to(secret)
+        case "hard link":
+            path.hardlink_to(secret)
+        case "folder":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+    with pytest.raises(MediaError):
+        cell.take_out(rendition(PHOTO, path), PHOTO, folder)
+    assert secret.read_text() == "another tenant's"
+
+
+def test_a_bundle_that_is_a_link_or_holds_one_is_refused(cell, folder, secret):
+    made = made_in(cell, LADDER, "v720.mp4")
+    (cell.path / "hls/v720.mp4").unlink()
+    (cell.path / "hls/v720.mp4").symlink_to(secret)
+    with pytest.raises(MediaError):
+        cell.take_out(made, LADDER, folder)
+    cell.clear()
+    with pytest.raises(MediaError):
+        cell.take_out(made_in(cell, LADDER, "../secret"), LADDER, folder)
+    cell.clear()
+    elsewhere = folder.parent / "elsewhere"
+    elsewhere.mkdir()
+    (cell.path / "hls").symlink_to(elsewhere)
+    with pytest.raises(MediaError):
+        cell.take_out(rendition(LADDER, place_of(LADDER, cell.path)), LADDER, folder)
+    cell.clear()
+    assert elsewhere.is_dir()
+    assert secret.exists()
