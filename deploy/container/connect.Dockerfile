@@ -5,6 +5,7 @@ COPY deploy/local/jars/plugin/pom.xml /plugin/pom.xml
 RUN mvn --batch-mode --no-transfer-progress --file /plugin/pom.xml dependency:copy-dependencies \
         -DincludeScope=runtime -DoutputDirectory=/opt/connect/plugins/debezium
 COPY deploy/container/connect-properties.sh deploy/local/connect.properties /setup/
+COPY deploy/local/late-timers.sh /opt/connect/
 RUN /setup/connect-properties.sh /setup/connect.properties > /opt/connect/connect.properties
 
 FROM apache/kafka:4.3.1
@@ -12,4 +13,4 @@ COPY --from=build /opt/connect /opt/connect
 EXPOSE 8083
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8083/connectors"]
-ENTRYPOINT ["/opt/kafka/bin/connect-distributed.sh", "/opt/connect/connect.properties"]
+ENTRYPOINT ["/opt/connect/late-timers.sh", "/opt/kafka/bin/connect-distributed.sh", "/opt/connect/connect.properties"]

@@ -1,7 +1,7 @@
 """Kafka Connect with the Debezium plugin."""
 
 from cli.stack.environment import HOST, brokers
-from cli.stack.layout import jars
+from cli.stack.layout import TEMPLATES, jars
 from cli.stack.parts.base import Context, Part, fill_template, http_status
 from cli.stack.parts.kafka import java_argv
 from cli.stack.ports import broker_names
@@ -27,9 +27,10 @@ def connect(context: Context) -> Part:
         # "/" answers before the worker has joined its group; the list of connectors only after.
         return await http_status(port, "/connectors") == 200
 
+    program = java_argv("320m", "org.apache.kafka.connect.cli.ConnectDistributed", str(config))
     return Part(
         name="connect",
-        command=Command(java_argv("320m", "org.apache.kafka.connect.cli.ConnectDistributed", str(config))),
+        command=Command([str(TEMPLATES / "late-timers.sh"), *program]),
         address=f"http://{HOST}:{port}",
         ready=ready,
         listens=(port,),
