@@ -1,9 +1,11 @@
-"""Finished files on their way out: stored while the child still works, made known as soon as they are stored.
+"""Finished files on their way out: stored while the child still works, and made known soon after.
 
-What is stored last is not announced here but handed back, so that it becomes known in the job's final transaction.
+What is stored last is not announced here but handed back, so that it becomes known in the job's final transaction. Of a
+photo that is all of it, and two transactions fewer: none of its files waits long for the others.
 """
 
 import asyncio
+import contextlib
 import hashlib
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from connectors.postgres.jobs import ClaimedJob
 from connectors.postgres.variants import NewVariant
 from connectors.telemetry.tracing import current_traceparent
 from processors.contract import Rendition
+
+_TOGETHER_S = 0.5  # what is stored within it is announced together
 
 
 class Outputs:
@@ -26,7 +30,7 @@ class Outputs:
         self._store = store
         self._storing: list[asyncio.Task[NewVariant]] = []
         self._stored: asyncio.Queue[NewVariant | None] = asyncio.Queue()
-        self._closing = False
+        self._closing = asyncio.Event()
         self._announcing: asyncio.Task[list[NewVariant]] | None = None
 
     def put(self, rendition: Rendition) -> None:
@@ -40,7 +44,7 @@ class Outputs:
 
         Raises what storing or announcing raised: `MedialaneError`, or `FencedError` if the job was taken over.
         """
-        self._closing = True
+        self._closing.set()
         await asyncio.gather(*self._storing)
         if self._announcing is None:
             return ()
@@ -67,8 +71,10 @@ class Outputs:
     async def _announce(self) -> list[NewVariant]:
         while True:
             first = await self._stored.get()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), _TOGETHER_S)
             batch = [variant for variant in (first, *self._take_stored()) if variant is not None]
-            if self._closing:
+            if self._closing.is_set():
                 return batch
             async with self._database.transaction() as connection:
                 await endings.commit_variants(connection, self._job, batch, traceparent=current_traceparent())
