@@ -11,14 +11,17 @@ sys.path.insert(0, str(Path(__file__).parent))  # for `support`: tests are not a
 
 from support import stack as shared
 
+# The end-to-end tests would queue for their one stack on two workers; those of consumers are few per file, and long.
+TOGETHER = ("tests/e2e/", "tests/integration/streams/")
+
 
 class Files(LoadFileScheduling):
-    """A file stays on one worker. So do the end-to-end tests as a whole: they would queue for their one stack on two,
-    and as one large group they begin early and run beside everything else instead of after it.
+    """A file stays on one worker, and so does a folder of `TOGETHER`: the largest groups begin first, so that what
+    takes long runs beside everything else instead of after it.
     """
 
     def _split_scope(self, nodeid):
-        return "e2e" if nodeid.startswith("tests/e2e/") else super()._split_scope(nodeid)
+        return next((folder for folder in TOGETHER if nodeid.startswith(folder)), super()._split_scope(nodeid))
 
 
 @pytest.hookimpl(optionalhook=True)
