@@ -40,7 +40,7 @@ imports: bootstrap ## Check which way the imports point
 
 check: lint types imports ## All checks that need no stack
 
-faults: bootstrap ## Break everything under load and see that nothing is lost or done twice (SEED=1; SCENARIO=full, at-least-once, cluster or kafka-loses)
+faults: bootstrap ## Break everything under load and see that nothing is lost or done twice (SEED=1; SCENARIO=full, at-least-once, patient, cluster or kafka-loses)
 	@PYTHONPATH=tests/faults .venv/bin/python -m harness.run --scenario $(SCENARIO) --seed $(SEED)
 
 corpus: bootstrap ## Collect files that others made from the registries' packages, and process them all

@@ -26,6 +26,28 @@ _OPTIONAL = (DOOR, BEHIND)
 _WITH_GRPC = frozenset({"s3", "s3-master", "s3-volume", "s3-filer", "s3-admin"})
 
 
+class Claims:
+    """Ports that this process has spoken for, from their choice on: seconds pass until a server listens there.
+
+    Each is the name of an abstract Unix socket, which the kernel lets go of when the process ends, however it does.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[int, socket.socket] = {}
+
+    def take(self, port: int) -> bool:
+        """Speak for a port; False if another process has."""
+        if port not in self._held:
+            claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            try:
+                claim.bind(f"\0medialane-port-{port}")
+            except OSError:
+                claim.close()
+                return False
+            self._held[port] = claim
+        return True
+
+
 def broker_names(ports: Mapping[str, int]) -> list[str]:
     """The brokers that a stack with these ports has."""
     return [name for name in BROKERS if name in ports]
@@ -44,12 +66,15 @@ def broker_door(ports: Mapping[str, int], broker: str) -> int:
 def assign(
     remembered: Mapping[str, int], pinned: Mapping[str, int], *, brokers: int | None = None, in_use: Iterable[int] = (),
     pick: Callable[[], int] = lambda: random.randrange(*_RANGE),  # noqa: S311 - not a secret
+    claims: Claims | None = None,
 ) -> dict[str, int]:  # fmt: skip
     """A free port for every name: the pinned one, else the one it had, else a new one.
 
     `brokers` is how many there shall be (None: as before, or one). `in_use` are ports of this stack's own running
-    parts. Raises `StackError` for a pinned port that is taken, an unknown name, or another number of brokers.
+    parts. With `claims`, no other process that asks for some gets the same ones. Raises `StackError` for a pinned port
+    that is taken, an unknown name, or another number of brokers.
     """
+    spoken_for = claims.take if claims else (lambda _: True)
     more = _further_brokers(remembered, brokers)
     names = (*NAMES, *more, *(controller_of(name) for name in more))
     unknown = set(pinned) - {*names, *_OPTIONAL}
@@ -64,10 +89,10 @@ def assign(
             for port in (pinned[name], *(pinned[name] + offset for offset in extra)):
                 require_free(name, port)
             ports[name] = pinned[name]
-        elif name in remembered and (remembered[name] in chosen or _usable(remembered[name], extra, ())):
+        elif name in remembered and (remembered[name] in chosen or _usable(remembered[name], extra, (), spoken_for)):
             ports[name] = remembered[name]
         else:
-            ports[name] = next(port for port in iter(pick, None) if _usable(port, extra, chosen))
+            ports[name] = next(port for port in iter(pick, None) if _usable(port, extra, chosen, spoken_for))
         chosen[ports[name]] = None
         chosen.update(dict.fromkeys(ports[name] + offset for offset in extra))
     return ports
@@ -128,5 +153,6 @@ def _listeners(port: int) -> list[str]:
     return found
 
 
-def _usable(port: int, offsets: Iterable[int], chosen: Iterable[int]) -> bool:
-    return all(p not in set(chosen) and is_free(p) for p in (port, *(port + offset for offset in offsets)))
+def _usable(port: int, offsets: Iterable[int], chosen: Iterable[int], spoken_for: Callable[[int], bool]) -> bool:
+    wanted = (port, *(port + offset for offset in offsets))
+    return all(one not in set(chosen) and is_free(one) for one in wanted) and all(map(spoken_for, wanted))

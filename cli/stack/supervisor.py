@@ -41,7 +41,10 @@ class Supervisor:
         self.quick = False
         before = state.load(files.state)
         secrets = before.secrets if before is not None else Secrets.generate()
-        assigned = ports.assign(before.ports if before else {}, options.ports, brokers=options.brokers)
+        self._claims = ports.Claims()
+        assigned = ports.assign(
+            before.ports if before else {}, options.ports, brokers=options.brokers, claims=self._claims
+        )
         initial = StackState(
             secrets=secrets, ports=assigned, boot=state.boot_id(), supervisor=identify(os.getpid())
         )  # fmt: skip

@@ -46,7 +46,7 @@ TIMEOUTS = {
     "MEDIALANE_WORKER_REBALANCE_TIMEOUT_S": "6",
     "MEDIALANE_WORKER_MAX_POLL_S": "20",
 }
-MEDIA = TIMEOUTS | {
+MEDIA = {
     "MEDIALANE_WORKER_SLOTS": "4",
     "MEDIALANE_PROCESSOR_AROUND": "pace:around",
     "PYTHONPATH": str(CHILDREN),
@@ -163,7 +163,9 @@ async def bed(folder: Path, scenario: Scenario) -> AsyncIterator[Bed]:
         )  # fmt: skip
         scope.callback(stack.stop, quick=True)
         found = Bed(stack, folder, proxy and proxy[0], int(receiver[1]), log)
-        found.parts = dict.fromkeys((*WORKERS, *(("media-video",) if scenario.videos else ())), MEDIA)
+        patience = {"MEDIALANE_PROCESSOR_IMAGE_TIMEOUT_S": str(30 + 2 * scenario.long_s)}
+        media = MEDIA | patience | (TIMEOUTS if scenario.hurried else {})
+        found.parts = dict.fromkeys((*WORKERS, *(("media-video",) if scenario.videos else ())), media)
         found.parts |= {"webhooks": WEBHOOKS}
         changed = {"keeper": KEEPER} | ({"connect": CONNECT} if scenario.transactions else {})
         for name, settings in changed.items():

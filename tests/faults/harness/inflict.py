@@ -41,15 +41,26 @@ async def kill_worker(bed: Bed, pick: int) -> dict:
         await _back(bed, name)
 
 
-async def stop_worker(bed: Bed, pick: int) -> dict:
-    """SIGSTOP for 20 s, twice its leases: others do its jobs, and it finds them gone when it wakes up."""
-    name, held = await _busy(bed, pick)
-    await asyncio.to_thread(bed.stack.kill, name, signal.SIGSTOP)
-    try:
-        await asyncio.sleep(20)
-    finally:
-        await asyncio.to_thread(bed.stack.kill, name, signal.SIGCONT)
-    return {"target": name, "held": len(held)}
+def stop_worker(seconds: float) -> Callable[[Bed, int], Awaitable[dict]]:
+    """SIGSTOP, for more than its leases: others do its jobs, and it finds them gone when it wakes up."""
+
+    async def fault(bed: Bed, pick: int) -> dict:
+        name, held = await _busy(bed, pick)
+        await asyncio.to_thread(bed.stack.kill, name, signal.SIGSTOP)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            await asyncio.to_thread(bed.stack.kill, name, signal.SIGCONT)
+        return {"target": name, "held": len(held)}
+
+    return fault
+
+
+async def nothing(bed: Bed, pick: int) -> dict:
+    """Two minutes in which long jobs go on."""
+    del bed, pick
+    await asyncio.sleep(120)
+    return {}
 
 
 async def terminate_worker(bed: Bed, pick: int) -> dict:
@@ -160,7 +171,9 @@ async def broker_from_nothing(bed: Bed, pick: int) -> dict:
 
 FAULTS: dict[str, Callable[[Bed, int], Awaitable[dict]]] = {
     "kill worker": kill_worker,
-    "stop worker 20 s": stop_worker,
+    "stop worker 20 s": stop_worker(20),
+    "stop worker 60 s": stop_worker(60),
+    "nothing for 120 s": nothing,
     "terminate worker": terminate_worker,
     "kill connect in a transaction": kill_connect,
     "kill broker": broker("kafka", away_s=2),

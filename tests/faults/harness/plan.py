@@ -13,18 +13,24 @@ FULL = (
 )  # fmt: skip
 SHORT = ("kill worker", "kill connect in a transaction", "kill broker", "kill postgres")
 KAFKA_LOSES = ("delete topics", "broker from nothing")
+PATIENT = (
+    "stop worker 60 s", *["terminate worker"] * 3, "kill worker", "restart broker", *["nothing for 120 s"] * 2,
+)  # fmt: skip
 CLUSTER = ("kill broker 1 of 3", "kill broker 2 of 3", "kill broker 3 of 3")  # one of them leads the quorum
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """`long` jobs take 40 s, far above the brokers' timeouts; `videos` are real ones, encoded by ffmpeg. `transactions`:
-    whether Connect writes in such.
+    """`long` jobs take `long_s`, far above the brokers' timeouts, which are short if `hurried`, else a production's.
+
+    `videos` are real ones, encoded by ffmpeg. `transactions`: whether Connect writes in such.
     """
 
     faults: tuple[str, ...]
     jobs: int
     long: int = 0
+    long_s: float = 40.0
+    hurried: bool = True
     videos: int = 0
     brokers: int = 1
     transactions: bool = True
@@ -35,6 +41,7 @@ SCENARIOS = {
     "at-least-once": Scenario(FULL, 520, long=4, videos=6, transactions=False),
     "short": Scenario(SHORT, 60),
     "kafka-loses": Scenario(KAFKA_LOSES, 120, long=1),
+    "patient": Scenario(PATIENT, 500, long=4, long_s=600.0, hurried=False, transactions=False),
     "cluster": Scenario(CLUSTER, 120, long=1, brokers=3),
 }
 
@@ -79,7 +86,7 @@ def make_plan(seed: int, scenario: Scenario, jobs: int | None = None) -> Plan:
     uploads = [_upload(chance, number) for number in range(count)]
     special = chance.sample(range(count // 10, count - count // 10), scenario.long + scenario.videos)
     for index, number in enumerate(special):
-        kind, seconds = ("photo", 40.0) if index < scenario.long else ("video", 0.0)
+        kind, seconds = ("photo", scenario.long_s) if index < scenario.long else ("video", 0.0)
         uploads[number] = Upload(number, uploads[number].tenant, kind, seconds)
     for number in range(20, count, 33):
         twin = next(

@@ -46,7 +46,7 @@ async def carry_out(found: Bed, plan: Plan, files: Files) -> dict:
         await load.release(len(plan.uploads))
         await uploading
         print(f"  all {len(load.accepted)} uploads accepted; waiting for rest", flush=True)
-        await _rest(found, load)
+        await _rest(found, load, _REST_BOUND_S + 2 * max(upload.seconds for upload in plan.uploads))
     finally:
         supervising.cancel()
         uploading.cancel()
@@ -87,9 +87,9 @@ async def _recovered(found: Bed, load: Load, count: int) -> None:
             await asyncio.sleep(0.2)
 
 
-async def _rest(found: Bed, load: Load) -> None:
+async def _rest(found: Bed, load: Load, bound_s: float) -> None:
     """Until nothing is under way: no job, no delivery, and for a while no new one."""
-    deadline, quiet_since, before = time.monotonic() + _REST_BOUND_S, None, None
+    deadline, quiet_since, before = time.monotonic() + bound_s, None, None
     told = 0.0
     while quiet_since is None or time.monotonic() - quiet_since < 5:
         [now] = await found.rows(_QUIET)
@@ -99,7 +99,7 @@ async def _rest(found: Bed, load: Load) -> None:
         elif quiet_since is None:
             quiet_since = time.monotonic()
         if time.monotonic() > deadline:
-            print(f"  no rest after {_REST_BOUND_S:.0f} s: {now}; the checker will say what is missing", flush=True)
+            print(f"  no rest after {bound_s:.0f} s: {now}; the checker will say what is missing", flush=True)
             return
         if time.monotonic() - told > 10:
             told = time.monotonic()

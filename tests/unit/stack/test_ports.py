@@ -40,6 +40,15 @@ def test_a_port_that_is_taken_is_passed_over(taken):
     assert taken not in ports.assign({}, {}, pick=lambda: next(candidates)).values()
 
 
+def test_of_two_stacks_that_start_at_once_neither_gets_a_port_of_the_others():
+    mine, theirs = ports.Claims(), ports.Claims()
+    first = ports.assign({}, {}, claims=mine)
+    candidates = itertools.chain(first.values(), itertools.count(23_000))
+    second = ports.assign(first, {}, claims=theirs, pick=lambda: next(candidates))
+    assert not set(first.values()) & set(second.values()), "though nothing listens there yet"
+    assert ports.assign(first, {}, claims=mine) == first
+
+
 def test_a_pinned_port_that_is_taken_names_its_holder_and_the_cure(taken):
     with pytest.raises(StackError) as refused:
         ports.assign({}, {"api": taken})
