@@ -167,8 +167,7 @@ class MediaPool:
             self._idle.pop().close()
 
     async def _give_back(self, child: Child, *, keep: bool) -> None:
-        if keep and child.alive:
-            child.cell.clear()
+        if keep and child.alive and child.cell.clear():
             self._idle.append(child)
             return
         nursery = self._nursery

@@ -57,10 +57,11 @@ class Cell:
             raise MediaError(ErrorCode.PROCESSING_FAILED, f"What the child made as {profile.name} is no plain file.")
         return msgspec.structs.replace(rendition, path=str(moved))
 
-    def clear(self) -> None:
-        """Remove what is in it."""
+    def clear(self) -> bool:
+        """Remove what is in it; False if something withstands, and the next job should not meet it."""
         for entry in self.path.iterdir():
             _remove(entry)
+        return not any(self.path.iterdir())
 
     def close(self) -> None:
         """Remove it. Idempotent."""

@@ -58,9 +58,15 @@ def test_a_source_comes_in_as_the_same_file_and_stays_where_it_was(cell, folder)
     inside = cell.bring_in(source)
     assert Path(inside.path).samefile(source.path)
     assert (inside.size, inside.file_name) == (6, "a.jpg")
-    cell.clear()
+    assert cell.clear()
     assert list(cell.path.iterdir()) == []
     assert (folder / "source").read_text() == "pixels"
+
+
+def test_a_cell_that_cannot_be_emptied_says_so(cell, monkeypatch):
+    (cell.path / "locked").mkdir()
+    monkeypatch.setattr(cells.shutil, "rmtree", lambda *_, **__: None)
+    assert not cell.clear()
 
 
 def test_a_source_on_another_disk_is_copied(cell, folder, monkeypatch):
