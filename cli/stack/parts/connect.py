@@ -30,7 +30,7 @@ def connect(context: Context) -> Part:
     program = java_argv("320m", "org.apache.kafka.connect.cli.ConnectDistributed", str(config))
     return Part(
         name="connect",
-        command=Command([str(TEMPLATES / "late-timers.sh"), *program]),
+        command=Command(["sh", str(TEMPLATES / "late-timers.sh"), *program]),
         address=f"http://{HOST}:{port}",
         ready=ready,
         listens=(port,),

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from cli.stack import watch
+from cli.stack.layout import TEMPLATES
 from cli.stack.processes import Command, identify, resident_bytes, spawn
 
 SLEEPER = [sys.executable, "-S", "-c", "import time; print('up', flush=True); time.sleep(600)"]
@@ -119,3 +120,11 @@ def test_the_watcher_kills_what_the_state_names_when_its_pipe_breaks(sleeper, tm
     with subprocess.Popen(argv, stdin=subprocess.PIPE) as broken:
         broken.communicate(b"")
     assert sleeper.wait(10) == -signal.SIGKILL
+
+
+def test_late_timers_are_those_of_the_program_that_is_run_with_them():
+    script = TEMPLATES / "late-timers.sh"
+    ran = subprocess.run(["sh", script, "cat", "/proc/self/timerslack_ns"], capture_output=True, text=True, check=True)
+    assert ran.stdout == "1000000\n"
+    assert ran.stderr == ""
+    assert subprocess.run(["sh", script, "sh", "-c", "exit 3"], check=False).returncode == 3
