@@ -3,6 +3,7 @@
 python -m schemas.settings_table README.md      # rewrites the text between the markers; a test finds drift
 """
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,7 +39,7 @@ def _groups() -> list[type[Settings]]:
 
 def _section(group: type[Settings]) -> Iterator[str]:
     readers = [name for name, groups in PROCESSES.items() if group in groups]
-    yield f"\nRead by {', '.join(readers)}:\n"
+    yield f"\n**{_title(group)}**, read by {', '.join(readers)}:\n"
     yield "| variable | value | default | meaning |"
     yield "|---|---|---|---|"
     for field in msgspec.structs.fields(group):
@@ -47,8 +48,13 @@ def _section(group: type[Settings]) -> Iterator[str]:
         yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
+def _title(group: type[Settings]) -> str:
+    """ObjectStoreSettings: Object store."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", group.__name__.removesuffix("Settings")).capitalize()
+
+
 def _shown(default: Any) -> str:
-    if default is None:
+    if default is None or default == ():
         return ""
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
