@@ -20,6 +20,7 @@ from harness.media import Files, temporary_folder
 from harness.plan import SCENARIOS, Fault, Plan, make_plan
 
 HERE = Path(__file__).resolve().parents[1]
+_AT_LEAST = 500
 _RECOVERY_BOUND_S = 240.0
 _REST_BOUND_S = 420.0
 _QUIET = """
@@ -170,10 +171,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, help="how many uploads, instead of the scenario's own number")
     parser.add_argument("--out", type=Path, default=Path("build/faults.json"))
-    parser.add_argument("--at-least", type=int, default=500, help="fewer jobs than this are a failure")
+    parser.add_argument(
+        "--at-least", type=int, help="fewer jobs than this are a failure; unset: 500, or a smaller plan's"
+    )
     given = parser.parse_args()
+    at_least = given.at_least or min(_AT_LEAST, SCENARIOS[given.scenario].jobs)
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    return asyncio.run(run(given.scenario, given.seed, given.jobs, given.out.absolute(), given.at_least))
+    return asyncio.run(run(given.scenario, given.seed, given.jobs, given.out.absolute(), at_least))
 
 
 if __name__ == "__main__":
