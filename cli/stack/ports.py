@@ -3,7 +3,8 @@
 import contextlib
 import random
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from cli.stack.errors import StackError
@@ -64,37 +65,33 @@ def broker_door(ports: Mapping[str, int], broker: str) -> int:
 
 
 def assign(
-    remembered: Mapping[str, int], pinned: Mapping[str, int], *, brokers: int | None = None, in_use: Iterable[int] = (),
+    remembered: Mapping[str, int], pinned: Mapping[str, int], claims: Claims, *, brokers: int | None = None,
     pick: Callable[[], int] = lambda: random.randrange(*_RANGE),  # noqa: S311 - not a secret
-    claims: Claims | None = None,
 ) -> dict[str, int]:  # fmt: skip
     """A free port for every name: the pinned one, else the one it had, else a new one.
 
-    `brokers` is how many there shall be (None: as before, or one). `in_use` are ports of this stack's own running
-    parts. With `claims`, no other process that asks for some gets the same ones. Raises `StackError` for a pinned port
-    that is taken, an unknown name, or another number of brokers.
+    No other process that asks for some gets the same ones, for as long as `claims` lives. `brokers` is how many there
+    shall be (None: as before, or one). Raises `StackError` for a pinned port that is taken, an unknown name, or another
+    number of brokers.
     """
-    spoken_for = claims.take if claims else (lambda _: True)
     more = _further_brokers(remembered, brokers)
     names = (*NAMES, *more, *(controller_of(name) for name in more))
     unknown = set(pinned) - {*names, *_OPTIONAL}
     if unknown:
         raise StackError(f"there is no part {', '.join(sorted(unknown))}", f"Parts with ports: {', '.join(names)}")
-    chosen = dict.fromkeys(in_use)
     ports: dict[str, int] = {name: pinned[name] for name in _OPTIONAL if name in pinned}
-    chosen.update(dict.fromkeys(ports.values()))
+    chosen = set(ports.values())
     for name in names:
         extra = (GRPC_OFFSET,) if name in _WITH_GRPC else ()
         if name in pinned:
-            for port in (pinned[name], *(pinned[name] + offset for offset in extra)):
+            for port in _with(pinned[name], extra):
                 require_free(name, port)
+                claims.take(port)
             ports[name] = pinned[name]
-        elif name in remembered and (remembered[name] in chosen or _usable(remembered[name], extra, (), spoken_for)):
-            ports[name] = remembered[name]
         else:
-            ports[name] = next(port for port in iter(pick, None) if _usable(port, extra, chosen, spoken_for))
-        chosen[ports[name]] = None
-        chosen.update(dict.fromkeys(ports[name] + offset for offset in extra))
+            candidates = chain([remembered[name]] if name in remembered else [], iter(pick, None))
+            ports[name] = next(port for port in candidates if _usable(_with(port, extra), chosen, claims))
+        chosen.update(_with(ports[name], extra))
     return ports
 
 
@@ -153,6 +150,9 @@ def _listeners(port: int) -> list[str]:
     return found
 
 
-def _usable(port: int, offsets: Iterable[int], chosen: Iterable[int], spoken_for: Callable[[int], bool]) -> bool:
-    wanted = (port, *(port + offset for offset in offsets))
-    return all(one not in set(chosen) and is_free(one) for one in wanted) and all(map(spoken_for, wanted))
+def _with(port: int, offsets: Iterable[int]) -> tuple[int, ...]:
+    return (port, *(port + offset for offset in offsets))
+
+
+def _usable(wanted: Sequence[int], chosen: set[int], claims: Claims) -> bool:
+    return all(port not in chosen and is_free(port) for port in wanted) and all(map(claims.take, wanted))

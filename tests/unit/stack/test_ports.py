@@ -11,6 +11,11 @@ from cli.stack.errors import StackError
 
 
 @pytest.fixture
+def claims():
+    return ports.Claims()
+
+
+@pytest.fixture
 def taken():
     """A port that this process listens on."""
     with socket.socket() as listener:
@@ -19,8 +24,8 @@ def taken():
         yield listener.getsockname()[1]
 
 
-def test_every_name_gets_a_port_of_its_own_and_the_object_store_room_for_grpc():
-    assigned = ports.assign({}, {})
+def test_every_name_gets_a_port_of_its_own_and_the_object_store_room_for_grpc(claims):
+    assigned = ports.assign({}, {}, claims)
     assert set(assigned) == set(ports.NAMES)
     grpc = [assigned[name] + ports.GRPC_OFFSET for name in ports.NAMES if name.startswith("s3")]
     every = [*assigned.values(), *grpc]
@@ -28,34 +33,34 @@ def test_every_name_gets_a_port_of_its_own_and_the_object_store_room_for_grpc():
     assert all(port < 65_536 for port in every)
 
 
-def test_a_stack_keeps_its_ports_but_not_one_that_was_taken_meanwhile(taken):
-    before = ports.assign({}, {})
-    again = ports.assign({**before, "api": taken}, {})
+def test_a_stack_keeps_its_ports_but_not_one_that_was_taken_meanwhile(claims, taken):
+    before = ports.assign({}, {}, claims)
+    again = ports.assign({**before, "api": taken}, {}, claims)
     assert again.pop("api") != taken
     assert again == {name: port for name, port in before.items() if name != "api"}
 
 
-def test_a_port_that_is_taken_is_passed_over(taken):
+def test_a_port_that_is_taken_is_passed_over(claims, taken):
     candidates = itertools.chain([taken, taken], itertools.count(23_000))
-    assert taken not in ports.assign({}, {}, pick=lambda: next(candidates)).values()
+    assert taken not in ports.assign({}, {}, claims, pick=lambda: next(candidates)).values()
 
 
-def test_of_two_stacks_that_start_at_once_neither_gets_a_port_of_the_others():
-    mine, theirs = ports.Claims(), ports.Claims()
-    first = ports.assign({}, {}, claims=mine)
+def test_of_two_stacks_that_start_at_once_neither_gets_a_port_of_the_others(claims):
+    pinned = {"api": ports.assign({}, {}, claims)["api"]}
+    first = ports.assign({}, pinned, claims)
     candidates = itertools.chain(first.values(), itertools.count(23_000))
-    second = ports.assign(first, {}, claims=theirs, pick=lambda: next(candidates))
+    second = ports.assign(first, {}, ports.Claims(), pick=lambda: next(candidates))
     assert not set(first.values()) & set(second.values()), "though nothing listens there yet"
-    assert ports.assign(first, {}, claims=mine) == first
+    assert ports.assign(first, {}, claims) == first
 
 
-def test_a_pinned_port_that_is_taken_names_its_holder_and_the_cure(taken):
+def test_a_pinned_port_that_is_taken_names_its_holder_and_the_cure(claims, taken):
     with pytest.raises(StackError) as refused:
-        ports.assign({}, {"api": taken})
+        ports.assign({}, {"api": taken}, claims)
     assert f"port {taken} for api is taken by process {os.getpid()}" in refused.value.cause
     assert "--port api=NUMBER" in refused.value.cure
 
 
-def test_a_pin_of_an_unknown_part_lists_the_known_ones():
+def test_a_pin_of_an_unknown_part_lists_the_known_ones(claims):
     with pytest.raises(StackError, match=r"there is no part kafak.*kafka, kafka-controller"):
-        ports.assign({}, {"kafak": 12_345})
+        ports.assign({}, {"kafak": 12_345}, claims)

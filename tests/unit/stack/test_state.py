@@ -10,7 +10,7 @@ from cli.stack.environment import process_variables, variables, write_env_file
 from cli.stack.errors import StackError
 from cli.stack.layout import Layout
 from cli.stack.names import PROCESSES
-from cli.stack.ports import assign
+from cli.stack.ports import Claims, assign
 from schemas.settings import PROCESSES as READS
 from schemas.settings import load
 
@@ -44,20 +44,20 @@ def test_secrets_differ_from_stack_to_stack():
 
 @pytest.mark.parametrize("name", PROCESSES)
 def test_every_process_gets_every_variable_that_it_requires(files, name):
-    env = process_variables(name, assign({}, {}), state.Secrets.generate(), files)
+    env = process_variables(name, assign({}, {}, Claims()), state.Secrets.generate(), files)
     for group in READS[name]:
         load(group, env)
 
 
 def test_overrides_win_and_a_second_worker_listens_elsewhere(files):
-    ports, secrets = assign({}, {}), state.Secrets.generate()
+    ports, secrets = assign({}, {}, Claims()), state.Secrets.generate()
     env = process_variables("keeper@2", ports, secrets, files, {"MEDIALANE_KEEPER_BATCH": "3"})
     assert env["MEDIALANE_KEEPER_BATCH"] == "3"
     assert env["MEDIALANE_TELEMETRY_METRICS_PORT"] == "0"
 
 
 def test_a_shell_that_sources_the_env_file_gets_the_variables(files):
-    ports, secrets = assign({}, {}), state.Secrets.generate()
+    ports, secrets = assign({}, {}, Claims()), state.Secrets.generate()
     write_env_file(files, ports, secrets)
     assert stat.S_IMODE(files.env.stat().st_mode) == 0o600
     shell = subprocess.run(["sh", "-c", f". {files.env}; env"], capture_output=True, text=True, check=True)
