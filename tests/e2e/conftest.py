@@ -60,7 +60,12 @@ async def owner(crew):
 def held(tmp_path_factory, samples):
     """Makes photos whose jobs last until the test lets them go on."""
 
-    def make(pick=2):
-        return hurry.Held(tmp_path_factory.mktemp("held"), samples.photos[pick].read_bytes())
+    made = []
 
-    return make
+    def make(pick=2):
+        made.append(hurry.Held(tmp_path_factory.mktemp("held"), samples.photos[pick].read_bytes()))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.end()

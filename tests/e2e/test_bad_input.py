@@ -1,11 +1,11 @@
 """What bad input gets: a typed error at once where the request shows it, a typed failure where only the bytes do."""
 
 import asyncio
-import socket
 
 import aiohttp
 import pytest
 from support import e2e
+from support.ports import free_port
 
 from cli import client as c
 from cli.onboarding import medialane, medialane_json
@@ -218,9 +218,7 @@ async def test_webhook_addresses_that_are_no_http_are_422(actor, url):
 
 
 async def test_without_the_development_setting_private_webhook_addresses_are_422(actor, whole):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     name = f"api@{port}"
     whole.start_part(name, {"MEDIALANE_WEBHOOK_ALLOW_PRIVATE": "false", "MEDIALANE_API_PORT": str(port)})
     try:

@@ -20,6 +20,7 @@ from cli.stack import Stack
 from cli.stack.processes import alive, identify
 from cli.stack.state import ProcessId
 from support import e2e
+from support.ports import free_port
 
 FIRST, SECOND = "media-images", "media-images@2"
 LEASE_S, SESSION_S = 3.0, 3.0
@@ -43,7 +44,7 @@ class Crew:
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
-        self._ports = {FIRST: stack.state.ports[FIRST], SECOND: _free_port()}
+        self._ports = {FIRST: stack.state.ports[FIRST], SECOND: free_port()}
 
     async def start(self, name: str) -> None:
         """Start a worker and wait until it has its partitions."""
@@ -114,6 +115,7 @@ class Held:
         self._runs: list[tuple[int, socket.socket]] = []
         self._free: set[int] = set()
         self._lock = threading.Lock()
+        self._over = False
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(address))
         self._listener.listen()
@@ -125,7 +127,7 @@ class Held:
             pid = int(line.recv(32) or 0)
             with self._lock:
                 self._runs.append((pid, line))
-                if len(self._runs) in self._free:
+                if self._over or len(self._runs) in self._free:
                     _answer(line)
 
     @property
@@ -148,6 +150,13 @@ class Held:
             self._free.add(number)
             if len(self._runs) >= number:
                 _answer(self._runs[number - 1][1])
+
+    def end(self) -> None:
+        """Let every run go on: a test that is over, or has failed, holds up none that follow."""
+        with self._lock:
+            self._over = True
+            for _, line in self._runs:
+                _answer(line)
 
 
 def _answer(line: socket.socket) -> None:
@@ -182,9 +191,3 @@ def signal_all(processes: list[ProcessId], number: signal.Signals) -> None:
     for pid in running(processes):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

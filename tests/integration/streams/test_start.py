@@ -5,13 +5,14 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import sys
 import urllib.error
 import urllib.request
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
+from support.ports import free_port
 from support.streams import until
 
 from connectors.kafka.bootstrap import until_reachable
@@ -32,9 +33,7 @@ NOWHERE = {
 @pytest.fixture
 def port():
     """A port that nobody listens on yet."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return held.getsockname()[1]
+    return free_port()
 
 
 @contextlib.asynccontextmanager
@@ -106,9 +105,9 @@ async def test_a_worker_joins_when_the_broker_is_there(bench, port):
     await bench.produce(topic, [b"r0"])
     bench.kafka = msgspec.structs.replace(direct, brokers=f"127.0.0.1:{port}")
     worker = bench.ours(topic, group)
-    starting = asyncio.create_task(worker.start())
-    await until(lambda: worker.task is not None, "it begins")
-    await asyncio.sleep(3)
+    with capture_logs() as said:
+        starting = asyncio.create_task(worker.start())
+        await until(lambda: said, "it has asked in vain", BOUND_S)
     assert worker.member.awaits_broker
     assert worker.member.problems() == [WAITS]
     assert not worker.task.done()
@@ -120,8 +119,9 @@ async def test_a_worker_joins_when_the_broker_is_there(bench, port):
 
 
 async def test_who_waits_for_a_broker_can_be_cancelled(port):
-    waiting = asyncio.create_task(until_reachable(KafkaSettings(brokers=f"127.0.0.1:{port}")))
-    await asyncio.sleep(0.5)
+    with capture_logs() as said:
+        waiting = asyncio.create_task(until_reachable(KafkaSettings(brokers=f"127.0.0.1:{port}")))
+        await until(lambda: said, "it has asked in vain", BOUND_S)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
     assert waiting.cancelled()

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import sys
 import textwrap
 import urllib.error
@@ -14,6 +13,7 @@ from contextlib import asynccontextmanager
 import aiokafka
 import pytest
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from support.ports import free_port
 
 from schemas.topics import IMAGE_JOBS
 
@@ -55,12 +55,6 @@ async def main():
 
 sys.exit(asyncio.run(main()))
 """
-
-
-def free_port():
-    with socket.socket() as made:
-        made.bind(("127.0.0.1", 0))
-        return made.getsockname()[1]
 
 
 @pytest.fixture
