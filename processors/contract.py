@@ -72,6 +72,13 @@ class ProcessingReport(Cost, frozen=True, kw_only=True):
     details: Details = Details()
 
 
+class Walls(msgspec.Struct, frozen=True):
+    """What the kernel keeps from the children: the network, and all files but their own cell's and code."""
+
+    network: bool
+    files: bool
+
+
 class MediaError(MedialaneError):
     """Processing failed; whether the same work may succeed later is a property of the code (`schemas.errors`).
 

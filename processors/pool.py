@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from processors.contract import MediaError, ProcessingReport, Rendition, Source
+from processors.contract import MediaError, ProcessingReport, Rendition, Source, Walls
 from processors.sandbox import limits, wire
 from processors.sandbox.handle import Child, NurseryHandle
 from schemas.errors import ErrorCode
@@ -52,7 +52,7 @@ class MediaPool:
         self._idle = [self._nursery.spawn() for _ in range(self._workers)]
 
     @property
-    def walls(self) -> wire.Walls:
+    def walls(self) -> Walls:
         """What the kernel keeps from the children. Raises `RuntimeError` before the start."""
         return self._started().walls
 

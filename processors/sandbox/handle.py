@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from processors import policy
-from processors.contract import Cost, MediaError
+from processors.contract import Cost, MediaError, Walls
 from processors.sandbox import wire
 from processors.sandbox.cell import Cell
 from schemas.errors import ErrorCode
@@ -153,7 +153,7 @@ class NurseryHandle:
             self._process.kill()
             self._process.wait()
 
-    def _configure(self, configure: wire.Configure) -> wire.Walls:
+    def _configure(self, configure: wire.Configure) -> Walls:
         try:
             self._control.send(wire.encode(configure))
             data = self._control.recv(wire.MAX_MESSAGE)

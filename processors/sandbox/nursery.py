@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 from typing import assert_never
 
+from processors.contract import Walls
 from processors.sandbox import landlock, limits, wire
 from processors.sandbox.child import serve
 
@@ -34,7 +35,7 @@ class Nursery:
         configure = wire.to_nursery.decode(self._control.recv(wire.MAX_MESSAGE))
         if not isinstance(configure, wire.Configure):
             raise TypeError(f"the first message must configure, got {configure!r}")
-        walls = wire.Walls(network=limits.leave_network(), files=landlock.version() > 0)
+        walls = Walls(network=limits.leave_network(), files=landlock.version() > 0)
         limits.drop_privilege_gains()
         limits.adopt_orphans()
         gc.freeze()  # the children share these pages: let no collection of theirs touch them

@@ -4,20 +4,13 @@ import socket
 
 import msgspec
 
-from processors.contract import Cost, ProcessingReport, Rendition, Source
+from processors.contract import Cost, ProcessingReport, Rendition, Source, Walls
 from schemas.errors import ErrorCode
 from schemas.profiles import Profile
 from schemas.settings import ProcessorSettings
 from schemas.states import Stage
 
 MAX_MESSAGE = 128 * 1024
-
-
-class Walls(msgspec.Struct, frozen=True):
-    """What the kernel keeps from the children: the network, and all files but their own cell's and code."""
-
-    network: bool
-    files: bool
 
 
 class Configure(msgspec.Struct, frozen=True, tag=True):

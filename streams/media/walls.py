@@ -3,7 +3,7 @@
 import structlog
 
 from connectors.telemetry.metrics import Metrics
-from processors.sandbox.wire import Walls
+from processors.contract import Walls
 from schemas.metrics import SANDBOX_WALLS
 
 log = structlog.get_logger(__name__)
