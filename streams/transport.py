@@ -129,7 +129,19 @@ class _Thread(driver.AIOKafkaConsumerThread):
         # partition is full, come back soon: it is only asked for in the next call.
         wanted = set(active_partitions)
         bound = _FULL_POLL_S if self.consumer._buffered_partitions else timeout  # noqa: SLF001
-        return await super()._fetch_records(consumer, wanted, bound, self._poll) if wanted else {}
+        fetched = await super()._fetch_records(consumer, wanted, bound, self._poll) if wanted else {}
+        return self._without_unwelcome(consumer, fetched, active_partitions)
+
+    def _without_unwelcome(self, consumer: Any, records: Any, active: set[Any]) -> Any:
+        """What Faust would drop goes back: its partition was paused, or all were, while the fetch waited for it.
+
+        Faust seeks to the committed offset then, which a fresh group does not have, nor a table's changelog ever.
+        """
+        welcome = active | self.consumer._buffered_partitions if self.consumer.flow_active else set()  # noqa: SLF001
+        for tp in records.keys() - welcome:
+            with contextlib.suppress(IllegalStateError):  # not ours any more: who has it reads it
+                consumer.seek(tp, records[tp][0].offset)
+        return {tp: records[tp] for tp in records.keys() & welcome}
 
     @property
     def _poll(self) -> int:

@@ -12,11 +12,13 @@ from connectors.telemetry import Telemetry
 from schemas.settings import KafkaSettings, ShutdownSettings, TelemetrySettings, UsageSettings, WorkerSettings, load
 from schemas.topics import EVENTS, USAGE
 from streams.faust_app import build_app
-from streams.health import LoopWatch
+from streams.health import AssignmentWatch, LoopWatch
 from streams.lifecycle import live
 from streams.member import Member
 from streams.usage.table import UsageBooks
 from streams.webhooks.gauges import IntakeGauges
+
+_RECOVERY_PATIENCE_S = 600.0  # an assignment counts when the table is recovered, too
 
 
 def run(env: Mapping[str, str]) -> int:
@@ -56,7 +58,7 @@ async def _run(env: Mapping[str, str]) -> int:
     gauges = IntakeGauges(telemetry.metrics, books.ledger, member.highwater)
     tasks = {
         "consumer": consume, "table": books.watch, "cleaning": books.clean, "loop": LoopWatch().run,
-        "gauges": gauges.run,
+        "assignment": AssignmentWatch(member, patience_s=_RECOVERY_PATIENCE_S).run, "gauges": gauges.run,
     }  # fmt: skip
     try:
         return await live(telemetry, telemetry_settings, tasks, ready=ready, drain=drain)

@@ -56,6 +56,70 @@ async def test_plain_faust_loses_the_rest_of_a_batch_that_is_paused_in_the_middl
     assert len(seen) < 401, "records between the pause and the end of the batch are gone"
 
 
+async def bring_into_a_hold(bench, app, topic, hold):
+    """Have a fetch that waits bring records while the flow, or its partition, is held; returns what was sent."""
+    consumer, loop = app.consumer, asyncio.get_running_loop()
+    fetcher, partition, sent = consumer._thread._consumer._fetcher, {TP(topic, 0)}, []
+    fetch, take = fetcher.fetched_records, consumer._wait_next_records
+    began, ended, taken = asyncio.Queue(), asyncio.Queue(), asyncio.Event()
+
+    async def watched(*args, **options):
+        loop.call_soon_threadsafe(began.put_nowait, None)
+        records = await fetch(*args, **options)
+        loop.call_soon_threadsafe(ended.put_nowait, bool(records))
+        return records
+
+    async def taking(bound_s):
+        taken.set()  # whatever came before
+        return await take(bound_s)
+
+    fetcher.fetched_records, consumer._wait_next_records = watched, taking
+    brought = False
+    while not brought:  # else it has waited for too long, and the next one brings them later
+        await began.get()
+        taken.clear()
+        consumer.stop_flow() if hold == "flow" else consumer.pause_partitions(partition)
+        sent.append(b"r%d" % len(sent))
+        await asyncio.to_thread(bench.send, topic, sent[-1], b"key", [])
+        brought = await ended.get()
+        await taken.wait()
+        consumer.resume_flow() if hold == "flow" else consumer.resume_partitions(partition)
+    fetcher.fetched_records, consumer._wait_next_records = fetch, take
+    return sent
+
+
+@pytest.mark.parametrize("hold", ["flow", "partition"])
+async def test_what_a_waiting_fetch_brings_into_a_rebalance_is_not_lost(bench, hold):
+    """A rebalance holds the flow; in a fresh group, and in a table's changelog, nothing would seek back to it."""
+    topic, group = await bench.topic(), bench.group()
+    worker = bench.ours(topic, group)
+    await worker.start()
+    sent = await bring_into_a_hold(bench, worker.app, topic, hold)
+    await bench.produce(topic, [b"last"])
+    await until(lambda: b"last" in worker.handler.seen, "the partition goes on")
+    assert worker.handler.seen == [*sent, b"last"]
+
+
+@pytest.mark.parametrize("hold", ["flow", "partition"])
+async def test_plain_faust_loses_what_a_waiting_fetch_brings_into_a_rebalance(bench, hold):
+    topic, group = await bench.topic(), bench.group()
+    seen = []
+
+    def read(app):
+        async def loop(stream):
+            async for event in stream.events():
+                seen.append(event.value)  # noqa: PERF401 - seen as they come
+
+        return loop
+
+    plain = bench.plain(topic, group, read)
+    await plain.start()
+    sent = await bring_into_a_hold(bench, plain.app, topic, hold)
+    await bench.produce(topic, [b"last"])
+    await until(lambda: b"last" in seen, "the partition goes on")
+    assert sent[-1] not in seen
+
+
 async def test_no_more_is_fetched_than_is_read(bench):
     """What lies in a stream's queue is in no lane, and no window bounds it."""
     topic, group = await bench.topic(partitions=4), bench.group()
