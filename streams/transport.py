@@ -185,9 +185,9 @@ class Consumer(driver.Consumer):
     async def _commit(self, offsets: Mapping[Any, int]) -> bool:
         # One at a time: while the broker is away a commit may hang, and newer ones must not queue up behind it.
         if self._committing is None or self._committing.done():
-            self._committing = asyncio.create_task(self._thread.commit(offsets))
-            done, _ = await asyncio.wait({self._committing}, timeout=_COMMIT_BOUND_S)
-            if done and self._committing.result():
+            committing = self._committing = asyncio.create_task(self._thread.commit(offsets))
+            done, _ = await asyncio.wait({committing}, timeout=_COMMIT_BOUND_S)
+            if done and committing.result():  # ours: when it was done, the next may have begun
                 self._stuck.update((Partition(*tp), offset) for tp, offset in offsets.items())
                 return True
         return False

@@ -79,6 +79,28 @@ async def test_plain_faust_commits_past_the_first_open_record_of_a_fresh_group(b
     await until(lambda: (bench.committed(group, topic) or 0) > 0, "plain Faust passes the open record")
 
 
+async def test_a_commit_that_begins_as_another_ends_disturbs_neither(bench):
+    """A rebalance commits, too: in the moment between a commit's end and its being noticed."""
+    topic, group = await bench.topic(), bench.group()
+    worker = bench.ours(topic, group)
+    await worker.start()
+    consumer, later, answer = worker.app.consumer, [], asyncio.Event()
+
+    async def commit(offsets):
+        if not later:
+            asyncio.get_running_loop().call_soon(lambda: later.append(asyncio.create_task(consumer._commit(offsets))))
+            return True
+        await answer.wait()
+        return False
+
+    consumer._thread.commit = commit
+    while not later:  # the app's own commit may be on its way
+        await consumer._commit({})
+        await asyncio.sleep(0)
+    answer.set()
+    assert not await later[0]
+
+
 async def test_records_of_aborted_transactions_are_never_seen(bench):
     """L14."""
     topic, group = await bench.topic(), bench.group()
