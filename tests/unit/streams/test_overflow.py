@@ -57,6 +57,7 @@ async def scene():
     )  # fmt: skip
     lanes.assign([A])
     yield lanes, rows, behind, Overflow(lanes, rows, lambda _key: behind[0])
+    await lanes.stop_intake()
     await lanes.drain(0)
 
 
