@@ -38,6 +38,7 @@ class Database(Closing):
             settings.url.replace("postgresql://", "postgresql+psycopg://", 1),
             pool_size=settings.pool_size,
             max_overflow=0,
+            pool_use_lifo=True,  # the one used last: its statements are prepared, nobody asks whether it lives
             pool_timeout=settings.pool_timeout_s,
             connect_args={
                 "application_name": f"medialane-{application}",

@@ -29,7 +29,9 @@ from streams.webhooks.slots import Slots
 log = structlog.get_logger(__name__)
 
 _MAX_BATCH = 500
-# Between two transactions: events that come faster than this are planned together, one that comes alone at once.
+# Before the first one after a pause: a job's end sends several events, and what is planned alone delays the others.
+_GATHER_S = 0.002
+# Between two transactions: events that come faster than this are planned together.
 _SPACING_S = 0.005
 _LAST_WORDS_S = 5.0  # for each step that only waits for the database; what it does not get done comes again
 
@@ -132,6 +134,7 @@ class WebhookAgent:
                 self._arrived.clear()
                 size = _MAX_BATCH
                 await self._arrived.wait()
+                await asyncio.sleep(_GATHER_S)
                 continue
             await asyncio.sleep(began + _SPACING_S - loop.time())
             began = loop.time()
