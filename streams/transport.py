@@ -137,11 +137,12 @@ class _Thread(driver.AIOKafkaConsumerThread):
 
         Faust seeks to the committed offset then, which a fresh group does not have, nor a table's changelog ever.
         """
-        welcome = active | self.consumer._buffered_partitions if self.consumer.flow_active else set()  # noqa: SLF001
-        for tp in records.keys() - welcome:
+        taken = active | self.consumer._buffered_partitions if self.consumer.flow_active else set()  # noqa: SLF001
+        for tp in records.keys() - taken:
+            first = records.pop(tp)[0].offset
             with contextlib.suppress(IllegalStateError):  # not ours any more: who has it reads it
-                consumer.seek(tp, records[tp][0].offset)
-        return {tp: records[tp] for tp in records.keys() & welcome}
+                consumer.seek(tp, first)
+        return records
 
     @property
     def _poll(self) -> int:

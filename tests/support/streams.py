@@ -35,6 +35,19 @@ def unread(app):
     return sum(queue.qsize() for queue in app.flow_control._queues)
 
 
+def noting(seen, what=lambda event: event.value):
+    """A plain agent's read loop that keeps in `seen` what each event holds, as they come."""
+
+    def read(app):
+        async def loop(stream):
+            async for event in stream.events():
+                seen.append(what(event))
+
+        return loop
+
+    return read
+
+
 class Handler:
     """Claims whatever is not held; every value that was claimed is remembered, jobs end at once."""
 

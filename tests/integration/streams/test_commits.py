@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from faust.types import TP
-from support.streams import until
+from support.streams import noting, until
 
 pytestmark = pytest.mark.stack
 
@@ -116,15 +116,7 @@ async def test_records_of_aborted_transactions_are_never_seen(bench):
 async def test_plain_faust_delivers_aborted_records(bench):
     topic, group = await bench.topic(), bench.group()
     seen = []
-
-    def read(app):
-        async def loop(stream):
-            async for event in stream.events():
-                seen.append(event.value)  # noqa: PERF401 - seen as they come
-
-        return loop
-
-    plain = bench.plain(topic, group, read)
+    plain = bench.plain(topic, group, noting(seen))
     await bench.produce(topic, values(2, b"aborted"), abort=True)
     await bench.produce(topic, values(2))
     await plain.start()
@@ -187,15 +179,7 @@ async def test_doubled_headers_are_all_there(bench):
 async def test_plain_faust_keeps_one_of_two_headers_that_share_a_name(bench):
     topic, group = await bench.topic(), bench.group()
     seen = []
-
-    def read(app):
-        async def loop(stream):
-            async for event in stream.events():
-                seen.append(event.headers)  # noqa: PERF401 - seen as they come
-
-        return loop
-
-    plain = bench.plain(topic, group, read)
+    plain = bench.plain(topic, group, noting(seen, lambda event: event.headers))
     await asyncio.to_thread(bench.send, topic, b"x", None, [("twice", b"1"), ("twice", b"2")])
     await plain.start()
     await until(lambda: seen, "the record arrives")
@@ -206,15 +190,7 @@ async def test_plain_faust_commits_past_a_record_that_it_cannot_decode(bench):
     """L9: so topics are raw bytes here, and we decode."""
     topic, group = await bench.topic(), bench.group()
     seen = []
-
-    def read(app):
-        async def loop(stream):
-            async for event in stream.events():
-                seen.append(event.value)  # noqa: PERF401 - seen as they come
-
-        return loop
-
-    plain = bench.plain(topic, group, read, value_type=None, value_serializer="json")
+    plain = bench.plain(topic, group, noting(seen), value_type=None, value_serializer="json")
     await bench.produce(topic, [b"no json", b'{"fine": 1}'])
     await plain.start()
     await until(lambda: bench.committed(group, topic) == 2, "the bad record is committed away")

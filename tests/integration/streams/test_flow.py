@@ -1,10 +1,11 @@
 """Backpressure, rebalances and topics that come back, on a real broker: nothing is lost, and memory stays bounded."""
 
 import asyncio
+from functools import partial
 
 import pytest
 from faust.types import TP
-from support.streams import until
+from support.streams import noting, until
 
 pytestmark = pytest.mark.stack
 
@@ -59,7 +60,11 @@ async def test_plain_faust_loses_the_rest_of_a_batch_that_is_paused_in_the_middl
 async def bring_into_a_hold(bench, app, topic, hold):
     """Have a fetch that waits bring records while the flow, or its partition, is held; returns what was sent."""
     consumer, loop = app.consumer, asyncio.get_running_loop()
-    fetcher, partition, sent = consumer._thread._consumer._fetcher, {TP(topic, 0)}, []
+    fetcher, partitions, sent = consumer._thread._consumer._fetcher, {TP(topic, 0)}, []
+    stop, go_on = {
+        "flow": (consumer.stop_flow, consumer.resume_flow),
+        "partition": (partial(consumer.pause_partitions, partitions), partial(consumer.resume_partitions, partitions)),
+    }[hold]
     fetch, take = fetcher.fetched_records, consumer._wait_next_records
     began, ended, taken = asyncio.Queue(), asyncio.Queue(), asyncio.Event()
 
@@ -78,12 +83,12 @@ async def bring_into_a_hold(bench, app, topic, hold):
     while not brought:  # else it has waited for too long, and the next one brings them later
         await began.get()
         taken.clear()
-        consumer.stop_flow() if hold == "flow" else consumer.pause_partitions(partition)
+        stop()
         sent.append(b"r%d" % len(sent))
         await asyncio.to_thread(bench.send, topic, sent[-1], b"key", [])
         brought = await ended.get()
         await taken.wait()
-        consumer.resume_flow() if hold == "flow" else consumer.resume_partitions(partition)
+        go_on()
     fetcher.fetched_records, consumer._wait_next_records = fetch, take
     return sent
 
@@ -104,15 +109,7 @@ async def test_what_a_waiting_fetch_brings_into_a_rebalance_is_not_lost(bench, h
 async def test_plain_faust_loses_what_a_waiting_fetch_brings_into_a_rebalance(bench, hold):
     topic, group = await bench.topic(), bench.group()
     seen = []
-
-    def read(app):
-        async def loop(stream):
-            async for event in stream.events():
-                seen.append(event.value)  # noqa: PERF401 - seen as they come
-
-        return loop
-
-    plain = bench.plain(topic, group, read)
+    plain = bench.plain(topic, group, noting(seen))
     await plain.start()
     sent = await bring_into_a_hold(bench, plain.app, topic, hold)
     await bench.produce(topic, [b"last"])
