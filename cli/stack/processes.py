@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cli.stack.state import ProcessId
 from cli.stack.watch import alive, kill_group, stat
+from processors.sandbox.priority import stand_back
 
 __all__ = ["Command", "alive", "anybody_in", "command_of", "identify", "kill_group", "resident_bytes", "spawn"]
 
@@ -18,7 +19,7 @@ __all__ = ["Command", "alive", "anybody_in", "command_of", "identify", "kill_gro
 class Command:
     """A program to run. `env` comes on top of a bare environment; `user` is for Postgres, which refuses root.
 
-    `nice` is how far it stands back where the CPU is short.
+    `nice` is how far its session stands back where the CPU is short.
     """
 
     argv: Sequence[str]
@@ -38,12 +39,12 @@ def spawn(command: Command, log: Path) -> subprocess.Popen[bytes]:
     `setpriv` asks the kernel for SIGKILL at the supervisor's death, after it has changed the user (which would
     clear that wish). The wish is bound to the calling thread, so call this from the main thread only.
     """
-    launcher = ["nice", "-n", str(command.nice), "setpriv", "--pdeathsig", "KILL"]
+    launcher = ["setpriv", "--pdeathsig", "KILL"]
     if command.user is not None:
         launcher += ["--reuid", command.user, "--regid", command.user, "--init-groups"]
     env = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     with log.open("ab") as output:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*launcher, "--", *command.argv],
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -52,6 +53,8 @@ def spawn(command: Command, log: Path) -> subprocess.Popen[bytes]:
             cwd=command.cwd,
             start_new_session=True,
         )
+    stand_back(process.pid, command.nice)
+    return process
 
 
 def identify(pid: int) -> ProcessId | None:

@@ -20,6 +20,7 @@ from typing import assert_never
 from processors.contract import Walls
 from processors.sandbox import landlock, limits, wire
 from processors.sandbox.child import serve
+from processors.sandbox.priority import stand_back
 
 
 class Nursery:
@@ -38,6 +39,7 @@ class Nursery:
         walls = Walls(network=limits.leave_network(), files=landlock.version() > 0)
         limits.drop_privilege_gains()
         limits.adopt_orphans()
+        stand_back(os.getpid(), configure.settings.nice)
         gc.freeze()  # the children share these pages: let no collection of theirs touch them
         self._selector.register(self._control, selectors.EVENT_READ)
         self._tell(wire.Ready(walls))

@@ -203,6 +203,9 @@ class ProcessorSettings(Settings, frozen=True, kw_only=True):
         ),
     ] = None
     jobs_per_child: Annotated[int, Meta(ge=1, description="Jobs after which a child is replaced")] = 200
+    nice: Annotated[
+        int, Meta(ge=0, le=19, description="How far media children stand back where the CPU is short (nice value)")
+    ] = 10
     image_timeout_s: Annotated[float, Meta(gt=0, description="Longest image job, seconds")] = 60.0
     video_timeout_s: Annotated[float, Meta(gt=0, description="Longest video job, seconds")] = 1800.0
     memory_mb: Annotated[int, Meta(ge=256, description="Address space of a child, MiB")] = 4096

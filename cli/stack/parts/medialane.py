@@ -8,8 +8,9 @@ from cli.stack.names import PROCESSES
 from cli.stack.parts.base import Context, Part, http_status
 from cli.stack.processes import Command
 
-# On a machine that runs everything, who waits for an answer goes before the work that takes seconds anyway.
-_NICE = {"media-images": 5, "media-video": 5}
+# On a machine that runs everything, who waits for an answer goes before the work that takes seconds anyway; the media
+# children stand back behind these (`MEDIALANE_PROCESSOR_NICE`).
+_NICE = {"webhooks": 5, "media-images": 8, "media-video": 8}
 
 
 def medialane(name: str, context: Context) -> Part:

@@ -208,6 +208,13 @@ def test_children_see_no_secret_and_no_network(monkeypatch, make_bench, photo, t
     assert re.search(r"Max core file size +0 +0 ", Path(f"/proc/{child}/limits").read_text())
 
 
+def test_children_stand_back_behind_their_worker(make_bench, photo, tmp_path):
+    bench = make_bench(nice=7)
+    bench.run(photo, tmp_path)
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert [os.getpriority(os.PRIO_PROCESS, pid) for pid in bench.pool.pids] == [max(own, 7)] * 2
+
+
 @pytest.mark.skipif(not landlock.version(), reason="this kernel has no Landlock")
 @pytest.mark.parametrize("stage", [Stage.IMAGE_PRIMARY, VIDEO])
 def test_a_child_that_was_taken_over_reaches_its_cell_and_no_other_file(monkeypatch, make_bench, tmp_path, stage):
