@@ -101,8 +101,12 @@ class _Statements(NamedTuple):
                 SELECT 1 FROM {table} JOIN {_MADE} USING ({names}) ORDER BY {names} FOR NO KEY UPDATE OF {table}
             """),  # noqa: S608 - made of constants
             close=sa.text(f"""
-                UPDATE {table} SET state = 'done', {told} error_code = NULL, error_detail = NULL, updated_at = now()
-                FROM {_MADE} WHERE {of_made} AND leader_job_id = made.job_id RETURNING made.job_id
+                WITH closed AS (
+                    UPDATE {table} SET state = 'done', {told} error_code = NULL, error_detail = NULL, updated_at = now()
+                    FROM {_MADE} WHERE {of_made} AND leader_job_id = made.job_id
+                    RETURNING made.tenant_id, made.sha256, made.stage
+                )
+                UPDATE jobs SET due_at = clock_timestamp() FROM closed WHERE {asleep.format(of="closed.")}
             """),  # noqa: S608 - made of constants
             wake=sa.text(f"""
                 UPDATE jobs SET due_at = clock_timestamp() FROM {_MADE} WHERE {asleep.format(of="made.")}
@@ -203,12 +207,10 @@ async def lock_contents(connection: AsyncConnection, made: Sequence[Made]) -> No
 async def close_contents(connection: AsyncConnection, made: Sequence[Made]) -> None:
     """The leaders' good ends: their twins are due. Does nothing for jobs that do not lead.
 
-    If they are several, the caller has locked their contents (`lock_contents`).
+    The caller has locked the contents (`lock_contents`): a twin that fell asleep before is seen.
     """
     for ask, some in _by_table(made):
-        led = set((await connection.execute(ask.close, _values(some))).scalars())
-        if led:
-            await connection.execute(ask.wake, _values([one for one in some if one.job_id in led]))
+        await connection.execute(ask.close, _values(some))
 
 
 async def doom_content(

@@ -16,7 +16,7 @@ from connectors.postgres.content import doom_content
 from connectors.postgres.credits import pass_on
 from connectors.postgres.jobs import ClaimedJob, FencedError
 from connectors.postgres.locks import lock_assets, lock_held
-from connectors.postgres.variants import NewVariant, insert_variants
+from connectors.postgres.variants import Addition, NewVariant, add_variants
 from schemas.errors import ErrorCode
 from schemas.events import AssetFailed, JobFailed, VariantReady
 
@@ -40,7 +40,7 @@ async def commit_variants(
     await lock_assets(connection, [job.asset_id])
     if not await lock_held(connection, [(job.job_id, job.epoch)]):
         raise FencedError(str(job.job_id))
-    await insert_variants(connection, job.tenant_id, job.asset_id, job.generation, variants)
+    await add_variants(connection, [Addition(job.tenant_id, job.asset_id, job.generation, variants)])
     makers = [partial(VariantReady, variant=variant.public()) for variant in variants]
     await outbox.emit(connection, job.asset_id, makers, traceparent=traceparent)
 

@@ -5,7 +5,7 @@ number of jobs may end in the same one, each fenced by its own epoch: who lost i
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -18,28 +18,29 @@ from connectors.postgres import outbox
 from connectors.postgres.content import Made, close_contents, lock_contents
 from connectors.postgres.credits import NewJob, make_jobs, pass_on_all
 from connectors.postgres.jobs import ClaimedJob, FencedError
-from connectors.postgres.locks import lock_assets, lock_held
-from connectors.postgres.variants import NewVariant, insert_variants, of_assets
+from connectors.postgres.locks import HELD, held_values, lock_assets
+from connectors.postgres.variants import Addition, NewVariant, add_variants
 from schemas.details import Facts
 from schemas.events import AssetReady, JobDone, JobStarting, VariantReady
 from schemas.events import Variant as PublicVariant
 from schemas.ids import uuid7
 from schemas.states import Stage
 
-_END = sa.text("""
+_END = sa.text(f"""
+    WITH held AS MATERIALIZED ({HELD})
     UPDATE jobs SET state = 'done', owner = NULL, lease_until = NULL, finished_at = clock_timestamp(),
         report = ended.report, error_code = NULL, error_detail = NULL, progress = 100
-    FROM jsonb_to_recordset(CAST(:ended AS jsonb)) AS ended (id uuid, report jsonb)
-    WHERE jobs.id = ended.id RETURNING jobs.id, attempts
-""")
-_READY = sa.text("""
+    FROM held JOIN jsonb_to_recordset(CAST(:ended AS jsonb)) AS ended (id uuid, report jsonb) USING (id)
+    WHERE jobs.id = held.id RETURNING jobs.id, attempts
+""")  # noqa: S608 - made of constants
+_READY = sa.text(f"""
     UPDATE assets SET state = 'ready', width = ready.width, height = ready.height, duration_s = ready.duration_s,
         details = ready.details, content_sha256 = decode(ready.sha256, 'hex'), error_code = NULL, error_detail = NULL,
-        finished_at = clock_timestamp()
+        finished_at = clock_timestamp(), event_seq = event_seq + ready.events
     FROM jsonb_to_recordset(CAST(:ready AS jsonb)) AS ready (id uuid, sha256 text, width int, height int,
-        duration_s double precision, details jsonb)
-    WHERE assets.id = ready.id
-""")
+        duration_s double precision, details jsonb, events int)
+    WHERE assets.id = ready.id RETURNING assets.id, {outbox.TAKEN}
+""")  # noqa: S608 - made of constants
 
 
 class Finish(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,31 +75,38 @@ async def finish_all(connection: AsyncConnection, ends: Sequence[Finish]) -> lis
     ]
     await lock_assets(connection, [end.job.asset_id for end in ends])
     await lock_contents(connection, made)
-    held = await lock_held(connection, [(end.job.job_id, end.job.epoch) for end in ends])
-    kept = [end for end in ends if end.job.job_id in held]
+    attempts = await _end(connection, ends)
+    kept = [end for end in ends if end.job.job_id in attempts]
     if kept:
-        await close_contents(connection, [one for one in made if one.job_id in held])
-        await _end(connection, kept)
-    return [end.job.job_id in held for end in ends]
+        await close_contents(connection, [one for one in made if one.job_id in attempts])
+        await _announce(connection, kept, attempts)
+        await pass_on_all(connection, Counter((end.job.tenant_id, end.job.stage) for end in kept))
+    return [end.job.job_id in attempts for end in ends]
 
 
-async def _end(connection: AsyncConnection, ends: Sequence[Finish]) -> None:
+async def _end(connection: AsyncConnection, ends: Sequence[Finish]) -> dict[UUID, int]:
+    """End those jobs that are still held; returns how often each had failed."""
     rows = [{"id": end.job.job_id, "report": end.report} for end in ends]
-    attempts = {row.id: row.attempts for row in await connection.execute(_END, {"ended": _json(rows)})}
-    for end in ends:
-        if end.variants:
-            job = end.job
-            await insert_variants(connection, job.tenant_id, job.asset_id, job.generation, end.variants)
-    variants = await _make_ready(connection, [end for end in ends if end.job.stage.primary])
+    held = held_values([(end.job.job_id, end.job.epoch) for end in ends])
+    return {row.id: row.attempts for row in await connection.execute(_END, {"ended": _json(rows)} | held)}
+
+
+async def _announce(connection: AsyncConnection, ends: Sequence[Finish], attempts: Mapping[UUID, int]) -> None:
+    additions = [Addition(end.job.tenant_id, end.job.asset_id, end.job.generation, end.variants) for end in ends]
+    variants = await add_variants(connection, additions)
     following = [(end, [(uuid7(), stage) for stage in end.follow]) for end in ends]
-    emissions = []
+    ready, other = [], []
     for end, jobs in following:
         makers = [*_makers(end, attempts[end.job.job_id], variants.get(end.job.asset_id, ()))]
         makers += [partial(JobStarting, job_id=job_id, stage=stage) for job_id, stage in jobs]
-        emissions.append(outbox.Emission(end.job.asset_id, makers, end.traceparent))
-    await outbox.emit_all(connection, emissions)
+        emission = outbox.Emission(end.job.asset_id, makers, end.traceparent)
+        if end.job.stage.primary:
+            ready.append((end, emission))
+        else:
+            other.append(emission)
+    recorded = [*await _make_ready(connection, ready), *await outbox.take(connection, other)]
+    await outbox.record_all(connection, recorded)
     await _follow_up(connection, following)
-    await pass_on_all(connection, Counter((end.job.tenant_id, end.job.stage) for end in ends))
 
 
 def _makers(end: Finish, attempts: int, variants: tuple[PublicVariant, ...]) -> Iterable[outbox.EventMaker]:
@@ -117,17 +125,20 @@ def _makers(end: Finish, attempts: int, variants: tuple[PublicVariant, ...]) -> 
         )  # fmt: skip
 
 
-async def _make_ready(connection: AsyncConnection, ends: Sequence[Finish]) -> dict[UUID, tuple[PublicVariant, ...]]:
-    """Make the assets of primary jobs ready; returns their variants."""
-    if not ends:
-        return {}
+async def _make_ready(
+    connection: AsyncConnection, ready: Sequence[tuple[Finish, outbox.Emission]]
+) -> list[outbox.Recorded]:
+    """Make the assets of primary jobs ready, and take the numbers of their events."""
+    if not ready:
+        return []
     rows = []
-    for end in ends:
+    for end, emission in ready:
         if end.facts is None:
             raise ValueError("a primary stage has to bring facts")
-        rows.append({"id": end.job.asset_id, "sha256": end.sha256.hex(), **end.facts.columns()})
-    await connection.execute(_READY, {"ready": _json(rows)})
-    return await of_assets(connection, [end.job.asset_id for end in ends])
+        told = {"id": end.job.asset_id, "sha256": end.sha256.hex(), "events": len(emission.makers)}
+        rows.append(told | end.facts.columns())
+    taken = await connection.execute(_READY, {"ready": _json(rows)})
+    return outbox.spread(taken, [emission for _, emission in ready])
 
 
 async def _follow_up(connection: AsyncConnection, following: Iterable[tuple[Finish, list[tuple[UUID, Stage]]]]) -> None:

@@ -150,8 +150,12 @@ async def emit_all(connection: AsyncConnection, emissions: Sequence[Emission]) -
 
     The caller has locked the assets, if they are more than one, in the order of their ids. Raises `LookupError`.
     """
-    rows = await connection.execute(_TAKE_SEQS, wanted_of(emissions))
-    return await record_all(connection, spread(rows, emissions))
+    return await record_all(connection, await take(connection, emissions))
+
+
+async def take(connection: AsyncConnection, emissions: Sequence[Emission]) -> list[Recorded]:
+    """Take the numbers of events that are still to be written. Raises `LookupError`."""
+    return spread(await connection.execute(_TAKE_SEQS, wanted_of(emissions)), emissions) if emissions else []
 
 
 def wanted_of(emissions: Sequence[Emission]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Variant rows: one per (asset, profile), pointing at one object per (tenant, content, profile, version)."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -11,19 +11,28 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schemas.events import Part, Variant
 from schemas.ids import uuid7
 
-_INSERT = sa.text("""
-    INSERT INTO variants (id, tenant_id, asset_id, generation, profile, profile_version, content_sha256, object_key,
-        content_type, format, width, height, duration_s, size, sha256, parts)
-    VALUES (:id, :tenant_id, :asset_id, :generation, :profile, :profile_version, :content_sha256, :object_key,
-        :content_type, :format, :width, :height, :duration_s, :size, :sha256, :parts)
-    ON CONFLICT (asset_id, profile) DO UPDATE SET generation = excluded.generation,
-        profile_version = excluded.profile_version, content_sha256 = excluded.content_sha256,
-        object_key = excluded.object_key, content_type = excluded.content_type, format = excluded.format,
-        width = excluded.width, height = excluded.height, duration_s = excluded.duration_s, size = excluded.size,
-        sha256 = excluded.sha256, parts = excluded.parts, created_at = now()
-""").bindparams(sa.bindparam("parts", type_=sa.JSON(none_as_null=True)))
-_OF_ASSETS = sa.text("""
-    SELECT * FROM variants WHERE asset_id = ANY(CAST(:assets AS uuid[])) ORDER BY created_at, profile
+# The rows that were there are those of the statement's beginning: of one that is replaced, `new` has what it is now.
+_ADD = sa.text("""
+    WITH new AS (
+        INSERT INTO variants (id, tenant_id, asset_id, generation, profile, profile_version, content_sha256, object_key,
+            content_type, format, width, height, duration_s, size, sha256, parts)
+        SELECT id, tenant_id, asset_id, generation, profile, profile_version, decode(content_sha256, 'hex'), object_key,
+            content_type, format, width, height, duration_s, size, decode(sha256, 'hex'), parts
+        FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS made (id uuid, tenant_id uuid, asset_id uuid, generation int,
+            profile text, profile_version int, content_sha256 text, object_key text, content_type text, format text,
+            width int, height int, duration_s double precision, size bigint, sha256 text, parts jsonb)
+        ON CONFLICT (asset_id, profile) DO UPDATE SET generation = excluded.generation,
+            profile_version = excluded.profile_version, content_sha256 = excluded.content_sha256,
+            object_key = excluded.object_key, content_type = excluded.content_type, format = excluded.format,
+            width = excluded.width, height = excluded.height, duration_s = excluded.duration_s, size = excluded.size,
+            sha256 = excluded.sha256, parts = excluded.parts, created_at = now()
+        RETURNING *
+    )
+    SELECT * FROM new
+    UNION ALL
+    SELECT * FROM variants old WHERE asset_id = ANY(CAST(:assets AS uuid[]))
+        AND NOT EXISTS (SELECT FROM new WHERE (new.asset_id, new.profile) = (old.asset_id, old.profile))
+    ORDER BY created_at, profile
 """)
 _OF_CONTENT = sa.text("""
     SELECT DISTINCT ON (profile, profile_version) * FROM variants
@@ -63,8 +72,9 @@ class NewVariant(msgspec.Struct, frozen=True, kw_only=True):
         return (self.object_key, *(f"{folder}/{part.name}" for part in self.parts))
 
     def columns(self) -> dict[str, Any]:
-        """The values by the names of the columns that hold them."""
-        return msgspec.structs.asdict(self) | {"parts": msgspec.to_builtins(self.parts) or None}
+        """The values by the names of the columns that hold them, as JSON can: hashes in hexadecimal."""
+        hashes = {"content_sha256": self.content_sha256.hex(), "sha256": self.sha256.hex()}
+        return msgspec.structs.asdict(self) | hashes | {"parts": self.parts or None}
 
     def public(self) -> Variant:
         """The variant as events show it."""
@@ -74,18 +84,29 @@ class NewVariant(msgspec.Struct, frozen=True, kw_only=True):
         )  # fmt: skip
 
 
-async def insert_variants(
-    connection: AsyncConnection, tenant_id: UUID, asset_id: UUID, generation: int, variants: Sequence[NewVariant]
-) -> None:
-    """Write variant rows; a new generation replaces what an older one made of the same profile."""
-    common = {"tenant_id": tenant_id, "asset_id": asset_id, "generation": generation}
-    await connection.execute(_INSERT, [v.columns() | common | {"id": uuid7()} for v in variants])
+class Addition(NamedTuple):
+    """What was made for an asset in one go; none is not too few."""
+
+    tenant_id: UUID
+    asset_id: UUID
+    generation: int
+    variants: Sequence[NewVariant]
 
 
-async def of_assets(connection: AsyncConnection, assets: Sequence[UUID]) -> dict[UUID, tuple[Variant, ...]]:
-    """Assets' variants as events show them, by asset."""
+async def add_variants(connection: AsyncConnection, additions: Sequence[Addition]) -> dict[UUID, tuple[Variant, ...]]:
+    """Write variant rows; a new generation replaces what an older one made of the same profile.
+
+    Returns all the variants that these assets have now, as events show them, by asset.
+    """
+    rows = [
+        {"id": uuid7(), "tenant_id": one.tenant_id, "asset_id": one.asset_id, "generation": one.generation}
+        | variant.columns()
+        for one in additions
+        for variant in one.variants
+    ]
+    values = {"rows": msgspec.json.encode(rows).decode(), "assets": [one.asset_id for one in additions]}
     found: dict[UUID, tuple[Variant, ...]] = {}
-    for row in await connection.execute(_OF_ASSETS, {"assets": list(assets)}):
+    for row in await connection.execute(_ADD, values):
         variant = _from_row(row._mapping).public()  # noqa: SLF001 - SQLAlchemy's documented name
         found[row.asset_id] = (*found.get(row.asset_id, ()), variant)
     return found

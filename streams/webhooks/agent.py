@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 
 _MAX_BATCH = 500
 # Before the first one after a pause: a job's end sends several events, and what is planned alone delays the others.
-_GATHER_S = 0.002
+_GATHER_S = 0.001
 # Between two transactions: events that come faster than this are planned together.
 _SPACING_S = 0.005
 _LAST_WORDS_S = 5.0  # for each step that only waits for the database; what it does not get done comes again

@@ -9,7 +9,7 @@ from pathlib import Path
 from yarl import URL
 
 from api.media.grants import GrantSigner
-from connectors.postgres.variants import NewVariant, insert_variants
+from connectors.postgres.variants import Addition, NewVariant, add_variants
 from processors.contract import Source
 from processors.pool import MediaPool
 from schemas.profiles import profiles_for
@@ -55,7 +55,7 @@ def variant(profile, key, content_type, content, *, parts=(), duration_s=None):
 
 async def add(operator, caller, asset_id, *variants):
     async with operator.database.transaction() as connection:
-        await insert_variants(connection, caller.tenant_id, asset_id, 1, variants)
+        await add_variants(connection, [Addition(caller.tenant_id, asset_id, 1, variants)])
 
 
 async def show(caller, asset_id):

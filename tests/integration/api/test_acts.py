@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from support.api import PHOTO
 
 from connectors.objectstore.s3 import S3ObjectStore
-from connectors.postgres.variants import NewVariant, insert_variants
+from connectors.postgres.variants import Addition, NewVariant, add_variants
 from connectors.telemetry.metrics import Metrics
 from schemas.ids import uuid7
 from schemas.settings import KeeperSettings
@@ -139,7 +139,7 @@ async def test_what_is_deleted_is_gone_at_once_and_its_objects_after_the_purge(c
         content_type="image/webp", format="webp", width=256, height=256, duration_s=None, size=5, sha256=b"v" * 32,
     )  # fmt: skip
     async with operator.database.transaction() as connection:
-        await insert_variants(connection, caller.tenant_id, asset_id, 1, [variant])
+        await add_variants(connection, [Addition(caller.tenant_id, asset_id, 1, [variant])])
 
     def objects():
         prefixes = (f"uploads/{caller.tenant_id}/", f"media/{caller.tenant_id}/")

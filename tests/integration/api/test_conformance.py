@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from support import api
 
-from connectors.postgres.variants import NewVariant, insert_variants
+from connectors.postgres.variants import Addition, NewVariant, add_variants
 
 pytestmark = pytest.mark.stack
 EXAMPLES = 8
@@ -93,7 +93,7 @@ async def finished(caller, operator):
         content_type="image/webp", format="webp", width=256, height=256, duration_s=None, size=5, sha256=b"v" * 32,
     )  # fmt: skip
     async with operator.database.transaction() as connection:
-        await insert_variants(connection, caller.tenant_id, asset_id, 1, [variant])
+        await add_variants(connection, [Addition(caller.tenant_id, asset_id, 1, [variant])])
     report = {"cpu_s": 0.5, "stages": [{"name": "download", "started_at_unix": 1.5, "seconds": 0.25}]}
     await operator.rows(
         "UPDATE jobs SET state = 'done', report = CAST(:report AS jsonb) WHERE asset_id = :id RETURNING id",

@@ -9,7 +9,7 @@ import pytest
 from support.api import ENCRYPTION_KEY, PHOTO
 from yarl import URL
 
-from connectors.postgres.variants import NewVariant, insert_variants
+from connectors.postgres.variants import Addition, NewVariant, add_variants
 from connectors.secrets import SecretBox
 from schemas.ids import uuid7
 
@@ -41,7 +41,7 @@ async def test_a_finished_asset_shows_its_report_and_signed_variants(caller, ope
         content_type="image/webp", format="webp", width=256, height=256, duration_s=None, size=5, sha256=b"v" * 32,
     )  # fmt: skip
     async with operator.database.transaction() as connection:
-        await insert_variants(connection, caller.tenant_id, asset_id, 1, [variant])
+        await add_variants(connection, [Addition(caller.tenant_id, asset_id, 1, [variant])])
     await operator.rows(
         "UPDATE jobs SET state = 'done', report = CAST(:report AS jsonb) WHERE asset_id = :id RETURNING id",
         id=asset_id,

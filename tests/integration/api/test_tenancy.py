@@ -11,7 +11,7 @@ from support.api import SIGNING_KEY
 from api.media.grants import Grant, GrantSigner, object_id
 from connectors.postgres import asset_views, assets, endpoints, keys, variants
 from connectors.postgres.database import Database
-from connectors.postgres.variants import NewVariant, insert_variants
+from connectors.postgres.variants import Addition, NewVariant, add_variants
 from schemas.ids import uuid7
 from schemas.scopes import Scope
 from schemas.settings import DatabaseSettings
@@ -37,7 +37,7 @@ async def foreign(new_caller, operator):
     status, answer, _ = await other.call("POST", "/api/v1/webhooks", HOOK)
     assert status == 201
     async with operator.database.transaction() as connection:
-        await insert_variants(connection, other.tenant_id, asset_id, 1, [VARIANT])
+        await add_variants(connection, [Addition(other.tenant_id, asset_id, 1, [VARIANT])])
     key = await operator.key(other.tenant_id)
     return other, {"asset_id": asset_id, "endpoint_id": answer["data"]["id"], "key_id": str(key.id)}
 

@@ -9,15 +9,15 @@ import pytest
 
 from processors.sandbox.priority import stand_back
 
-SPIN = "import time\nwhile True: pass"
+SPIN = "while True: pass"
 # Spins for one second of its own CPU time.
 SPIN_A_SECOND = "import time\nwhile time.process_time() < 1: pass"
 
 
-def on(core, source):
-    return subprocess.Popen(
-        [sys.executable, "-S", "-c", source], start_new_session=True, preexec_fn=lambda: os.sched_setaffinity(0, {core})
-    )
+def on_last_core(source):
+    process = subprocess.Popen([sys.executable, "-S", "-c", source], start_new_session=True)
+    os.sched_setaffinity(process.pid, {max(os.sched_getaffinity(0))})
+    return process
 
 
 def cpu_ticks(pid):
@@ -26,7 +26,7 @@ def cpu_ticks(pid):
 
 @pytest.fixture
 def spinner():
-    process = on(max(os.sched_getaffinity(0)), SPIN)
+    process = on_last_core(SPIN)
     yield process
     process.kill()
     process.wait()
@@ -35,7 +35,7 @@ def spinner():
 def test_a_process_that_stands_back_leaves_its_core_to_others(spinner):
     stand_back(spinner.pid, 15)
     before = cpu_ticks(spinner.pid)
-    assert on(max(os.sched_getaffinity(0)), SPIN_A_SECOND).wait(60) == 0
+    assert on_last_core(SPIN_A_SECOND).wait(60) == 0
     taken_s = (cpu_ticks(spinner.pid) - before) / os.sysconf("SC_CLK_TCK")
     assert taken_s < 0.5, "less than half of what the other one got of the same core meanwhile"
 
