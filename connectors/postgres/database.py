@@ -22,6 +22,9 @@ _USED = "medialane.used"
 _TRUSTED_S = 1.0
 
 _SET_TENANT = sa.text("SELECT set_config('medialane.tenant_id', :tenant, true)")
+_SET_TENANT_AND_PLANS = sa.text("""
+    SELECT set_config('medialane.tenant_id', :tenant, true), set_config('plan_cache_mode', 'force_generic_plan', true)
+""")
 
 
 class Database(Closing):
@@ -75,10 +78,15 @@ class Database(Closing):
             raise
 
     @asynccontextmanager
-    async def tenant(self, tenant_id: UUID) -> AsyncIterator[AsyncConnection]:
-        """One transaction that row-level security confines to a tenant."""
+    async def tenant(self, tenant_id: UUID, *, generic_plans: bool = False) -> AsyncIterator[AsyncConnection]:
+        """One transaction that row-level security confines to a tenant.
+
+        `generic_plans`: plan each statement once per connection, not for its values. For few rows by their keys that
+        is the plan anyway, and making it takes longer than running it.
+        """
         async with self.transaction() as connection:
-            await connection.execute(_SET_TENANT, {"tenant": str(tenant_id)})
+            begin = _SET_TENANT_AND_PLANS if generic_plans else _SET_TENANT
+            await connection.execute(begin, {"tenant": str(tenant_id)})
             yield connection
 
     async def close(self) -> None:

@@ -7,6 +7,7 @@ fifty. Nobody waits for company: who comes alone is written at once.
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Generic, TypeVar
 from uuid import UUID
 
@@ -77,7 +78,7 @@ class GroupCommit(Generic[Key, Item, Outcome]):
 
 def by_tenant(database: Database, write: Write[UUID, Item, Outcome]) -> GroupCommit[UUID, Item, Outcome]:
     """Groups of one tenant's items, each in a transaction that row-level security confines to it."""
-    return GroupCommit(database.tenant, write)
+    return GroupCommit(partial(database.tenant, generic_plans=True), write)
 
 
 def across_tenants(

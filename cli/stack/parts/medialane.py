@@ -10,7 +10,7 @@ from cli.stack.processes import Command
 
 # On a machine that runs everything, who waits for an answer goes before the work that takes seconds anyway; the media
 # children stand back behind these (`MEDIALANE_PROCESSOR_NICE`).
-_NICE = {"webhooks": 5, "media-images": 8, "media-video": 8}
+_NICE = {"webhooks": 5, "media-images": 5, "media-video": 5}
 
 
 def medialane(name: str, context: Context) -> Part:
