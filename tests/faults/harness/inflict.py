@@ -36,7 +36,8 @@ async def kill_worker(bed: Bed, pick: int) -> dict:
     since = time.time()
     await asyncio.to_thread(bed.stack.kill, name)
     try:
-        return {"target": name, "takeovers": await taken_over(bed, held, since)}
+        seconds = await taken_over(bed, held, since)
+        return {"target": name, "takeovers": seconds.claimed, "offered again after": max(seconds.offered, default=0.0)}
     finally:
         await _back(bed, name)
 

@@ -23,6 +23,7 @@ HERE = Path(__file__).resolve().parents[1]
 _AT_LEAST = 500
 _RECOVERY_BOUND_S = 240.0
 _REST_BOUND_S = 420.0
+_LATE_S = 15.0  # for a takeover: what came later wants an explanation
 _QUIET = """
     SELECT (SELECT count(*) FROM jobs WHERE state IN ('waiting', 'queued', 'running')) AS jobs,
         (SELECT count(*) FROM assets WHERE state IN ('uploaded', 'processing')) AS assets,
@@ -142,7 +143,8 @@ async def run(scenario_name: str, seed: int, jobs: int | None, out: Path, at_lea
             path.write_text(json.dumps(manifest))
             command = [sys.executable, "-m", "checker", str(path), "--out", str(out), "--at-least", str(at_least)]
             judged = await asyncio.to_thread(subprocess.run, command, cwd=HERE, check=False)
-            if judged.returncode:
+            late = max((taken for fault in manifest["faults"] for taken in fault["takeovers"]), default=0.0)
+            if judged.returncode or late > _LATE_S:
                 _keep(folder, out)
             return judged.returncode
     except BaseException:
@@ -153,8 +155,8 @@ async def run(scenario_name: str, seed: int, jobs: int | None, out: Path, at_lea
 
 
 def _keep(folder: Path, out: Path) -> None:
-    """What explains a failure: the logs and the evidence."""
-    kept = out.parent / "faults-failed"
+    """What explains a failure, or a takeover that came late: the logs and the evidence."""
+    kept = out.parent / "faults-kept"
     shutil.rmtree(kept, ignore_errors=True)
     kept.mkdir(parents=True)
     with contextlib.suppress(OSError):

@@ -1,7 +1,12 @@
-"""How long jobs of a killed worker lay still: from the kill to the moment another worker holds them, by their rows."""
+"""How long jobs of a killed worker lay still: from the kill to the moment another worker holds them, by their rows.
+
+A job that is offered again and not taken waits for a slot, which is the load's doing; one that is not offered is lost to
+the keeper's sight, which would be ours. So both moments are noted.
+"""
 
 import asyncio
 import time
+from typing import NamedTuple
 
 from harness.bed import Bed
 
@@ -18,15 +23,26 @@ async def held_by(bed: Bed, pid: int) -> dict[str, int]:
     return {row["id"]: row["epoch"] for row in await bed.rows(_HELD, str(pid))}
 
 
-async def taken_over(bed: Bed, orphans: dict[str, int], since: float) -> list[float]:
-    """Seconds from `since` until each orphan was claimed again; returns when all were."""
-    left, seconds = dict(orphans), []
+class Takeovers(NamedTuple):
+    """Seconds from the kill, of each orphan: until it was offered again, and until it was claimed."""
+
+    offered: list[float]
+    claimed: list[float]
+
+
+async def taken_over(bed: Bed, orphans: dict[str, int], since: float) -> Takeovers:
+    """Wait until each orphan was claimed again."""
+    left, offered, claimed = dict(orphans), dict[str, float](), []
     while left:
         for row in await bed.rows(_NOW, list(left)):
-            if row["epoch"] > left[row["id"]] or row["state"] in {"done", "failed", "cancelled"}:
+            passed = round(time.time() - since, 2)
+            taken = row["epoch"] > left[row["id"]] or row["state"] in {"done", "failed", "cancelled"}
+            if taken or row["state"] == "queued":
+                offered.setdefault(row["id"], passed)
+            if taken:
                 del left[row["id"]]
-                seconds.append(round(time.time() - since, 2))
+                claimed.append(passed)
         if time.time() - since > _BOUND_S:
-            raise AssertionError(f"not taken over within {_BOUND_S:.0f} s: {left}")
+            raise AssertionError(f"not taken over within {_BOUND_S:.0f} s: {left}; offered again after {offered}")
         await asyncio.sleep(0.1)
-    return seconds
+    return Takeovers([*offered.values()], claimed)
