@@ -5,6 +5,7 @@ import sqlalchemy as sa
 
 from connectors.postgres import database as module
 from schemas.errors import ErrorCode, MedialaneError
+from schemas.ids import uuid7
 
 BACKENDS = sa.text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = :pid")
 
@@ -37,3 +38,21 @@ async def test_a_connection_that_died_in_use_is_one_typed_error_and_then_replace
         await backend(worker)
     assert caught.value.code is ErrorCode.DATABASE_UNAVAILABLE
     assert await backend(worker) != killed
+
+
+async def test_the_connection_used_last_is_the_next_one(worker):
+    pid = sa.text("SELECT pg_backend_pid()")
+    async with worker.transaction() as first:
+        first_pid = (await first.execute(pid)).scalar_one()
+        async with worker.transaction() as second:
+            second_pid = (await second.execute(pid)).scalar_one()
+    assert first_pid != second_pid
+    assert [await backend(worker) for _ in range(3)] == [first_pid] * 3
+
+
+async def test_generic_plans_end_with_their_transaction(worker):
+    tenant_id, mode = uuid7(), sa.text("SHOW plan_cache_mode")
+    async with worker.tenant(tenant_id, generic_plans=True) as connection:
+        assert (await connection.execute(mode)).scalar_one() == "force_generic_plan"
+    async with worker.tenant(tenant_id) as connection:
+        assert (await connection.execute(mode)).scalar_one() == "auto"
