@@ -1,6 +1,7 @@
-"""From what boto3 and its transport raise to Medialane's codes, so that none of their exceptions is seen elsewhere."""
+"""From what the store answers, and boto3 and its transport raise, to Medialane's codes: nobody else sees any of it."""
 
 import errno
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,6 +10,7 @@ from urllib3.exceptions import HTTPError
 
 from schemas.errors import ErrorCode, MedialaneError
 
+_CODE = re.compile(rb"<Code>(\w+)</Code>")
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -34,11 +36,22 @@ def status_of(error: ClientError) -> int:
     return status
 
 
-def _of_answer(error: ClientError) -> MedialaneError:
-    status, code = status_of(error), error.response.get("Error", {}).get("Code", "")
+def code_of(body: bytes) -> str:
+    """S3's name for what went wrong, out of an answer's XML; empty if there is none."""
+    found = _CODE.search(body)
+    return found[1].decode() if found else ""
+
+
+def refused(status: int, code: str = "") -> MedialaneError:
+    """The error for an answer to a request about one object."""
     if status == 404 and code != "NoSuchBucket":
         return MedialaneError(ErrorCode.SOURCE_MISSING)
     if status == 412:
         return MedialaneError(ErrorCode.SOURCE_CHANGED)
     # A missing bucket or refused credentials are our own set-up's fault: no work may be given up for it.
-    return MedialaneError(ErrorCode.OBJECT_STORE_UNAVAILABLE, f"The object store refused ({status} {code}).")
+    answer = " ".join(filter(None, (str(status), code)))
+    return MedialaneError(ErrorCode.OBJECT_STORE_UNAVAILABLE, f"The object store refused ({answer}).")
+
+
+def _of_answer(error: ClientError) -> MedialaneError:
+    return refused(status_of(error), error.response.get("Error", {}).get("Code", ""))

@@ -1,7 +1,9 @@
 """The S3 implementation against a real server, and against servers that are not there or not ours."""
 
+import asyncio
 import hashlib
 import importlib.util
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -59,3 +61,43 @@ async def test_a_store_that_cannot_be_used_is_not_one_that_has_nothing(object_st
         with pytest.raises(MedialaneError) as caught:
             await store.head("uploads/x")
         assert caught.value.code is ErrorCode.OBJECT_STORE_UNAVAILABLE
+
+
+@asynccontextmanager
+async def answering(settings, *answers):
+    """A store whose server gives these answers in turn, one per connection; and the bodies that it was sent."""
+    left, bodies = list(answers), []
+
+    async def serve(reader, writer):
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        _, _, rest = head.partition(b"content-length: ")
+        bodies.append(await reader.readexactly(int(rest.split(b"\r\n")[0] or 0)))
+        writer.write(left.pop(0))
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with S3ObjectStore(msgspec.structs.replace(settings, endpoint=f"http://127.0.0.1:{port}")) as store:
+            yield store, bodies
+
+
+BUSY = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+STORED = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+CUT_OFF = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\nConnection: close\r\n\r\nthe beginning"
+
+
+async def test_a_put_that_is_turned_away_is_sent_again_from_its_beginning(object_store_settings, tmp_path):
+    content = bytes(300_000)
+    (tmp_path / "file").write_bytes(content)
+    async with answering(object_store_settings, BUSY, STORED) as (store, bodies):
+        stored = await store.put_file("media/x", tmp_path / "file", "image/webp", hashlib.sha256(content).hexdigest())
+    assert stored.created
+    assert bodies == [content, content]
+
+
+async def test_a_download_that_is_cut_off_is_no_file(object_store_settings, tmp_path):
+    async with answering(object_store_settings, CUT_OFF) as (store, _):
+        with pytest.raises(MedialaneError) as caught:
+            await store.download("uploads/x", tmp_path / "file")
+    assert caught.value.code is ErrorCode.OBJECT_STORE_UNAVAILABLE
