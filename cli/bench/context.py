@@ -8,6 +8,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from cli.bench.processes import cpu_seconds
 from cli.client import MedialaneClient
 from cli.onboarding import Tenant, new_tenant
 from cli.platform import Platform
@@ -29,6 +30,8 @@ _UNFINISHED = sa.text("""
 _UPLOADS_AT_ONCE = 8
 _COMPLETES_AT_ONCE = 16
 _PATIENCE_S = 600.0
+_LOOK_S = 0.5
+_AT_REST_CORES = 0.3  # idle, it takes half of that
 
 
 class BenchError(Exception):
@@ -75,6 +78,21 @@ async def upload_only(client: MedialaneClient, name: str, content_type: str, con
             return presigned.asset_id
 
     return list(await asyncio.gather(*(one(index, content) for index, content in enumerate(contents))))
+
+
+async def at_rest(bench: Bench) -> None:
+    """Wait until the stack does nothing but wait itself: what led up to a measurement is not to be in it."""
+    async with asyncio.timeout(_PATIENCE_S):
+        while await _cores_used(bench) > _AT_REST_CORES:
+            pass
+
+
+async def _cores_used(bench: Bench) -> float:
+    pids, began = bench.pids(), time.monotonic()
+    before = cpu_seconds(pids)
+    await asyncio.sleep(_LOOK_S)
+    after = cpu_seconds(pids)
+    return sum(after[name] - before[name] for name in before if name in after) / (time.monotonic() - began)
 
 
 async def process_all(

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from cli.bench.context import Bench, process_all, upload_only
+from cli.bench.context import Bench, at_rest, process_all, upload_only
 from cli.bench.figures import Figure
 from cli.bench.processes import cpu_seconds
 from cli.samples import distinct, find_samples
@@ -70,6 +70,7 @@ async def _pipeline(bench: Bench, contents: list[bytes], photo: bytes) -> tuple[
     tenant = await bench.tenant("images")
     async with bench.client(tenant) as client:
         assets = await upload_only(client, "photo.jpg", "image/jpeg", contents)
+        await at_rest(bench)
         pids = bench.pids()
         before = cpu_seconds(pids)
         seconds, cpu_s = await process_all(bench, tenant, client, assets)
