@@ -2,6 +2,9 @@
 
 A job is charged its tenant's estimate when it starts, and the difference is settled when its cost is known. So a tenant
 of long jobs gets fewer of them, and one that queued thousands delays nobody by more than a job or two.
+
+A newcomer's first job is a gift, and goes first. As much is then given to all who are here together, by weight, and who
+can pay takes turns with newcomers: however many come and go, nobody waits for ever.
 """
 
 import math
@@ -62,8 +65,9 @@ class _Account(Generic[T]):
     def __init__(self, estimate: float) -> None:
         self.waiting: deque[Item[T]] = deque()
         self.charged: deque[float] = deque()
-        self.deficit = 0.0
+        self.deficit = estimate
         self.estimate = estimate
+        self.new = True  # nothing of it was started yet
 
     @property
     def idle(self) -> bool:
@@ -82,16 +86,21 @@ class DeficitRoundRobin(Generic[T]):
         self._ring: deque[str] = deque()  # tenants with something waiting, in the order of their turns
         self._waiting = 0
         self._estimate = first_estimate  # of a tenant that is not known: what jobs cost here lately
+        self._newcomer_went = False  # with the last item that was taken
         self._turn: tuple[str, int] | None = None  # who is next, and the version of the shares by which that is so
 
     def push(self, item: Item[T]) -> None:
-        """Add a new item. A tenant that had nothing here is next, with enough for one job, unless it is in debt."""
+        """Add a new item.
+
+        A tenant that had nothing here and is in no debt has enough for one job, and goes before those who had theirs,
+        in turn with them and behind earlier newcomers.
+        """
         self._turn = None
         account = self._accounts.get(item.tenant)
         if account is None:
+            newcomers = sum(self._accounts[tenant].new for tenant in self._ring)
             account = self._accounts[item.tenant] = _Account(self._estimate)
-            account.deficit = account.estimate
-            self._ring.appendleft(item.tenant)
+            self._ring.insert(newcomers, item.tenant)
         elif not account.waiting:
             self._ring.append(item.tenant)
         ahead = (
@@ -119,6 +128,11 @@ class DeficitRoundRobin(Generic[T]):
         item = account.waiting.popleft()
         account.charged.append(account.estimate)
         account.deficit -= account.estimate
+        self._newcomer_went, account.new = account.new, False
+        if self._newcomer_went:
+            total = sum(self._shares.of(one).weight for one in self._accounts)
+            for one in list(self._accounts):
+                self._credit(one, account.estimate * self._shares.of(one).weight / total)
         self._ring.remove(tenant)
         if account.waiting:
             self._ring.append(tenant)
@@ -131,7 +145,7 @@ class DeficitRoundRobin(Generic[T]):
         account = self._accounts[item.tenant]
         account.deficit += account.charged.pop()
         if not account.waiting:
-            self._ring.appendleft(item.tenant)
+            self._ring.insert(sum(self._accounts[tenant].new for tenant in self._ring), item.tenant)
         account.waiting.appendleft(item)
         self._waiting += 1
 
@@ -193,16 +207,20 @@ class DeficitRoundRobin(Generic[T]):
             raise IndexError("nothing may start")
         if all(self._missing(tenant) > 0 for tenant in able):
             # Nobody can pay: as many rounds at once as the tenant needs that needs the fewest.
-            self._pay(min(math.ceil(self._missing(tenant) / self._quantum(tenant)) for tenant in able), able)
-        return next(tenant for tenant in able if self._missing(tenant) <= 0)
+            rounds = min(math.ceil(self._missing(tenant) / self._quantum(tenant)) for tenant in able)
+            for tenant in list(self._accounts):
+                self._credit(tenant, rounds * self._quantum(tenant))
+        solvent = [tenant for tenant in able if self._missing(tenant) <= 0]
+        # Newcomers and the others in turn, where there are both: neither may keep the other from starting for ever.
+        return next((one for one in solvent if self._accounts[one].new is not self._newcomer_went), solvent[0])
 
-    def _pay(self, rounds: int, able: list[str]) -> None:
-        for tenant in list(self._accounts):
-            account, pay = self._accounts[tenant], rounds * self._quantum(tenant)
-            # Who could not start anything now gets no more than one job's worth: turns are not hoarded.
-            most = math.inf if tenant in able else max(account.deficit, account.estimate)
-            account.deficit = min(account.deficit + pay, most)
-            self._forget(tenant)
+    def _credit(self, tenant: str, seconds: float) -> None:
+        account = self._accounts[tenant]
+        # Who could not start anything now gets no more than one job's worth: turns are not hoarded.
+        able = account.waiting and self._below_cap(tenant)
+        most = math.inf if able else max(account.deficit, account.estimate)
+        account.deficit = min(account.deficit + seconds, most)
+        self._forget(tenant)
 
     def _quantum(self, tenant: str) -> float:
         return self._estimate * self._shares.of(tenant).weight

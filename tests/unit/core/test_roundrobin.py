@@ -167,6 +167,63 @@ def test_first_in_first_out_makes_it_wait_for_all_of_it():
     assert jobs_before_the_quiet_one(Fifo(), 200) == 100
 
 
+def test_newcomers_are_served_in_the_order_in_which_they_came():
+    """Two tenants that always have one job, running or waiting, and a third: none is a newcomer for ever."""
+    queue = DeficitRoundRobin()
+    queue.push(item("a", 0))
+    running = queue.pop().tenant
+    queue.push(item("waits", 1))
+    queue.push(item("b", 2))
+    served = []
+    for number in range(3, 9):
+        following = queue.pop().tenant
+        queue.settle(running, 1.0)
+        queue.push(item(running, number))
+        served.append(running := following)
+    assert served == ["waits", "b", "a", "waits", "b", "a"]
+
+
+def test_newcomers_do_not_starve_a_tenant_whose_long_job_still_runs():
+    queue = DeficitRoundRobin()
+    queue.push(item("long", 0))
+    queue.pop()
+    queue.push(item("long", 1))
+    served = []
+    for number in range(2, 100):
+        queue.push(item(f"newcomer {number}", number))
+        served.append(queue.pop().tenant)
+        queue.settle(served[-1], 1.0)
+        if served[-1] == "long":
+            break
+    assert served[-1] == "long"
+    assert len(served) <= 4
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    tenants=st.integers(2, 6),
+    slots=st.integers(1, 3),
+    steps=st.lists(st.tuples(st.sets(st.integers(0, 5)), st.integers(0, 5)), max_size=150),
+)
+def test_nobody_waits_for_more_than_a_few_jobs_of_each_other_tenant(tenants, slots, steps):
+    """Whoever comes and goes meanwhile, and whoever's jobs never end; jobs that end cost the same."""
+    queue, running = DeficitRoundRobin(), []
+    waiting = {str(tenant): 0 for tenant in range(tenants)}
+    waited = dict.fromkeys(waiting, 0)
+    for number, (coming, ending) in enumerate(steps):
+        for tenant in (str(one) for one in coming if one < tenants):
+            queue.push(item(tenant, number))
+            waiting[tenant] += 1
+        if len(running) == slots:
+            queue.settle(running.pop(min(ending, slots - 1)), 1.0)
+        if queue.ready:
+            served = queue.pop().tenant
+            running.append(served)
+            waiting[served] -= 1
+            waited = {one: waited[one] + 1 if one != served and waiting[one] else 0 for one in waiting}
+            assert max(waited.values()) <= 3 * tenants
+
+
 def test_leaving_and_coming_back_pays_no_debts():
     """A tenant with one very long job at a time gets no more than its share for being idle in between."""
     queue = DeficitRoundRobin()
