@@ -3,6 +3,9 @@
 from collections.abc import Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 
+PATIENCE = 8
+"""Passed over so many times for each lane that is ready, a lane goes first."""
+
 K = TypeVar("K", bound=Hashable)
 H = TypeVar("H", bound=Hashable)
 
@@ -11,6 +14,9 @@ class Slots(Generic[K]):
     """A fixed number of slots. The next one goes to the lane whose next tenant holds fewest for its weight, in all
     lanes together; among equals, to the lane that has waited longest since it was last served. So a tenant that is in
     many lanes gets no more than one that is in one, and a lane of short jobs is never starved by lanes of long ones.
+
+    Whose turn it is in a lane may hold a slot for hours while others come that hold none: so that it and all behind it
+    do not wait for that job's end, a lane that was passed over for long (`PATIENCE`) goes first, once.
     """
 
     def __init__(self, total: int, weight: Callable[[str], float] = lambda _tenant: 1.0) -> None:
@@ -22,6 +28,7 @@ class Slots(Generic[K]):
         self._held: dict[tuple[K, str], int] = {}
         self._by_tenant: dict[str, int] = {}
         self._served: dict[K, int] = {}
+        self._passed_over: dict[K, int] = {}  # lanes that were ready and not chosen, how many times in a row
         self._turn = 0
 
     @property
@@ -40,10 +47,13 @@ class Slots(Generic[K]):
         """
         if self._taken >= self._total:
             return None
-        chosen = min(ready, key=self._rank, default=None)
-        if chosen is None:
+        candidates = list(ready)
+        if not candidates:
             return None
+        patience = PATIENCE * len(candidates)
+        chosen = min(candidates, key=lambda one: self._rank(one, patience))
         lane, tenant = chosen
+        self._passed_over = {key: self._passed_over.get(key, 0) + 1 for key, _ in candidates if key != lane}
         self._turn += 1
         self._taken += 1
         self._held[chosen] = self._held.get(chosen, 0) + 1
@@ -63,10 +73,11 @@ class Slots(Generic[K]):
         """The lane is gone; its turn is forgotten, the slots it holds are not."""
         self._served.pop(lane, None)
 
-    def _rank(self, candidate: tuple[K, str]) -> tuple[float, int]:
+    def _rank(self, candidate: tuple[K, str], patience: int) -> tuple[bool, float, int]:
         lane, tenant = candidate
         held = self._by_tenant.get(tenant, 0)
-        return held / self._weight(tenant) if held else 0.0, self._served.get(lane, 0)
+        patient = self._passed_over.get(lane, 0) < patience
+        return patient, held / self._weight(tenant) if held else 0.0, self._served.get(lane, 0)
 
 
 def _less(counts: dict[H, int], key: H) -> None:

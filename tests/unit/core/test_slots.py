@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core.slots import Slots
+from streams.core.slots import PATIENCE, Slots
 
 
 def alone(lanes):
@@ -22,6 +22,7 @@ def alone(lanes):
 def test_never_more_than_there_are_and_the_next_goes_to_who_holds_fewest(total, steps):
     slots: Slots[int] = Slots(total)
     held: list[tuple[int, str]] = []
+    passed_over: dict[int, int] = {}
     for choices, finished in steps:
         ready = dict(choices)  # one turn per lane
         if held and finished < len(held):
@@ -32,7 +33,11 @@ def test_never_more_than_there_are_and_the_next_goes_to_who_holds_fewest(total, 
             continue
         assert lane in ready
         tenants = Counter(tenant for _, tenant in held)
-        assert tenants[ready[lane]] == min(tenants[tenant] for tenant in ready.values())
+        overdue = [key for key in ready if passed_over.get(key, 0) >= PATIENCE * len(ready)]
+        passed_over = {key: passed_over.get(key, 0) + 1 for key in ready if key != lane}
+        rivals = overdue or list(ready)
+        assert lane in rivals
+        assert tenants[ready[lane]] == min(tenants[ready[key]] for key in rivals)
         held.append((lane, ready[lane]))
         assert slots.free == total - len(held)
 
@@ -88,6 +93,18 @@ def test_lanes_of_tenants_that_hold_nothing_take_turns():
         turns.append(lane)
         slots.give_back(lane, dict(ready)[lane])
     assert turns in (["a", "b"] * 3, ["b", "a"] * 3)
+
+
+def test_a_lane_whose_turn_is_a_slot_holders_is_not_passed_over_for_ever():
+    """One tenant's video takes hours; behind its next one waits somebody else, while elsewhere jobs come and go."""
+    slots: Slots[str] = Slots(2)
+    assert slots.deal([("shared", "hours")]) == "shared"
+    turns = []
+    for number in range(40):
+        ready = [("busy", f"new {number}"), ("shared", "hours")]
+        turns.append(slots.deal(ready))
+        slots.give_back(turns[-1], dict(ready)[turns[-1]])
+    assert [place for place, lane in enumerate(turns) if lane == "shared"] == [2 * PATIENCE, 4 * PATIENCE + 1]
 
 
 def test_giving_back_what_was_not_held_is_a_defect():
