@@ -77,7 +77,8 @@ class _Account(Generic[T]):
 class DeficitRoundRobin(Generic[T]):
     """A lane's queue (`streams.core.queues.LaneQueue`): per-tenant queues, first in, first out within a tenant.
 
-    Only what was offered before goes ahead: whoever lost it, it has waited its turn already.
+    Only what was offered before goes ahead: whoever lost it, it has waited its turn already. For the same reason every
+    other start is for tenants that have such an item, if they can pay.
     """
 
     def __init__(self, shares: Shares | None = None, *, first_estimate: float = 1.0) -> None:
@@ -86,7 +87,7 @@ class DeficitRoundRobin(Generic[T]):
         self._ring: deque[str] = deque()  # tenants with something waiting, in the order of their turns
         self._waiting = 0
         self._estimate = first_estimate  # of a tenant that is not known: what jobs cost here lately
-        self._newcomer_went = False  # with the last item that was taken
+        self._newcomer_went = self._again_went = False  # with the last item that was taken
         self._turn: tuple[str, int] | None = None  # who is next, and the version of the shares by which that is so
 
     def push(self, item: Item[T]) -> None:
@@ -128,7 +129,7 @@ class DeficitRoundRobin(Generic[T]):
         item = account.waiting.popleft()
         account.charged.append(account.estimate)
         account.deficit -= account.estimate
-        self._newcomer_went, account.new = account.new, False
+        self._newcomer_went, self._again_went, account.new = account.new, item.again, False
         if self._newcomer_went:
             total = sum(self._shares.of(one).weight for one in self._accounts)
             for one in list(self._accounts):
@@ -210,9 +211,11 @@ class DeficitRoundRobin(Generic[T]):
             rounds = min(math.ceil(self._missing(tenant) / self._quantum(tenant)) for tenant in able)
             for tenant in list(self._accounts):
                 self._credit(tenant, rounds * self._quantum(tenant))
-        solvent = [tenant for tenant in able if self._missing(tenant) <= 0]
-        # Newcomers and the others in turn, where there are both: neither may keep the other from starting for ever.
-        return next((one for one in solvent if self._accounts[one].new is not self._newcomer_went), solvent[0])
+        # Two kinds take turns where there are both, so that neither keeps the other from starting for ever: what was
+        # offered before and what was not, and in either of them newcomers and the others.
+        solvent = [self._accounts[tenant] for tenant in able if self._missing(tenant) <= 0]
+        kind = [one for one in solvent if one.waiting[0].again is not self._again_went] or solvent
+        return next((one for one in kind if one.new is not self._newcomer_went), kind[0]).waiting[0].tenant
 
     def _credit(self, tenant: str, seconds: float) -> None:
         account = self._accounts[tenant]

@@ -183,6 +183,17 @@ def test_newcomers_are_served_in_the_order_in_which_they_came():
     assert served == ["waits", "b", "a", "waits", "b", "a"]
 
 
+def test_what_was_offered_before_waits_for_no_queue_of_newcomers():
+    """A killed worker's jobs come to a lane in which many tenants wait already."""
+    queue = DeficitRoundRobin()
+    for number in range(20):
+        queue.push(item(f"newcomer {number}", number))
+    queue.push(item("orphan 1", 20, again=True))
+    queue.push(item("orphan 2", 21, again=True))
+    served = [queue.pop().tenant for _ in range(6)]
+    assert served == ["orphan 1", "newcomer 0", "orphan 2", "newcomer 1", "newcomer 2", "newcomer 3"]
+
+
 def test_newcomers_do_not_starve_a_tenant_whose_long_job_still_runs():
     queue = DeficitRoundRobin()
     queue.push(item("long", 0))
@@ -203,16 +214,16 @@ def test_newcomers_do_not_starve_a_tenant_whose_long_job_still_runs():
 @given(
     tenants=st.integers(2, 6),
     slots=st.integers(1, 3),
-    steps=st.lists(st.tuples(st.sets(st.integers(0, 5)), st.integers(0, 5)), max_size=150),
+    steps=st.lists(st.tuples(st.sets(st.integers(0, 5)), st.integers(0, 5), st.booleans()), max_size=150),
 )
 def test_nobody_waits_for_more_than_a_few_jobs_of_each_other_tenant(tenants, slots, steps):
     """Whoever comes and goes meanwhile, and whoever's jobs never end; jobs that end cost the same."""
     queue, running = DeficitRoundRobin(), []
     waiting = {str(tenant): 0 for tenant in range(tenants)}
     waited = dict.fromkeys(waiting, 0)
-    for number, (coming, ending) in enumerate(steps):
+    for number, (coming, ending, again) in enumerate(steps):
         for tenant in (str(one) for one in coming if one < tenants):
-            queue.push(item(tenant, number))
+            queue.push(item(tenant, number, again=again and int(tenant) % 2 == 0))
             waiting[tenant] += 1
         if len(running) == slots:
             queue.settle(running.pop(min(ending, slots - 1)), 1.0)
