@@ -9,7 +9,7 @@ can pay takes turns with newcomers: however many come and go, nobody waits for e
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import takewhile
 from typing import Generic, NamedTuple, TypeVar
 
@@ -26,6 +26,10 @@ class Share(NamedTuple):
 
     weight: float = 1.0
     cap: int = 0
+
+    def reached(self, running: int) -> bool:
+        """Whether this many jobs are as many as may run."""
+        return 0 < self.cap <= running
 
 
 class Shares:
@@ -73,6 +77,11 @@ class _Account(Generic[T]):
     def idle(self) -> bool:
         return not self.waiting and not self.charged
 
+    @property
+    def settled(self) -> bool:
+        """Idle and not in debt. Who is in debt is remembered until rounds have paid it off: leaving pays nothing."""
+        return self.idle and self.deficit >= 0
+
 
 class DeficitRoundRobin(Generic[T]):
     """A lane's queue (`streams.core.queues.LaneQueue`): per-tenant queues, first in, first out within a tenant.
@@ -99,9 +108,8 @@ class DeficitRoundRobin(Generic[T]):
         self._turn = None
         account = self._accounts.get(item.tenant)
         if account is None:
-            newcomers = sum(self._accounts[tenant].new for tenant in self._ring)
             account = self._accounts[item.tenant] = _Account(self._estimate)
-            self._ring.insert(newcomers, item.tenant)
+            self._line_up_behind_newcomers(item.tenant)
         elif not account.waiting:
             self._ring.append(item.tenant)
         ahead = (
@@ -131,9 +139,7 @@ class DeficitRoundRobin(Generic[T]):
         account.deficit -= account.estimate
         self._newcomer_went, self._again_went, account.new = account.new, item.again, False
         if self._newcomer_went:
-            total = sum(self._shares.of(one).weight for one in self._accounts)
-            for one in list(self._accounts):
-                self._credit(one, account.estimate * self._shares.of(one).weight / total)
+            self._credit_all(account.estimate / sum(self._shares.of(one).weight for one in self._accounts))
         self._ring.remove(tenant)
         if account.waiting:
             self._ring.append(tenant)
@@ -146,7 +152,7 @@ class DeficitRoundRobin(Generic[T]):
         account = self._accounts[item.tenant]
         account.deficit += account.charged.pop()
         if not account.waiting:
-            self._ring.insert(sum(self._accounts[tenant].new for tenant in self._ring), item.tenant)
+            self._line_up_behind_newcomers(item.tenant)
         account.waiting.appendleft(item)
         self._waiting += 1
 
@@ -206,27 +212,35 @@ class DeficitRoundRobin(Generic[T]):
         able = [tenant for tenant in self._ring if self._below_cap(tenant)]
         if not able:
             raise IndexError("nothing may start")
-        if all(self._missing(tenant) > 0 for tenant in able):
-            # Nobody can pay: as many rounds at once as the tenant needs that needs the fewest.
-            rounds = min(math.ceil(self._missing(tenant) / self._quantum(tenant)) for tenant in able)
-            for tenant in list(self._accounts):
-                self._credit(tenant, rounds * self._quantum(tenant))
-        # Two kinds take turns where there are both, so that neither keeps the other from starting for ever: what was
+        solvent = [tenant for tenant in able if self._missing(tenant) <= 0]
+        if not solvent:
+            # As many rounds at once as the tenant needs that needs the fewest.
+            quantum = self._estimate
+            rounds = min(
+                math.ceil(self._missing(tenant) / (quantum * self._shares.of(tenant).weight)) for tenant in able
+            )
+            self._credit_all(rounds * quantum)
+            solvent = [tenant for tenant in able if self._missing(tenant) <= 0]
+        # Where there are both kinds they take turns, so that neither keeps the other from starting for ever: what was
         # offered before and what was not, and in either of them newcomers and the others.
-        solvent = [self._accounts[tenant] for tenant in able if self._missing(tenant) <= 0]
-        kind = [one for one in solvent if one.waiting[0].again is not self._again_went] or solvent
-        return next((one for one in kind if one.new is not self._newcomer_went), kind[0]).waiting[0].tenant
+        solvent = _in_turn(solvent, lambda one: self._accounts[one].waiting[0].again, went=self._again_went)
+        solvent = _in_turn(solvent, lambda one: self._accounts[one].new, went=self._newcomer_went)
+        return solvent[0]
 
-    def _credit(self, tenant: str, seconds: float) -> None:
-        account = self._accounts[tenant]
-        # Who could not start anything now gets no more than one job's worth: turns are not hoarded.
-        able = account.waiting and self._below_cap(tenant)
-        most = math.inf if able else max(account.deficit, account.estimate)
-        account.deficit = min(account.deficit + seconds, most)
-        self._forget(tenant)
+    def _line_up_behind_newcomers(self, tenant: str) -> None:
+        self._ring.insert(sum(self._accounts[one].new for one in self._ring), tenant)
 
-    def _quantum(self, tenant: str) -> float:
-        return self._estimate * self._shares.of(tenant).weight
+    def _credit_all(self, seconds: float) -> None:
+        """Give every tenant so many CPU seconds for each unit of its weight. Somebody waits or runs."""
+        for tenant, account in list(self._accounts.items()):
+            share = self._shares.of(tenant)
+            credited = account.deficit + seconds * share.weight
+            if not account.waiting or share.reached(len(account.charged)):
+                # Who could not start anything now gets no more than one job's worth: turns are not hoarded.
+                credited = min(credited, max(account.deficit, account.estimate))
+            account.deficit = credited
+            if account.settled:
+                del self._accounts[tenant]
 
     def _missing(self, tenant: str) -> float:
         account = self._accounts[tenant]
@@ -234,13 +248,16 @@ class DeficitRoundRobin(Generic[T]):
         return account.estimate - account.deficit - 1e-9 * account.estimate
 
     def _below_cap(self, tenant: str) -> bool:
-        cap = self._shares.of(tenant).cap
-        return cap == 0 or len(self._accounts[tenant].charged) < cap
+        return not self._shares.of(tenant).reached(len(self._accounts[tenant].charged))
 
     def _forget(self, tenant: str) -> None:
         account = self._accounts.get(tenant)
         if all(other.idle for other in self._accounts.values()):
             self._accounts.clear()
-        elif account is not None and account.idle and account.deficit >= 0:
-            # One in debt is remembered until rounds have paid it off: leaving and coming back pays no debts.
+        elif account is not None and account.settled:
             del self._accounts[tenant]
+
+
+def _in_turn(tenants: list[str], kind: Callable[[str], bool], *, went: bool) -> list[str]:
+    """Those that are of the kind if the last one that went was not, and the reverse; all, if there are no such."""
+    return [tenant for tenant in tenants if kind(tenant) is not went] or tenants
