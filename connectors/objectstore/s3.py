@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 20  # bytes read at once of an answer
 _CONNECT_S, _READ_S = 3, 30
-_BLOCK = 1 << 17
+_BLOCK = 1 << 17  # bytes written at once of a file; urllib3 takes an eighth
 _SIGNED_FOR_S = 300
 _WITH_CHECKSUM = {"x-amz-checksum-mode": "ENABLED"}
 _SHA256 = "sha256"  # metadata: not every server gives back the checksum that it was sent

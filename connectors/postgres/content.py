@@ -227,6 +227,7 @@ async def doom_content(
 
     Does nothing for a job that does not lead.
     """
+    # Two statements, unlike `close`: one would miss a twin that fell asleep while it waited for the content's lock.
     ask, key = _asked(stage), _key(tenant_id, sha256, stage)
     if code not in OF_THE_CONTENT:
         await connection.execute(ask.promote, key | {"job_id": job_id})
