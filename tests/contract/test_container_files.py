@@ -158,6 +158,10 @@ def test_the_broker_in_a_container_keeps_the_local_promises() -> None:
     ):
         assert container[name] == local[name], name
     assert len(base64.urlsafe_b64decode(env["CLUSTER_ID"] + "==")) == 16
+    for settings in (local, container):
+        # By Kafka's defaults where they are not set; decision 29 says what else is lost.
+        first_look = int(settings.get("transaction.abort.timed.out.transaction.cleanup.interval.ms", 10_000))
+        assert first_look > int(settings.get("broker.session.timeout.ms", 9000))
 
 
 def test_the_broker_image_has_the_local_version() -> None:
