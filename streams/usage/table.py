@@ -49,12 +49,14 @@ class UsageTable(faust.Table[Any, bytes]):
         return sent
 
     def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
-        """Take in what the changelog holds."""
-        super().apply_changelog_batch([event for event in batch if self._is_news(event)])
-
-    def _is_news(self, event: Any) -> bool:
-        known = self.data.get(self._to_key(event.key))
-        return known is None or not event.value or newer(known, event.value) is not known
+        """Take in what the changelog holds: of each entry what is newest, be it in the batch or known already."""
+        latest: dict[Any, Any] = {}
+        for event in batch:
+            key = self._to_key(event.key)
+            known = latest[key].value if key in latest else self.data.get(key)
+            if not known or not event.value or newer(known, event.value) is not known:
+                latest[key] = event
+        super().apply_changelog_batch(latest.values())
 
 
 class UsageBooks:
