@@ -30,8 +30,12 @@ class Leases:
         self._held: dict[UUID, tuple[int, Callable[[], object]]] = {}
 
     def hold(self, job: ClaimedJob, on_lost: Callable[[], object]) -> None:
-        """Renew this job's lease from now on."""
+        """Renew this job's lease from now on; one that we hold of an earlier claim of the same job is lost."""
+        before = self._held.get(job.job_id)
         self._held[job.job_id] = (job.epoch, on_lost)
+        if before is not None:
+            _, lost = before
+            lost()
 
     def let_go(self, job: ClaimedJob) -> None:
         """Stop renewing; does nothing for a job that is not held under this epoch."""
