@@ -98,10 +98,14 @@ class Crew(Generic[P, W]):
         await asyncio.wait_for(self._calm.wait(), timeout_s)
 
     async def drain(self, timeout_s: float) -> Drained[W]:
-        """Wait for everything to end, up to `timeout_s`; then have the rest given back. Start nothing after this."""
+        """Wait for everything to end, then have the rest given back, both within `timeout_s`. Start nothing after this.
+
+        Giving back has the last 8 s of it, at most its half.
+        """
         outcomes = self._outcomes = []
         before = self._claiming | self._working.keys()
-        late = (await asyncio.wait(before, timeout=timeout_s))[1] if before else set()
+        patience_s = max(timeout_s - _GIVE_BACK_BOUND_S, timeout_s / 2)
+        late = (await asyncio.wait(before, timeout=patience_s))[1] if before else set()
         self._recalled = True
         for run in self._runs:
             run.cancel()

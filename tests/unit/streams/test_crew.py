@@ -142,6 +142,23 @@ async def test_a_job_that_does_not_answer_is_abandoned(monkeypatch):
     assert crew.working == 0
 
 
+async def test_giving_back_has_its_share_of_the_time(monkeypatch):
+    waits = []
+
+    async def wait(tasks, **bound):
+        waits.append(bound.get("timeout"))
+        return await real(tasks, timeout=0.01)
+
+    real = asyncio.wait
+    handler = Handler()
+    crew = Crew(handler)
+    crew.start("slow", told()[1])
+    await settle()
+    monkeypatch.setattr("streams.crew.asyncio.wait", wait)
+    await crew.drain(30.0)
+    assert sum(seconds for seconds in waits if seconds) == 30.0
+
+
 async def test_claims_done_waits_for_claims_only():
     handler = Handler()
     handler.claim_gate.clear()
