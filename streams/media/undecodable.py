@@ -10,6 +10,7 @@ from connectors.postgres.dead_letters import BadRecord, bury_record
 from connectors.telemetry.messaging import header_traceparent
 from connectors.telemetry.tracing import Tracing, current_traceparent
 from schemas.errors import ErrorCode
+from streams.faust_app import Record
 from streams.media.records import Undecodable
 
 log = structlog.get_logger(__name__)
@@ -36,31 +37,40 @@ class Undertaker:
     async def bury(self, bad: Undecodable) -> None:
         """Send the record to the dead-letter topic, wait for the confirmation, and remember it in a row.
 
-        Repeats after a crash may send it twice; the row is there once. Raises `MedialaneError` if the broker or the
-        database does not answer.
+        Repeats after a crash may send it twice; the row is there once, and first: a topic that does not take the record
+        must not lose it. Raises `MedialaneError` if the broker or the database does not answer.
         """
         record = bad.record
         parent = header_traceparent(record.headers)
         with self._tracing.span("bury", parent_traceparent=parent):
-            headers = [*record.headers, *self._reasons(bad, parent)]
-            try:
-                await self._producer.send(self._topic, key=record.key, value=record.value, headers=headers)
-            except RecordTooLargeError:
-                # The row keeps the bytes.
-                headers.append((f"{_ERRORS}value.dropped", b"true"))
-                await self._producer.send(self._topic, key=record.key, value=None, headers=headers)
             async with self._database.transaction() as connection:
                 await bury_record(connection, _row(bad, current_traceparent()))
+            await self._send(record, self._reasons(bad, parent))
         log.error(
             "record cannot be decoded, sent to the dead letters",
             topic=record.partition.topic, kpart=record.partition.partition, offset=record.offset, reason=bad.reason,
         )  # fmt: skip
 
+    async def _send(self, record: Record, reasons: list[tuple[str, bytes]]) -> None:
+        own = [(_plain(name), value) for name, value in record.headers]
+        dropped = (f"{_ERRORS}value.dropped", b"true")
+        for key, value, headers in (
+            (record.key, record.value, [*own, *reasons]),
+            (record.key, None, [*own, *reasons, dropped]),
+            (None, None, [*reasons, dropped]),
+        ):
+            try:
+                await self._producer.send(self._topic, key=key, value=value, headers=headers)
+            except RecordTooLargeError:
+                continue
+            return
+        log.warning("the dead-letter topic does not take the record; its row has all of it", topic=self._topic)
+
     def _reasons(self, bad: Undecodable, parent: str | None) -> list[tuple[str, bytes]]:
         partition, offset = bad.record.partition, bad.record.offset
         values = {
             f"{_ERRORS}topic": partition.topic, f"{_ERRORS}partition": str(partition.partition),
-            f"{_ERRORS}offset": str(offset), f"{_ERRORS}group": self._group, f"{_ERRORS}message": bad.reason,
+            f"{_ERRORS}offset": str(offset), f"{_ERRORS}group": self._group, f"{_ERRORS}message": _plain(bad.reason),
             f"{_ERRORS}delivery.count": "1", _CODE: ErrorCode.UNDECODABLE_RECORD.value, _ATTEMPTS: "0",
         }  # fmt: skip
         if parent is not None:
@@ -72,9 +82,14 @@ def _row(bad: Undecodable, traceparent: str | None) -> BadRecord:
     record = bad.record
     return BadRecord(
         topic=record.partition.topic, partition=record.partition.partition, offset=record.offset, key=record.key,
-        value=record.value, headers=[(name, _text(value)) for name, value in record.headers], detail=bad.reason,
-        traceparent=traceparent,
+        value=record.value, headers=[(_plain(name), _text(value)) for name, value in record.headers],
+        detail=_plain(bad.reason), traceparent=traceparent,
     )  # fmt: skip
+
+
+def _plain(text: str) -> str:
+    """Neither Postgres nor librdkafka takes a NUL in text; whoever wrote the record may have."""
+    return text.replace("\0", "\\0")
 
 
 def _text(value: bytes | None) -> str | None:

@@ -8,15 +8,19 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from prometheus_client import CollectorRegistry
 from support.streams import until
 
-from connectors.kafka.producer import RecordProducer
+from connectors.kafka.producer import RecordProducer, RecordTooLargeError
 from connectors.postgres.database import Database
 from connectors.telemetry.metrics import Metrics
 from connectors.telemetry.tracing import Tracing
 from schemas.errors import ErrorCode, MedialaneError
+from schemas.ids import uuid7
 from schemas.settings import DatabaseSettings
 from schemas.states import MediaKind
 from schemas.topics import DEAD_LETTERS, IMAGE_JOBS
+from streams.core.ledger import Partition
+from streams.faust_app import Record
 from streams.media.handler import MediaHandler
+from streams.media.records import Undecodable
 from streams.media.undecodable import Undertaker
 from streams.media.worker import MediaWorker
 
@@ -84,6 +88,36 @@ async def test_the_offset_moves_after_the_confirmation(bench, database):
     with psycopg.connect(database.owner) as connection:
         rows = connection.execute("SELECT kpart, koffset, key, value, code FROM dead_letters").fetchall()
     assert rows == [(0, 0, b"key", b"\x00not a dispatch", "undecodable_record")]
+
+
+class Strict:
+    """A topic that takes neither this key nor these headers."""
+
+    def __init__(self):
+        self.asked = []
+
+    async def send(self, topic, *, key, value, headers):
+        self.asked.append((key, value, dict(headers)))
+        raise RecordTooLargeError(topic)
+
+
+async def test_a_record_that_its_topic_never_takes_is_in_its_row(database):
+    """Nobody else has it: its offset moves, and no row owns any work of it."""
+    topic = f"odd-{uuid7().hex}"
+    record = Record(Partition(topic, 0), 7, b"key\0", b"no dispatch \0", (("odd\0name", b"a\0b"),), 0.0)
+    producer = Strict()
+    async with Database(DatabaseSettings(url=database.worker), application="test") as pool:
+        undertaker = Undertaker(producer, pool, Tracing("test"), topic="dead", group="g")
+        await undertaker.bury(Undecodable("unknown value 'x\0'", record))
+    assert [(key, value) for key, value, _ in producer.asked] == [
+        (b"key\0", b"no dispatch \0"), (b"key\0", None), (None, None),
+    ]  # fmt: skip
+    assert not any("\0" in name for _, _, headers in producer.asked for name in headers)
+    with psycopg.connect(database.owner) as connection:
+        query = "SELECT koffset, key, value, detail FROM dead_letters WHERE topic = %s"
+        assert connection.execute(query, [topic]).fetchall() == [
+            (7, b"key\0", b"no dispatch \0", "unknown value 'x\\0'")
+        ]
 
 
 async def test_a_broker_that_does_not_answer_is_a_typed_error(bench):
