@@ -1,12 +1,16 @@
 """What crosses the line between a worker and the media processors: requests, results and failures as plain data."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from schemas.details import Details
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.events import Part
+
+NO_NUL = r"^[^\x00]*$"
+"""What a child says may go into rows, and Postgres takes no NUL: the child that says one talks nonsense."""
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -44,7 +48,7 @@ class Rendition(msgspec.Struct, frozen=True):
 class StageTiming(msgspec.Struct, frozen=True):
     """One step inside a job: when it began (seconds since the epoch) and how long it took (seconds)."""
 
-    name: str
+    name: Annotated[str, Meta(max_length=100, pattern=NO_NUL)]
     started_at_unix: float
     seconds: float
 

@@ -78,7 +78,8 @@ class _Child:
         used = _cpu_s()
         helper = error.cost.max_rss_mb if error.cost else 0.0
         cost = Cost(cpu_s=used - before, max_rss_mb=max(peak, helper), stages=job.timings.taken())
-        return wire.Failed(error.code, error.detail, cost, now, used)
+        detail = error.detail.replace("\0", "")[: wire.LONGEST_DETAIL]
+        return wire.Failed(error.code, detail, cost, now, used)
 
     def _tell(self, message: wire.FromChild) -> None:
         self._sock.send(wire.encode(message))

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
+
 from processors import policy
 from processors.contract import Cost, MediaError, Walls
 from processors.sandbox import wire
@@ -59,12 +61,15 @@ class Child:
             return
 
     async def receive(self) -> wire.FromChild | None:
-        """The next message, or None when the child is dead."""
+        """The next message, or None when the child is dead. Raises `MediaError` if it is none."""
         try:
             data = await asyncio.get_running_loop().sock_recv(self._sock, wire.MAX_MESSAGE)
         except ConnectionResetError:
             return None
-        return wire.from_child.decode(data) if data else None
+        try:
+            return wire.from_child.decode(data) if data else None
+        except msgspec.DecodeError as error:
+            raise MediaError(ErrorCode.PROCESSING_FAILED, f"The child talks nonsense ({error}).") from error
 
     async def wait_gone(self, bound_s: float) -> None:
         """Wait until the death is reported, at most `bound_s` seconds."""

@@ -1,16 +1,19 @@
 """The messages between worker, nursery and children: msgpack, one message per datagram of a SOCK_SEQPACKET socket."""
 
 import socket
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
-from processors.contract import Cost, ProcessingReport, Rendition, Source, Walls
+from processors.contract import NO_NUL, Cost, ProcessingReport, Rendition, Source, Walls
 from schemas.errors import ErrorCode
 from schemas.profiles import Profile
 from schemas.settings import ProcessorSettings
 from schemas.states import Stage
 
 MAX_MESSAGE = 128 * 1024
+LONGEST_DETAIL = 4000
 
 
 class Configure(msgspec.Struct, frozen=True, tag=True):
@@ -94,7 +97,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     """Child to worker: the job failed; the child lives. The rest is as in `Done`."""
 
     code: ErrorCode
-    detail: str
+    detail: Annotated[str, Meta(max_length=LONGEST_DETAIL, pattern=NO_NUL)]
     cost: Cost
     rss_mb: float
     used_s: float
