@@ -49,12 +49,24 @@ class TempFolders:
         return self._own
 
     def ensure_room(self, needed_bytes: int) -> None:
-        """Raise `MediaError` `no_temp_space` (it costs no attempt) unless this much fits and leaves a reserve."""
-        free = shutil.disk_usage(self._own).free
-        if free < needed_bytes + _RESERVE_BYTES:
-            raise MediaError(
-                ErrorCode.NO_TEMP_SPACE, f"{needed_bytes} bytes are needed for temporary files, {free} are free."
-            )
+        """Return if this much fits and leaves a reserve. Raises `MediaError` if not.
+
+        `no_temp_space`, which costs no attempt; `processing_failed` if the disk could not hold it when empty.
+        """
+        disk = shutil.disk_usage(self._own)
+        if disk.free >= needed_bytes + _RESERVE_BYTES:
+            return
+        detail = f"{needed_bytes} bytes are needed for temporary files, {disk.free} are free of {disk.total}."
+        never = disk.total < needed_bytes + _RESERVE_BYTES
+        raise MediaError(ErrorCode.PROCESSING_FAILED if never else ErrorCode.NO_TEMP_SPACE, detail)
+
+    def problems(self) -> list[str]:
+        """Why no job can be taken up."""
+        try:
+            self.ensure_room(0)
+        except MediaError as error:
+            return [f"the temporary folder is full: {error.detail}"]
+        return []
 
     @contextmanager
     def job(self, name: str) -> Iterator[Path]:

@@ -102,7 +102,7 @@ async def _run(env: Mapping[str, str], kind: MediaKind) -> int:
         pulse = DatabasePulse(database)
 
         async def ready() -> Sequence[str]:
-            return [*worker.problems(), *pulse.problems(), *gate.problems()]
+            return [*worker.problems(), *pulse.problems(), *gate.problems(), *folders.problems()]
 
         async def drain() -> None:
             await worker.drain(shutdown.drain_timeout)

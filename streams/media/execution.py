@@ -6,7 +6,6 @@ knows Kafka: a lane calls `claim`, moves its offset, and then calls `run`.
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
 from functools import partial
 
 import structlog
@@ -31,12 +30,13 @@ from streams.crew import NotReturnedError
 from streams.media.figures import JobFigures
 from streams.media.gate import StoreGate
 from streams.media.leases import Leases
+from streams.media.patience import until_back
 from streams.media.work import Parked, Work
 
 log = structlog.get_logger(__name__)
 
 _DEPENDENCY_PAUSE_S = 5.0
-_PERSIST_PAUSE_S = 0.5
+_DOUBLINGS = 4
 
 
 class MediaJobRunner:
@@ -75,10 +75,11 @@ class MediaJobRunner:
     async def claim(self, record: Dispatch, traceparent: str | None, origin: Origin | None = None) -> ClaimedJob | None:
         """Take the job in a committed transaction; None when the record is stale or a repeat.
 
-        Raises `MedialaneError` of class DEPENDENCY: the record's outcome is unknown, or the gate is closed; offer it
-        again.
+        Raises `MedialaneError` of class DEPENDENCY: the record's outcome is unknown, the gate is closed, or there is no
+        room for any job's files; offer it again.
         """
         self._gate.check()
+        self._folders.ensure_room(0)
         with self._tracing.span("claim", parent_traceparent=traceparent):
             found = await self._claims.submit(None, Offered(record, current_traceparent(), origin))
         if isinstance(found, ClaimedJob):
@@ -126,8 +127,9 @@ class MediaJobRunner:
             try:
                 with self._folders.job(str(job.job_id)) as folder:
                     work = Work(
-                        job, self._database, self._ends, self._store, self._pool, folder, self._tracing, self._profiles
-                    )
+                        job, self._database, self._ends, self._store, self._pool, folder, self._tracing, self._profiles,
+                        on_outage=self._gate.report,
+                    )  # fmt: skip
                     await self._process(job, work)
             except FencedError:
                 self._metrics.counter(FENCED_FINISHES).inc()
@@ -141,6 +143,7 @@ class MediaJobRunner:
             # The source, its renditions, and what ffmpeg writes twice for the fast start.
             self._folders.ensure_room(3 * job.size)
             outcome = await work.produce()
+            await until_back(lambda: work.finish(outcome), ErrorCode.DATABASE_UNAVAILABLE)
         except MedialaneError as error:
             await self._failed(job, work, error)
         except (FencedError, Parked):
@@ -150,7 +153,6 @@ class MediaJobRunner:
             log.exception("job failed in an unexpected way", **_names(job))
             await self._failed(job, work, MedialaneError(ErrorCode.PROCESSING_FAILED, type(error).__name__))
         else:
-            await self._persist(lambda: work.finish(outcome))
             self._figures.done(job, work.report())
             log.info("job done", reused=outcome.reused, variants=len(outcome.variants), **_names(job))
 
@@ -161,13 +163,13 @@ class MediaJobRunner:
         exhausted = job.attempts + 1 >= self._settings.max_attempts
         if error.error_class is ErrorClass.DEPENDENCY:
             log.warning("job waits for a shared dependency", **names)
-            await self._wait(job, error, _jitter(_DEPENDENCY_PAUSE_S), costs_attempt=False)
+            await self._wait(job, error, _dependency_pause(job), costs_attempt=False)
         elif error.error_class is ErrorClass.TRANSIENT and not exhausted:
             log.warning("job failed, to be tried again", attempt=job.attempts + 1, **names)
             await self._wait(job, error, self._backoff(job.attempts), costs_attempt=True)
         else:
             log.warning("job given up", attempt=job.attempts + 1, **names)
-            await self._persist(lambda: self._fail(job, work, error))
+            await until_back(lambda: self._fail(job, work, error), ErrorCode.DATABASE_UNAVAILABLE)
             self._figures.given_up(job, work.report(), error)
 
     async def _fail(self, job: ClaimedJob, work: Work, error: MedialaneError) -> None:
@@ -195,7 +197,7 @@ class MediaJobRunner:
                     detail=error.detail,
                 )
 
-        await self._persist(wait)
+        await until_back(wait, ErrorCode.DATABASE_UNAVAILABLE)
 
     async def _give_back(self, job: ClaimedJob) -> None:
         try:
@@ -207,19 +209,14 @@ class MediaJobRunner:
         except MedialaneError as error:
             raise NotReturnedError(str(error)) from error
 
-    async def _persist(self, write: Callable[[], Awaitable[None]]) -> None:
-        # While Postgres is away the finished work waits for it; a lost lease cancels the waiting.
-        while True:
-            try:
-                return await write()
-            except MedialaneError as error:
-                if error.code is not ErrorCode.DATABASE_UNAVAILABLE:
-                    raise
-                log.warning("the job's end waits for the database", error=str(error))
-                await asyncio.sleep(_jitter(_PERSIST_PAUSE_S))
-
     def _backoff(self, attempts: int) -> float:
         return _jitter(min(self._settings.retry_base_s * 2.0**attempts, self._settings.retry_cap_s))
+
+
+def _dependency_pause(job: ClaimedJob) -> float:
+    """Seconds; longer each time that a claim of this job came to nothing, or one that never can would be all we do."""
+    in_vain = job.epoch - job.attempts - job.deaths - 1
+    return _jitter(_DEPENDENCY_PAUSE_S * 2.0 ** min(in_vain, _DOUBLINGS))
 
 
 def _jitter(seconds: float) -> float:

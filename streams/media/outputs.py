@@ -2,32 +2,52 @@
 
 What is stored last is not announced here but handed back, so that it becomes known in the job's final transaction. Of a
 photo that is all of it, and two transactions fewer: none of its files waits long for the others.
+
+While the store or the database is away, finished files wait for it: making them again may cost minutes.
 """
 
 import asyncio
 import contextlib
 import hashlib
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from connectors.objectstore.port import ObjectStore, Stored
 from connectors.postgres import endings
 from connectors.postgres.database import Database
 from connectors.postgres.jobs import ClaimedJob
-from connectors.postgres.variants import NewVariant
+from connectors.postgres.locks import lock_assets
+from connectors.postgres.variants import NewVariant, committed_profiles
 from connectors.telemetry.tracing import current_traceparent
 from processors.contract import Rendition
+from schemas.errors import ErrorCode, MedialaneError
+from streams.media.patience import until_back
 
 _TOGETHER_S = 0.5  # what is stored within it is announced together
+_LEAST_PATIENCE_S = 30.0
 
 
 class Outputs:
     """Takes renditions as the processor finishes them."""
 
-    def __init__(self, job: ClaimedJob, sha256: bytes, database: Database, store: ObjectStore) -> None:
+    def __init__(
+        self,
+        job: ClaimedJob,
+        sha256: bytes,
+        database: Database,
+        store: ObjectStore,
+        *,
+        on_outage: Callable[[MedialaneError], None],
+    ) -> None:
+        """`on_outage` is told of each time that the store did not take a file."""
         self._job = job
         self._sha256 = sha256
         self._database = database
         self._store = store
+        self._on_outage = on_outage
+        self._began = time.monotonic()
         self._storing: list[asyncio.Task[NewVariant]] = []
         self._stored: asyncio.Queue[NewVariant | None] = asyncio.Queue()
         self._closing = asyncio.Event()
@@ -62,11 +82,21 @@ class Outputs:
         # What is named is stored before what names it, and the variant's own object last.
         for part in rendition.parts:
             path = Path(rendition.path).with_name(part.name)
-            await self._store.put_file(f"{folder}/{part.name}", path, part.content_type, part.sha256)
-        stored = await self._store.put_file(key, Path(rendition.path), rendition.content_type, rendition.sha256)
+            await self._put(f"{folder}/{part.name}", path, part.content_type, part.sha256)
+        stored = await self._put(key, Path(rendition.path), rendition.content_type, rendition.sha256)
         variant = _variant(rendition, self._sha256, key, stored)
         self._stored.put_nowait(variant)
         return variant
+
+    async def _put(self, key: str, path: Path, content_type: str, sha256: str) -> Stored:
+        # As long as making it took: who waits longer than that has lost more than by making it again.
+        patience_s = max(time.monotonic() - self._began, _LEAST_PATIENCE_S)
+        return await until_back(
+            lambda: self._store.put_file(key, path, content_type, sha256),
+            ErrorCode.OBJECT_STORE_UNAVAILABLE,
+            patience_s=patience_s,
+            on_failure=self._on_outage,
+        )
 
     async def _announce(self) -> list[NewVariant]:
         while True:
@@ -76,8 +106,17 @@ class Outputs:
             batch = [variant for variant in (first, *self._take_stored()) if variant is not None]
             if self._closing.is_set():
                 return batch
-            async with self._database.transaction() as connection:
-                await endings.commit_variants(connection, self._job, batch, traceparent=current_traceparent())
+            await until_back(partial(self._commit, batch), ErrorCode.DATABASE_UNAVAILABLE)
+
+    async def _commit(self, batch: Sequence[NewVariant]) -> None:
+        job = self._job
+        async with self._database.transaction() as connection:
+            # An earlier try may have been committed although its answer was lost; under the lock that is known.
+            await lock_assets(connection, [job.asset_id])
+            known = await committed_profiles(connection, job.asset_id, job.generation)
+            new = [variant for variant in batch if variant.profile not in known]
+            if new:
+                await endings.commit_variants(connection, job, new, traceparent=current_traceparent())
 
     def _take_stored(self) -> list[NewVariant]:
         taken = [self._stored.get_nowait() for _ in range(self._stored.qsize())]

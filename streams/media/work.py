@@ -4,7 +4,7 @@ A `Work` is made for one claim and thrown away with it.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -57,8 +57,10 @@ class Work:
         folder: Path,
         tracing: Tracing,
         profiles: tuple[Profile, ...],
+        *,
+        on_outage: Callable[[MedialaneError], None],
     ) -> None:
-        """`profiles` are for tenants that chose none."""
+        """`profiles` are for tenants that chose none; `on_outage` is told when the store does not take what is made."""
         self._job = job
         self._database = database
         self._ends = ends
@@ -67,6 +69,7 @@ class Work:
         self._folder = folder
         self._tracing = tracing
         self._profiles = profiles
+        self._on_outage = on_outage
         self._stages: list[dict[str, Any]] = []
         self._cost: Cost | None = None
         self.sha256 = job.content_sha256
@@ -165,7 +168,7 @@ class Work:
         if self.sha256 is None:
             raise RuntimeError("variants are named after the content: join it first")
         source = Source(path=str(path), size=job.size, declared_type=job.content_type, file_name=job.file_name)
-        outputs = Outputs(job, self.sha256, self._database, self._store)
+        outputs = Outputs(job, self.sha256, self._database, self._store, on_outage=self._on_outage)
         progress = Progress(job, self._database)
         try:
             with self._stage("process"):

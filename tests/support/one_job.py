@@ -1,16 +1,19 @@
 """One media job in a process of its own, as a worker does it, for tests that kill it: `python -m support.one_job JSON`.
 
 With `die_after`, the process kills itself as soon as the store has taken an object whose key ends so: the object is
-there, and no row names it.
+there, and no row names it. `refused` is how many puts fail first as if the store were away, and with `lose_answer` the
+first commit that makes a variant known is not answered.
 """
 
 import asyncio
 import os
 import signal
 import sys
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
+import sqlalchemy as sa
 from prometheus_client import CollectorRegistry
 
 from connectors.objectstore.s3 import S3ObjectStore
@@ -19,6 +22,7 @@ from connectors.telemetry.metrics import Metrics
 from connectors.telemetry.tracing import Tracing
 from processors.pool import MediaPool
 from processors.temp import TempFolders
+from schemas.errors import ErrorCode, MedialaneError
 from schemas.records import Dispatch
 from schemas.settings import DatabaseSettings, ObjectStoreSettings, ProcessorSettings, WorkerSettings
 from streams.media.execution import MediaJobRunner
@@ -34,20 +38,44 @@ class Orders(msgspec.Struct):
     dispatch: Dispatch
     temp_dir: str
     die_after: str | None = None
+    refused: int = 0
+    lose_answer: bool = False
 
 
-class DeadlyStore(S3ObjectStore):
-    """The real store, whose user does not live to hear of one object."""
+class TroubledStore(S3ObjectStore):
+    """The real store, which is away at first, or whose user does not live to hear of one object."""
 
-    def __init__(self, settings, deadly):
+    def __init__(self, settings, deadly, refused):
         super().__init__(settings)
         self._deadly = deadly
+        self._refused = refused
 
     async def put_file(self, key, path, content_type, sha256_hex):
+        if self._refused:
+            self._refused -= 1
+            raise MedialaneError(ErrorCode.OBJECT_STORE_UNAVAILABLE)
         stored = await super().put_file(key, path, content_type, sha256_hex)
         if self._deadly and key.endswith(self._deadly):
             os.kill(os.getpid(), signal.SIGKILL)
         return stored
+
+
+class ForgetfulDatabase(Database):
+    """The real database, whose answer to one commit of an asset's variants is lost."""
+
+    def __init__(self, settings, asset_id):
+        super().__init__(settings, application="one-job")
+        self._asset_id = asset_id
+
+    @asynccontextmanager
+    async def transaction(self):
+        async with super().transaction() as connection:
+            yield connection
+            known = sa.text("SELECT count(*) FROM variants WHERE asset_id = :asset_id")
+            lost = (await connection.execute(known, {"asset_id": self._asset_id})).scalar_one()
+        if lost:
+            self._asset_id = None
+            raise MedialaneError(ErrorCode.DATABASE_UNAVAILABLE)
 
 
 async def main(orders):
@@ -58,8 +86,10 @@ async def main(orders):
     pool = MediaPool(ProcessorSettings(), workers=1, folder=folders.folder)
     pool.start()
     async with (
-        Database(DatabaseSettings(url=orders.database), application="one-job") as database,
-        DeadlyStore(orders.store, orders.die_after) as store,
+        ForgetfulDatabase(
+            DatabaseSettings(url=orders.database), orders.dispatch.asset_id if orders.lose_answer else None
+        ) as database,
+        TroubledStore(orders.store, orders.die_after, orders.refused) as store,
     ):
         leases = Leases(database, lease_s=10, heartbeat_s=3)
         runner = MediaJobRunner(

@@ -1,7 +1,9 @@
 """Temporary folders: the living keep theirs, the dead lose theirs, a full disk is said."""
 
+import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +13,7 @@ from schemas.errors import ErrorClass, ErrorCode
 
 OWNER = """
 import sys
+from types import SimpleNamespace
 from pathlib import Path
 from processors.temp import TempFolders
 folders = TempFolders(Path(sys.argv[1]))
@@ -57,11 +60,25 @@ def test_two_owners_do_not_sweep_each_other(tmp_path):
     second.close()
 
 
-def test_a_full_disk_is_a_dependency_that_is_away(tmp_path):
+def test_a_full_disk_is_a_dependency_that_is_away(tmp_path, monkeypatch):
     folders = TempFolders(tmp_path)
     folders.ensure_room(1)
+    assert folders.problems() == []
+    total = shutil.disk_usage(tmp_path).total
+    full = SimpleNamespace(total=total, free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
     with pytest.raises(MediaError) as caught:
-        folders.ensure_room(1 << 60)
+        folders.ensure_room(1)
     assert caught.value.code is ErrorCode.NO_TEMP_SPACE
     assert caught.value.error_class is ErrorClass.DEPENDENCY
+    assert len(folders.problems()) == 1
+    folders.close()
+
+
+def test_what_would_not_fit_an_empty_disk_is_no_outage(tmp_path):
+    """It would wait for ever; so it costs attempts, of which another worker with a larger disk may make use."""
+    folders = TempFolders(tmp_path)
+    with pytest.raises(MediaError) as caught:
+        folders.ensure_room(1 << 60)
+    assert caught.value.error_class is ErrorClass.TRANSIENT
     folders.close()

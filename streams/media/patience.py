@@ -1,0 +1,44 @@
+"""What is done with finished work when that which has to take it is away: it waits, since making it anew costs more."""
+
+import asyncio
+import math
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+
+from schemas.errors import ErrorCode, MedialaneError
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+_PAUSE_S = 0.5
+
+
+async def until_back(
+    attempt: Callable[[], Awaitable[T]],
+    away: ErrorCode,
+    *,
+    patience_s: float = math.inf,
+    on_failure: Callable[[MedialaneError], None] | None = None,
+) -> T:
+    """What `attempt` returns; tried again as long as it fails with the code `away`. A lost lease cancels the waiting.
+
+    Raises whatever else `attempt` raises, and its last failure once it has failed for `patience_s` seconds.
+    """
+    began = time.monotonic()
+    while True:
+        try:
+            return await attempt()
+        except MedialaneError as error:
+            if error.code is not away:
+                raise
+            if on_failure is not None:
+                on_failure(error)
+            if time.monotonic() - began > patience_s:
+                raise
+            log.warning("finished work waits", code=error.code, error=str(error))
+        await asyncio.sleep(_PAUSE_S * random.uniform(0.5, 1.0))  # noqa: S311 - spreads retries, guards nothing
