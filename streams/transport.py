@@ -216,6 +216,8 @@ class Consumer(driver.Consumer):
 
     async def on_partitions_revoked(self, revoked: set[Any]) -> None:
         """Commit first, while the group still takes it from us."""
+        if self._committing is not None:  # it began with older positions, and would keep ours from being committed
+            await asyncio.wait({self._committing}, timeout=_COMMIT_BOUND_S)
         await self.force_commit()
         self._books.revoke(revoked)
         self._buffered_partitions.difference_update(revoked)

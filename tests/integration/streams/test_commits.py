@@ -277,6 +277,31 @@ async def test_what_was_settled_just_before_a_rebalance_is_committed_in_it(bench
     assert sorted(first.handler.seen + second.handler.seen) == sorted([*values(4), b"last", b"last"])
 
 
+async def test_a_commit_under_way_does_not_keep_the_revokes_own_from_the_broker(bench):
+    topic, group = await bench.topic(), bench.group()
+    worker = bench.ours(topic, group)
+    await worker.start()
+    consumer, answered, asked = worker.app.consumer, asyncio.Event(), []
+    commit = consumer._thread.commit
+
+    async def slowly(offsets):
+        asked.append(offsets)
+        await answered.wait()
+        return await commit(offsets)
+
+    consumer._thread.commit = slowly
+    await bench.produce(topic, values(2))
+    await until(lambda: asked, "a commit is under way")
+    await bench.produce(topic, [b"newer"])
+    await until(lambda: b"newer" in worker.handler.seen, "a newer record is claimed meanwhile")
+    [due] = worker.lanes.positions().values()
+    revoked = asyncio.create_task(consumer.on_partitions_revoked(consumer.assignment()))
+    await until(lambda: consumer._committing is not None, "it waits")
+    answered.set()
+    await revoked
+    assert bench.committed(group, topic) == due
+
+
 async def test_nothing_looks_unread_when_everything_was_read(bench):
     """The marker after the last transaction takes an offset: a watchdog that counts it would end idle workers."""
     topic, group = await bench.topic(), bench.group()
