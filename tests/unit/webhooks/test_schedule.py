@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from connectors.http.client import Answer, Outcome
 from schemas.metrics import WEBHOOK_ATTEMPTS, WEBHOOK_OUTCOMES
@@ -73,6 +75,7 @@ def test_the_default_schedule_spreads_over_three_days():
         ("-5", 10), ("soon", 10), ("", 10), ("1e9", 10), ("²", 10),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 10),
         ("Fri, 01 Jan 2100 00:00:00 GMT", MAX_RETRY_AFTER_S),
+        ("Wed, 21 Oct 2015 07:28:00 +9999999999999", 10),
     ],
 )  # fmt: skip
 def test_retry_after_is_bounded(asked, pause):
@@ -82,6 +85,18 @@ def test_retry_after_is_bounded(asked, pause):
 def test_a_date_in_retry_after():
     at = format_datetime(datetime.now(UTC) + timedelta(minutes=10), usegmt=True)
     assert 500 < STEADY.judge(answered(429, retry_after=at), 1).pause_s <= 600
+
+
+_DIGITS = st.text("0123456789", min_size=1, max_size=20)
+_DATE_LIKE = st.builds(
+    "{0} {1} {2} {3}:{4}:{5} {6}{7}".format,
+    _DIGITS, st.sampled_from(["Jan", "Feb", "Dec", "X"]), *[_DIGITS] * 4, st.sampled_from("+-"), _DIGITS,
+)  # fmt: skip
+
+
+@given(st.text() | _DATE_LIKE)
+def test_whatever_retry_after_says_the_next_attempt_has_its_time(asked):
+    assert 10 <= STEADY.judge(answered(503, retry_after=asked), 1).pause_s <= MAX_RETRY_AFTER_S
 
 
 def test_every_outcome_has_a_series_from_the_start():
