@@ -78,9 +78,6 @@ def check_address(address: IPAddress, *, allow_private: bool = False) -> None:
     `allow_private` permits loopback and private networks, for development; link-local, metadata, multicast and
     addresses that hide another one stay refused.
     """
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        # The kernel dials the IPv4 address inside, so that one decides, and the disguise itself is refused.
-        check_address(address.ipv4_mapped, allow_private=allow_private)
     for network, reason, private in _REFUSED:
         if address.version == network.version and address in network:
             if private and allow_private:

@@ -51,7 +51,7 @@ class Sender:
         self._schedule = schedule
         self._tracing = tracing
         self._metrics = metrics
-        self._tasks: dict[asyncio.Task[None], LeasedDelivery] = {}
+        self._tasks: dict[asyncio.Task[bool], LeasedDelivery] = {}
 
     def start(self, delivery: LeasedDelivery) -> None:
         """Begin an attempt; the caller has taken the slot and committed the lease."""
@@ -71,7 +71,8 @@ class Sender:
         await asyncio.gather(*late, return_exceptions=True)
         return unfinished
 
-    async def _attempt(self, delivery: LeasedDelivery) -> None:
+    async def _attempt(self, delivery: LeasedDelivery) -> bool:
+        """One attempt; returns whether the receiver answered."""
         first = delivery.attempt == 1
         if first and delivery.event_time is not None:
             age = (datetime.now(UTC) - delivery.event_time).total_seconds()
@@ -113,7 +114,7 @@ class Sender:
                 disable="The receiver answered 410 Gone." if verdict.gone else None,
             )
         )
-        self._slots.give_back(delivery.endpoint_id, answered=answer.outcome is Outcome.ANSWERED)
+        return answer.outcome is Outcome.ANSWERED
 
     async def _post(self, delivery: LeasedDelivery, traceparent: str | None) -> Answer:
         try:
@@ -134,15 +135,16 @@ class Sender:
         self._metrics.counter(WEBHOOK_ATTEMPTS, *labels).inc()
         self._metrics.histogram(WEBHOOK_ATTEMPT_DURATION, *labels).observe(answer.elapsed_s)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[bool]) -> None:
         delivery = self._tasks.pop(task)
         self._metrics.gauge(WEBHOOK_IN_FLIGHT).set(len(self._tasks))
-        if task.cancelled():
-            self._slots.give_back(delivery.endpoint_id)
-        elif task.exception() is not None:
+        broke = None if task.cancelled() else task.exception()
+        if broke is not None:
             # A defect of ours. The lease runs out and the delivery comes again, here or elsewhere.
-            log.error("webhook attempt broke", delivery_id=str(delivery.id), exc_info=task.exception())
-            self._slots.give_back(delivery.endpoint_id)
+            log.error("webhook attempt broke", delivery_id=str(delivery.id), exc_info=broke)
+        self._slots.give_back(
+            delivery.endpoint_id, answered=None if task.cancelled() or broke is not None else task.result()
+        )
 
 
 def _tell(span: Span, answer: Answer, verdict: Verdict) -> None:
