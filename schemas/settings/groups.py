@@ -380,7 +380,6 @@ PROCESSES: dict[str, tuple[type[Settings], ...]] = {
         KeeperSettings,
         BreakerSettings,
         TelemetrySettings,
-        ShutdownSettings,
     ),
     "migrate": (MigrationSettings,),
     "topics": (KafkaSettings, TopicsSettings, MigrationSettings),

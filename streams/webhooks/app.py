@@ -75,7 +75,7 @@ async def _run(env: Mapping[str, str]) -> int:
         gauges = IntakeGauges(telemetry.metrics, intake.ledger, member.highwater)
         tasks = {
             "consumer": member.run, "pulse": pulse.run, "loop": LoopWatch().run, "gauges": gauges.run,
-            "agent": agent.watch, "assignment": AssignmentWatch(member).run,
+            "agent": agent.watch, "assignment": AssignmentWatch(member, patience_s=worker.watchdog_s).run,
         }  # fmt: skip
         try:
             return await live(telemetry, telemetry_settings, tasks, ready=ready, drain=drain)

@@ -15,6 +15,15 @@ ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
 
+LOADERS = {
+    "api": "api/server.py",
+    "media-images": "streams/media/app.py",
+    "media-video": "streams/media/app.py",
+    "webhooks": "streams/webhooks/app.py",
+    "usage": "streams/usage/app.py",
+    "keeper": "streams/keeper/app.py",
+}
+
 
 def test_the_settings_table_is_what_the_code_reads() -> None:
     assert settings_table.replace(TEXT) == TEXT, "run python -m schemas.settings_table README.md"
@@ -26,6 +35,12 @@ def test_every_setting_is_in_the_table_and_explained() -> None:
         for field in group.__struct_fields__:
             row = re.search(rf"(?m)^\| `{variable(group, field)}` \|[^|]+\|[^|]*\| (\S.+) \|$", table)
             assert row is not None, variable(group, field)
+
+
+@pytest.mark.parametrize("process", LOADERS)
+def test_a_process_reads_the_groups_that_the_table_says(process: str) -> None:
+    loaded = set(re.findall(r"\bload\((\w+), env\)", (ROOT / LOADERS[process]).read_text(encoding="utf-8")))
+    assert loaded == {group.__name__ for group in PROCESSES[process]}
 
 
 def test_a_document_without_markers_is_refused() -> None:

@@ -1,8 +1,10 @@
 """A worker that cannot mend itself ends with a code above 0, and says why; until then it is not ready. In processes."""
 
 import asyncio
+import base64
 import contextlib
 import os
+import re
 import signal
 import sys
 import textwrap
@@ -15,7 +17,8 @@ import pytest
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from support.ports import free_port
 
-from schemas.topics import IMAGE_JOBS
+from schemas.settings import WorkerSettings
+from schemas.topics import EVENTS, IMAGE_JOBS
 
 pytestmark = pytest.mark.stack
 
@@ -120,12 +123,14 @@ async def readiness(environment, says=""):
             await asyncio.sleep(0.05)
 
 
-async def test_a_worker_that_gets_no_partitions_is_not_ready_and_ends(bench, database, environment):
+@pytest.mark.parametrize(("kind", "reads"), [("media-images", IMAGE_JOBS), ("webhooks", EVENTS)])
+async def test_a_worker_that_gets_no_partitions_is_not_ready_and_ends(bench, database, environment, kind, reads):
     """Another member holds the rebalance up: it is asked to give its partitions back, and does not answer."""
-    topic = await bench.topic(name=IMAGE_JOBS.name(bench.kafka.topic_prefix))
+    topic = await bench.topic(name=reads.name(bench.kafka.topic_prefix))
     environment |= {
         "MEDIALANE_DATABASE_URL": database.worker, "MEDIALANE_S3_ENDPOINT": "http://127.0.0.1:1",
         "MEDIALANE_S3_BUCKET": "none", "MEDIALANE_S3_ACCESS_KEY": "none", "MEDIALANE_S3_SECRET_KEY": "none",
+        "MEDIALANE_WEBHOOK_ENCRYPTION_KEY": base64.b64encode(b"k" * 32).decode(),
     }  # fmt: skip
     over = asyncio.Event()
 
@@ -138,7 +143,7 @@ async def test_a_worker_that_gets_no_partitions_is_not_ready_and_ends(bench, dat
             """Keep them."""
 
     blocker = aiokafka.AIOKafkaConsumer(
-        bootstrap_servers=bench.kafka.brokers, group_id=f"{bench.kafka.topic_prefix}-media-images",
+        bootstrap_servers=bench.kafka.brokers, group_id=f"{bench.kafka.topic_prefix}-{kind}",
         partition_assignment_strategy=[StickyPartitionAssignor], session_timeout_ms=300_000,
         rebalance_timeout_ms=300_000, heartbeat_interval_ms=1000,
     )  # fmt: skip
@@ -148,14 +153,16 @@ async def test_a_worker_that_gets_no_partitions_is_not_ready_and_ends(bench, dat
         async with asyncio.timeout(BOUND_S):
             while not blocker.assignment():  # noqa: ASYNC110 - the group's answer
                 await asyncio.sleep(0.05)
-        async with running(environment, "-m", "cli.main", "run", "media-images") as process:
+        async with running(environment, "-m", "cli.main", "run", kind) as process:
             status = await readiness(environment, "the consumer group has not given this process its partitions")
             code, log = await ended(process)
     finally:
         over.set()
         await blocker.stop()
     assert (code, status) == (1, 503), log
-    assert "no assignment from the consumer group" in log
+    lasted = re.search(r"no assignment from the consumer group for (\d+) s", log)
+    assert lasted is not None, log
+    assert int(lasted[1]) < WorkerSettings().watchdog_s, "the default, not what was set"
 
 
 async def test_a_worker_that_reads_nothing_though_it_could_ends(bench, environment):
