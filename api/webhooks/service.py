@@ -26,7 +26,10 @@ class WebhookService:
         self._allow_private = allow_private
 
     async def register(self, who: Principal, wanted: EndpointRequest) -> EndpointCreated:
-        """Add an endpoint. Raises `MedialaneError`: webhook_url_refused, invalid_request for unknown events."""
+        """Add an endpoint.
+
+        Raises `MedialaneError`: webhook_url_refused, invalid_request for unknown events, quota_exceeded.
+        """
         check_url(wanted.url, allow_private=self._allow_private)
         events = _events(wanted.events)
         key = signing_key(wanted.secret)

@@ -8,12 +8,20 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7
 
+MAX_ENDPOINTS = 50
+"""What a tenant may have at a time: each event makes a delivery for every one of them."""
+
 _COLUMNS = "id, url, events, enabled, disabled_reason, created_at"
+# Registrations of one tenant come one after the other, or several would find the last free place.
+_LOCK = sa.text("SELECT pg_advisory_xact_lock(hashtextextended('webhook_endpoints', 0) # hashtextextended(:tenant, 0))")
 _INSERT = sa.text(f"""
     INSERT INTO webhook_endpoints (id, tenant_id, url, secret, events)
-    VALUES (:id, :tenant_id, :url, :secret, :events) RETURNING {_COLUMNS}
+    SELECT :id, :tenant_id, :url, :secret, :events
+    WHERE (SELECT count(*) FROM webhook_endpoints WHERE tenant_id = :tenant_id AND deleted_at IS NULL) < :most
+    RETURNING {_COLUMNS}
 """)  # noqa: S608 - made of constants
 _LIST = sa.text(f"""
     SELECT {_COLUMNS} FROM webhook_endpoints WHERE tenant_id = :tenant_id AND deleted_at IS NULL ORDER BY created_at, id
@@ -38,9 +46,14 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 async def register_endpoint(
     connection: AsyncConnection, tenant_id: UUID, *, url: str, sealed_secret: bytes, events: Sequence[str]
 ) -> Endpoint:
-    """Add an endpoint; what happens from now on is sent to it."""
+    """Add an endpoint; what happens from now on is sent to it. Raises `MedialaneError(quota_exceeded)`."""
+    await connection.execute(_LOCK, {"tenant": str(tenant_id)})
     values = {"id": uuid7(), "tenant_id": tenant_id, "url": url, "secret": sealed_secret, "events": list(events)}
-    return _endpoint((await connection.execute(_INSERT, values)).mappings().one())
+    made = (await connection.execute(_INSERT, values | {"most": MAX_ENDPOINTS})).mappings().one_or_none()
+    if made is None:
+        detail = f"A tenant has at most {MAX_ENDPOINTS} webhook endpoints; delete one first."
+        raise MedialaneError(ErrorCode.QUOTA_EXCEEDED, detail)
+    return _endpoint(made)
 
 
 async def list_endpoints(connection: AsyncConnection, tenant_id: UUID) -> tuple[Endpoint, ...]:

@@ -1,7 +1,10 @@
 """What bad requests get: a status, a code, and the field to blame; never more."""
 
+import asyncio
+
 import pytest
 
+from connectors.postgres.endpoints import MAX_ENDPOINTS
 from schemas.ids import uuid7
 from schemas.scopes import Scope
 
@@ -64,6 +67,22 @@ async def test_a_malformed_query_names_its_field(caller, query):
 async def test_a_webhook_to_such_an_address_is_refused(caller, url):
     status, answer, _ = await caller.call("POST", "/api/v1/webhooks", HOOK | {"url": url})
     assert (status, answer["code"], answer["field"]) == (422, "webhook_url_refused", "url")
+
+
+async def test_a_tenant_has_a_bounded_number_of_webhooks_however_many_it_asks_for_at_once(caller, new_caller):
+    answers = await asyncio.gather(
+        *(caller.call("POST", "/api/v1/webhooks", HOOK) for _ in range(MAX_ENDPOINTS + 10)),
+    )
+    refused = [answer for status, answer, _ in answers if status != 201]
+    assert [(answer["code"], str(MAX_ENDPOINTS) in answer["message"]) for answer in refused] == [
+        ("quota_exceeded", True)
+    ] * 10
+    listed = (await caller.call("GET", "/api/v1/webhooks"))[1]["data"]
+    assert len(listed) == MAX_ENDPOINTS
+    assert (await (await new_caller()).call("POST", "/api/v1/webhooks", HOOK))[0] == 201
+    await caller.call("DELETE", f"/api/v1/webhooks/{listed[0]['id']}")
+    statuses = [(await caller.call("POST", "/api/v1/webhooks", HOOK))[0] for _ in range(2)]
+    assert statuses == [201, 403]
 
 
 @pytest.mark.parametrize(
