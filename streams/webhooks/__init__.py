@@ -2,5 +2,5 @@
 
 `message` says what is sent, `signing` how it is signed, `schedule` when it is tried again, `slots` how many at once;
 `planner` makes delivery rows of events, `sender` tries one, `settling` writes what came of it, `due` takes up what is
-due; `agent` puts them together and `app` feeds it from Kafka.
+due; `batches` is the queue before planner and settling; `agent` puts them together and `app` feeds it from Kafka.
 """

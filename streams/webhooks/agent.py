@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import islice
 from typing import NamedTuple
 
 import structlog
@@ -17,9 +15,9 @@ from connectors.telemetry import Telemetry
 from schemas.errors import MedialaneError
 from schemas.metrics import WEBHOOK_DELIVERIES
 from schemas.settings import SettingsError, WebhookSettings, variable
+from streams.webhooks.batches import Batches
 from streams.webhooks.due import DueLoop
 from streams.webhooks.message import IncomingEvent
-from streams.webhooks.pace import pause
 from streams.webhooks.planner import Planner
 from streams.webhooks.schedule import Schedule
 from streams.webhooks.sender import Sender
@@ -28,7 +26,6 @@ from streams.webhooks.slots import Slots
 
 log = structlog.get_logger(__name__)
 
-_MAX_BATCH = 500
 # Before the first one after a pause: a job's end sends several events, and what is planned alone delays the others.
 _GATHER_S = 0.001
 # Between two transactions: events that come faster than this are planned together.
@@ -69,22 +66,22 @@ class WebhookAgent:
             owner=owner, lease_s=settings.lease_s, interval_s=settings.poll_interval_s,
         )  # fmt: skip
         self._planner = Planner(database, slots, owner=owner, lease_s=settings.lease_s, busy=self._due.busy)
-        self._offered: deque[_Offered] = deque()
-        self._arrived = asyncio.Event()
+        self._offered: Batches[_Offered] = Batches(
+            "events", self._plan, _hopeless, gather_s=_GATHER_S, spacing_s=_SPACING_S
+        )
         self._stopping = False
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def start(self) -> None:
         """Begin to take in events and to take up what is due."""
-        for name, work in (("settling", self._settling.run), ("due", self._due.run), ("intake", self._take_in)):
+        for name, work in (("settling", self._settling.run), ("due", self._due.run), ("intake", self._offered.run)):
             self._tasks[name] = asyncio.create_task(work(), name=f"webhooks {name}")
 
     def offer(self, event: IncomingEvent, *, durable: Callable[[], None], broken: Callable[[Exception], None]) -> None:
         """Take an event in. One of the two is called, in the loop: `durable` once its outcome is committed, `broken`
         if it can never be (a defect). While the database is away neither is. Nothing is called after `stop`.
         """
-        self._offered.append(_Offered(event, durable, broken))
-        self._arrived.set()
+        self._offered.put(_Offered(event, durable, broken))
 
     @property
     def backlog(self) -> int:
@@ -107,7 +104,7 @@ class WebhookAgent:
         Events that were offered and not planned yet are dropped: their offsets are not committed, they come again.
         """
         self._stopping = True
-        self._arrived.set()
+        self._offered.stop()
         self._due.stop()
         await _ended([self._tasks[name] for name in ("intake", "due") if name in self._tasks], within_s=_LAST_WORDS_S)
 
@@ -126,45 +123,20 @@ class WebhookAgent:
         await self._http.close()
         log.info("webhook agent stopped", cut_off=len(cut_off), dropped=len(self._offered))
 
-    async def _take_in(self) -> None:
-        loop = asyncio.get_running_loop()
-        failures, size, began = 0, _MAX_BATCH, 0.0
-        while not self._stopping:
-            if not self._offered:
-                self._arrived.clear()
-                size = _MAX_BATCH
-                await self._arrived.wait()
-                await asyncio.sleep(_GATHER_S)
-                continue
-            await asyncio.sleep(began + _SPACING_S - loop.time())
-            began = loop.time()
-            batch = list(islice(self._offered, size))
-            try:
-                await self._plan(batch)
-            except MedialaneError as error:
-                # Whatever was offered waits; nothing of it is acknowledged.
-                failures += 1
-                log.warning("events wait", events=len(self._offered), reason=error.detail)
-                await pause(failures)
-                continue
-            except Exception as error:
-                if len(batch) > 1:
-                    size = 1  # one of them is to blame: find it
-                    continue
-                log.exception("an event cannot be delivered", event_id=str(batch[0].event.envelope.id))
-                batch[0].broken(error)
-            failures = 0
-            for _ in batch:
-                self._offered.popleft()
-
-    async def _plan(self, batch: Sequence[_Offered]) -> None:
+    async def _plan(self, batch: Sequence[_Offered]) -> int:
         plan = await self._planner.plan([offered.event for offered in batch])
         self._metrics.counter(WEBHOOK_DELIVERIES, "made").inc(plan.made)
         for delivery in plan.leased:
             self._sender.start(delivery)
         self._due.notice(plan.waiting)
-        for offered in batch:
+        for offered in batch[: plan.events]:
             offered.durable()
+        return plan.events
+
+
+def _hopeless(offered: _Offered, error: Exception) -> None:
+    log.error("an event cannot be delivered", event_id=str(offered.event.envelope.id), exc_info=error)
+    offered.broken(error)
 
 
 def _check(settings: WebhookSettings) -> SecretBox:

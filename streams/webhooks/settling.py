@@ -1,6 +1,5 @@
 """Writes down what came of attempts: whatever is there, in one statement, as soon as the one before it is done."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
@@ -11,14 +10,12 @@ from connectors.postgres import deliveries
 from connectors.postgres.database import Database
 from connectors.postgres.deliveries import Settlement
 from connectors.telemetry import Metrics
-from schemas.errors import MedialaneError
 from schemas.metrics import WEBHOOK_DELIVERIES, WEBHOOK_FENCED
 from schemas.states import DeliveryState
-from streams.webhooks.pace import pause
+from streams.webhooks.batches import Batches
 
 log = structlog.get_logger(__name__)
 
-_MAX_BATCH = 500
 # Results of requests that ended together come within this time; the delivery is over, so it delays nobody.
 _GATHER_S = 0.005
 _WORDS = {DeliveryState.DELIVERED: "delivered", DeliveryState.WAITING: "retried", DeliveryState.DEAD: "dead"}
@@ -38,50 +35,21 @@ class Settling:
     def __init__(self, database: Database, metrics: Metrics) -> None:
         self._database = database
         self._metrics = metrics
-        self._pending: list[Settled] = []
-        self._arrived = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._results: Batches[Settled] = Batches("results", self._write, _hopeless, gather_s=_GATHER_S)
 
     def put(self, result: Settled) -> None:
         """Hand over a result; it is written soon."""
-        self._pending.append(result)
-        self._idle.clear()
-        self._arrived.set()
+        self._results.put(result)
 
     async def run(self) -> None:
         """Write results until cancelled."""
-        failures = 0
-        size = _MAX_BATCH
-        while True:
-            await self._arrived.wait()
-            await asyncio.sleep(_GATHER_S)
-            self._arrived.clear()
-            while self._pending:
-                batch = self._pending[:size]
-                try:
-                    await self._write(batch)
-                except MedialaneError:
-                    failures += 1
-                    log.warning("results wait for the database", results=len(self._pending))
-                    await pause(failures)
-                    continue
-                except Exception:
-                    # One of them cannot be written: go on one by one, and leave that one to its lease.
-                    log.exception("results cannot be written", results=len(batch))
-                    if len(batch) > 1:
-                        size = 1
-                        continue
-                failures = 0
-                del self._pending[: len(batch)]
-            size = _MAX_BATCH
-            self._idle.set()
+        await self._results.run()
 
     async def flushed(self) -> None:
         """Wait until every result handed over so far is written."""
-        await self._idle.wait()
+        await self._results.emptied()
 
-    async def _write(self, batch: Sequence[Settled]) -> None:
+    async def _write(self, batch: Sequence[Settled]) -> int:
         async with self._database.transaction() as connection:
             kept = await deliveries.settle(connection, [result.settlement for result in batch])
             for result in batch:
@@ -92,3 +60,9 @@ class Settling:
                 self._metrics.counter(WEBHOOK_DELIVERIES, _WORDS[result.settlement.state]).inc()
         if len(kept) < len(batch):
             self._metrics.counter(WEBHOOK_FENCED).inc(len(batch) - len(kept))
+        return len(batch)
+
+
+def _hopeless(result: Settled, error: Exception) -> None:
+    # Its delivery is left to the lease, and tried again.
+    log.error("a result cannot be written", delivery_id=str(result.settlement.id), exc_info=error)
