@@ -146,9 +146,11 @@ _DUE = sa.text("""
     ) AS first
     WHERE first.due_at <= clock_timestamp() ORDER BY first.due_at
 """)
+# A Postgres that has just started finds all leases old: agents first write the results that they hold.
 _EXPIRE = sa.text("""
     WITH gone AS (
         SELECT id FROM webhook_deliveries WHERE state = 'sending' AND lease_until < clock_timestamp()
+            AND pg_postmaster_start_time() < clock_timestamp() - :lease_s * interval '1 second'
         ORDER BY lease_until LIMIT :batch FOR NO KEY UPDATE SKIP LOCKED
     )
     UPDATE webhook_deliveries d SET state = 'waiting', epoch = epoch + 1, owner = NULL, lease_until = NULL,
@@ -243,9 +245,12 @@ async def due_endpoints(connection: AsyncConnection) -> list[DueEndpoint]:
     return [DueEndpoint(endpoint_id=row.endpoint_id, oldest_s=row.oldest_s) for row in rows]
 
 
-async def expire(connection: AsyncConnection, *, batch: int) -> int:
-    """Make deliveries due again whose agent let the lease run out; returns how many."""
-    return (await connection.execute(_EXPIRE, {"batch": batch})).rowcount
+async def expire(connection: AsyncConnection, *, batch: int, lease_s: float) -> int:
+    """Make deliveries due again whose agent let the lease run out; returns how many.
+
+    None while this Postgres has run for less than a lease.
+    """
+    return (await connection.execute(_EXPIRE, {"batch": batch, "lease_s": lease_s})).rowcount
 
 
 async def settle(connection: AsyncConnection, results: Sequence[Settlement]) -> set[UUID]:

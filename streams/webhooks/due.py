@@ -6,6 +6,7 @@ leased, and no more than there are slots for. A slow or huge backlog of one endp
 
 import asyncio
 import contextlib
+import math
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from uuid import UUID
@@ -26,6 +27,8 @@ log = structlog.get_logger(__name__)
 _EXPIRE_BATCH = 1000
 # Between rounds: slots come back one by one, and a round for each would cost more than the requests.
 _GATHER_S = 0.004
+# A look that gets its answer so much later than it was due: the database was away, or this process stood still.
+_AWAY_S = 2.0
 
 
 class DueLoop:
@@ -52,6 +55,7 @@ class DueLoop:
         # Endpoints with due work, the next in turn first, and how often each was noticed.
         self._ready: OrderedDict[UUID, int] = OrderedDict()
         self._stopping = False
+        self._next_look, self._away_until = 0.0, -math.inf
 
     def busy(self, endpoint: UUID) -> bool:
         """Whether deliveries are known to be due for the endpoint."""
@@ -72,17 +76,17 @@ class DueLoop:
     async def run(self) -> None:
         """Take up due deliveries until stopped; whatever fails is tried again."""
         loop = asyncio.get_running_loop()
-        next_look, failures = loop.time(), 0
+        self._next_look, failures = loop.time(), 0
         while not self._stopping:
             try:
-                if loop.time() >= next_look:
+                if loop.time() >= self._next_look:
                     await self._look()
-                    next_look = loop.time() + self._interval_s
+                    self._next_look = loop.time() + self._interval_s
                 self._slots.freed.clear()
                 if await self._lease():
                     await asyncio.sleep(_GATHER_S)
                 else:
-                    await self._wait(next_look - loop.time())
+                    await self._wait(self._next_look - loop.time())
                 failures = 0
             except Exception as error:
                 failures += 1
@@ -97,14 +101,23 @@ class DueLoop:
 
     async def _look(self) -> None:
         async with self._database.transaction() as connection:
-            expired = await deliveries.expire(connection, batch=_EXPIRE_BATCH)
-            due = await deliveries.due_endpoints(connection)
             disabled = await deliveries.count_disabled(connection)
+            # Written even if nothing may expire: a database that only reads does not count as being there.
+            batch = _EXPIRE_BATCH if self._settled() else 0
+            expired = await deliveries.expire(connection, batch=batch, lease_s=self._lease_s)
+            due = await deliveries.due_endpoints(connection)
         if expired:
             log.warning("leases ran out, deliveries are due again", deliveries=expired)
         self._metrics.gauge(WEBHOOK_OLDEST_DUE_AGE).set(max((one.oldest_s for one in due), default=0.0))
         self._metrics.gauge(WEBHOOK_ENDPOINTS_DISABLED).set(disabled)
         self.notice(one.endpoint_id for one in due)
+
+    def _settled(self) -> bool:
+        """Whether every agent had the time to write the results that it holds since the database was away."""
+        now = asyncio.get_running_loop().time()
+        if now - self._next_look > _AWAY_S:
+            self._away_until = now
+        return now - self._away_until > self._lease_s
 
     async def _lease(self) -> int:
         """Lease and start one round; returns how many deliveries moved."""

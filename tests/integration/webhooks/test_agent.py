@@ -1,19 +1,14 @@
 """The agent on a real database and real receivers."""
 
 import asyncio
-import contextlib
 import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import make_url
 
 from cli.receiver import Receiver
-from connectors.postgres.database import Database
 from connectors.telemetry import trace_id
-from schemas.settings import DatabaseSettings, SettingsError
-
-from .conftest import offered
+from schemas.settings import SettingsError
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -316,62 +311,3 @@ async def test_settings_that_do_not_fit_together_name_themselves(world):
         world.agent(timeout_s=30.0, lease_s=30.0, encryption_key="short")
     assert "MEDIALANE_WEBHOOK_LEASE_S=30" in caught.value.problems[0]
     assert "MEDIALANE_WEBHOOK_ENCRYPTION_KEY" in caught.value.problems[1]
-
-
-class Cable:
-    """A TCP relay to the database that can be pulled out and put back."""
-
-    def __init__(self, host, port):
-        self.host, self.port, self.ends = host, port, set()
-
-    async def __aenter__(self):
-        self.server = await asyncio.start_server(self.relay, "127.0.0.1", 0)
-        self.address = self.server.sockets[0].getsockname()[:2]
-        return self
-
-    async def __aexit__(self, *_):
-        await self.pull()
-
-    async def relay(self, reader, writer):
-        far_reader, far_writer = await asyncio.open_connection(self.host, self.port)
-        self.ends |= {writer, far_writer}
-        await asyncio.gather(self.copy(reader, far_writer), self.copy(far_reader, writer))
-
-    async def copy(self, reader, writer):
-        with contextlib.suppress(OSError):
-            while data := await reader.read(65_536):
-                writer.write(data)
-        writer.close()
-
-    async def pull(self):
-        self.server.close()
-        for end in self.ends:
-            end.transport.abort()
-        self.ends.clear()
-
-    async def put_back(self):
-        self.server = await asyncio.start_server(self.relay, *self.address)
-
-
-async def test_a_lost_database_pauses_everything_and_loses_nothing(world, receiver, database):
-    url = make_url(database.worker)
-    async with Cable(url.host, url.port) as cable:
-        host, port = cable.address
-        through = url.set(host=host, port=port).render_as_string(hide_password=False)
-        settings = DatabaseSettings(url=through, pool_timeout_s=1)
-        async with Database(settings, application="test") as far, world.running(database=far, lease_s=6.0) as agent:
-            await world.endpoint(receiver.url())
-            receiver.hang_next(1)
-            await world.offer(agent, world.event(1))
-            await receiver.wait_for(lambda got: len(got) == 1, timeout_s=90)
-            await cable.pull()
-            receiver.release()  # the result of the first cannot be written, the second cannot be planned
-            second = offered(agent, world.event(2))
-            done, _ = await asyncio.wait({second}, timeout=0.5)
-            assert not done
-            assert await world.states() == ["sending"]
-            assert not agent.problems()
-            await cable.put_back()
-            await world.settled("delivered", "delivered")
-            assert second.done()
-    assert len(receiver.received) == 2

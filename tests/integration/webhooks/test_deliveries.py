@@ -24,3 +24,18 @@ async def test_due_work_is_found_by_endpoint_and_not_by_walking_over_what_waits(
     assert "Seq Scan on webhook_deliveries" not in "\n".join(plan)
     assert [one.endpoint_id for one in leased] == [quiet, quiet]
     assert dead == []
+
+
+async def test_a_postgres_that_has_just_started_lets_no_lease_run_out(world):
+    endpoint = await world.endpoint("http://a.example/")
+    row = """
+        INSERT INTO webhook_deliveries (id, tenant_id, endpoint_id, event_id, event_type, asset_id, seq, payload, state,
+            owner, lease_until)
+        VALUES (gen_random_uuid(), %s, %s, gen_random_uuid(), 'asset.ready', gen_random_uuid(), 1, '{}', 'sending', 'me',
+            now() - interval '1 day')
+    """
+    await world.execute(row, world.tenant_id, endpoint)
+    async with world.database.transaction() as connection:
+        assert await deliveries.expire(connection, batch=10, lease_s=86_400.0) == 0
+        assert await deliveries.expire(connection, batch=0, lease_s=0.0) == 0
+        assert await deliveries.expire(connection, batch=10, lease_s=0.0) == 1
