@@ -64,7 +64,7 @@ async def _run(env: Mapping[str, str]) -> int:
         member, pulse = Member(app, kafka), DatabasePulse(database)
 
         async def ready() -> Sequence[str]:
-            return [*member.problems(), *pulse.problems(), *agent.problems()]
+            return [*member.problems(), *pulse.problems(), *agent.problems(), *intake.problems()]
 
         async def drain() -> None:
             await intake.close()

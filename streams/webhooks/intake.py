@@ -5,6 +5,7 @@ sending holds no offset.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
@@ -14,13 +15,13 @@ import structlog
 
 from connectors.telemetry import Metrics
 from connectors.telemetry.messaging import header_traceparent
-from schemas.errors import ErrorCode, MedialaneError
+from schemas.errors import ErrorClass, ErrorCode, MedialaneError
 from schemas.metrics import DLQ_MESSAGES, EVENT_AGE, EVENT_PROCESSING_DURATION, EVENTS_PROCESSED
 from streams.core.ledger import Entry, Ledger, Partition
 from streams.faust_app import Record
 from streams.webhooks.agent import WebhookAgent
 from streams.webhooks.message import read_event
-from streams.webhooks.pace import pause
+from streams.webhooks.pace import CAP_S, pause
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +30,10 @@ _FULL, _ROOM = 2000, 500
 _POLL = 500  # many small records: fetched by the hundred, planned by the hundred
 _UNKNOWN = "unknown"
 _LAST_BURIALS_S = 5.0
+# After this a burial that still fails is said to be a problem: it holds its partition's offsets.
+_LASTING_S = 60.0
+# Of a burial that fails for no known reason: its letter may be sent already, once more with every try.
+_DEFECT_PAUSE_S = 60.0
 
 
 class Flow(Protocol):
@@ -42,7 +47,7 @@ class Flow(Protocol):
 
 
 Bury = Callable[[Record, str], Awaitable[None]]
-"""Dead-letters a record, for a reason; confirmed on return. Raises `MedialaneError` while it cannot."""
+"""Dead-letters a record, for a reason; confirmed on return. Whatever it raises, it is called again."""
 
 
 class Intake:
@@ -58,7 +63,7 @@ class Intake:
         self._flow = flow
         self._metrics = metrics
         self._full: set[Partition] = set()
-        self._burials: set[asyncio.Task[None]] = set()
+        self._burials: dict[asyncio.Task[None], float] = {}  # since when
         self._closing = False
 
     # -- what the consumer calls ------------------------------------------------------------------------------------
@@ -102,6 +107,11 @@ class Intake:
             )
         self._signal(record.partition)
 
+    def problems(self) -> list[str]:
+        """Why offsets do not move; empty while they may."""
+        waited = time.monotonic() - min(self._burials.values(), default=math.inf)
+        return [f"a dead letter has waited for {waited:.0f} s"] if waited > _LASTING_S else []
+
     # -- the end ----------------------------------------------------------------------------------------------------
 
     async def close(self) -> None:
@@ -127,18 +137,19 @@ class Intake:
     def _give_up(self, entry: Entry, record: Record, kind: str, error: Exception) -> None:
         reason = error.detail if isinstance(error, MedialaneError) else f"{type(error).__name__}: {error}"
         burial = asyncio.create_task(self._burial(entry, record, kind, reason))
-        self._burials.add(burial)
-        burial.add_done_callback(self._burials.discard)
+        self._burials[burial] = time.monotonic()
+        burial.add_done_callback(self._burials.pop)
 
     async def _burial(self, entry: Entry, record: Record, kind: str, reason: str) -> None:
         started, failures = time.monotonic(), 0
         while True:
             try:
                 await self._bury(record, reason)
-            except MedialaneError as error:
+            except Exception as error:
                 failures += 1
-                log.warning("a dead letter waits", reason=error.detail, failures=failures)
-                await pause(failures)
+                expected = isinstance(error, MedialaneError) and error.error_class is ErrorClass.DEPENDENCY
+                log.warning("a dead letter waits", failures=failures, exc_info=None if expected else error)
+                await pause(failures, cap_s=CAP_S if expected else _DEFECT_PAUSE_S)
             else:
                 self._metrics.counter(DLQ_MESSAGES, entry.partition.topic, ErrorCode.UNDECODABLE_RECORD).inc()
                 return self._settle(entry, kind, "dead", started)

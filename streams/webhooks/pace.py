@@ -3,9 +3,10 @@
 import asyncio
 import random
 
-_BASE_S, _CAP_S = 0.1, 3.0
+CAP_S = 3.0
+_BASE_S = 0.1
 
 
-async def pause(failures: int) -> None:
-    """Sleep after the n-th failure in a row (from 1): doubling from 0.1 s to 3 s, jittered downwards."""
-    await asyncio.sleep(min(_CAP_S, _BASE_S * 2 ** min(failures - 1, 10)) * random.uniform(0.5, 1))  # noqa: S311
+async def pause(failures: int, *, cap_s: float = CAP_S) -> None:
+    """Sleep after the n-th failure in a row (from 1): doubling from 0.1 s to the cap, jittered downwards."""
+    await asyncio.sleep(min(cap_s, _BASE_S * 2 ** min(failures - 1, 10)) * random.uniform(0.5, 1))  # noqa: S311

@@ -45,6 +45,7 @@ class Flow:
 class World:
     def __init__(self):
         self.agent, self.flow, self.buried, self.refusals = Agent(), Flow(), [], 0
+        self.refusal = MedialaneError(ErrorCode.BROKER_UNAVAILABLE)
         self.metrics = Metrics(CollectorRegistry(), process="webhooks")
         self.intake = Intake(self.agent, self.bury, lambda: self.flow, self.metrics)
         self.intake.assign([KEY])
@@ -52,7 +53,7 @@ class World:
     async def bury(self, record, reason):
         if self.refusals:
             self.refusals -= 1
-            raise MedialaneError(ErrorCode.BROKER_UNAVAILABLE)
+            raise self.refusal
         self.buried.append((record.offset, reason))
 
     def read(self, offset, value=None):
@@ -87,23 +88,32 @@ def test_an_offset_moves_when_everything_before_it_is_durable(world):
     assert world.position == 10
 
 
-async def test_what_is_no_event_holds_its_offset_until_it_is_buried(world, monkeypatch):
+@pytest.mark.parametrize(
+    "refusal", [MedialaneError(ErrorCode.BROKER_UNAVAILABLE), MedialaneError(ErrorCode.INTERNAL), ValueError("defect")]
+)
+async def test_what_is_no_event_holds_its_offset_until_it_is_buried(world, monkeypatch, refusal):
     held, again = asyncio.Event(), asyncio.Event()
 
-    async def pause(_failures):
+    async def pause(_failures, **_more):
         held.set()
         await again.wait()
 
     monkeypatch.setattr(module, "pause", pause)
-    world.refusals = 1
+    world.refusal, world.refusals = refusal, 1
     world.read(0, b"junk")
     world.read(1)
     world.agent.offers[0][1]()
     assert world.position == 0
-    await held.wait()
+    async with asyncio.timeout(5):
+        await held.wait()
     assert world.position == 0
+    assert world.intake.problems() == []
+    monkeypatch.setattr(module, "_LASTING_S", -1.0)
+    assert "a dead letter has waited" in world.intake.problems()[0]
     again.set()
     await world.reaches(2)
+    await asyncio.sleep(0)  # the task's end is known a turn later
+    assert world.intake.problems() == []
     assert world.buried[0][0] == 0
     assert (
         'media_dlq_messages_total{reason="undecodable_record",topic="media.events"} 1.0'
