@@ -21,6 +21,10 @@ from schemas.settings import DatabaseSettings
 _USED = "medialane.used"
 _TRUSTED_S = 1.0
 
+# Of the states in which a server can not work now, the only one that drivers do not call operational: it became a
+# standby, or takes no writes for want of space.
+_READ_ONLY = "25006"
+
 _SET_TENANT = sa.text("SELECT set_config('medialane.tenant_id', :tenant, true)")
 _SET_TENANT_AND_PLANS = sa.text("""
     SELECT set_config('medialane.tenant_id', :tenant, true), set_config('plan_cache_mode', 'force_generic_plan', true)
@@ -51,6 +55,7 @@ class Database(Closing):
         )
 
         _ping_what_was_idle(self.engine.sync_engine)
+        _leave_what_only_reads(self.engine.sync_engine)
 
     @property
     def pool(self) -> sa.QueuePool:
@@ -113,3 +118,13 @@ def _ping_what_was_idle(engine: sa.Engine) -> None:
             engine.dialect.do_ping(connection)
         except engine.dialect.loaded_dbapi.Error as error:
             raise exc.InvalidatePoolError from error
+
+
+def _leave_what_only_reads(engine: sa.Engine) -> None:
+    """Count a write that a read-only server refused as a lost connection: its successor may lead to one that writes."""
+
+    @event.listens_for(engine, "handle_error")
+    def leave(context: sa.ExceptionContext) -> None:
+        if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
+            context.is_disconnect = True
+            context.invalidate_pool_on_disconnect = False  # the others go when they refuse, too; meanwhile they read

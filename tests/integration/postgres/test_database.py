@@ -1,11 +1,15 @@
 """The pool: connections that died are noticed, before their use if they were idle, by a typed error if not."""
 
+import psycopg
 import pytest
 import sqlalchemy as sa
+from support import stack as shared
 
 from connectors.postgres import database as module
+from connectors.postgres.database import Database
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7
+from schemas.settings import DatabaseSettings
 
 BACKENDS = sa.text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = :pid")
 
@@ -38,6 +42,23 @@ async def test_a_connection_that_died_in_use_is_one_typed_error_and_then_replace
         await backend(worker)
     assert caught.value.code is ErrorCode.DATABASE_UNAVAILABLE
     assert await backend(worker) != killed
+
+
+async def test_a_server_that_only_reads_is_away_and_its_connections_are_not_kept(postgres_stack):
+    async def write(pool):
+        async with pool.transaction() as connection:
+            await connection.execute(sa.text("INSERT INTO partitions (topic, kpart) VALUES ('t', 0)"))
+
+    with shared.fresh_database(postgres_stack) as own, psycopg.connect(own.owner, autocommit=True) as owner:
+        owner.execute(f"ALTER DATABASE {own.name} SET default_transaction_read_only = on")
+        async with Database(DatabaseSettings(url=own.worker, pool_size=1), application="test") as pool:
+            reading = await backend(pool)
+            with pytest.raises(MedialaneError) as caught:
+                await write(pool)
+            assert caught.value.code is ErrorCode.DATABASE_UNAVAILABLE
+            owner.execute(f"ALTER DATABASE {own.name} RESET default_transaction_read_only")
+            await write(pool)
+            assert await backend(pool) != reading
 
 
 async def test_the_connection_used_last_is_the_next_one(worker):
