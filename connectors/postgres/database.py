@@ -21,6 +21,16 @@ from schemas.settings import DatabaseSettings
 _USED = "medialane.used"
 _TRUSTED_S = 1.0
 
+# A host that went without a word is noticed within seconds. What the address says of these counts more.
+_NETWORK = {
+    "connect_timeout": 5,
+    "keepalives": 1,
+    "keepalives_idle": 5,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+
 # Of the states in which a server can not work now, the only one that drivers do not call operational: it became a
 # standby, or takes no writes for want of space.
 _READ_ONLY = "25006"
@@ -41,17 +51,18 @@ class Database(Closing):
     def __init__(self, settings: DatabaseSettings, *, application: str) -> None:
         timeout_ms = int(settings.statement_timeout_s * 1000)
         session = {"statement_timeout": timeout_ms, "timezone": "UTC", "idle_in_transaction_session_timeout": 60_000}
+        url = sa.make_url(settings.url.replace("postgresql://", "postgresql+psycopg://", 1))
         self.engine = create_async_engine(
-            settings.url.replace("postgresql://", "postgresql+psycopg://", 1),
+            url,
             pool_size=settings.pool_size,
             max_overflow=0,
             pool_use_lifo=True,  # the one used last: its statements are prepared, nobody asks whether it lives
             pool_timeout=settings.pool_timeout_s,
             connect_args={
                 "application_name": f"medialane-{application}",
-                "connect_timeout": 5,
                 "options": " ".join(f"-c {name}={value}" for name, value in session.items()),
-            },
+            }
+            | {name: value for name, value in _NETWORK.items() if name not in url.query},
         )
 
         _ping_what_was_idle(self.engine.sync_engine)

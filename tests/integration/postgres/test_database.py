@@ -1,5 +1,8 @@
 """The pool: connections that died are noticed, before their use if they were idle, by a typed error if not."""
 
+import os
+import socket
+
 import psycopg
 import pytest
 import sqlalchemy as sa
@@ -59,6 +62,22 @@ async def test_a_server_that_only_reads_is_away_and_its_connections_are_not_kept
             owner.execute(f"ALTER DATABASE {own.name} RESET default_transaction_read_only")
             await write(pool)
             assert await backend(pool) != reading
+
+
+async def socket_options(pool):
+    async with pool.transaction() as connection:
+        driver = (await connection.get_raw_connection()).driver_connection
+        with socket.socket(fileno=os.dup(driver.pgconn.socket)) as found:
+            names = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT")
+            alive = found.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            return alive, *(found.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in names)
+
+
+async def test_a_host_that_is_gone_is_noticed_in_seconds_unless_the_address_says_else(worker, database):
+    assert await socket_options(worker) == (1, 5, 3, 3, 15_000)
+    settings = DatabaseSettings(url=f"{database.worker}&keepalives_idle=60&tcp_user_timeout=90000", pool_size=1)
+    async with Database(settings, application="test") as pool:
+        assert await socket_options(pool) == (1, 60, 3, 3, 90_000)
 
 
 async def test_the_connection_used_last_is_the_next_one(worker):
