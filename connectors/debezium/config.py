@@ -19,6 +19,7 @@ from schemas.settings import ConnectSettings
 PUBLICATION = "medialane_outbox"  # made by the migrations
 _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 _SLOT = re.compile(r"[a-z0-9_]{1,63}")
+_TLS = ("sslrootcert", "sslcert", "sslkey", "sslpassword")  # Debezium's names are libpq's; files are Connect's own
 
 
 def connector_config(
@@ -42,7 +43,7 @@ def connector_config(
         "replication_factor": str(replication_factor),
     }
     template = json.loads((resources.files(__package__) / "connector.json").read_text(encoding="utf-8"))
-    return {key: _fill(value, values) for key, value in template.items()}
+    return {key: _fill(value, values) for key, value in template.items()} | _tls(settings.database_url or "")
 
 
 def _database(url: str | None) -> dict[str, str]:
@@ -61,6 +62,11 @@ def _database(url: str | None) -> dict[str, str]:
         "database_name": unquote(parts.path[1:]),
         "database_sslmode": parse_qs(parts.query).get("sslmode", ["prefer"])[0],
     }
+
+
+def _tls(url: str) -> dict[str, str]:
+    asked = parse_qs(urlsplit(url).query)
+    return {f"database.{name}": asked[name][0] for name in _TLS if name in asked}
 
 
 def _fill(template: str, values: Mapping[str, str]) -> str:

@@ -1,5 +1,7 @@
 """connector.json with its placeholders filled."""
 
+from urllib.parse import urlencode
+
 import pytest
 
 from connectors.debezium import ConnectorStatus, connector_config
@@ -27,6 +29,14 @@ def test_every_placeholder_is_filled_and_values_go_in_as_they_are():
     assert config["transforms.outbox.route.topic.replacement"] == "shop.${routedByValue}"
     assert config["topic.creation.default.replication.factor"] == "3"
     assert config["poll.interval.ms"] == "5"
+
+
+def test_certificates_of_the_address_reach_the_connector_and_nothing_else_is_set():
+    files = {"sslrootcert": "/tls/ca one.crt", "sslcert": "/tls/client.crt", "sslkey": "/tls/client.pk8"}
+    asked = f"{URL}&{urlencode(files)}&application_name=x"
+    assert connector_config(settings(database_url=asked)) == connector_config(settings()) | {
+        f"database.{name}": path for name, path in files.items()
+    }
 
 
 def test_what_is_placed_on_dead_letters_is_taken_off_everything_else():
