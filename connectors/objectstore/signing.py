@@ -18,8 +18,10 @@ class QuerySigner:
     """Signs addresses of one bucket (path style) for one access key."""
 
     def __init__(self, *, endpoint: str, bucket: str, region: str, access_key: str, secret_key: str) -> None:
-        self._base = f"{endpoint.rstrip('/')}/{bucket}"
-        parts = urlsplit(self._base)
+        parts = urlsplit(f"{endpoint.rstrip('/')}/{bucket}")
+        # Most clients send the host in lower case however it is written, and the signature covers it.
+        parts = parts._replace(netloc=parts.netloc.lower())
+        self._base = parts.geturl()
         self._host = _host(parts.scheme, parts.netloc)
         self._path = parts.path
         self._bucket = bucket

@@ -50,6 +50,15 @@ def test_a_get_is_signed_as_botocore_signs_it(signer, boto, key):
     assert ours == boto.generate_presigned_url("get_object", {"Bucket": "media", "Key": key}, ExpiresIn=60)
 
 
+def test_capitals_in_the_host_are_neither_signed_nor_sent():
+    def sign(endpoint):
+        signer = QuerySigner(endpoint=endpoint, bucket="Media", region="eu-west-1", access_key="AK", secret_key="s")
+        return signer.sign("GET", "Photo.jpg", ttl_s=60, headers={}, now=NOW), signer.address("Photo.jpg")
+
+    assert sign("https://S3.Example.ORG:9000/Path") == sign("https://s3.example.org:9000/Path")
+    assert sign("https://S3.Example.ORG:9000/Path")[1] == "https://s3.example.org:9000/Path/Media/Photo.jpg"
+
+
 def test_the_key_follows_the_day(signer):
     first = signer.sign("GET", "a", ttl_s=60, headers={}, now=NOW)
     signer.sign("GET", "a", ttl_s=60, headers={}, now=NOW.replace(day=2))
