@@ -28,8 +28,13 @@ _INSERT = sa.text("""
     VALUES (:id, :tenant_id, :prefix, :secret_hash, :name, :scopes, :expires_at, :replaces)
     RETURNING created_at
 """)
-_FIND = sa.text("SELECT * FROM find_principal(:prefix)")
-_FIND_TENANT = sa.text("SELECT * FROM find_tenant_of_token(:slug)")
+_OF_TENANT = """
+    tenant_id, slug, origins, plan, requests_per_s, request_burst, max_assets, max_bytes, max_uploads
+"""
+_FIND = sa.text(f"""
+    SELECT key_id, secret_hash, scopes, expires_at, revoked_at, {_OF_TENANT} FROM find_principal(:prefix)
+""")  # noqa: S608 - made of constants
+_FIND_TENANT = sa.text(f"SELECT {_OF_TENANT} FROM find_tenant_of_token(:slug)")  # noqa: S608 - made of constants
 _COLUMNS = "id, prefix, name, scopes, created_at, expires_at, revoked_at, last_used_at, replaces"
 _LIST = sa.text(f"""
     SELECT {_COLUMNS} FROM api_keys WHERE tenant_id = :tenant_id ORDER BY created_at, id

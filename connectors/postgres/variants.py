@@ -11,8 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schemas.events import Part, Variant
 from schemas.ids import uuid7
 
+# Named, here as everywhere: a statement that is prepared does not survive a column that `*` would add to its answer.
+_COLUMNS = """
+    profile, profile_version, content_sha256, object_key, content_type, format, width, height, duration_s, size, sha256,
+    parts
+"""
 # The rows that were there are those of the statement's beginning: of one that is replaced, `new` has what it is now.
-_ADD = sa.text("""
+_ADD = sa.text(f"""
     WITH new AS (
         INSERT INTO variants (id, tenant_id, asset_id, generation, profile, profile_version, content_sha256, object_key,
             content_type, format, width, height, duration_s, size, sha256, parts)
@@ -26,24 +31,24 @@ _ADD = sa.text("""
             object_key = excluded.object_key, content_type = excluded.content_type, format = excluded.format,
             width = excluded.width, height = excluded.height, duration_s = excluded.duration_s, size = excluded.size,
             sha256 = excluded.sha256, parts = excluded.parts, created_at = now()
-        RETURNING *
+        RETURNING asset_id, created_at, {_COLUMNS}
     )
-    SELECT * FROM new
+    SELECT asset_id, created_at, {_COLUMNS} FROM new
     UNION ALL
-    SELECT * FROM variants old WHERE asset_id = ANY(CAST(:assets AS uuid[]))
+    SELECT asset_id, created_at, {_COLUMNS} FROM variants old WHERE asset_id = ANY(CAST(:assets AS uuid[]))
         AND NOT EXISTS (SELECT FROM new WHERE (new.asset_id, new.profile) = (old.asset_id, old.profile))
     ORDER BY created_at, profile
-""")
-_OF_CONTENT = sa.text("""
-    SELECT DISTINCT ON (profile, profile_version) * FROM variants
+""")  # noqa: S608 - made of constants
+_OF_CONTENT = sa.text(f"""
+    SELECT DISTINCT ON (profile, profile_version) {_COLUMNS} FROM variants
     WHERE tenant_id = :tenant_id AND content_sha256 = :sha256
     ORDER BY profile, profile_version, created_at
-""")
-_READABLE = sa.text("""
-    SELECT * FROM variants WHERE tenant_id = :tenant_id AND asset_id = :asset_id AND profile = ANY(:profiles)
+""")  # noqa: S608 - made of constants
+_READABLE = sa.text(f"""
+    SELECT {_COLUMNS} FROM variants WHERE tenant_id = :tenant_id AND asset_id = :asset_id AND profile = ANY(:profiles)
         AND EXISTS (SELECT FROM assets WHERE id = :asset_id AND state <> 'deleted')
     ORDER BY created_at, profile
-""")
+""")  # noqa: S608 - made of constants
 _COMMITTED = sa.text("SELECT profile FROM variants WHERE asset_id = :asset_id AND generation = :generation")
 
 

@@ -1,8 +1,9 @@
 """Variant rows: what is added, what replaces an older generation's, and what an asset has then."""
 
+import psycopg
 from msgspec.structs import replace
 
-from connectors.postgres.variants import Addition, NewVariant, add_variants, readable
+from connectors.postgres.variants import Addition, NewVariant, add_variants, of_content, readable
 from schemas.events import Part
 
 SHA, OTHER = bytes(range(32)), bytes(32)
@@ -46,6 +47,22 @@ async def test_a_new_generation_replaces_what_it_makes_anew_and_the_rest_stays(w
     assert sizes == {("kept", 9), ("made anew", 2), ("new", 9)}
     assert len(found[seeded.asset_id]) == 3
     assert [one.size for one in await stored(worker, seeded, "made anew")] == [2]
+
+
+async def test_statements_that_are_prepared_survive_a_new_column(worker, seeded, database):
+    async def use():
+        await add(worker, of(seeded, 1, variant("plain")))
+        async with worker.transaction() as connection:
+            assert await of_content(connection, seeded.tenant_id, SHA)
+        return await stored(worker, seeded, "plain")
+
+    before = [await use() for _ in range(10)][-1]  # by now psycopg has prepared them
+    with psycopg.connect(database.owner, autocommit=True) as owner:
+        owner.execute("ALTER TABLE variants ADD COLUMN later text")
+        try:
+            assert await use() == before
+        finally:
+            owner.execute("ALTER TABLE variants DROP COLUMN later")
 
 
 async def test_assets_are_told_apart_and_one_to_which_nothing_is_added_is_told_what_it_has(worker, seed):

@@ -1,0 +1,37 @@
+"""Statements name the columns of tables: one that is prepared fails, once, when a migration adds to what `*` means."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import connectors.postgres
+import migrations
+
+SQL = "\n".join(path.read_text() for path in (Path(migrations.__file__).parent / "versions").glob("*.sql"))
+STORED = "|".join(sorted(set(re.findall(r"CREATE (?:TABLE|FUNCTION) (\w+)", SQL))))
+STAR = re.compile(rf"RETURNING\s+(?:\w+\.)?\*|[\w)]\s+(?:\w+\.)?\*(?:\s|,[^()]*?)FROM\s+(?:{STORED})\b")
+MODULES = sorted(Path(connectors.postgres.__file__).parent.glob("*.py"))
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.name)
+def test_no_statement_takes_whatever_columns_a_table_has(module):
+    assert STAR.search(module.read_text()) is None
+
+
+@pytest.mark.parametrize(
+    ("statement", "wrong"),
+    [
+        ("SELECT * FROM variants", True),
+        ("SELECT DISTINCT ON (profile) * FROM variants old", True),
+        ("SELECT a.*, 1 FROM assets a", True),
+        ("UPDATE jobs SET a = 1 RETURNING *", True),
+        ("SELECT * FROM find_principal(:prefix)", True),
+        ("WITH new AS (SELECT 1 AS one) SELECT * FROM new", False),
+        ("SELECT * FROM unnest(CAST(:ids AS uuid[])) AS given (id)", False),
+        ("SELECT count(*) FROM jobs", False),
+        ("SELECT 2 * 3 FROM jobs", False),
+    ],
+)
+def test_what_counts_as_such(statement, wrong):
+    assert (STAR.search(statement) is not None) == wrong
