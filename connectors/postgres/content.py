@@ -143,7 +143,11 @@ _SECONDARY = _Statements.of(
     "jobs.stage = {of}stage",
     "(SELECT purging_at FROM content c WHERE c.tenant_id = :tenant_id AND c.sha256 = :sha256)",
 )
-_LEADER_ALIVE = sa.text("SELECT 1 FROM jobs WHERE id = :job_id AND state IN ('waiting', 'queued', 'running')")
+# A leader that its tenant's breaker holds may wait for the very job that asks: the one that is tried. It joins later.
+_LEADER_ALIVE = sa.text("""
+    SELECT 1 FROM jobs WHERE id = :job_id AND state IN ('waiting', 'queued', 'running')
+        AND reason IS DISTINCT FROM 'breaker'
+""")
 _REMEMBER = sa.text("""
     UPDATE jobs SET content_sha256 = :sha256 WHERE id = :job_id AND epoch = :epoch AND state = 'running' RETURNING id
 """)

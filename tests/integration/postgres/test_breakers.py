@@ -4,13 +4,14 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from connectors.postgres import breakers, endings, finishing, jobs
-from connectors.postgres.content import join_content
+from connectors.postgres.content import Role, join_content
+from connectors.postgres.replay import replay_asset
 from connectors.telemetry.metrics import Metrics
 from schemas.details import Facts
 from schemas.errors import ErrorCode
 from schemas.ids import uuid7
 from schemas.settings import BreakerSettings, KeeperSettings
-from schemas.states import BreakerState, WaitReason
+from schemas.states import BreakerState, JobClass, WaitReason
 from streams.keeper.rounds import Rounds
 
 BUDGET = BreakerSettings(consecutive=3, ratio=0.5, minimum=6, pause_s=3600, longest_pause_s=7200)
@@ -32,17 +33,22 @@ async def claim(worker, seed, made):
         return await jobs.claim(connection, made.dispatch(number), owner="w", lease_s=60)
 
 
-async def fail(worker, job):
+async def fail(worker, job, sha256=None):
     async with worker.transaction() as connection:
-        values = {"code": ErrorCode.CORRUPT, "detail": "", "sha256": None, "report": {}, "traceparent": None}
+        values = {"code": ErrorCode.CORRUPT, "detail": "", "sha256": sha256, "report": {}, "traceparent": None}
         await endings.fail(connection, job, **values)
 
 
-async def finish(worker, job):
-    sha256 = uuid7().bytes * 2
+async def join(worker, job, sha256):
     async with worker.transaction() as connection:
         held = {"tenant_id": job.tenant_id, "job_id": job.job_id, "epoch": job.epoch}
-        await join_content(connection, sha256=sha256, **held)
+        return await join_content(connection, sha256=sha256, **held)
+
+
+async def finish(worker, job, sha256=None):
+    sha256 = sha256 or uuid7().bytes * 2
+    await join(worker, job, sha256)
+    async with worker.transaction() as connection:
         await finishing.finish(
             connection,
             finishing.Finish(
@@ -149,6 +155,32 @@ async def test_a_probe_that_is_cancelled_makes_way_for_another(worker, seed, ten
     await seed.change(worker, "UPDATE jobs SET state = 'cancelled' WHERE id = :j", j=first.job_id)
     await rounds.round()
     assert await reason(worker, seed, second) == "queued"
+
+
+@pytest.mark.parametrize(("end", "role"), [(finish, Role.REUSE), (fail, Role.DOOMED)], ids=["good", "bad"])
+async def test_the_job_that_is_tried_leads_its_bytes_though_a_replay_that_is_held_did(
+    worker, seed, tenant, rounds, end, role
+):
+    first = await seed.upload(worker, tenant)
+    sha256, job = first.asset_id.bytes * 2, await claim(worker, seed, first)
+    await join(worker, job, sha256)
+    await fail(worker, job, sha256)
+    await bury(worker, seed, tenant, 2)
+    await rounds.round()
+    async with worker.transaction() as connection:
+        replayed = await replay_asset(connection, first.asset_id, reason="r", job_class=JobClass.SECONDARY)
+    held = first._replace(job_id=replayed)
+    again = await seed.upload(worker, tenant)
+    await pause_over(worker, seed, tenant)
+    await rounds.round()
+    assert [await reason(worker, seed, one) for one in (held, again)] == ["waiting breaker", "queued"]
+    probe = await claim(worker, seed, again)
+    assert (await join(worker, probe, sha256)).role is Role.LEADER
+    await end(worker, probe, sha256)
+    await rounds.round()
+    await pause_over(worker, seed, tenant)
+    await rounds.round()
+    assert (await join(worker, await claim(worker, seed, held), sha256)).role is role
 
 
 async def test_an_operator_holds_and_lets_go(worker, seed, tenant, rounds):
