@@ -52,6 +52,7 @@ _EXPECTED = {
     "ConnectError": 1,
     "DestructiveStepError": 1,
     "PhaseError": 1,
+    "TablesInUseError": 1,
 }
 
 

@@ -3,6 +3,24 @@
 Two migrators at once are safe: the second waits on an advisory lock and then finds nothing to do.
 """
 
-from migrations.runner import DestructiveStepError, Phase, PhaseError, current, expanded_head, head, upgrade
+from migrations.runner import (
+    DestructiveStepError,
+    Phase,
+    PhaseError,
+    TablesInUseError,
+    current,
+    expanded_head,
+    head,
+    upgrade,
+)
 
-__all__ = ["DestructiveStepError", "Phase", "PhaseError", "current", "expanded_head", "head", "upgrade"]
+__all__ = [
+    "DestructiveStepError",
+    "Phase",
+    "PhaseError",
+    "TablesInUseError",
+    "current",
+    "expanded_head",
+    "head",
+    "upgrade",
+]

@@ -7,8 +7,10 @@ only older code needs, and runs when none of that is left.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from time import sleep
 from typing import Literal, NamedTuple
 
+import psycopg
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
@@ -16,6 +18,12 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 _LOCK = 0x6D656469616C616E  # "medialan": any fixed number that no other program takes
+
+# Whatever comes after a step that waits for a table waits behind it: heartbeats, too, whose leases last 10 s.
+_LOCK_TIMEOUT_MS = 3000
+_TRIES = 5
+_PAUSE_S = 2.0
+_BEHIND_OTHERS = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 
 
 Phase = Literal["expand", "contract", "all"]
@@ -29,6 +37,10 @@ class PhaseError(Exception):
     """The phase that was asked for stands behind a pending step of the other one; nothing was changed."""
 
 
+class TablesInUseError(Exception):
+    """A step did not get its tables' locks in time, again and again; the steps before it are applied."""
+
+
 class Step(NamedTuple):
     """A revision and its phase, `expand` or `contract`."""
 
@@ -40,7 +52,8 @@ def upgrade(url: str, *, target: str = "head", phase: Phase = "all", allow_destr
     """Bring the database at `url` (postgresql://...) to `target`; returns the revisions that were applied.
 
     With a phase, only the pending steps of that phase that come next are applied (see `next_steps`). Raises, before any
-    change, `PhaseError`, or `DestructiveStepError` if one of them has `destructive = True` and is not allowed.
+    change, `PhaseError`, or `DestructiveStepError` if one of them has `destructive = True` and is not allowed; and
+    `TablesInUseError` when a step stands behind somebody else's transaction.
     """
     with _locked(url) as connection:
         pending = [step.revision for step in next_steps(_pending(connection, target), phase)]
@@ -53,11 +66,31 @@ def upgrade(url: str, *, target: str = "head", phase: Phase = "all", allow_destr
                 f"migration {steps} drops or rewrites data: look at it, "
                 "then set MEDIALANE_MIGRATION_ALLOW_DESTRUCTIVE=true"
             )
-        config = _config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, pending[-1])
-        connection.commit()
+        _apply(connection, pending[-1])
         return pending
+
+
+def _apply(connection: sa.Connection, target: str) -> None:
+    config = _config()
+    config.attributes["connection"] = connection
+    for number in range(_TRIES):
+        if number:
+            sleep(_PAUSE_S)  # what queued up behind the last try goes first
+        try:
+            command.upgrade(config, target)
+        except (sa.exc.OperationalError, psycopg.OperationalError) as error:
+            connection.rollback()
+            if not isinstance(getattr(error, "orig", error), _BEHIND_OTHERS):
+                raise
+        else:
+            connection.commit()
+            return
+    step = _pending(connection, target)[0].revision
+    raise TablesInUseError(
+        f"migration {step} waits for tables that another transaction holds, and was stopped {_TRIES} times, since all "
+        "else would wait behind it. Find that one in pg_stat_activity (the oldest xact_start): a backup, a report, a "
+        "forgotten session. Let it end, or end it, and run `medialane migrate` again: it goes on with this step"
+    )
 
 
 def next_steps(pending: Sequence[Step], phase: Phase) -> list[Step]:
@@ -83,8 +116,7 @@ def next_steps(pending: Sequence[Step], phase: Phase) -> list[Step]:
 
 def current(url: str) -> str | None:
     """The revision that the database is at, None for an empty one."""
-    engine = sa.create_engine(_driver(url), poolclass=sa.NullPool)
-    with engine.connect() as connection:
+    with _engine(url).connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
 
 
@@ -108,16 +140,15 @@ def expanded_head() -> str:
 
 def pending(url: str, target: str = "head") -> list[Step]:
     """The steps between the database and `target`, oldest first."""
-    engine = sa.create_engine(_driver(url), poolclass=sa.NullPool)
-    with engine.connect() as connection:
+    with _engine(url).connect() as connection:
         return _pending(connection, target)
 
 
 @contextmanager
 def _locked(url: str) -> Iterator[sa.Connection]:
-    engine = sa.create_engine(_driver(url), poolclass=sa.NullPool)
-    # The lock has a connection of its own, so that it outlives the migration's transaction whatever happens in it.
-    with engine.connect() as guard, engine.connect() as connection:
+    bounded = _engine(url, lock_timeout=str(_LOCK_TIMEOUT_MS))
+    # The lock has a connection of its own, so that it outlives the migrations' transactions whatever happens in them.
+    with _engine(url).connect() as guard, bounded.connect() as connection:
         guard.execute(sa.text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
         try:
             yield connection
@@ -153,5 +184,8 @@ def _config() -> Config:
     return config
 
 
-def _driver(url: str) -> str:
-    return url.replace("postgresql://", "postgresql+psycopg://", 1)
+def _engine(url: str, **session: str) -> sa.Engine:
+    address = sa.make_url(url.replace("postgresql://", "postgresql+psycopg://", 1))
+    settings = " ".join(f"-c {name}={value}" for name, value in session.items())
+    options = f"{address.query.get('options', '')} {settings}".strip()
+    return sa.create_engine(address, poolclass=sa.NullPool, connect_args={"options": options})

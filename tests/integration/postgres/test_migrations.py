@@ -50,6 +50,23 @@ def test_a_destructive_step_runs_only_when_permitted(empty, monkeypatch):
     assert migrations.upgrade(empty, allow_destructive=True)[0] == "0001"
 
 
+def test_a_step_does_not_wait_behind_a_long_reader_and_those_before_it_stay(empty, monkeypatch):
+    monkeypatch.setattr(runner, "_LOCK_TIMEOUT_MS", 50)
+    migrations.upgrade(empty, target="0002")
+    with psycopg.connect(empty) as reader:
+        reader.execute("SELECT FROM variants")
+        pauses = []
+        monkeypatch.setattr(runner, "sleep", pauses.append)
+        with pytest.raises(migrations.TablesInUseError, match=r"migration 0008 waits .* pg_stat_activity .* run `med"):
+            migrations.upgrade(empty)
+        assert len(pauses) == runner._TRIES - 1
+        assert migrations.current(empty) == "0007"
+        # One that ends in time costs nothing but a pause.
+        monkeypatch.setattr(runner, "sleep", lambda _: reader.rollback())
+        assert migrations.upgrade(empty)[0] == "0008"
+    assert runner.pending(empty) == []
+
+
 STEPS = [runner.Step("0002", "expand"), runner.Step("0003", "contract"), runner.Step("0004", "expand")]
 
 
