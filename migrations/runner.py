@@ -185,7 +185,8 @@ def _config() -> Config:
 
 
 def _engine(url: str, **session: str) -> sa.Engine:
+    """Sessions in UTC, whatever the server's zone: days begin then, those of the outbox's partitions too."""
     address = sa.make_url(url.replace("postgresql://", "postgresql+psycopg://", 1))
-    settings = " ".join(f"-c {name}={value}" for name, value in session.items())
+    settings = " ".join(f"-c {name}={value}" for name, value in ({"timezone": "UTC"} | session).items())
     options = f"{address.query.get('options', '')} {settings}".strip()
     return sa.create_engine(address, poolclass=sa.NullPool, connect_args={"options": options})

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 import structlog
+from sqlalchemy.exc import DBAPIError
 
 from connectors.postgres import keeper
 from connectors.postgres.database import Database
@@ -60,12 +61,15 @@ class OutboxUpkeep:
         self._rotated_at = float("-inf")
 
     async def run(self) -> None:
-        """Tend the outbox for ever; an outage of the database is waited out."""
+        """Tend the outbox for ever; an outage of the database is waited out.
+
+        So is what it refuses: rows find a place without new partitions, but jobs need the keeper.
+        """
         while True:
             try:
                 await self.tend()
-            except MedialaneError as error:
-                log.warning("the outbox was not tended", error=str(error))
+            except (MedialaneError, DBAPIError) as error:
+                log.warning("the outbox was not tended", error=str(error), cause=str(error.__cause__))
             await asyncio.sleep(self._interval_s)
 
     async def tend(self) -> None:

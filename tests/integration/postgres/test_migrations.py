@@ -67,6 +67,24 @@ def test_a_step_does_not_wait_behind_a_long_reader_and_those_before_it_stay(empt
     assert runner.pending(empty) == []
 
 
+def test_days_of_the_outbox_begin_in_utc_whatever_the_servers_zone(empty, database):
+    name = empty.rpartition("/")[2].partition("?")[0]
+    with psycopg.connect(database.owner, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {name} SET timezone = 'America/Los_Angeles'")
+    migrations.upgrade(empty)
+    with psycopg.connect(empty, autocommit=True) as owner:
+        assert owner.execute("SHOW timezone").fetchone() == ("America/Los_Angeles",)
+        bounds = "SELECT name, (upper_bound AT TIME ZONE 'UTC')::time::text FROM outbox_partitions ORDER BY name"
+        made = owner.execute(bounds).fetchall()
+        assert [time for _, time in made] == ["00:00:00"] * 3
+        # The zone of the session that rotates does not count either.
+        last = made[-1][0]
+        owner.execute(f"DROP TABLE {last}")
+        owner.execute("DELETE FROM outbox_partitions WHERE name = %s", (last,))
+        owner.execute("SELECT outbox_rotate(interval '1 day', '')")
+        assert owner.execute(bounds).fetchall() == made
+
+
 STEPS = [runner.Step("0002", "expand"), runner.Step("0003", "contract"), runner.Step("0004", "expand")]
 
 
