@@ -95,6 +95,8 @@ _OUTBOX_STATE = sa.text("""
     LEFT JOIN pg_replication_slots slots ON slots.slot_name = :slot AND slots.database = current_database()
 """)
 _UP = sa.text("SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())::float8")
+# Partitions come and go under a lock that waits for every reader of the outbox, and all who write wait behind it.
+_WAIT_BRIEFLY = sa.text("SELECT set_config('lock_timeout', '300ms', true)")
 _ROTATE = sa.text("SELECT outbox_rotate(:keep * interval '1 second', :slot)")
 
 
@@ -193,5 +195,9 @@ async def outbox_state(connection: AsyncConnection, *, slot: str) -> OutboxState
 
 
 async def rotate_outbox(connection: AsyncConnection, *, keep_s: float, slot: str) -> list[str]:
-    """Make the coming days' partitions, drop old ones that the slot has confirmed; returns the dropped ones' names."""
+    """Make the coming days' partitions, drop old ones that the slot has confirmed; returns the dropped ones' names.
+
+    While somebody reads the outbox for long its transaction fails (database_unavailable): there are days to try again.
+    """
+    await connection.execute(_WAIT_BRIEFLY)
     return list((await connection.execute(_ROTATE, {"keep": keep_s, "slot": slot})).scalars())
