@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import click
@@ -80,8 +81,9 @@ class _Removal:
         while count := await self._assets():
             gone += count
             click.echo(f"{gone} of {self._found.assets} assets", err=True)
-        while await self._deliveries():
-            pass
+        for forget in (tenant_removal.forget_deliveries, tenant_removal.forget_contents):
+            while await self._some(forget):
+                pass
         for prefix in (f"uploads/{self._tenant_id}/", f"media/{self._tenant_id}/"):
             while page := await self._store.list_page(prefix):
                 for item in page:
@@ -103,9 +105,9 @@ class _Removal:
             await tenant_removal.forget_assets(connection, [asset.id for asset in held])
         return len(held)
 
-    async def _deliveries(self) -> int:
+    async def _some(self, forget: Callable[..., Awaitable[int]]) -> int:
         async with self._database.transaction() as connection:
-            return await tenant_removal.forget_deliveries(connection, self._tenant_id, limit=_BATCH)
+            return await forget(connection, self._tenant_id, limit=_BATCH)
 
     async def _note(self, connection: AsyncConnection, action: str, detail: dict[str, object]) -> None:
         await audit.note(

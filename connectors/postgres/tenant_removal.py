@@ -19,11 +19,23 @@ _REVOKE = sa.text("UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) 
 _SILENCE = sa.text("""
     UPDATE webhook_endpoints SET deleted_at = coalesce(deleted_at, now()), enabled = false WHERE tenant_id = :tenant_id
 """)
-_ASSETS = sa.text("SELECT id, object_key, upload_id FROM assets WHERE tenant_id = :tenant_id ORDER BY id LIMIT :limit")
+# Each page in the order of an index that begins with the tenant or the endpoint: when little or nothing is left of a
+# tenant, any other way walks over what all the others have.
+_ASSETS = sa.text("""
+    SELECT id, object_key, upload_id FROM assets WHERE tenant_id = :tenant_id ORDER BY created_at, id LIMIT :limit
+""")
 _FORGET_ASSETS = sa.text("DELETE FROM assets WHERE id = ANY(:ids)")
 _FORGET_DELIVERIES = sa.text("""
-    DELETE FROM webhook_deliveries
-    WHERE id IN (SELECT id FROM webhook_deliveries WHERE tenant_id = :tenant_id LIMIT :limit)
+    DELETE FROM webhook_deliveries WHERE id IN (
+        SELECT sent.id FROM webhook_endpoints e, LATERAL (
+            SELECT id FROM webhook_deliveries WHERE endpoint_id = e.id ORDER BY event_id LIMIT :limit
+        ) AS sent
+        WHERE e.tenant_id = :tenant_id LIMIT :limit
+    )
+""")
+_FORGET_CONTENTS = sa.text("""
+    DELETE FROM content WHERE tenant_id = :tenant_id
+        AND sha256 IN (SELECT sha256 FROM content WHERE tenant_id = :tenant_id ORDER BY sha256 LIMIT :limit)
 """)
 _FORGET = sa.text("DELETE FROM tenants WHERE id = :tenant_id")
 
@@ -70,6 +82,11 @@ async def forget_assets(connection: AsyncConnection, ids: list[UUID]) -> None:
 async def forget_deliveries(connection: AsyncConnection, tenant_id: UUID, *, limit: int) -> int:
     """Delete some of the webhook deliveries; returns how many."""
     return (await connection.execute(_FORGET_DELIVERIES, {"tenant_id": tenant_id, "limit": limit})).rowcount
+
+
+async def forget_contents(connection: AsyncConnection, tenant_id: UUID, *, limit: int) -> int:
+    """Delete some of what is known of the tenant's bytes; returns of how many. Its assets have gone before."""
+    return (await connection.execute(_FORGET_CONTENTS, {"tenant_id": tenant_id, "limit": limit})).rowcount
 
 
 async def forget_tenant(connection: AsyncConnection, tenant_id: UUID) -> None:

@@ -1,0 +1,81 @@
+"""Removing a tenant: no step reads a whole table for it, however much others have there."""
+
+import pytest
+import sqlalchemy as sa
+
+from connectors.postgres import content, endings, jobs, tenant_removal
+from connectors.postgres.database import Database
+from schemas.errors import ErrorCode
+from schemas.ids import uuid7
+from schemas.settings import DatabaseSettings
+from schemas.states import DeliveryState
+
+SMALL = {"webhook_endpoints"}
+READ_WHOLE = sa.text("SELECT relname FROM pg_stat_xact_user_tables WHERE seq_scan > 0 AND schemaname = 'public'")
+LEFT = sa.text("""
+    SELECT (SELECT count(*) FROM jobs WHERE tenant_id = :t) + (SELECT count(*) FROM asset_events WHERE tenant_id = :t)
+        + (SELECT count(*) FROM dead_letters WHERE tenant_id = :t) + (SELECT count(*) FROM content WHERE tenant_id = :t)
+        + (SELECT count(*) FROM webhook_deliveries WHERE tenant_id = :t)
+        + (SELECT count(*) FROM webhook_attempts WHERE tenant_id = :t)
+""")
+
+
+async def furnish(worker, seed, tenant_id):
+    """A job with content, events and a dead letter; an endpoint with two deliveries, each with an attempt."""
+    made = await seed.upload(worker, tenant_id)
+    async with worker.transaction() as connection:
+        job = await jobs.claim(connection, made.dispatch(), owner="w", lease_s=60)
+        sha256 = made.asset_id.bytes * 2
+        held = {"tenant_id": tenant_id, "job_id": job.job_id, "epoch": job.epoch, "sha256": sha256}
+        await content.join_content(connection, **held)
+        values = {"code": ErrorCode.CORRUPT, "detail": "", "sha256": sha256, "report": {}, "traceparent": None}
+        await endings.fail(connection, job, **values)
+        endpoint = uuid7()
+        await connection.execute(
+            sa.text("""
+                INSERT INTO webhook_endpoints (id, tenant_id, url, secret, events, deleted_at)
+                VALUES (:id, :tenant_id, 'https://a.example', '', '{*}', now())
+            """),
+            {"id": endpoint, "tenant_id": tenant_id},
+        )
+        for _ in range(2):
+            await connection.execute(
+                sa.text("""
+                    WITH made AS (
+                        INSERT INTO webhook_deliveries (id, tenant_id, endpoint_id, event_id, event_type, asset_id, seq,
+                            payload, state)
+                        VALUES (:id, :tenant_id, :endpoint, :id, 't', :asset, 1, '{}', :state) RETURNING id, tenant_id
+                    )
+                    INSERT INTO webhook_attempts (delivery_id, attempt, tenant_id) SELECT id, 1, tenant_id FROM made
+                """),
+                {
+                    "id": uuid7(), "tenant_id": tenant_id, "endpoint": endpoint, "asset": made.asset_id,
+                    "state": DeliveryState.DELIVERED.value,
+                },
+            )  # fmt: skip
+    return made
+
+
+@pytest.mark.parametrize("paged", [True, False], ids=["page by page", "with the tenant's row"])
+async def test_no_step_reads_a_large_table_as_a_whole(worker, database, seed, paged):
+    tenant_id, other = await seed.tenant(worker), await seed.tenant(worker)
+    for one in (tenant_id, other):
+        await furnish(worker, seed, one)
+    (stay,) = await seed.column(worker, LEFT.text, t=other)
+    # A session of its own: keys' checks keep the plans that they were first made with.
+    settings = DatabaseSettings(url=database.worker, pool_size=1)
+    async with Database(settings, application="test") as own, own.transaction() as connection:
+        await connection.execute(sa.text("SET LOCAL enable_seqscan = off"))
+        if paged:
+            await remove_pages(connection, tenant_id)
+        await tenant_removal.forget_tenant(connection, tenant_id)
+        assert set((await connection.execute(READ_WHOLE)).scalars()) <= SMALL
+    assert await seed.column(worker, LEFT.text, t=tenant_id) == [0]
+    assert await seed.column(worker, LEFT.text, t=other) == [stay]
+
+
+async def remove_pages(connection, tenant_id):
+    while held := await tenant_removal.next_assets(connection, tenant_id, limit=1):
+        await tenant_removal.forget_assets(connection, [asset.id for asset in held])
+    for forget, pages in ((tenant_removal.forget_deliveries, 2), (tenant_removal.forget_contents, 1)):
+        assert [await forget(connection, tenant_id, limit=1) for _ in range(pages + 1)] == [1] * pages + [0]
