@@ -28,9 +28,10 @@ _COUNT = sa.text("""
     WHERE tenant_id = :tenant_id AND state <> 'deleted'
 """)
 _SET_USED = sa.text("UPDATE allowances SET assets = :assets, bytes = :bytes WHERE tenant_id = :tenant_id")
+# Where a count is ordered (NULL) it stays so: it will find what is given back gone.
 _GIVE_BACK = sa.text("""
     UPDATE allowances SET assets = greatest(assets - :assets, 0), bytes = greatest(bytes - :bytes, 0)
-    WHERE tenant_id = :tenant_id
+    WHERE tenant_id = :tenant_id AND assets IS NOT NULL AND bytes IS NOT NULL
 """)
 _OPEN_UPLOADS = sa.text("""
     SELECT count(*) FROM (

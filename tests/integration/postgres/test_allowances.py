@@ -1,0 +1,39 @@
+"""Room of a quota: what is given back, and what a count that was ordered makes of it."""
+
+import pytest
+
+from connectors.postgres.allowances import Space, give_back, lease_space
+from connectors.postgres.plans import Plan, assign_plan, put_plan
+
+PLAN = Plan(name="three", max_assets=3, max_bytes=9)
+
+
+@pytest.fixture
+async def seeded(worker, seed):
+    """One asset of 3 bytes, of a tenant on a plan with a quota."""
+    made = await seed.asset(worker, await seed.tenant(worker))
+    (slug,) = await seed.column(worker, "SELECT slug FROM tenants WHERE id = :t", t=made.tenant_id)
+    async with worker.transaction() as connection:
+        await put_plan(connection, PLAN)
+        await assign_plan(connection, slug, PLAN.name)
+    return made
+
+
+async def take(worker, tenant, wanted):
+    async with worker.transaction() as connection:
+        return await lease_space(connection, tenant, PLAN, need=wanted, wanted=wanted)
+
+
+async def used(worker, seed, tenant):
+    (row,) = await seed.column(worker, "SELECT (assets, bytes)::text FROM allowances WHERE tenant_id = :t", t=tenant)
+    return row
+
+
+async def test_what_is_given_back_before_an_ordered_count_leaves_the_count_to_be_made(worker, seed, seeded):
+    await take(worker, seeded.tenant_id, Space(1, 3))
+    async with worker.transaction() as connection:
+        await put_plan(connection, PLAN)
+        await give_back(connection, seeded.tenant_id, Space(1, 3))
+    assert await used(worker, seed, seeded.tenant_id) == "(,)"
+    granted, now = await take(worker, seeded.tenant_id, Space(3, 9))
+    assert (granted, now) == (Space(0, 0), Space(1, 3)), "there is an asset"
