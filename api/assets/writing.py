@@ -1,11 +1,10 @@
-"""Changing, cancelling and deleting assets. What is deleted gives its room in the quota back at once."""
+"""Changing, cancelling and deleting assets."""
 
 from uuid import UUID
 
 from api.assets.models import AssetChange
-from connectors.postgres import allowances, audit
-from connectors.postgres.allowances import Space
-from connectors.postgres.assets import change_asset, find_upload
+from connectors.postgres import audit
+from connectors.postgres.assets import change_asset
 from connectors.postgres.cancel import cancel_asset, delete_asset
 from connectors.postgres.database import Database
 from connectors.postgres.keys import Principal
@@ -39,8 +38,4 @@ class AssetWriter:
     async def delete(self, who: Principal, asset_id: UUID, *, traceparent: str | None) -> None:
         """Make an asset gone; its objects are removed later. Raises `MedialaneError(not_found)`."""
         async with self._database.tenant(who.tenant_id) as connection:
-            upload = await find_upload(connection, who.tenant_id, asset_id)
-            if upload is None:
-                raise MedialaneError(ErrorCode.NOT_FOUND)
             await delete_asset(connection, who.tenant_id, asset_id, actor=who.actor, traceparent=traceparent)
-            await allowances.give_back(connection, who.tenant_id, Space(1, upload.size))

@@ -26,7 +26,6 @@ from api.uploads.models import (
     UploadedPart,
 )
 from connectors.objectstore.port import ObjectStore, Part
-from connectors.postgres.allowances import Space, give_back
 from connectors.postgres.assets import Upload, create_assets, find_upload
 from connectors.postgres.cancel import delete_asset
 from connectors.postgres.database import Database
@@ -130,7 +129,6 @@ class MultipartService:
         upload, upload_id = await self._open(who, asset_id, key)
         async with self._database.tenant(who.tenant_id) as connection:
             await delete_asset(connection, who.tenant_id, asset_id, actor=who.actor)
-            await give_back(connection, who.tenant_id, Space(1, upload.size))
         await self._store.abort_multipart(upload.object_key, upload_id)
 
     async def _find(self, who: Principal, asset_id: UUID, key: str | None) -> tuple[Upload, str]:

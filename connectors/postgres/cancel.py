@@ -1,7 +1,7 @@
 """Cancel and delete: an asset's open jobs end here and now, whoever works on them.
 
 The epoch moves, so a running child is fenced: at its worker's next heartbeat the lease does not come back, and the
-child is killed. Whatever it still writes until then changes nothing. Locks: asset, content, jobs.
+child is killed. Whatever it still writes until then changes nothing. Locks: asset, content, jobs, tenant.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.postgres import audit, outbox
+from connectors.postgres.allowances import Space, give_back
 from connectors.postgres.content import hand_on
 from connectors.postgres.credits import pass_on
 from schemas.errors import ErrorCode, MedialaneError
@@ -18,7 +19,7 @@ from schemas.events import AssetCancelled, AssetDeleted
 from schemas.states import AssetState, Stage
 
 _LOCK = sa.text("""
-    SELECT state FROM assets WHERE id = :id AND tenant_id = :tenant_id AND state <> 'deleted' FOR NO KEY UPDATE
+    SELECT state, size FROM assets WHERE id = :id AND tenant_id = :tenant_id AND state <> 'deleted' FOR NO KEY UPDATE
 """)
 _LEADERS = sa.text("""
     SELECT id, content_sha256, stage FROM jobs
@@ -48,7 +49,7 @@ async def cancel_asset(
     An asset that was on its way becomes `cancelled`, with its event; one that is ready stays so, and only its further
     jobs end. Raises `MedialaneError`: not_found, or conflict if nothing was left to stop.
     """
-    state = await _lock(connection, tenant_id, asset_id)
+    state, _ = await _lock(connection, tenant_id, asset_id)
     stopped = await stop_jobs(connection, tenant_id, asset_id)
     if state in _UNDER_WAY:
         await connection.execute(_CANCELLED, {"id": asset_id})
@@ -68,13 +69,15 @@ async def delete_asset(
 ) -> int:
     """Make an asset gone for its tenant at once; its objects are removed later (`connectors.postgres.purge`).
 
-    Returns how many jobs ended by it. Raises `MedialaneError(not_found)`, also for what is deleted already.
+    Its room in the quota is given back, whoever deletes it. Returns how many jobs ended by it. Raises
+    `MedialaneError(not_found)`, also for what is deleted already.
     """
-    state = await _lock(connection, tenant_id, asset_id)
+    state, size = await _lock(connection, tenant_id, asset_id)
     stopped = await stop_jobs(connection, tenant_id, asset_id)
     await connection.execute(_DELETED, {"id": asset_id})
     await outbox.emit(connection, asset_id, [AssetDeleted], traceparent=traceparent)
     await _pass_credit_on(connection, tenant_id, stopped)
+    await give_back(connection, tenant_id, Space(1, size))
     await audit.note(
         connection, actor=actor, action="asset.delete", tenant_id=tenant_id, subject=str(asset_id),
         detail={"state": state.value, "jobs": len(stopped)},
@@ -94,12 +97,12 @@ async def stop_jobs(connection: AsyncConnection, tenant_id: UUID, asset_id: UUID
     return [(Stage(row.stage), row.held_credit) for row in rows]
 
 
-async def _lock(connection: AsyncConnection, tenant_id: UUID, asset_id: UUID) -> AssetState:
-    found = await connection.execute(_LOCK, {"id": asset_id, "tenant_id": tenant_id})
-    state = found.scalar_one_or_none()
-    if state is None:
+async def _lock(connection: AsyncConnection, tenant_id: UUID, asset_id: UUID) -> tuple[AssetState, int]:
+    """The asset's state and size in bytes."""
+    found = (await connection.execute(_LOCK, {"id": asset_id, "tenant_id": tenant_id})).one_or_none()
+    if found is None:
         raise MedialaneError(ErrorCode.NOT_FOUND)
-    return AssetState(state)
+    return AssetState(found.state), found.size
 
 
 async def _pass_credit_on(connection: AsyncConnection, tenant_id: UUID, stopped: Sequence[tuple[Stage, bool]]) -> None:

@@ -2,8 +2,10 @@
 
 import pytest
 
+from connectors.postgres import cancel
 from connectors.postgres.allowances import Space, give_back, lease_space
 from connectors.postgres.plans import Plan, assign_plan, put_plan
+from schemas.errors import MedialaneError
 
 PLAN = Plan(name="three", max_assets=3, max_bytes=9)
 
@@ -37,3 +39,15 @@ async def test_what_is_given_back_before_an_ordered_count_leaves_the_count_to_be
     assert await used(worker, seed, seeded.tenant_id) == "(,)"
     granted, now = await take(worker, seeded.tenant_id, Space(3, 9))
     assert (granted, now) == (Space(0, 0), Space(1, 3)), "there is an asset"
+
+
+async def test_whoever_deletes_an_asset_gives_its_room_back_once(worker, seed, seeded):
+    await take(worker, seeded.tenant_id, Space(1, 3))
+    assert await used(worker, seed, seeded.tenant_id) == "(2,6)"
+    async with worker.transaction() as connection:
+        await cancel.delete_asset(connection, seeded.tenant_id, seeded.asset_id, actor="operator@host")
+    assert await used(worker, seed, seeded.tenant_id) == "(1,3)"
+    with pytest.raises(MedialaneError):
+        async with worker.transaction() as connection:
+            await cancel.delete_asset(connection, seeded.tenant_id, seeded.asset_id, actor="operator@host")
+    assert await used(worker, seed, seeded.tenant_id) == "(1,3)"
