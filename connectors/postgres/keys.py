@@ -45,14 +45,15 @@ _REVOKE = sa.text("""
 _REVOKE_OWN = sa.text("""
     UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE tenant_id = :tenant_id AND id = :id RETURNING id
 """)
-# Only a key that still works is rotated, and only once: of two callers at once, one finds it replaced.
+# Only a key that still works is rotated, and only once. Locked by a statement of its own: of two callers at once the
+# second one's next statement sees what the first has made, which the one that had to wait for the lock would not.
+_LOCK = sa.text("SELECT FROM api_keys WHERE tenant_id = :tenant_id AND id = :id FOR NO KEY UPDATE")
 _ROTATE = sa.text("""
     UPDATE api_keys SET expires_at = least(expires_at, now() + :overlap * interval '1 second')
     WHERE tenant_id = :tenant_id AND id = :id AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
         AND NOT EXISTS (SELECT FROM api_keys AS newer WHERE newer.replaces = api_keys.id)
     RETURNING name, scopes
 """)
-_ONE = sa.text("SELECT FROM api_keys WHERE tenant_id = :tenant_id AND id = :id")
 _BY_PREFIX = sa.text("SELECT tenant_id, id FROM api_keys WHERE prefix = :prefix")
 _TOUCH = sa.text("SELECT touch_api_keys(CAST(:ids AS uuid[]), CAST(:seen AS timestamptz[]))")
 
@@ -190,10 +191,10 @@ async def rotate_key(
     None if the tenant has no such key. Raises `MedialaneError(conflict)` for one that ended or was rotated already.
     """
     key = {"tenant_id": tenant_id, "id": key_id}
+    if (await connection.execute(_LOCK, key)).one_or_none() is None:
+        return None
     row = (await connection.execute(_ROTATE, key | {"overlap": overlap_s})).one_or_none()
     if row is None:
-        if (await connection.execute(_ONE, key)).one_or_none() is None:
-            return None
         raise MedialaneError(ErrorCode.CONFLICT, "This key was revoked, has expired or was rotated already.")
     scopes = [Scope(scope) for scope in row.scopes]
     return await mint_key(connection, tenant_id, name=row.name, scopes=scopes, expires_at=expires_at, replaces=key_id)

@@ -1,0 +1,36 @@
+"""Keys as rows: what two who rotate one at once come to, each on a connection of its own."""
+
+import asyncio
+
+import pytest
+import sqlalchemy as sa
+
+from connectors.postgres.keys import mint_key, rotate_key
+from schemas.errors import ErrorCode, MedialaneError
+from schemas.scopes import Scope
+
+
+async def test_of_two_who_rotate_a_key_at_once_one_makes_a_key(worker, seed):
+    tenant = await seed.tenant(worker)
+    async with worker.transaction() as connection:
+        old = await mint_key(connection, tenant, scopes=(Scope.ADMIN,))
+
+    async def rotate(connection):
+        return await rotate_key(connection, tenant, old.id, overlap_s=60, expires_at=None)
+
+    async def second():
+        async with worker.transaction() as connection:
+            await rotate(connection)
+
+    async with worker.transaction() as first:
+        mine = (await first.execute(sa.text("SELECT pg_backend_pid()"))).scalar_one()
+        assert await rotate(first)
+        waiting = asyncio.create_task(second())
+        blocked = "SELECT pid FROM pg_stat_activity WHERE :mine = ANY(pg_blocking_pids(pid))"
+        async with asyncio.timeout(60):
+            while not await seed.column(worker, blocked, mine=mine):
+                assert not waiting.done()
+    with pytest.raises(MedialaneError) as caught:
+        await waiting
+    assert caught.value.code is ErrorCode.CONFLICT
+    assert len(await seed.column(worker, "SELECT id FROM api_keys WHERE replaces = :old", old=old.id)) == 1
