@@ -46,7 +46,11 @@ class Completion:
         judge(upload.kind, upload.content_type, beginning)
         if upload.expected_sha256 is not None:
             await self._compare_checksum(upload, head.etag)
-        await self._completed.submit(tenant_id, Completed(asset_id, head.etag, traceparent))
+        if await self._completed.submit(tenant_id, Completed(asset_id, head.etag, traceparent)):
+            return
+        # Since it was found, somebody else has completed it, or it was deleted or swept away.
+        if await self._uploads.submit(tenant_id, asset_id) is None:
+            raise MedialaneError(ErrorCode.NOT_FOUND)
 
     async def complete_many(
         self, tenant_id: UUID, asset_ids: Sequence[UUID], *, traceparent: str | None

@@ -164,7 +164,7 @@ async def change_asset(
 async def complete_assets(connection: AsyncConnection, tenant_id: UUID, completed: Sequence[Completed]) -> list[bool]:
     """Move pending assets to uploaded and make their primary jobs, events and dispatches.
 
-    False, and nothing is written, for an asset that is pending no more: somebody else has done it.
+    False, and nothing is written, for an asset that is pending no more: somebody else has done it, or it is gone.
     """
     once = {one.id: one for one in completed}  # two callers may have brought the same one
     values = {

@@ -1,10 +1,16 @@
 """Presign, PUT, complete: over HTTP, on a real database and a real object store."""
 
 import asyncio
+from uuid import UUID
 
 import boto3
 import pytest
+import sqlalchemy as sa
 from support.api import PHOTO
+
+from connectors.postgres.abandoned import Abandoned, mark_abandoned
+from connectors.postgres.assets import Completed, complete_assets
+from connectors.postgres.cancel import delete_asset
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -72,6 +78,35 @@ async def test_complete_again_answers_the_same_whatever_happened_since(caller, o
     second = await caller.call("POST", f"/api/v1/assets/{asset_id}/complete")
     assert first[:2] == second[:2]
     assert len(await operator.rows("SELECT FROM jobs WHERE asset_id = :id", id=asset_id)) == 1
+
+
+async def _deleted(connection, tenant_id, asset_id):
+    await delete_asset(connection, tenant_id, asset_id, actor="t")
+
+
+async def _swept(connection, tenant_id, asset_id):
+    assert await mark_abandoned(connection, Abandoned(asset_id, tenant_id, "", None, 5))
+
+
+async def _completed(connection, tenant_id, asset_id):
+    assert await complete_assets(connection, tenant_id, [Completed(asset_id, "etag", None)]) == [True]
+
+
+@pytest.mark.parametrize(("act", "answered"), [(_deleted, 404), (_swept, 404), (_completed, 200)])
+async def test_complete_tells_what_became_of_the_asset_while_it_looked_at_the_object(caller, operator, act, answered):
+    asset_id = UUID(await caller.upload())
+    async with operator.database.transaction() as connection:
+        mine = (await connection.execute(sa.text("SELECT pg_backend_pid()"))).scalar_one()
+        await connection.execute(sa.text("SELECT FROM assets WHERE id = :id FOR UPDATE"), {"id": asset_id})
+        completing = asyncio.create_task(caller.call("POST", f"/api/v1/assets/{asset_id}/complete"))
+        blocked = "SELECT pid FROM pg_stat_activity WHERE :mine = ANY(pg_blocking_pids(pid))"
+        async with asyncio.timeout(60):
+            while not await operator.rows(blocked, mine=mine):
+                assert not completing.done()
+        await act(connection, caller.tenant_id, asset_id)
+    assert (await completing)[0] == answered
+    jobs = await operator.rows("SELECT FROM jobs WHERE asset_id = :id", id=asset_id)
+    assert len(jobs) == (answered == 200)
 
 
 async def test_a_second_put_is_not_what_was_completed(caller, operator):
