@@ -8,22 +8,24 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.postgres.allowances import Space, give_back
 
+_ENDED = "upload_expires_at < now() - :age * interval '1 second'"
 # A row that an interrupted sweep has marked is found again: it is deleted and was never uploaded.
-_FIND = sa.text("""
+_FIND = sa.text(f"""
     SELECT id, tenant_id, object_key, upload_id, size FROM assets
-    WHERE uploaded_at IS NULL AND upload_expires_at < now() - :age * interval '1 second'
+    WHERE uploaded_at IS NULL AND {_ENDED}
         AND (state = 'pending' OR (state = 'deleted' AND purged_at IS NULL))
         AND id > :after
     ORDER BY id LIMIT :limit
-""")
-_MARK = sa.text("""
+""")  # noqa: S608 - made of constants
+# Looks at the age again: many are found at once, and one may be given a new address before its turn comes.
+_MARK = sa.text(f"""
     WITH was AS MATERIALIZED (
         SELECT id, state FROM assets
-        WHERE id = :id AND uploaded_at IS NULL AND state IN ('pending', 'deleted') FOR NO KEY UPDATE
+        WHERE id = :id AND uploaded_at IS NULL AND state IN ('pending', 'deleted') AND {_ENDED} FOR NO KEY UPDATE
     )
     UPDATE assets SET state = 'deleted', deleted_at = coalesce(deleted_at, now())
     FROM was WHERE assets.id = was.id RETURNING was.state = 'pending' AS counted
-""")
+""")  # noqa: S608 - made of constants
 _FORGET = sa.text("DELETE FROM assets WHERE id = :id AND state = 'deleted' AND uploaded_at IS NULL RETURNING id")
 
 
@@ -45,13 +47,15 @@ async def find_abandoned(
     return tuple(Abandoned(*row) for row in rows)
 
 
-async def mark_abandoned(connection: AsyncConnection, upload: Abandoned) -> bool:
-    """Make an upload gone for its tenant, who gets its room back; False if it was completed meanwhile.
+async def mark_abandoned(connection: AsyncConnection, upload: Abandoned, *, age_s: float) -> bool:
+    """Make an upload gone for its tenant, who gets its room back.
+
+    False if it was completed meanwhile, or got a new address.
 
     Commit before its object is removed. The room is given back by whoever found it pending: once, however often a sweep
     is interrupted, and not for one that its tenant has deleted.
     """
-    counted = (await connection.execute(_MARK, {"id": upload.id})).scalar_one_or_none()
+    counted = (await connection.execute(_MARK, {"id": upload.id, "age": age_s})).scalar_one_or_none()
     if counted:
         await give_back(connection, upload.tenant_id, Space(1, upload.size))
     return counted is not None

@@ -64,17 +64,17 @@ class AbandonedUploads:
             async with self._database.transaction() as connection:
                 found = await abandoned.find_abandoned(connection, age_s=age.total_seconds(), after=after, limit=_PAGE)
             for upload in found:
-                if dry_run or await self._remove(upload):
+                if dry_run or await self._remove(upload, age):
                     uploads, size = uploads + 1, size + upload.size
                     tell(upload)
             if len(found) < _PAGE:
                 return SweptUploads(uploads, size)
             after = found[-1].id
 
-    async def _remove(self, upload: Abandoned) -> bool:
+    async def _remove(self, upload: Abandoned, age: timedelta) -> bool:
         # Gone for the tenant first: a complete that comes now finds nothing, and no job meets a missing object.
         async with self._database.transaction() as connection:
-            if not await abandoned.mark_abandoned(connection, upload):
+            if not await abandoned.mark_abandoned(connection, upload, age_s=age.total_seconds()):
                 return False
         if upload.upload_id is not None:
             await self._store.abort_multipart(upload.object_key, upload.upload_id)

@@ -85,7 +85,8 @@ async def _deleted(connection, tenant_id, asset_id):
 
 
 async def _swept(connection, tenant_id, asset_id):
-    assert await mark_abandoned(connection, Abandoned(asset_id, tenant_id, "", None, 5))
+    upload = Abandoned(asset_id, tenant_id, "", None, 5)
+    assert await mark_abandoned(connection, upload, age_s=-3600)  # as if its address had ended
 
 
 async def _completed(connection, tenant_id, asset_id):

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from connectors.objectstore.s3 import S3ObjectStore
 from connectors.postgres import cancel
-from connectors.postgres.assets import Completed, NewAsset, complete_assets, create_assets
+from connectors.postgres.assets import Completed, NewAsset, complete_assets, create_assets, extend_upload
 from connectors.telemetry.metrics import Metrics
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7
@@ -116,3 +116,23 @@ async def test_what_its_tenant_deleted_is_not_given_back_again(worker, seed, sto
     await sweeping.sweep(DAY)
     assert await left(worker, seed, tenant) == set()
     assert await used(worker, seed, tenant) == "(99,990)"
+
+
+async def test_an_upload_that_gets_a_new_address_before_its_turn_stays(
+    worker, seed, store, tenant, sweeping, monkeypatch
+):
+    found = [await announced(worker, store, tenant, days_ago=2) for _ in range(2)]
+    second = max(found, key=lambda asset: asset.id)
+    delete = store.delete
+
+    async def signed_again(key):  # while the first of those that were found is removed
+        async with worker.transaction() as connection:
+            await extend_upload(connection, tenant, second.id, datetime.now(UTC) + DAY)
+        await delete(key)
+
+    monkeypatch.setattr(store, "delete", signed_again)
+    assert (await sweeping.sweep(DAY)).uploads == 1
+    assert await left(worker, seed, tenant) == {second.id}
+    assert await used(worker, seed, tenant) == "(99,990)"
+    async with worker.transaction() as connection:
+        assert await complete_assets(connection, tenant, [Completed(second.id, "etag", None)]) == [True]
