@@ -35,6 +35,6 @@ def profiles_router(service: ProfileService) -> Router:
         responses=documented(400, 401, 403, 413, 429),
     )
     async def choose(request: TenantRequest, data: JSONBody[ProfileChoice]) -> Success[ProfilesOut]:
-        return Success(data=await service.save(tenant_of(request), data))
+        return Success(data=await service.save(request.user, data))
 
     return Router("/api/v1/profiles", route_handlers=[read, choose], tags=["profiles"])

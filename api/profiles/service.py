@@ -2,9 +2,13 @@
 
 from uuid import UUID
 
+import msgspec
+
 from api.profiles.models import ProfileOut, ProfilesOut
+from connectors.postgres import audit
 from connectors.postgres.assets import NewAsset
 from connectors.postgres.database import Database
+from connectors.postgres.keys import Principal
 from connectors.postgres.profile_sets import read_choice, save_choice
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.profile_sets import ProfileChoice, ProfileChoiceError, check_named, resolve
@@ -31,14 +35,21 @@ class ProfileService:
         except ProfileChoiceError as error:
             raise MedialaneError(ErrorCode.PROFILES_REFUSED, error.detail, field=error.field) from error
 
-    async def save(self, tenant_id: UUID, choice: ProfileChoice) -> ProfilesOut:
+    async def save(self, who: Principal, choice: ProfileChoice) -> ProfilesOut:
         """Replace the choice. Raises `MedialaneError(invalid_request)` for one that cannot be kept."""
         try:
             answer = _out(choice)
         except ProfileChoiceError as error:
             raise MedialaneError(ErrorCode.INVALID_REQUEST, error.detail, field=error.field) from error
-        async with self._database.tenant(tenant_id) as connection:
-            await save_choice(connection, tenant_id, choice)
+        async with self._database.tenant(who.tenant_id) as connection:
+            await save_choice(connection, who.tenant_id, choice)
+            await audit.note(
+                connection,
+                actor=who.actor,
+                action="profiles.set",
+                tenant_id=who.tenant_id,
+                detail=msgspec.to_builtins(choice),
+            )
         return answer
 
     async def _choice(self, tenant_id: UUID) -> ProfileChoice:

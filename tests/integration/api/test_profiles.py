@@ -30,6 +30,15 @@ async def test_a_choice_is_kept_for_its_tenant_only(new_caller):
     assert (await mine.call("GET", "/api/v1/profiles"))[1]["data"]["include"] == ["default"]
 
 
+async def test_a_choice_is_in_the_audit_log_and_a_refused_one_is_not(caller, operator):
+    assert (await caller.call("PUT", "/api/v1/profiles", {"include": ["webp"], "own": [HERO]}))[0] == 200
+    assert (await caller.call("PUT", "/api/v1/profiles", {"include": ["nothing"]}))[0] == 400
+    statement = "SELECT actor, action, detail FROM audit_log WHERE tenant_id = :id"
+    (entry,) = await operator.rows(statement, id=caller.tenant_id)
+    assert (entry["actor"], entry["action"]) == (f"key:{caller.key.split('_')[1]}", "profiles.set")
+    assert (entry["detail"]["include"], entry["detail"]["own"][0]["name"]) == (["webp"], "hero")
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
