@@ -13,7 +13,9 @@ from uuid import UUID
 import msgspec
 from litestar import MediaType, Response
 from litestar.params import HeaderParameter
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.envelope import Success
 from api.principals import TenantRequest, tenant_of
 from connectors.postgres import idempotency
 from connectors.postgres.database import Database
@@ -22,6 +24,9 @@ from connectors.secrets import SecretBox
 from schemas.errors import ErrorCode, MedialaneError
 
 T = TypeVar("T")
+
+Keep = Callable[[AsyncConnection, T], Awaitable[None]]
+"""Keeps what was made as the answer, in the transaction that makes it: effect and answer are there, or neither."""
 
 REPLAYED = "Idempotent-Replayed"
 
@@ -50,10 +55,29 @@ class Once:
     ) -> Response[T]:
         """What `work` returns, as this request's answer, or the answer that the key's first request got.
 
-        Raises `MedialaneError`: idempotency_key_in_use, idempotency_key_reused, and what `work` raises.
+        The answer is kept after the work: a process that dies in between has the retry do it again. Raises
+        `MedialaneError`: idempotency_key_in_use, idempotency_key_reused, and what `work` raises.
         """
+        return await self._answer(request, key, status, lambda _: work())
+
+    async def made(
+        self, request: TenantRequest, key: str | None, work: Callable[[Keep[T]], Awaitable[T]]
+    ) -> Response[Success[T]]:
+        """The same for work that makes what must not be made twice, or is shown only once: 201.
+
+        `work` keeps what it returns, as the last thing in its transaction.
+        """
+
+        async def whole(keep: Keep[Success[T]]) -> Success[T]:
+            return Success(data=await work(lambda connection, made: keep(connection, Success(data=made))))
+
+        return await self._answer(request, key, 201, whole)
+
+    async def _answer(
+        self, request: TenantRequest, key: str | None, status: int, work: Callable[[Keep[T]], Awaitable[T]]
+    ) -> Response[T]:
         if key is None:
-            return Response(await work(), status_code=status)
+            return Response(await work(_keep_nothing), status_code=status)
         tenant_id = tenant_of(request)
         fingerprint = await _fingerprint(request)
         async with self._database.tenant(tenant_id) as connection:
@@ -65,19 +89,31 @@ class Once:
         raise MedialaneError(_CODES[found], field="Idempotency-Key")
 
     async def _work(
-        self, tenant_id: UUID, key: str, mine: Claim, status: int, work: Callable[[], Awaitable[T]]
+        self, tenant_id: UUID, key: str, mine: Claim, status: int, work: Callable[[Keep[T]], Awaitable[T]]
     ) -> Response[T]:
+        kept = False
+
+        async def finish(connection: AsyncConnection, answer: T) -> bool:
+            sealed = Answer(status, self._box.seal(msgspec.json.encode(answer)))
+            return await idempotency.finish(connection, tenant_id, key, mine, sealed)
+
+        async def keep(connection: AsyncConnection, answer: T) -> None:
+            nonlocal kept
+            kept = await finish(connection, answer)
+            if not kept:  # it took so long that a retry has the key: what this one did is taken back
+                raise MedialaneError(_CODES[Refusal.RUNNING], field="Idempotency-Key")
+
         try:
-            answer = Answer(status, msgspec.json.encode(await work()))
+            answer = await work(keep)
         except BaseException:
             # Shielded: a client that hangs up must not leave the key taken until the claim ends by itself.
             with contextlib.suppress(MedialaneError):
                 await asyncio.shield(self._release(tenant_id, key, mine))
             raise
-        async with self._database.tenant(tenant_id) as connection:
-            sealed = Answer(answer.status, self._box.seal(answer.body))
-            await idempotency.finish(connection, tenant_id, key, mine, sealed)
-        return _answer(answer, {})
+        if not kept:
+            async with self._database.tenant(tenant_id) as connection:
+                await finish(connection, answer)
+        return _answer(Answer(status, msgspec.json.encode(answer)), {})
 
     async def _release(self, tenant_id: UUID, key: str, mine: Claim) -> None:
         async with self._database.tenant(tenant_id) as connection:
@@ -88,6 +124,10 @@ _CODES = {
     Refusal.RUNNING: ErrorCode.IDEMPOTENCY_KEY_IN_USE,
     Refusal.OTHER_REQUEST: ErrorCode.IDEMPOTENCY_KEY_REUSED,
 }
+
+
+async def _keep_nothing(_connection: AsyncConnection, _answer: object) -> None:
+    """Without a key nothing is repeated."""
 
 
 async def _fingerprint(request: TenantRequest) -> bytes:

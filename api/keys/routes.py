@@ -1,5 +1,6 @@
 """Routes of `/api/v1/keys`."""
 
+from functools import partial
 from uuid import UUID
 
 from litestar import Response, Router, delete, get, post
@@ -30,10 +31,7 @@ def keys_router(service: KeyService, once: Once) -> Router:
     async def mint(
         request: TenantRequest, data: JSONBody[KeyRequest], idempotency_key: IdempotencyKey = None
     ) -> Response[Success[KeyMade]]:
-        async def work() -> Success[KeyMade]:
-            return Success(data=await service.mint(request.user, data))
-
-        return await once.answer(request, idempotency_key, 201, work)
+        return await once.made(request, idempotency_key, partial(service.mint, request.user, data))
 
     @get("/", opt=_NEEDED, operation_id="listKeys", summary="API keys", responses=documented(401, 403, 429))
     async def listing(request: TenantRequest) -> Success[tuple[KeyOut, ...]]:
@@ -66,9 +64,6 @@ def keys_router(service: KeyService, once: Once) -> Router:
         data: JSONBody[RotationRequest],
         idempotency_key: IdempotencyKey = None,
     ) -> Response[Success[KeyMade]]:
-        async def work() -> Success[KeyMade]:
-            return Success(data=await service.rotate(request.user, key_id, data))
-
-        return await once.answer(request, idempotency_key, 201, work)
+        return await once.made(request, idempotency_key, partial(service.rotate, request.user, key_id, data))
 
     return Router("/api/v1/keys", route_handlers=[mint, listing, revoke, rotate], tags=["keys"])

@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.idempotency import Keep
 from api.keys.models import KeyMade, KeyOut, KeyRequest, RotationRequest
 from connectors.postgres import audit
 from connectors.postgres.database import Database
@@ -21,7 +22,7 @@ class KeyService:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def mint(self, who: Principal, wanted: KeyRequest) -> KeyMade:
+    async def mint(self, who: Principal, wanted: KeyRequest, keep: Keep[KeyMade]) -> KeyMade:
         """Make a key. Raises `MedialaneError`: forbidden for a scope that the caller has not."""
         _check(who, wanted.scopes)
         async with self._database.tenant(who.tenant_id) as connection:
@@ -33,7 +34,9 @@ class KeyService:
                 expires_at=_end(wanted.expires_in),
             )
             await _note(connection, who, "key.mint", made.prefix, {"scopes": list(made.scopes)})
-        return _shown(made)
+            shown = _shown(made)
+            await keep(connection, shown)
+        return shown
 
     async def list(self, who: Principal) -> tuple[KeyOut, ...]:
         """The tenant's keys, oldest first, ended ones too."""
@@ -48,7 +51,7 @@ class KeyService:
                 raise MedialaneError(ErrorCode.NOT_FOUND)
             await _note(connection, who, "key.revoke", str(key_id), {})
 
-    async def rotate(self, who: Principal, key_id: UUID, wanted: RotationRequest) -> KeyMade:
+    async def rotate(self, who: Principal, key_id: UUID, wanted: RotationRequest, keep: Keep[KeyMade]) -> KeyMade:
         """A new key like an old one, which ends after the overlap.
 
         Raises `MedialaneError`: not_found, conflict for a key that ended or was rotated, forbidden if it may do more
@@ -62,7 +65,9 @@ class KeyService:
                 raise MedialaneError(ErrorCode.NOT_FOUND)
             _check(who, (Scope(scope) for scope in made.scopes))  # raised in here, it takes the rotation back
             await _note(connection, who, "key.rotate", str(key_id), {"prefix": made.prefix, "overlap": wanted.overlap})
-        return _shown(made)
+            shown = _shown(made)
+            await keep(connection, shown)
+        return shown
 
 
 async def _note(

@@ -1,5 +1,7 @@
 """The route of a pull."""
 
+from functools import partial
+
 from litestar import Response, Router, post
 from litestar.params import JSONBody
 
@@ -29,9 +31,7 @@ def pulls_router(service: PullService, once: Once) -> Router:
     async def pull(
         request: TenantRequest, data: JSONBody[PullRequest], idempotency_key: IdempotencyKey = None
     ) -> Response[Success[PulledAsset]]:
-        async def work() -> Success[PulledAsset]:
-            return Success(data=await service.pull(request.user, data, traceparent=current_traceparent()))
-
-        return await once.answer(request, idempotency_key, 201, work)
+        work = partial(service.pull, request.user, data, traceparent=current_traceparent())
+        return await once.made(request, idempotency_key, work)
 
     return Router("/api/v1/assets", route_handlers=[pull], tags=["assets"])

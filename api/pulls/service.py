@@ -20,6 +20,7 @@ from yarl import URL
 
 from api.admission import Admission
 from api.announcing import Announced, announce, judge
+from api.idempotency import Keep
 from api.pulls.models import PulledAsset, PullRequest
 from api.storage.models import CONTROLS
 from connectors.http.fetch import Fetcher
@@ -88,7 +89,9 @@ class PullService:
         self._running: Counter[UUID] = Counter()
         self._temp: TempFolders | None = None
 
-    async def pull(self, who: Principal, wanted: PullRequest, *, traceparent: str | None) -> PulledAsset:
+    async def pull(
+        self, who: Principal, wanted: PullRequest, keep: Keep[PulledAsset], *, traceparent: str | None
+    ) -> PulledAsset:
         """Fetch, judge and store a file, and hand it to the pipeline.
 
         Raises `MedialaneError`: pull_url_refused, pull_failed, size_out_of_range, unsupported_type, empty_file,
@@ -98,12 +101,14 @@ class PullService:
         with self._turn(who.tenant_id):
             try:
                 async with asyncio.timeout(self._settings.timeout_s):
-                    return await self._pull(who, wanted, traceparent)
+                    return await self._pull(who, wanted, keep, traceparent)
             except TimeoutError as error:
                 detail = f"Fetching and storing the file took longer than {self._settings.timeout_s:g} seconds."
                 raise MedialaneError(ErrorCode.PULL_FAILED, detail, field="url") from error
 
-    async def _pull(self, who: Principal, wanted: PullRequest, traceparent: str | None) -> PulledAsset:
+    async def _pull(
+        self, who: Principal, wanted: PullRequest, keep: Keep[PulledAsset], traceparent: str | None
+    ) -> PulledAsset:
         with self._spool() as spool:
             async with self._fetcher() as fetcher:
                 fetched = await fetcher.fetch(wanted.url, spool.take, max_bytes=self._max_bytes)
@@ -130,16 +135,11 @@ class PullService:
             judge(asset.kind, asset.content_type, spool.beginning())
             async with self._admission.of(who, asset):
                 await self._store.put_file(asset.object_key, spool.path, asset.content_type, spool.sha256)
-                await self._hand_over(who, asset, wanted.url)
-        return PulledAsset(
-            asset_id=asset.id,
-            file_name=asset.file_name,
-            content_type=asset.content_type,
-            size=asset.size,
-            sha256=spool.sha256,
-        )
+                return await self._hand_over(who, asset, wanted.url, spool.sha256, keep)
 
-    async def _hand_over(self, who: Principal, asset: NewAsset, url: str) -> None:
+    async def _hand_over(
+        self, who: Principal, asset: NewAsset, url: str, sha256: str, keep: Keep[PulledAsset]
+    ) -> PulledAsset:
         head = await self._store.head(asset.object_key)
         if head is None:
             raise MedialaneError(ErrorCode.OBJECT_STORE_UNAVAILABLE, "The object store lost what it had taken.")
@@ -151,6 +151,15 @@ class PullService:
                 connection, actor=who.actor, action="asset.pull", tenant_id=who.tenant_id, subject=str(asset.id),
                 detail={"host": URL(url).host, "size": asset.size},
             )  # fmt: skip
+            pulled = PulledAsset(
+                asset_id=asset.id,
+                file_name=asset.file_name,
+                content_type=asset.content_type,
+                size=asset.size,
+                sha256=sha256,
+            )
+            await keep(connection, pulled)
+        return pulled
 
     def _fetcher(self) -> Fetcher:
         settings = self._settings

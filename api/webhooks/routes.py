@@ -1,5 +1,6 @@
 """Routes of `/api/v1/webhooks`."""
 
+from functools import partial
 from uuid import UUID
 
 from litestar import Response, Router, delete, get, post
@@ -30,10 +31,7 @@ def webhooks_router(service: WebhookService, once: Once) -> Router:
     async def register(
         request: TenantRequest, data: JSONBody[EndpointRequest], idempotency_key: IdempotencyKey = None
     ) -> Response[Success[EndpointCreated]]:
-        async def work() -> Success[EndpointCreated]:
-            return Success(data=await service.register(request.user, data))
-
-        return await once.answer(request, idempotency_key, 201, work)
+        return await once.made(request, idempotency_key, partial(service.register, request.user, data))
 
     @get(
         "/",

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import msgspec
 
+from api.idempotency import Keep
 from api.webhooks.models import ALL_EVENTS, EndpointCreated, EndpointOut, EndpointRequest
 from api.webhooks.signing_keys import shown, signing_key
 from connectors.http.guard import check_url
@@ -25,7 +26,7 @@ class WebhookService:
         self._box = box
         self._allow_private = allow_private
 
-    async def register(self, who: Principal, wanted: EndpointRequest) -> EndpointCreated:
+    async def register(self, who: Principal, wanted: EndpointRequest, keep: Keep[EndpointCreated]) -> EndpointCreated:
         """Add an endpoint.
 
         Raises `MedialaneError`: webhook_url_refused, invalid_request for unknown events, quota_exceeded.
@@ -45,7 +46,9 @@ class WebhookService:
                 subject=str(made.id),
                 detail={"url": wanted.url, "events": list(events)},
             )
-        return EndpointCreated(**msgspec.structs.asdict(made), secret=shown(key))
+            created = EndpointCreated(**msgspec.structs.asdict(made), secret=shown(key))
+            await keep(connection, created)
+        return created
 
     async def list(self, tenant_id: UUID) -> tuple[EndpointOut, ...]:
         """The tenant's endpoints, oldest first."""

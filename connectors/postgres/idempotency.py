@@ -1,8 +1,9 @@
 """Idempotency keys: which request of a tenant a key stands for, and what was answered to it.
 
-A key is claimed before the work and done after it. A process that dies in between leaves a claim that ends by itself,
-so that the client's retry does the work again: what it repeats must bear that (complete does by its own nature; a
-presign leaves a pending asset behind that nobody uploads to).
+A key is claimed before the work and done with it: in the transaction of its effect, so that there are both or neither,
+where the work is one transaction that must not be repeated; in one of its own after it where it may be. A process that
+dies in between leaves a claim that ends by itself, so that the client's retry does the work again (complete bears that
+by its own nature; a presign leaves a pending asset behind that nobody uploads to).
 """
 
 from datetime import datetime
@@ -78,10 +79,10 @@ async def claim(connection: AsyncConnection, tenant_id: UUID, key: str, fingerpr
     return Answer(row.status, bytes(row.body)) if row.state == "done" else Refusal.RUNNING
 
 
-async def finish(connection: AsyncConnection, tenant_id: UUID, key: str, mine: Claim, answer: Answer) -> None:
-    """Keep the answer; nothing happens if the claim was taken over."""
+async def finish(connection: AsyncConnection, tenant_id: UUID, key: str, mine: Claim, answer: Answer) -> bool:
+    """Keep the answer; False, and nothing happens, if the claim was taken over."""
     values = {"tenant_id": tenant_id, "key": key, "token": mine.token, "status": answer.status, "body": answer.body}
-    await connection.execute(_FINISH, values)
+    return (await connection.execute(_FINISH, values)).rowcount == 1
 
 
 async def release(connection: AsyncConnection, tenant_id: UUID, key: str, mine: Claim) -> None:

@@ -4,11 +4,14 @@ import asyncio
 import contextlib
 
 import aiohttp
+import psycopg
 import pytest
 import sqlalchemy as sa
+from aiohttp import web
 from support import api
 
 from connectors.postgres import idempotency
+from schemas.scopes import Scope
 
 
 async def until(holds):
@@ -53,6 +56,82 @@ async def test_a_kill_in_mid_complete_is_mended_by_the_retry(env, server, caller
     assert [row["state"] for row in rows] == ["queued"]
     events = await operator.rows("SELECT type FROM asset_events WHERE asset_id = :id ORDER BY seq", id=asset_id)
     assert [row["type"] for row in events] == ["asset.created", "asset.uploaded", "job.starting"]
+
+
+@pytest.fixture
+async def photo():
+    """The address of a photo on another server."""
+
+    async def handle(_request):
+        return web.Response(body=api.PHOTO, content_type="image/jpeg")
+
+    app = web.Application()
+    app.router.add_get("/a.jpg", handle)
+    runner = web.AppRunner(app, shutdown_timeout=0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}/a.jpg"
+    await runner.cleanup()
+
+
+async def _minting(*_):
+    return (
+        "/api/v1/keys",
+        {"scopes": ["assets:read"]},
+        "SELECT FROM api_keys WHERE tenant_id = :id AND replaces IS NULL",
+    )
+
+
+async def _rotating(caller, operator, _photo):
+    old = await operator.key(caller.tenant_id)
+    return f"/api/v1/keys/{old.id}/rotate", {}, "SELECT FROM api_keys WHERE tenant_id = :id AND replaces IS NOT NULL"
+
+
+async def _registering(*_):
+    body = {"url": "https://example.com/hook", "events": ["*"]}
+    return "/api/v1/webhooks", body, "SELECT FROM webhook_endpoints WHERE tenant_id = :id"
+
+
+async def _pulling(_caller, _operator, photo):
+    return "/api/v1/assets", {"url": photo}, "SELECT FROM assets WHERE tenant_id = :id"
+
+
+@pytest.mark.parametrize("making", [_minting, _rotating, _registering, _pulling])
+async def test_what_is_made_once_and_its_answer_are_there_together(
+    env, caller, operator, database, photo, tmp_path, making
+):
+    """The doomed process is held in its effect, and then where it writes the answer down."""
+    env |= {"MEDIALANE_PULL_ALLOW_PRIVATE": "true", "MEDIALANE_PULL_TEMP_DIR": str(tmp_path)}
+    caller.key = (await operator.key(caller.tenant_id, scopes=(Scope.ADMIN,))).text
+    path, body, effects = await making(caller, operator, photo)
+    before = len(await operator.rows(effects, id=caller.tenant_id))
+    headers = {"Idempotency-Key": "once"}
+
+    def held_by(holder):
+        blocked = "SELECT pid FROM pg_stat_activity WHERE :mine = ANY(pg_blocking_pids(pid))"
+        return operator.rows(blocked, mine=holder.info.backend_pid)
+
+    with psycopg.connect(database.owner) as answers, api.running(env) as doomed:
+        victim = api.Caller(doomed.address, caller.tenant_id, caller.key, caller.session)
+        with psycopg.connect(database.owner) as effect:
+            effect.execute("LOCK audit_log IN ACCESS EXCLUSIVE MODE")
+            making_it = asyncio.create_task(victim.call("POST", path, body, headers=headers))
+            await until(lambda: held_by(effect))
+            answers.execute("SELECT FROM idempotency_keys WHERE tenant_id = %s FOR UPDATE", [caller.tenant_id])
+        await until(lambda: held_by(answers))
+        doomed.process.kill()
+        with contextlib.suppress(aiohttp.ClientError):
+            await making_it
+    await operator.rows(
+        "UPDATE idempotency_keys SET created_at = now() - :age * interval '1 second' WHERE tenant_id = :id RETURNING key",
+        age=idempotency.CLAIM_S + 1, id=caller.tenant_id,
+    )  # fmt: skip
+    with api.running(env) as other:
+        retrying = api.Caller(other.address, caller.tenant_id, caller.key, caller.session)
+        first, second = [await retrying.call("POST", path, body, headers=headers) for _ in range(2)]
+    assert (first[0], second[0], second[2].get("Idempotent-Replayed")) == (201, 201, "true")
+    assert first[1] == second[1]
+    assert len(await operator.rows(effects, id=caller.tenant_id)) == before + 1
 
 
 async def test_a_pool_that_is_used_up_answers_503_and_never_hangs(env, new_caller, operator):

@@ -1,11 +1,22 @@
 """`Idempotency-Key`: done once, answered the same, whoever asks at once and whoever dies in between."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
+from support.api import ENCRYPTION_KEY
 
+from api.idempotency import Once
+from api.keys.models import KeyRequest
+from api.keys.service import KeyService
 from connectors.postgres import idempotency
+from connectors.postgres.database import Database
+from connectors.postgres.keys import Principal
+from connectors.secrets import SecretBox
+from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7
+from schemas.scopes import Scope
+from schemas.settings import DatabaseSettings
 
 BODY = {"fileName": "a.jpg", "contentType": "image/jpeg", "size": 5}
 PRESIGN = "/api/v1/storage/presign"
@@ -78,6 +89,69 @@ async def test_a_claim_whose_process_died_holds_for_its_time_and_no_longer(calle
     assert (status, answer["code"]) == (409, "idempotency_key_in_use")
     await operator.rows(unfinish, id=caller.tenant_id, age=idempotency.CLAIM_S + 1)
     assert (await caller.call("POST", PRESIGN, BODY, headers=key))[0] == 200
+
+
+@pytest.fixture
+async def app(database):
+    async with Database(DatabaseSettings(url=database.app, pool_size=2), application="test") as opened:
+        yield opened
+
+
+@pytest.fixture
+def minting(app, caller):
+    """Mints a key under an idempotency key, in this process: `around` is given what does the work."""
+    who = Principal(
+        key_id=None, actor="t", tenant_id=caller.tenant_id, slug="t", scopes=frozenset({Scope.ADMIN}), expires_at=None
+    )
+
+    async def body():
+        return b"{}"
+
+    request = SimpleNamespace(user=who, url=SimpleNamespace(path="/keys"), body=body)
+    once, keys, wanted = Once(app, SecretBox(ENCRYPTION_KEY)), KeyService(app), KeyRequest(scopes=[Scope.ASSETS_READ])
+
+    async def mint(around):
+        return await once.made(request, "once", lambda keep: around(lambda: keys.mint(who, wanted, keep)))
+
+    return mint
+
+
+async def minted(operator, caller):
+    rows = await operator.rows(
+        "SELECT FROM audit_log WHERE tenant_id = :id AND action = 'key.mint'", id=caller.tenant_id
+    )
+    return len(rows)
+
+
+async def test_an_answer_that_is_lost_after_the_commit_is_there_for_the_retry(minting, caller, operator):
+    made = []
+
+    async def lost(mint):
+        made.append(await mint())
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        await minting(lost)
+    answer = await minting(lost)
+    assert answer.headers["Idempotent-Replayed"] == "true"
+    assert [key.key.encode() in answer.content for key in made] == [True]
+    assert await minted(operator, caller) == 1
+
+
+async def test_who_is_overtaken_by_the_retry_takes_back_what_it_did(minting, caller, operator):
+    async def overtaken(mint):
+        await operator.rows(
+            "UPDATE idempotency_keys SET created_at = now() - :age * interval '1 second' WHERE tenant_id = :id RETURNING key",
+            age=idempotency.CLAIM_S + 1, id=caller.tenant_id,
+        )  # fmt: skip
+        assert (await minting(lambda retry: retry())).status_code == 201
+        return await mint()
+
+    with pytest.raises(MedialaneError) as caught:
+        await minting(overtaken)
+    assert caught.value.code is ErrorCode.IDEMPOTENCY_KEY_IN_USE
+    assert await minted(operator, caller) == 1
+    assert (await minting(lambda again: again())).headers["Idempotent-Replayed"] == "true"
 
 
 async def test_after_a_day_a_key_is_new_and_may_be_purged(caller, operator, key):
