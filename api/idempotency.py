@@ -6,7 +6,7 @@ Only success is remembered. A refusal (nothing uploaded yet) may be another answ
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Annotated, TypeVar
 from uuid import UUID
 
@@ -58,28 +58,40 @@ class Once:
         The answer is kept after the work: a process that dies in between has the retry do it again. Raises
         `MedialaneError`: idempotency_key_in_use, idempotency_key_reused, and what `work` raises.
         """
-        return await self._answer(request, key, status, lambda _: work())
+        return await self._answer(request, key, status, lambda _: work(), scopes=())
 
     async def made(
-        self, request: TenantRequest, key: str | None, work: Callable[[Keep[T]], Awaitable[T]]
+        self,
+        request: TenantRequest,
+        key: str | None,
+        work: Callable[[Keep[T]], Awaitable[T]],
+        *,
+        scopes: Collection[str] = (),
     ) -> Response[Success[T]]:
         """The same for work that makes what must not be made twice, or is shown only once: 201.
 
-        `work` keeps what it returns, as the last thing in its transaction.
+        `work` keeps what it returns, as the last thing in its transaction. `scopes`: the caller's, where the answer
+        grants what they permit: to a caller with others it is another request, and not answered so.
         """
 
         async def whole(keep: Keep[Success[T]]) -> Success[T]:
             return Success(data=await work(lambda connection, made: keep(connection, Success(data=made))))
 
-        return await self._answer(request, key, 201, whole)
+        return await self._answer(request, key, 201, whole, scopes=scopes)
 
     async def _answer(
-        self, request: TenantRequest, key: str | None, status: int, work: Callable[[Keep[T]], Awaitable[T]]
+        self,
+        request: TenantRequest,
+        key: str | None,
+        status: int,
+        work: Callable[[Keep[T]], Awaitable[T]],
+        *,
+        scopes: Collection[str],
     ) -> Response[T]:
         if key is None:
             return Response(await work(_keep_nothing), status_code=status)
         tenant_id = tenant_of(request)
-        fingerprint = await _fingerprint(request)
+        fingerprint = await _fingerprint(request, scopes)
         async with self._database.tenant(tenant_id) as connection:
             found = await idempotency.claim(connection, tenant_id, key, fingerprint)
         if isinstance(found, Claim):
@@ -130,9 +142,11 @@ async def _keep_nothing(_connection: AsyncConnection, _answer: object) -> None:
     """Without a key nothing is repeated."""
 
 
-async def _fingerprint(request: TenantRequest) -> bytes:
-    """What makes a request the same one: its address and its body. Not its method: complete has two for one thing."""
-    digest = hashlib.sha256(request.url.path.encode() + b"\0")
+async def _fingerprint(request: TenantRequest, scopes: Collection[str]) -> bytes:
+    """What makes a request the same one: its address, its body and the scopes, if any, but not whose key it comes with:
+    that may have been rotated in between. Nor its method: complete has two for one thing.
+    """
+    digest = hashlib.sha256(b"".join(part.encode() + b"\0" for part in (request.url.path, *sorted(scopes))))
     digest.update(await request.body())
     return digest.digest()
 

@@ -31,7 +31,8 @@ def keys_router(service: KeyService, once: Once) -> Router:
     async def mint(
         request: TenantRequest, data: JSONBody[KeyRequest], idempotency_key: IdempotencyKey = None
     ) -> Response[Success[KeyMade]]:
-        return await once.made(request, idempotency_key, partial(service.mint, request.user, data))
+        work = partial(service.mint, request.user, data)
+        return await once.made(request, idempotency_key, work, scopes=request.user.scopes)
 
     @get("/", opt=_NEEDED, operation_id="listKeys", summary="API keys", responses=documented(401, 403, 429))
     async def listing(request: TenantRequest) -> Success[tuple[KeyOut, ...]]:
@@ -64,6 +65,7 @@ def keys_router(service: KeyService, once: Once) -> Router:
         data: JSONBody[RotationRequest],
         idempotency_key: IdempotencyKey = None,
     ) -> Response[Success[KeyMade]]:
-        return await once.made(request, idempotency_key, partial(service.rotate, request.user, key_id, data))
+        work = partial(service.rotate, request.user, key_id, data)
+        return await once.made(request, idempotency_key, work, scopes=request.user.scopes)
 
     return Router("/api/v1/keys", route_handlers=[mint, listing, revoke, rotate], tags=["keys"])

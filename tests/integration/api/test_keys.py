@@ -53,6 +53,19 @@ async def test_nobody_hands_on_more_than_they_hold(admin, operator):
     assert row[0]["expires_at"] is None, "a refused rotation leaves no trace"
 
 
+async def test_a_repeated_request_hands_on_no_more_either(admin, operator):
+    limited = (await operator.key(admin.tenant_id, scopes=(Scope.KEYS, Scope.ASSETS_READ))).text
+    follower = (await operator.key(admin.tenant_id, scopes=(Scope.ADMIN,))).text
+    mighty = await mint(admin, scopes=["admin"])
+    for path, body in ((KEYS, {"scopes": ["admin"]}), (f"{KEYS}/{mighty['id']}/rotate", {})):
+        headers = {"Idempotency-Key": path}
+        first = await admin.call("POST", path, body, headers=headers)
+        status, answer, _ = await admin.call("POST", path, body, headers=headers, key=limited)
+        assert (status, answer["code"]) == (422, "idempotency_key_reused")
+        again = await admin.call("POST", path, body, headers=headers, key=follower)
+        assert (first[0], again[:2]) == (201, first[:2]), "the key may have been rotated in between"
+
+
 async def test_after_a_rotation_both_work_until_the_overlap_ends(admin, operator):
     old = await mint(admin, name="app", scopes=["assets:read", "webhooks:*"])
     status, answer, _ = await admin.call("POST", f"{KEYS}/{old['id']}/rotate", {"overlap": 3600})
