@@ -14,7 +14,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from connectors.postgres import allowances
-from connectors.postgres.allowances import Space
+from connectors.postgres.allowances import Lease, Space
 from connectors.postgres.database import Database
 from connectors.postgres.keys import Principal
 from connectors.postgres.plans import Plan
@@ -24,7 +24,7 @@ _LARGEST_BLOCK = 500
 _BLOCK_S = 0.1
 """A block of tokens lasts a tenth of a second at the plan's rate: what a process may hold that others lack."""
 
-_BLOCK_ASSETS, _BLOCK_BYTES = 100, 1 << 30
+_BLOCK = Space(100, 1 << 30)
 _UPLOADS_COUNTED_S = 1.0
 _UPLOADS_RETRY_S = 5.0
 
@@ -102,11 +102,12 @@ class RateLimiter:
 
 
 class _Share:
-    """What a process holds of a tenant's quota."""
+    """What a process holds of a tenant's quota, under the plan by which it took it."""
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
-        self.space = Space(0, 0)
+        self.plan: Plan | None = None
+        self.lease = Lease()
         self.uploads = 0
         self.uploads_until = 0.0
 
@@ -124,35 +125,45 @@ class Quotas:
 
         Raises `MedialaneError`: quota_exceeded, too_many_uploads.
         """
-        await self._take(who, size)
+        taken = await self._take(who, Space(1, size))
         try:
             yield
         except BaseException:
-            self._undo(who, size)
+            self._undo(who.tenant_id, taken)
             raise
 
-    async def _take(self, who: Principal, size: int) -> None:
+    async def _take(self, who: Principal, need: Space) -> Lease:
+        """Returns what was taken of the quota: nothing, if the plan has none."""
         plan = who.plan
         share = self._shares[who.tenant_id]
-        if plan.max_uploads is not None:
-            async with share.lock:
+        async with share.lock:
+            if share.plan != plan:
+                await self._drop(who.tenant_id, share)
+                share.plan = plan
+            if plan.max_uploads is not None:
                 await self._take_upload(who.tenant_id, plan.max_uploads, share)
-        if plan.max_assets is not None or plan.max_bytes is not None:
-            async with share.lock:
-                await self._take_space(who.tenant_id, plan, share, Space(1, size))
+            if plan.max_assets is None and plan.max_bytes is None:
+                return Lease()
+            await self._take_space(who.tenant_id, plan, share, need)
+            return Lease(need, share.lease.terms)
 
-    def _undo(self, who: Principal, size: int) -> None:
-        if who.plan.max_assets is not None or who.plan.max_bytes is not None:
-            share = self._shares[who.tenant_id]
-            share.space = Space(share.space.assets + 1, share.space.bytes + size)
+    def _undo(self, tenant_id: UUID, taken: Lease) -> None:
+        share = self._shares[tenant_id]
+        if share.lease.terms == taken.terms:  # or else it was counted since, without this asset
+            share.lease = share.lease._replace(space=share.lease.space.plus(taken.space))
+
+    async def _drop(self, tenant_id: UUID, share: _Share) -> None:
+        """Give up what is held; whether it still is among what is used, the row knows."""
+        lease, share.lease = share.lease, share.lease._replace(space=Space())
+        share.uploads = 0
+        if any(lease.space):
+            async with self._database.tenant(tenant_id) as connection:
+                await allowances.end_lease(connection, tenant_id, lease)
 
     async def close(self) -> None:
         """Return what was leased and not used."""
         for tenant_id, share in self._shares.items():
-            if any(share.space):
-                async with self._database.tenant(tenant_id) as connection:
-                    await allowances.give_back(connection, tenant_id, share.space)
-                share.space = Space(0, 0)
+            await self._drop(tenant_id, share)
 
     async def _take_upload(self, tenant_id: UUID, most: int, share: _Share) -> None:
         now = time.monotonic()
@@ -169,16 +180,15 @@ class Quotas:
         share.uploads -= 1
 
     async def _take_space(self, tenant_id: UUID, plan: Plan, share: _Share, need: Space) -> None:
-        held = share.space
-        if held.assets < need.assets or held.bytes < need.bytes:
-            lacking = Space(max(need.assets - held.assets, 0), max(need.bytes - held.bytes, 0))
-            wanted = Space(max(_BLOCK_ASSETS, lacking.assets), max(_BLOCK_BYTES, lacking.bytes))
+        if not share.lease.space.covers(need):
             async with self._database.tenant(tenant_id) as connection:
-                granted, used = await allowances.lease_space(connection, tenant_id, plan, need=lacking, wanted=wanted)
-            if not any(granted) and any(lacking):
-                raise _no_room(plan, Space(used.assets - held.assets, used.bytes - held.bytes), need)
-            held = Space(held.assets + granted.assets, held.bytes + granted.bytes)
-        share.space = Space(held.assets - need.assets, held.bytes - need.bytes)
+                lease, used = await allowances.lease_space(
+                    connection, tenant_id, plan, held=share.lease, need=need, block=_BLOCK
+                )
+            share.lease = lease
+            if not share.lease.space.covers(need):
+                raise _no_room(plan, used.minus(share.lease.space), need)
+        share.lease = share.lease._replace(space=share.lease.space.minus(need))
 
 
 def _no_room(plan: Plan, used: Space, need: Space) -> MedialaneError:

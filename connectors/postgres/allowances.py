@@ -22,17 +22,25 @@ _TOKENS = sa.text("""
 _SET_TOKENS = sa.text("""
     UPDATE allowances SET tokens = :tokens, refilled_at = clock_timestamp() WHERE tenant_id = :tenant_id
 """)
-_USED = sa.text("SELECT assets, bytes FROM allowances WHERE tenant_id = :tenant_id FOR NO KEY UPDATE")
+# Whoever orders a count writes the tenant's row or its plan's in that transaction: the versions of both say by which
+# count room was leased. Where they were written for something else, a block is lost until the next count.
+_TERMS = """(
+    SELECT concat_ws(' ', t.xmin, p.xmin) FROM tenants t JOIN plans p ON p.name = t.plan WHERE t.id = :tenant_id
+)"""
+_USED = sa.text(f"""
+    SELECT assets, bytes, {_TERMS} AS terms FROM allowances WHERE tenant_id = :tenant_id FOR NO KEY UPDATE
+""")  # noqa: S608 - made of constants
 _COUNT = sa.text("""
     SELECT count(*) AS assets, CAST(coalesce(sum(size), 0) AS bigint) AS bytes FROM assets
     WHERE tenant_id = :tenant_id AND state <> 'deleted'
 """)
 _SET_USED = sa.text("UPDATE allowances SET assets = :assets, bytes = :bytes WHERE tenant_id = :tenant_id")
 # Where a count is ordered (NULL) it stays so: it will find what is given back gone.
-_GIVE_BACK = sa.text("""
+_LESS = """
     UPDATE allowances SET assets = greatest(assets - :assets, 0), bytes = greatest(bytes - :bytes, 0)
     WHERE tenant_id = :tenant_id AND assets IS NOT NULL AND bytes IS NOT NULL
-""")
+"""
+_GIVE_BACK, _END_LEASE = sa.text(_LESS), sa.text(f"{_LESS} AND {_TERMS} = :terms")
 _OPEN_UPLOADS = sa.text("""
     SELECT count(*) FROM (
         SELECT FROM assets WHERE tenant_id = :tenant_id AND uploaded_at IS NULL AND state = 'pending'
@@ -51,8 +59,27 @@ class Tokens(NamedTuple):
 class Space(NamedTuple):
     """Assets and bytes of a quota."""
 
-    assets: int
-    bytes: int
+    assets: int = 0
+    bytes: int = 0
+
+    def plus(self, other: "Space") -> "Space":
+        """Both together."""
+        return Space(self.assets + other.assets, self.bytes + other.bytes)
+
+    def minus(self, other: "Space") -> "Space":
+        """What is left without the other; of neither less than none."""
+        return Space(max(self.assets - other.assets, 0), max(self.bytes - other.bytes, 0))
+
+    def covers(self, need: "Space") -> bool:
+        """Whether there is enough of both."""
+        return self.assets >= need.assets and self.bytes >= need.bytes
+
+
+class Lease(NamedTuple):
+    """Room that a process holds. `terms`: by which count; after the next one it is not among what is used."""
+
+    space: Space = Space()
+    terms: str = ""
 
 
 async def lease_tokens(connection: AsyncConnection, tenant_id: UUID, plan: Plan, wanted: int) -> Tokens:
@@ -66,30 +93,38 @@ async def lease_tokens(connection: AsyncConnection, tenant_id: UUID, plan: Plan,
 
 
 async def lease_space(
-    connection: AsyncConnection, tenant_id: UUID, plan: Plan, *, need: Space, wanted: Space
-) -> tuple[Space, Space]:
-    """Take at least `need` and up to `wanted` of the quota.
+    connection: AsyncConnection, tenant_id: UUID, plan: Plan, *, held: Lease, need: Space, block: Space
+) -> tuple[Lease, Space]:
+    """Take what a process that has `held` lacks of `need`, and up to a block where it lacks nothing or less.
 
-    Returns what was granted (nothing, if the need is not there) and what the tenant has used, this grant included.
+    Returns what it holds then (less than the need, if that is not there) and what the tenant has used, this included.
     """
     row = await _locked(connection, tenant_id, _USED, {})
     used = Space(row.assets, row.bytes) if row.assets is not None and row.bytes is not None else None
     if used is None:
         used = Space(*(await connection.execute(_COUNT, {"tenant_id": tenant_id})).one())
+    if row.assets is None or row.terms != held.terms:
+        held = Lease(terms=row.terms)
+    lacking = need.minus(held.space)
     granted = Space(
-        _grant(plan.max_assets, used.assets, need.assets, wanted.assets),
-        _grant(plan.max_bytes, used.bytes, need.bytes, wanted.bytes),
+        _grant(plan.max_assets, used.assets, lacking.assets, max(block.assets, lacking.assets)),
+        _grant(plan.max_bytes, used.bytes, lacking.bytes, max(block.bytes, lacking.bytes)),
     )
-    if granted.assets < need.assets or granted.bytes < need.bytes:
-        granted = Space(0, 0)
-    now = Space(used.assets + granted.assets, used.bytes + granted.bytes)
-    await connection.execute(_SET_USED, {"tenant_id": tenant_id} | now._asdict())
-    return granted, now
+    if not granted.covers(lacking):
+        granted = Space()
+    used = used.plus(granted)
+    await connection.execute(_SET_USED, {"tenant_id": tenant_id} | used._asdict())
+    return held._replace(space=held.space.plus(granted)), used
 
 
 async def give_back(connection: AsyncConnection, tenant_id: UUID, space: Space) -> None:
-    """Return assets and bytes: what a process leased and did not use, or what a deletion set free."""
+    """Return the assets and bytes that a deletion set free."""
     await connection.execute(_GIVE_BACK, {"tenant_id": tenant_id} | space._asdict())
+
+
+async def end_lease(connection: AsyncConnection, tenant_id: UUID, lease: Lease) -> None:
+    """Return what a process leased and did not use; nothing if it was counted without it since."""
+    await connection.execute(_END_LEASE, {"tenant_id": tenant_id, "terms": lease.terms} | lease.space._asdict())
 
 
 async def count_open_uploads(connection: AsyncConnection, tenant_id: UUID, *, most: int) -> int:

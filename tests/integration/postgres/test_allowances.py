@@ -3,7 +3,7 @@
 import pytest
 
 from connectors.postgres import cancel
-from connectors.postgres.allowances import Space, give_back, lease_space
+from connectors.postgres.allowances import Lease, Space, give_back, lease_space
 from connectors.postgres.plans import Plan, assign_plan, put_plan
 from schemas.errors import MedialaneError
 
@@ -23,7 +23,7 @@ async def seeded(worker, seed):
 
 async def take(worker, tenant, wanted):
     async with worker.transaction() as connection:
-        return await lease_space(connection, tenant, PLAN, need=wanted, wanted=wanted)
+        return await lease_space(connection, tenant, PLAN, held=Lease(), need=wanted, block=Space())
 
 
 async def used(worker, seed, tenant):
@@ -37,8 +37,8 @@ async def test_what_is_given_back_before_an_ordered_count_leaves_the_count_to_be
         await put_plan(connection, PLAN)
         await give_back(connection, seeded.tenant_id, Space(1, 3))
     assert await used(worker, seed, seeded.tenant_id) == "(,)"
-    granted, now = await take(worker, seeded.tenant_id, Space(3, 9))
-    assert (granted, now) == (Space(0, 0), Space(1, 3)), "there is an asset"
+    lease, now = await take(worker, seeded.tenant_id, Space(3, 9))
+    assert (lease.space, now) == (Space(), Space(1, 3)), "there is an asset"
 
 
 async def test_whoever_deletes_an_asset_gives_its_room_back_once(worker, seed, seeded):

@@ -1,0 +1,156 @@
+"""What processes hold of a quota when its plan changes, or when what is used is counted anew."""
+
+import pytest
+
+from api.limits import Quotas
+from connectors.postgres.assets import NewAsset, create_assets
+from connectors.postgres.database import Database
+from connectors.postgres.keys import Principal
+from connectors.postgres.plans import Plan, assign_plan, put_plan
+from schemas.errors import ErrorCode, MedialaneError
+from schemas.ids import uuid7
+from schemas.settings import DatabaseSettings
+from schemas.states import MediaKind
+
+
+@pytest.fixture
+async def app(database):
+    async with Database(DatabaseSettings(url=database.app, pool_size=2), application="test") as opened:
+        yield opened
+
+
+class Scene:
+    """A tenant on a plan, and what it does by the quotas of several processes."""
+
+    def __init__(self, app, operator, tenant):
+        self.app, self.operator, self.tenant = app, operator, tenant
+        self.plan = f"p-{uuid7().hex[-12:]}"
+
+    async def put(self, **limits):
+        """Set the plan, as an operator does; returns a caller who is known to be on it."""
+        plan = Plan(name=self.plan, **limits)
+        async with self.operator.database.transaction() as connection:
+            await put_plan(connection, plan)
+        return self.on(plan)
+
+    async def assign(self):
+        async with self.operator.database.transaction() as connection:
+            await assign_plan(connection, self.tenant.slug, self.plan)
+
+    def on(self, plan):
+        return Principal(
+            key_id=None, actor="t", tenant_id=self.tenant.id, slug=self.tenant.slug, scopes=frozenset(),
+            expires_at=None, plan=plan,
+        )  # fmt: skip
+
+    async def upload(self, quotas, who):
+        """Announce one asset; whether there was room."""
+        now = await self.operator.rows("SELECT now()")
+        asset = NewAsset(
+            id=uuid7(), kind=MediaKind.IMAGE, file_name="a.jpg", content_type="image/jpeg", size=10,
+            object_key=f"uploads/{uuid7()}", upload_expires_at=now[0]["now"],
+        )  # fmt: skip
+        try:
+            async with quotas.taken(who, asset.size), self.app.tenant(self.tenant.id) as connection:
+                await create_assets(connection, self.tenant.id, [asset])
+        except MedialaneError as error:
+            assert error.code is ErrorCode.QUOTA_EXCEEDED
+            return False
+        return True
+
+    async def fill(self, quotas, who):
+        """How many more there is room for."""
+        count = 0
+        while await self.upload(quotas, who):
+            count += 1
+        return count
+
+    async def used(self):
+        (row,) = await self.operator.rows("SELECT assets FROM allowances WHERE tenant_id = :id", id=self.tenant.id)
+        return row["assets"]
+
+    async def made(self):
+        return len(await self.operator.rows("SELECT FROM assets WHERE tenant_id = :id", id=self.tenant.id))
+
+
+@pytest.fixture
+async def scene(app, operator):
+    made = Scene(app, operator, await operator.tenant())
+    await made.put(max_assets=80)
+    await made.assign()
+    return made
+
+
+async def test_a_lowered_plan_binds_what_is_held_already(app, scene):
+    quotas = Quotas(app)
+    who = await scene.put(max_assets=80)
+    assert await scene.upload(quotas, who)
+    assert await scene.used() > 3, "it holds more than the new plan allows"
+    lowered = await scene.put(max_assets=3)
+    assert await scene.fill(quotas, lowered) == 2
+    assert await scene.made() == 3
+
+
+async def test_what_is_held_under_another_plan_is_given_back_if_it_is_counted(app, scene):
+    quotas = Quotas(app)
+    who = await scene.put(max_assets=80)
+    assert await scene.upload(quotas, who)
+    assert await scene.used() > 1
+    # Remembered from before: it has taken nothing of the room that was leased in its name since.
+    assert await scene.upload(quotas, scene.on(Plan(name="free")))
+    assert await scene.used() == 1
+
+
+@pytest.mark.parametrize("ordered", ["plan set", "tenant plan"])
+async def test_after_a_count_what_was_held_before_it_is_neither_used_nor_given_back(app, scene, ordered):
+    one, two = Quotas(app), Quotas(app)
+    who = await scene.put(max_assets=80)
+    for quotas in (one, two):
+        assert await scene.upload(quotas, who)
+    await (scene.put(max_assets=80) if ordered == "plan set" else scene.assign())
+    third = Quotas(app)
+    assert await scene.upload(third, who)
+    counted = await scene.used()
+    await one.close()
+    assert await scene.used() == counted
+    await third.close()
+    assert await scene.used() == await scene.made() == 3
+    await two.close()
+    assert await scene.used() == 3
+    assert await scene.fill(Quotas(app), who) == 77
+
+
+async def test_what_is_leased_after_a_count_takes_nothing_along_from_before(app, scene):
+    quotas = Quotas(app)
+    who = await scene.put(max_bytes=2 << 30)
+    assert await scene.upload(quotas, who)
+    await scene.assign()
+    leasing = scene.on(who.plan)
+    async with quotas.taken(leasing, 1 << 30):
+        pass
+    await quotas.close()
+    # The first asset was counted; the one that was only announced holds its room, as if it were there.
+    (row,) = await scene.operator.rows("SELECT bytes FROM allowances WHERE tenant_id = :id", id=scene.tenant.id)
+    assert row["bytes"] == 10 + (1 << 30)
+
+
+async def test_room_of_an_upload_that_failed_is_there_again(app, scene):
+    quotas = Quotas(app)
+    who = await scene.put(max_assets=2)
+    with pytest.raises(RuntimeError):
+        async with quotas.taken(who, 10):
+            raise RuntimeError
+    assert await scene.fill(quotas, who) == 2
+
+
+async def test_room_of_an_upload_that_failed_after_a_count_is_not_there_twice(app, scene):
+    quotas, other = Quotas(app), Quotas(app)
+    who = await scene.put(max_assets=2)
+    with pytest.raises(RuntimeError):
+        async with quotas.taken(who, 10):
+            await scene.put(max_assets=2)
+            assert await scene.upload(quotas, who)
+            raise RuntimeError
+    await scene.fill(quotas, who)
+    await scene.fill(other, who)
+    assert await scene.made() == 2
