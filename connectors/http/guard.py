@@ -102,39 +102,31 @@ def judge_url(url: str, *, allow_private: bool = False) -> str | None:
     refused, or a name with a meaning only inside a network. Resolves no names: what they resolve to is judged when
     dialled.
     """
-    try:
-        _check_text(url, allow_private=allow_private)
-    except _RefusedError as refused:
-        return str(refused)
-    return None
-
-
-class _RefusedError(Exception):
-    """Why an address is refused."""
-
-
-def _check_text(url: str, *, allow_private: bool) -> None:
     if len(url) > MAX_URL_LENGTH:
-        raise _RefusedError(f"it is longer than {MAX_URL_LENGTH} characters")
+        return f"it is longer than {MAX_URL_LENGTH} characters"
     if not url.isprintable() or " " in url or "\\" in url:
-        raise _RefusedError("it has white space, control characters or backslashes")
+        return "it has white space, control characters or backslashes"
     try:
         parsed = URL(url)
         port = parsed.port
-    except ValueError as error:
-        raise _RefusedError("it cannot be read as an address") from error
+    except ValueError:
+        return "it cannot be read as an address"
+    return _judge_parts(parsed, port, allow_private=allow_private)
+
+
+def _judge_parts(parsed: URL, port: int | None, *, allow_private: bool) -> str | None:
     if parsed.scheme not in {"http", "https"}:
-        raise _RefusedError("only http and https are possible")
+        return "only http and https are possible"
     if not parsed.host or port is None or port == 0:
-        raise _RefusedError("it names no host or no port")
+        return "it names no host or no port"
     if parsed.user is not None or parsed.password is not None:
-        raise _RefusedError("it holds credentials")
+        return "it holds credentials"
     if parsed.raw_fragment:
-        raise _RefusedError("it has a fragment, which is never sent")
-    _check_host(parsed.host.lower(), allow_private=allow_private)
+        return "it has a fragment, which is never sent"
+    return _judge_host(parsed.host.lower(), allow_private=allow_private)
 
 
-def _check_host(host: str, *, allow_private: bool) -> None:
+def _judge_host(host: str, *, allow_private: bool) -> str | None:
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -143,11 +135,12 @@ def _check_host(host: str, *, allow_private: bool) -> None:
         try:
             check_address(address, allow_private=allow_private)
         except AddressRefusedError as error:
-            raise _RefusedError(f"its address is {error.reason}") from error
-        return
+            return f"its address is {error.reason}"
+        return None
     if re.fullmatch(r"[0-9a-fx.]*\.?(0x[0-9a-f]*|[0-9]+)\.?", host):
         # 2130706433, 0x7f.1 and 127.1 are addresses to some resolvers and names to nobody.
-        raise _RefusedError("its host is a number that is no IPv4 address of four parts")
+        return "its host is a number that is no IPv4 address of four parts"
     inside = "." not in host.rstrip(".") or _INSIDE_NAMES.search(host) is not None
     if inside and not allow_private:
-        raise _RefusedError("its host is a name that only means something inside a network")
+        return "its host is a name that only means something inside a network"
+    return None
