@@ -25,6 +25,7 @@ _SMALLEST_RSA = 2048
 _AGAIN_AFTER_S = 10.0
 """How often at most an unknown key makes us look again: whoever invents key ids must not load the issuer."""
 
+_NEVER = float("-inf")
 _ALGORITHMS = {("RSA", None): "RS256", ("EC", "P-256"): "ES256", ("OKP", "Ed25519"): "EdDSA"}
 
 
@@ -46,7 +47,8 @@ class KeySet:
         self._source = source
         self._ttl_s = ttl_s
         self._keys: dict[str | None, PublicKey] = {}
-        self._read_at = self._tried_at = float("-inf")
+        self._read_at = self._tried_at = _NEVER
+        self._silent = False
         self._lock = asyncio.Lock()
 
     async def find(self, key_id: str | None) -> PublicKey | None:
@@ -58,9 +60,14 @@ class KeySet:
         missing = key_id not in self._keys and now - self._tried_at > _AGAIN_AFTER_S
         if missing or now - self._read_at > self._ttl_s:
             await self._refresh(now)
+        if self._read_at == _NEVER:
+            detail = "The tokens' issuer does not answer."
+            raise MedialaneError(ErrorCode.SERVICE_UNAVAILABLE, detail, retry_after_s=_AGAIN_AFTER_S)
         return self._keys.get(key_id)
 
     async def _refresh(self, asked_at: float) -> None:
+        if self._silent and self._lock.locked():
+            return  # one request waits for an issuer that did not answer the last time: no others have to
         async with self._lock:
             if self._tried_at >= asked_at or time.monotonic() - self._tried_at < min(_AGAIN_AFTER_S, self._ttl_s):
                 return  # another request has just looked
@@ -68,13 +75,12 @@ class KeySet:
             try:
                 self._keys = parse(await asyncio.to_thread(_read, self._source))
                 self._read_at = time.monotonic()
+                self._silent = False
             except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
                 # Known keys stay good: an issuer's pause must not lock everybody out.
                 _log.warning("JWKS unreadable", error=f"{type(error).__name__}: {error}")
-                if not self._keys:
-                    self._tried_at = float("-inf")
-                    detail = "The tokens' issuer does not answer."
-                    raise MedialaneError(ErrorCode.SERVICE_UNAVAILABLE, detail) from error
+                self._tried_at = time.monotonic()  # the next try is a pause after this one's end
+                self._silent = True
 
 
 def parse(document: bytes) -> dict[str | None, PublicKey]:
