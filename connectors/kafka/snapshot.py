@@ -1,5 +1,6 @@
 """A topic as it is now, read from its beginning to the end that it has at this moment; no group, nothing committed."""
 
+import time
 import uuid
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -9,6 +10,7 @@ from connectors.kafka.options import client_options
 from schemas.settings import KafkaSettings
 
 _TIMEOUT_S = 15.0
+_AT_ONCE, _LOOK_S = 1000, 0.1  # records are waited for until there are so many, or for so long
 
 
 def read_topic(settings: KafkaSettings, topic: str) -> list[tuple[bytes | None, bytes | None]]:
@@ -37,10 +39,19 @@ def _read(consumer: Consumer, topic: str) -> list[tuple[bytes | None, bytes | No
     places = [TopicPartition(topic, number, 0) for number in ends]
     consumer.assign([TopicPartition(place.topic, place.partition, -2) for place in places])  # from the beginning
     records: list[tuple[bytes | None, bytes | None]] = []
-    while any(place.offset < ends[place.partition] for place in consumer.position(places)):
-        for message in consumer.consume(1000, timeout=_TIMEOUT_S):
+    reached: dict[int, int] = {}
+    gives_up_at = 0.0
+    while True:
+        # Positions, not records: behind the last one a transaction's marker may stand, and aborted ones are not shown.
+        now = {place.partition: place.offset for place in consumer.position(places)}
+        if all(now[number] >= end for number, end in ends.items()):
+            return records
+        if now != reached:
+            reached, gives_up_at = now, time.monotonic() + _TIMEOUT_S
+        elif time.monotonic() > gives_up_at:
+            raise TopicsError(f"{topic} cannot be read: nothing came for {_TIMEOUT_S:g} s")
+        for message in consumer.consume(_AT_ONCE, timeout=_LOOK_S):
             failed = message.error()
             if failed is not None:
                 raise KafkaException(failed)
             records.append((message.key(), message.value()))
-    return records

@@ -1,0 +1,46 @@
+"""Reading a topic ends, whatever becomes of the brokers meanwhile."""
+
+from types import SimpleNamespace
+
+import pytest
+from confluent_kafka import TopicPartition
+
+from connectors.kafka import snapshot
+from connectors.kafka.admin import TopicsError
+from schemas.settings import KafkaSettings
+
+
+class Silent:
+    """A consumer whose brokers told of five records and then sent none."""
+
+    looks = 0
+
+    def __init__(self, _options):
+        pass
+
+    def list_topics(self, name, timeout):
+        return SimpleNamespace(topics={name: SimpleNamespace(error=None, partitions={0: None})})
+
+    def get_watermark_offsets(self, _place, timeout):
+        return 0, 5
+
+    def assign(self, places):
+        pass
+
+    def position(self, places):
+        return [TopicPartition(place.topic, place.partition, 2) for place in places]
+
+    def consume(self, _count, timeout):
+        Silent.looks += 1
+        assert Silent.looks < 1000, "it would go on for ever"
+        return []
+
+    def close(self):
+        pass
+
+
+def test_brokers_that_fall_silent_end_the_read(monkeypatch):
+    monkeypatch.setattr(snapshot, "Consumer", Silent)
+    monkeypatch.setattr(snapshot, "_TIMEOUT_S", 0)
+    with pytest.raises(TopicsError, match="nothing came"):
+        snapshot.read_topic(KafkaSettings(brokers="127.0.0.1:1"), "topic")
