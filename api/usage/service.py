@@ -31,7 +31,8 @@ class UsageReader:
         self._kafka = kafka
         self._lock = asyncio.Lock()
         self._days: _Days = {}
-        self._read_at: float | None = None
+        self._failure: str | None = None
+        self._tried_at = float("-inf")
 
     async def read(self, tenant_id: UUID, days: int) -> UsageOut:
         """Usage of the last `days` days, today's included.
@@ -51,17 +52,20 @@ class UsageReader:
         if self._kafka is None:
             raise MedialaneError(ErrorCode.SERVICE_UNAVAILABLE, "This process knows no Kafka, which holds the usage.")
         async with self._lock:
-            if self._read_at is None or time.monotonic() - self._read_at > _BELIEVED_S:
-                self._days = await asyncio.to_thread(_read, self._kafka)
-                self._read_at = time.monotonic()
-            return self._days
+            # A failure is believed for as long: those who waited for it would only wait for the next one.
+            if time.monotonic() - self._tried_at > _BELIEVED_S:
+                try:
+                    self._days, self._failure = await asyncio.to_thread(_read, self._kafka), None
+                except TopicsError as error:
+                    self._failure = str(error)
+                self._tried_at = time.monotonic()
+        if self._failure is not None:
+            raise MedialaneError(ErrorCode.BROKER_UNAVAILABLE, self._failure, retry_after_s=_BELIEVED_S)
+        return self._days
 
 
 def _read(kafka: KafkaSettings) -> _Days:
-    try:
-        records = read_topic(kafka, USAGE.name(kafka.topic_prefix))
-    except TopicsError as error:
-        raise MedialaneError(ErrorCode.BROKER_UNAVAILABLE, str(error)) from error
+    records = read_topic(kafka, USAGE.name(kafka.topic_prefix))
     return by_day(read_changelog(records), since=datetime.now(UTC).date() - MOST_DAYS * _DAY)
 
 
