@@ -29,6 +29,7 @@ Keep = Callable[[AsyncConnection, T], Awaitable[None]]
 """Keeps what was made as the answer, in the transaction that makes it: effect and answer are there, or neither."""
 
 REPLAYED = "Idempotent-Replayed"
+_AGAIN_S = 1.0
 
 IdempotencyKey = Annotated[
     str | None,
@@ -43,11 +44,18 @@ IdempotencyKey = Annotated[
 ]
 
 
-class Once:
-    """Does the work of a request once per key."""
+_LONGEST_S = 0.9 * idempotency.CLAIM_S
 
-    def __init__(self, database: Database, box: SecretBox) -> None:
+
+class Once:
+    """Does the work of a request once per key.
+
+    Work under a key is cut off after `longest_s`: were it to outlast the claim, a retry would do it beside the first.
+    """
+
+    def __init__(self, database: Database, box: SecretBox, *, longest_s: float = _LONGEST_S) -> None:
         self._database = database
+        self._longest_s = longest_s
         self._box = box  # answers hold what is shown only once: webhook secrets, signed addresses
 
     async def answer(
@@ -56,7 +64,8 @@ class Once:
         """What `work` returns, as this request's answer, or the answer that the key's first request got.
 
         The answer is kept after the work: a process that dies in between has the retry do it again. Raises
-        `MedialaneError`: idempotency_key_in_use, idempotency_key_reused, and what `work` raises.
+        `MedialaneError`: idempotency_key_in_use, idempotency_key_reused, service_unavailable for work that took too
+        long, and what `work` raises.
         """
         return await self._answer(request, key, status, lambda _: work(), scopes=())
 
@@ -116,11 +125,15 @@ class Once:
                 raise MedialaneError(_CODES[Refusal.RUNNING], field="Idempotency-Key")
 
         try:
-            answer = await work(keep)
-        except BaseException:
+            async with asyncio.timeout(self._longest_s) as limit:
+                answer = await work(keep)
+        except BaseException as error:
             # Shielded: a client that hangs up must not leave the key taken until the claim ends by itself.
             with contextlib.suppress(MedialaneError):
                 await asyncio.shield(self._release(tenant_id, key, mine))
+            if limit.expired() and isinstance(error, TimeoutError):
+                detail = "The request took too long."
+                raise MedialaneError(ErrorCode.SERVICE_UNAVAILABLE, detail, retry_after_s=_AGAIN_S) from error
             raise
         if not kept:
             async with self._database.tenant(tenant_id) as connection:

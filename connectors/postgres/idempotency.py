@@ -18,7 +18,7 @@ KEPT_S = 86_400.0
 """How long an answer is repeated; afterwards the key is new."""
 
 CLAIM_S = 120.0
-"""How long a claim holds without an answer: longer than any request takes."""
+"""How long a claim holds without an answer: longer than any request with a key is let take."""
 
 # A key that is too old, or whose claimant died, is taken over by the statement that finds it so: of many, one does.
 _CLAIM = sa.text("""

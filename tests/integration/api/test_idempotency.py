@@ -180,3 +180,19 @@ async def test_what_is_kept_of_an_answer_is_sealed(caller, operator, key):
 async def test_a_key_that_is_none_is_refused(caller, value):
     status, answer, _ = await caller.call("POST", PRESIGN, BODY, headers={"Idempotency-Key": value})
     assert (status, answer["code"], answer["field"]) == (400, "invalid_request", "Idempotency-Key")
+
+
+async def test_work_that_would_outlast_its_claim_is_cut_off_and_may_be_done_again(caller, operator, key):
+    async def body():
+        return b"{}"
+
+    request = SimpleNamespace(
+        user=SimpleNamespace(tenant_id=caller.tenant_id), url=SimpleNamespace(path=PRESIGN), body=body
+    )
+    once = Once(operator.database, SecretBox(ENCRYPTION_KEY), longest_s=0.01)
+    with pytest.raises(MedialaneError) as caught:
+        await asyncio.wait_for(once.answer(request, *key.values(), 200, asyncio.Event().wait), 30)
+    assert caught.value.code is ErrorCode.SERVICE_UNAVAILABLE
+    again = Once(operator.database, SecretBox(ENCRYPTION_KEY))
+    answer = await again.answer(request, *key.values(), 200, body)
+    assert answer.status_code == 200
