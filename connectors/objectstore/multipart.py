@@ -16,10 +16,11 @@ _BAD_PARTS = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall", "Ma
 
 
 class Multipart:
-    """The multipart calls of one bucket."""
+    """The multipart calls of one bucket; `patient` is for completing, which takes as long as a copy on some stores."""
 
-    def __init__(self, client: "S3Client", bucket: str) -> None:
+    def __init__(self, client: "S3Client", patient: "S3Client", bucket: str) -> None:
         self._client = client
+        self._patient = patient
         self._bucket = bucket
 
     def create(self, key: str, content_type: str) -> str:
@@ -50,7 +51,7 @@ class Multipart:
     def complete(self, key: str, upload_id: str, parts: Sequence[Part]) -> bool:
         """Make the object; False: no such upload."""
         try:
-            self._client.complete_multipart_upload(
+            self._patient.complete_multipart_upload(
                 Bucket=self._bucket,
                 Key=key,
                 UploadId=upload_id,

@@ -1,41 +1,36 @@
 """The object store on S3: boto3, and for what is done with single objects all the time, plain signed requests.
 
 boto3 spends more on making such a request than the rest of it takes. Calls block, so each runs in a thread of this
-store's own, bounded pool.
+store's own, bounded pool. Files are sent and fetched patiently; all other calls are short, and fail soon.
 """
 
-import asyncio
 import base64
 import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal, TypeVar
+from typing import BinaryIO, Literal, TypeVar
 
-import boto3
 import urllib3
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from connectors.closing import Closing
+from connectors.objectstore.clients import Patience, boto_clients, plain_client
 from connectors.objectstore.failures import code_of, refused, status_of, translated
 from connectors.objectstore.multipart import Multipart
 from connectors.objectstore.port import Listed, ObjectHead, Part, Presigned, PresignedForm, Stored
 from connectors.objectstore.signing import QuerySigner
+from connectors.objectstore.threads import Threads
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.settings import ObjectStoreSettings
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 T = TypeVar("T")
 
 _CHUNK = 1 << 20  # bytes read at once of an answer
-_CONNECT_S, _READ_S = 3, 30
-_BLOCK = 1 << 17  # bytes written at once of a file; urllib3 takes an eighth
+_FOR_FILES = Patience(30, attempts=3)
+_FOR_COPIES = Patience(30, attempts=2)  # some stores copy all parts before they say that the object is made
 _SIGNED_FOR_S = 300
 _WITH_CHECKSUM = {"x-amz-checksum-mode": "ENABLED"}
 _SHA256 = "sha256"  # metadata: not every server gives back the checksum that it was sent
@@ -47,10 +42,11 @@ class S3ObjectStore(Closing):
     def __init__(self, settings: ObjectStoreSettings) -> None:
         self._bucket = settings.bucket
         self._presign_ttl_s = settings.presign_ttl_s
-        self._client = _client(settings)
-        self._parts = Multipart(self._client, settings.bucket)
-        self._pool = ThreadPoolExecutor(settings.connections, thread_name_prefix="s3")
-        self._http = _plain_client(settings)
+        self._for_all_else = Patience(settings.answer_timeout_s, attempts=2)
+        self._client, self._patient = boto_clients(settings, self._for_all_else, _FOR_COPIES)
+        self._parts = Multipart(self._client, self._patient, settings.bucket)
+        self._threads = Threads(settings.connections, wait_s=settings.pool_timeout_s)
+        self._http = plain_client(settings)
         self._inner = _signer(settings, settings.endpoint)
         self._signer = _signer(settings, settings.public_endpoint or settings.endpoint)
 
@@ -106,12 +102,12 @@ class S3ObjectStore(Closing):
     async def download(self, key: str, path: Path, *, if_match: str | None = None) -> str:
         stop = threading.Event()
         try:
-            return await self._run(lambda: self._download(key, path, if_match, stop))
+            return await self._run(lambda: self._download(key, path, if_match, stop), patient=True)
         finally:
             stop.set()  # a cancelled caller must not leave a thread that goes on writing
 
     async def put_file(self, key: str, path: Path, content_type: str, sha256_hex: str) -> Stored:
-        return await self._run(lambda: self._put(key, path, content_type, sha256_hex))
+        return await self._run(lambda: self._put(key, path, content_type, sha256_hex), patient=True)
 
     async def delete(self, key: str) -> None:
         await self._run(lambda: self._client.delete_object(Bucket=self._bucket, Key=key))
@@ -121,8 +117,9 @@ class S3ObjectStore(Closing):
 
     async def close(self) -> None:
         """Drop the connections; calls that still run end with their answer."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
         self._client.close()
+        self._patient.close()
         self._http.clear()
 
     def _presign(
@@ -138,20 +135,22 @@ class S3ObjectStore(Closing):
         url = self._signer.sign(method, key, ttl_s=ttl_s, headers=signed, now=now, query=query)
         return Presigned(url=url, headers=shown, expires_at=now + timedelta(seconds=ttl_s))
 
-    async def _run(self, call: Callable[[], T]) -> T:
+    async def _run(self, call: Callable[[], T], *, patient: bool = False) -> T:
         def guarded() -> T:
             with translated():
                 return call()
 
-        return await asyncio.get_running_loop().run_in_executor(self._pool, guarded)
+        return await self._threads.run(guarded, patient=patient)
 
     def _ask(
         self, method: str, key: str, headers: Mapping[str, str], *, body: BinaryIO | None = None, stream: bool = False
     ) -> urllib3.BaseHTTPResponse:
         url = self._inner.sign(method, key, ttl_s=_SIGNED_FOR_S, headers=headers, now=datetime.now(UTC))
+        patience = _FOR_FILES if stream or body is not None else self._for_all_else
         return self._http.request(
-            method, url, headers=headers, body=body, redirect=False, preload_content=not stream, decode_content=False
-        )
+            method, url, headers=headers, body=body, redirect=False, preload_content=not stream, decode_content=False,
+            timeout=patience.timeout, retries=patience.retries,
+        )  # fmt: skip
 
     def _head(self, key: str) -> ObjectHead | None:
         found = self._ask("HEAD", key, _WITH_CHECKSUM)
@@ -252,33 +251,3 @@ def _signer(settings: ObjectStoreSettings, endpoint: str) -> QuerySigner:
         access_key=settings.access_key,
         secret_key=settings.secret_key,
     )
-
-
-def _plain_client(settings: ObjectStoreSettings) -> urllib3.PoolManager:
-    return urllib3.PoolManager(
-        maxsize=settings.connections,
-        blocksize=_BLOCK,
-        timeout=urllib3.Timeout(connect=_CONNECT_S, read=_READ_S),
-        retries=urllib3.Retry(
-            total=2, redirect=0, backoff_factor=0.1, status_forcelist=(500, 502, 503, 504), raise_on_status=False
-        ),
-        ca_certs=settings.tls_ca_file,
-    )
-
-
-def _client(settings: ObjectStoreSettings) -> "S3Client":
-    config = Config(
-        signature_version="s3v4",
-        max_pool_connections=settings.connections,
-        connect_timeout=_CONNECT_S,
-        read_timeout=_READ_S,
-        retries={"mode": "standard", "total_max_attempts": 3},
-        s3={"addressing_style": "path"},
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-    )
-    # A session of our own: boto3's default one is shared by the whole process and not safe to make in threads.
-    session = boto3.session.Session(
-        aws_access_key_id=settings.access_key, aws_secret_access_key=settings.secret_key, region_name=settings.region
-    )
-    return session.client("s3", endpoint_url=settings.endpoint, config=config, verify=settings.tls_ca_file or None)

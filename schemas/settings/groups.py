@@ -93,6 +93,12 @@ class ObjectStoreSettings(Settings, frozen=True, kw_only=True):
     region: Annotated[str, Meta(description="S3 region")] = "us-east-1"
     tls_ca_file: Annotated[str | None, Meta(description="PEM file of the CA that signed the S3 certificate")] = None
     connections: Annotated[int, Meta(ge=1, description="Connections kept to the S3 server")] = 16
+    pool_timeout_s: Annotated[
+        float, Meta(gt=0, description="Longest wait for a connection, seconds; then 503. Transfers of files wait on")
+    ] = 5.0
+    answer_timeout_s: Annotated[
+        float, Meta(gt=0, description="How long the S3 server may be silent, seconds; with files, 30")
+    ] = 10.0
     presign_ttl_s: Annotated[
         int, Meta(ge=60, le=604_800, description="Life of a presigned upload address, seconds")
     ] = 900

@@ -12,6 +12,8 @@ import pytest
 from connectors.objectstore.s3 import S3ObjectStore
 from schemas.errors import ErrorCode, MedialaneError
 
+BOUND_S = 60
+
 _spec = importlib.util.spec_from_file_location("objectstore_contract", Path(__file__).with_name("contract.py"))
 _contract = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_contract)
@@ -84,6 +86,7 @@ async def answering(settings, *answers):
 
 BUSY = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 STORED = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+NOTHING = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 CUT_OFF = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\nConnection: close\r\n\r\nthe beginning"
 
 
@@ -94,6 +97,84 @@ async def test_a_put_that_is_turned_away_is_sent_again_from_its_beginning(object
         stored = await store.put_file("media/x", tmp_path / "file", "image/webp", hashlib.sha256(content).hexdigest())
     assert stored.created
     assert bodies == [content, content]
+
+
+class Hanging:
+    """Takes connections and answers none of them until it is told to."""
+
+    def __init__(self):
+        self.asked, self.answers = 0, asyncio.Event()
+
+    async def serve(self, reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        self.asked += 1
+        await self.answers.wait()
+        writer.write(NOTHING)
+        await writer.drain()
+        writer.close()
+
+
+@asynccontextmanager
+async def hanging(settings, **change):
+    server = Hanging()
+    async with await asyncio.start_server(server.serve, "127.0.0.1", 0) as listening:
+        endpoint = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+        async with S3ObjectStore(msgspec.structs.replace(settings, endpoint=endpoint, **change)) as store:
+            yield store, server
+            server.answers.set()
+
+
+async def becomes(call):
+    try:
+        return await call
+    except MedialaneError as error:
+        return error.code
+
+
+AWAY = ErrorCode.OBJECT_STORE_UNAVAILABLE
+
+
+async def test_nobody_queues_for_a_store_that_does_not_answer(object_store_settings):
+    async with hanging(object_store_settings, connections=2, pool_timeout_s=0.2) as (store, server):
+        calls = [asyncio.create_task(becomes(store.head(f"uploads/{number}"))) for number in range(20)]
+        told, waiting = await asyncio.wait(calls, timeout=BOUND_S, return_when=asyncio.FIRST_COMPLETED)
+        while len(told) < 18:
+            more, waiting = await asyncio.wait(waiting, timeout=BOUND_S, return_when=asyncio.FIRST_COMPLETED)
+            assert more, "a call waits for a connection beyond the bound"
+            told |= more
+        assert ({call.result() for call in told}, len(waiting), server.asked) == ({AWAY}, 2, 2)
+        server.answers.set()
+        assert await asyncio.wait_for(asyncio.gather(*waiting), BOUND_S) == [None, None]
+        assert (
+            await asyncio.wait_for(asyncio.gather(*(store.head("uploads/x") for _ in range(20))), BOUND_S)
+            == [None] * 20
+        )
+
+
+async def test_a_caller_that_leaves_keeps_its_connection_until_the_store_has_answered(object_store_settings):
+    async with hanging(object_store_settings, connections=1, pool_timeout_s=0.2) as (store, server):
+        leaving = asyncio.create_task(store.head("uploads/x"))
+        while not server.asked:  # noqa: ASYNC110 - it looks from outside
+            await asyncio.sleep(0.01)
+        leaving.cancel()
+        assert await asyncio.wait_for(becomes(store.head("uploads/y")), BOUND_S) is AWAY
+        server.answers.set()
+        assert (
+            await asyncio.wait_for(becomes(store.download("uploads/z", Path("/dev/null"))), BOUND_S)
+            is ErrorCode.SOURCE_MISSING
+        )
+        assert await asyncio.wait_for(store.head("uploads/y"), BOUND_S) is None
+
+
+async def test_a_short_call_is_given_up_soon_and_a_file_is_waited_for(object_store_settings, tmp_path):
+    (tmp_path / "file").write_bytes(b"hello")
+    async with hanging(object_store_settings, answer_timeout_s=0.05) as (store, server):
+        storing = asyncio.create_task(becomes(store.put_file("media/x", tmp_path / "file", "image/webp", "ab" * 32)))
+        for call in (store.head("x"), store.peek("x", 9), store.list_parts("x", "1"), store.check()):
+            assert await asyncio.wait_for(becomes(call), BOUND_S) is AWAY
+        assert (storing.done(), server.asked) == (False, 1 + 4 * 2)
+        server.answers.set()
+        await asyncio.wait_for(storing, BOUND_S)
 
 
 async def test_a_download_that_is_cut_off_is_no_file(object_store_settings, tmp_path):
