@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +14,7 @@ from yarl import URL
 
 from cli.client.errors import (
     AssetFailedError,
+    RateLimitedError,
     ServerError,
     StillProcessingError,
     StoreRefusedError,
@@ -35,8 +36,9 @@ from cli.client.transport import Answer, call
 _API = "/api/v1"
 _PARTS = "/uploads/s3/multipart"
 
-
+_TERMINAL = ("ready", "failed", "cancelled", "deleted")
 _ENDED = ("done", "failed", "cancelled")
+_LONGEST_LOOK_S = 20.0
 
 
 class MedialaneClient:
@@ -138,9 +140,13 @@ class MedialaneClient:
         await self.complete(presigned.asset_id)
         return presigned.asset_id
 
-    async def asset(self, asset_id: UUID) -> Asset:
-        """One asset: state, variants with addresses, timeline."""
-        return (await self._call("GET", f"/assets/{asset_id}")).data(Asset)
+    async def asset(self, asset_id: UUID, *, wait_s: float = 0) -> Asset:
+        """One asset: state, variants with addresses, timeline.
+
+        With `wait_s` not before its processing has ended, or so many seconds (60 at most) have passed.
+        """
+        query = {"wait": f"{wait_s:.3f}"} if wait_s > 0 else None
+        return (await self._call("GET", f"/assets/{asset_id}", query=query)).data(Asset)
 
     async def assets(self, *, limit: int = 50, cursor: str | None = None, state: str | None = None) -> AssetPage:
         """A page of assets, newest first; pass `next_cursor` back for the following page."""
@@ -185,14 +191,7 @@ class MedialaneClient:
 
     async def wait_terminal(self, asset_id: UUID, *, timeout_s: float = 60.0, poll_s: float = 0.2) -> Asset:
         """Follow an asset until it is ready or failed; raises `StillProcessingError` when patience ends."""
-        began = time.monotonic()
-        while True:
-            found = await self._asset_at_last(asset_id, began + timeout_s, poll_s)
-            if found.state in ("ready", "failed", "cancelled", "deleted"):
-                return found
-            if time.monotonic() - began > timeout_s:
-                raise StillProcessingError(found, timeout_s)
-            await asyncio.sleep(poll_s)
+        return await self._until(_is_terminal, asset_id, timeout_s, poll_s)
 
     async def wait_ready(self, asset_id: UUID, *, timeout_s: float = 60.0, poll_s: float = 0.2) -> Asset:
         """As `wait_terminal`, and raises `AssetFailedError` if it ends in any other state than ready."""
@@ -203,24 +202,28 @@ class MedialaneClient:
 
     async def wait_settled(self, asset_id: UUID, *, timeout_s: float = 60.0, poll_s: float = 0.2) -> Asset:
         """As `wait_ready`, and on until every job of it has ended: those of stages that come after it is ready, too."""
-        began = time.monotonic()
-        found = await self.wait_ready(asset_id, timeout_s=timeout_s, poll_s=poll_s)
-        while any(job.state not in _ENDED for job in found.jobs):
-            if time.monotonic() - began > timeout_s:
-                raise StillProcessingError(found, timeout_s)
-            await asyncio.sleep(poll_s)
-            found = await self._asset_at_last(asset_id, began + timeout_s, poll_s)
+        found = await self._until(_is_settled, asset_id, timeout_s, poll_s)
+        if found.state != "ready":
+            raise AssetFailedError(found)
         return found
 
-    async def _asset_at_last(self, asset_id: UUID, deadline: float, poll_s: float) -> Asset:
-        # Whoever waits anyway waits for a service that is away for a moment, too.
+    async def _until(self, ended: Callable[[Asset], bool], asset_id: UUID, timeout_s: float, poll_s: float) -> Asset:
+        ends_at = time.monotonic() + timeout_s
         while True:
+            left_s = ends_at - time.monotonic()
             try:
-                return await self.asset(asset_id)
-            except (ServerError, UnreachableError):
-                if time.monotonic() > deadline:
+                # The API answers at the asset's end: following many costs few of the requests that a plan allows.
+                found = await self.asset(asset_id, wait_s=min(left_s, _LONGEST_LOOK_S, self._timeout_s / 2))
+            except (RateLimitedError, ServerError, UnreachableError):
+                # Whoever waits anyway waits for a service that is away for a moment, too.
+                if left_s < 0:
                     raise
-                await asyncio.sleep(poll_s)
+            else:
+                if ended(found):
+                    return found
+                if left_s < 0:
+                    raise StillProcessingError(found, timeout_s)
+            await asyncio.sleep(poll_s)
 
     async def download(self, variant: AssetVariant) -> bytes:
         """A variant's bytes, by its signed address."""
@@ -269,6 +272,14 @@ class MedialaneClient:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self._timeout_s))
         return self._session
+
+
+def _is_terminal(asset: Asset) -> bool:
+    return asset.state in _TERMINAL
+
+
+def _is_settled(asset: Asset) -> bool:
+    return _is_terminal(asset) and (asset.state != "ready" or all(job.state in _ENDED for job in asset.jobs))
 
 
 def _wanted(profiles: Sequence[str] | None) -> dict[str, object]:

@@ -52,7 +52,7 @@ class ApiError(ClientError):
     """The API answered with an error.
 
     `code` is one of the published codes (None from a server that sends none), `field` the request field to blame,
-    `trace_id` what to quote to the operators.
+    `trace_id` what to quote to the operators, `retry_after_s` when to come again, in seconds, if that was said.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class ApiError(ClientError):
         code: str | None = None,
         field: str | None = None,
         trace_id: str | None = None,
+        retry_after_s: float | None = None,
     ) -> None:
         blame = f" (field {field})" if field else ""
         super().__init__(f"{status}{f' {code}' if code else ''}: {message}{blame}")
@@ -71,6 +72,7 @@ class ApiError(ClientError):
         self.code = code
         self.field = field
         self.trace_id = trace_id
+        self.retry_after_s = retry_after_s
 
 
 class BadRequestError(ApiError):
@@ -98,7 +100,7 @@ class RefusedError(ApiError):
 
 
 class RateLimitedError(ApiError):
-    """429: too many requests; the message says when to come again."""
+    """429: too many requests, also after the pauses that the answers asked for."""
 
 
 class ServerError(ApiError):
@@ -116,7 +118,15 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 }
 
 
-def api_error(status: int, message: str, *, code: str | None, field: str | None, trace_id: str | None) -> ApiError:
+def api_error(
+    status: int,
+    message: str,
+    *,
+    code: str | None,
+    field: str | None,
+    trace_id: str | None,
+    retry_after_s: float | None,
+) -> ApiError:
     """The exception for an HTTP status."""
     kind = _BY_STATUS.get(status, ServerError if status >= 500 else ApiError)
-    return kind(status, message, code=code, field=field, trace_id=trace_id)
+    return kind(status, message, code=code, field=field, trace_id=trace_id, retry_after_s=retry_after_s)

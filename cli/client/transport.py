@@ -1,15 +1,22 @@
 """One HTTP call of the API: send, read the envelope, raise the typed error. Used by the client, of no use by itself."""
 
+import asyncio
 import json
+import random
+import time
+from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import aiohttp
 import msgspec
 from yarl import URL
 
-from cli.client.errors import BadAnswerError, UnreachableError, api_error
+from cli.client.errors import ApiError, BadAnswerError, UnreachableError, api_error
 
 T = TypeVar("T")
+
+_LATER = (429, 503)
+_TRIES, _PATIENCE_S = 10, 60.0
 
 
 class Answer(NamedTuple):
@@ -46,19 +53,40 @@ async def call(
     headers: dict[str, str],
     body: object = None,
 ) -> Answer:
-    """Send one request; raises `UnreachableError`, `BadAnswerError` or a kind of `ApiError`."""
+    """Send a request, and again when the answer says to come later (429 or 503 with `Retry-After`), for a minute.
+
+    Raises `UnreachableError`, `BadAnswerError` or a kind of `ApiError`.
+    """
     payload = msgspec.json.encode(body) if body is not None else None
     sent = headers if payload is None else {**headers, "Content-Type": "application/json"}
+    gives_up_at = time.monotonic() + _PATIENCE_S
+    tries = 1
+    while True:
+        try:
+            return await _send(session, method, url, sent, payload)
+        except ApiError as error:
+            if error.status not in _LATER or error.retry_after_s is None or tries == _TRIES:
+                raise
+            # Who was refused together was told the same moment, and comes later at different ones.
+            pause_s = error.retry_after_s * (tries + random.random())  # noqa: S311 - no secret
+            if time.monotonic() + pause_s > gives_up_at:
+                raise
+        await asyncio.sleep(pause_s)
+        tries += 1
+
+
+async def _send(
+    session: aiohttp.ClientSession, method: str, url: URL, headers: dict[str, str], payload: bytes | None
+) -> Answer:
     try:
-        async with session.request(method, url, headers=sent, data=payload) as response:
-            raw = await response.read()
-            trace = response.headers.get("traceparent")
-            return _answer(response.status, raw, trace)
+        async with session.request(method, url, headers=headers, data=payload) as response:
+            return _answer(response.status, await response.read(), response.headers)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise UnreachableError(f"{method} {url} got no answer: {error or type(error).__name__}") from error
 
 
-def _answer(status: int, raw: bytes, traceparent: str | None) -> Answer:
+def _answer(status: int, raw: bytes, headers: Mapping[str, str]) -> Answer:
+    traceparent = headers.get("traceparent")
     try:
         envelope = json.loads(raw) if raw else {}
     except ValueError:
@@ -67,11 +95,17 @@ def _answer(status: int, raw: bytes, traceparent: str | None) -> Answer:
         known = envelope if isinstance(envelope, dict) else {}
         message = str(known.get("message") or known.get("detail") or raw[:200].decode(errors="replace"))
         raise api_error(
-            status, message, code=known.get("code"), field=known.get("field"), trace_id=trace_id(traceparent)
-        )
+            status, message, code=known.get("code"), field=known.get("field"), trace_id=trace_id(traceparent),
+            retry_after_s=_seconds(headers.get("Retry-After", "")),
+        )  # fmt: skip
     if not isinstance(envelope, dict | list):
         raise BadAnswerError(f"the API answered {status} with something that is no JSON: {raw[:80]!r}")
     return Answer(status, envelope if isinstance(envelope, dict) else {}, traceparent, envelope)
+
+
+def _seconds(retry_after: str) -> float | None:
+    # The other form, a date, is of no API of this wire.
+    return float(retry_after) if retry_after.isascii() and retry_after.isdecimal() else None
 
 
 def trace_id(traceparent: str | None) -> str | None:

@@ -21,8 +21,8 @@ class Server:
 
     async def handle(self, request):
         self.asked.append((request.method, request.path_qs, dict(request.headers), await request.read()))
-        status, body = self.answers.pop(0)
-        extra = {"traceparent": TRACE}
+        status, body, *more = self.answers.pop(0)
+        extra = {"traceparent": TRACE} | (more[0] if more else {})
         if isinstance(body, bytes):
             return web.Response(status=status, body=body, headers=extra)
         return web.json_response(body, status=status, headers=extra)
@@ -119,6 +119,29 @@ async def test_each_status_has_its_exception(server, client, status, kind):
     assert error.trace_id == "0af7651916cd43dd8448eb211c80319c"
 
 
+def later(status, seconds):
+    return status, {"status": "error", "message": "come again"}, {"Retry-After": str(seconds)}
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_call_comes_again_when_it_is_told_to(server, client, status):
+    server.answers = [later(status, 0), later(status, 0), (200, presigned(server))]
+    assert (await client.presign("a.jpg", "image/jpeg", 5)).asset_id == uuid.UUID(ASSET)
+    assert {(method, body) for method, _, _, body in server.asked} == {
+        ("POST", b'{"fileName":"a.jpg","contentType":"image/jpeg","size":5}')
+    }
+    assert len(server.asked) == 3
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(0, 20), (3600, 1)])
+async def test_it_does_not_come_again_for_ever(server, client, seconds, most):
+    server.answers = [later(429, seconds)] * 50
+    with pytest.raises(c.RateLimitedError) as caught:
+        await client.assets()
+    assert caught.value.retry_after_s == seconds
+    assert len(server.asked) <= most
+
+
 async def test_an_error_that_is_no_json_is_still_typed(server, client):
     server.answers = [(502, b"<html>bad gateway")]
     with pytest.raises(c.ServerError, match="bad gateway"):
@@ -155,6 +178,25 @@ async def test_wait_ready_follows_until_ready(server, client):
     server.answers = [asset("uploaded"), asset("processing"), asset("ready")]
     assert (await client.wait_ready(uuid.UUID(ASSET), poll_s=0)).state == "ready"
     assert len(server.asked) == 3
+
+
+async def test_following_waits_at_the_api_and_outlives_refusals(server, client):
+    server.answers = [asset("processing"), (429, {"message": "no"}), (503, {"message": "no"}), asset("ready")]
+    assert (await client.wait_terminal(uuid.UUID(ASSET), timeout_s=600, poll_s=0)).state == "ready"
+    waits = [float(path.partition("?wait=")[2]) for _, path, _, _ in server.asked]
+    assert len(waits) == 4
+    assert all(0 < wait <= 60 for wait in waits)
+
+
+async def test_wait_settled_follows_later_stages(server, client):
+    running, done = (
+        {"id": ASSET, "stage": "image.avif", "state": state, "attempts": 1} for state in ("running", "done")
+    )
+    server.answers = [asset("processing"), asset("ready", jobs=[running]), asset("ready", jobs=[done])]
+    assert (await client.wait_settled(uuid.UUID(ASSET), poll_s=0)).jobs[0].state == "done"
+    server.answers = [asset("failed", jobs=[running])]
+    with pytest.raises(c.AssetFailedError):
+        await client.wait_settled(uuid.UUID(ASSET), poll_s=0)
 
 
 async def test_wait_ready_says_why_it_failed(server, client):
