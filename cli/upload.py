@@ -21,6 +21,8 @@ from cli.door import ask, with_door
 IN_PARTS_FROM = 64 << 20
 """Bytes from which a file is sent in parts."""
 
+_FOLLOWED = 32  # assets at a time: each holds a connection, and files still have to be sent
+
 _TYPES = {".heic": "image/heic", ".heif": "image/heif", ".avif": "image/avif", ".webp": "image/webp",
           ".mkv": "video/x-matroska", ".mov": "video/quicktime", ".avi": "video/x-msvideo"}  # fmt: skip
 
@@ -96,12 +98,15 @@ class _Run:
         self._profiles = profiles
 
     async def all(self, client: MedialaneClient, paths: Sequence[Path]) -> list[Outcome]:
-        limit = asyncio.Semaphore(self._parallel)
+        sending, following = asyncio.Semaphore(self._parallel), asyncio.Semaphore(_FOLLOWED)
 
         async def one(path: Path) -> Outcome:
-            async with limit:
+            async with sending:
                 outcome = await self._send(client, path)
-            return await self._follow(client, outcome) if self._wait and outcome.asset_id else outcome
+            if not self._wait or outcome.asset_id is None:
+                return outcome
+            async with following:
+                return await self._follow(client, outcome.asset_id, outcome)
 
         return list(await asyncio.gather(*(one(path) for path in paths)))
 
@@ -138,9 +143,7 @@ class _Run:
         note.unlink(missing_ok=True)
         return upload_id
 
-    async def _follow(self, client: MedialaneClient, outcome: Outcome) -> Outcome:
-        if outcome.asset_id is None:
-            return outcome
+    async def _follow(self, client: MedialaneClient, asset_id: UUID, outcome: Outcome) -> Outcome:
         try:
             asset = await client.wait_terminal(outcome.asset_id, timeout_s=self._timeout_s, poll_s=0.5)
         except ClientError as error:
