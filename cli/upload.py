@@ -134,18 +134,17 @@ class _Run:
             sent=lambda count: self._progress.update(bar, advance=count),
         )  # fmt: skip
         note = _note(client.base_url, path, self._profiles or ())
-        upload_id = UUID(note.read_text()) if note.exists() else None
-        if upload_id is None or not await sending.is_open(upload_id):
+        upload_id = _noted(note)
+        if upload_id is None or not await sending.resume(upload_id):
             upload_id = await sending.begin()
-            note.parent.mkdir(parents=True, exist_ok=True)
-            note.write_text(str(upload_id))
-        await sending.send(upload_id)
+            _keep(note, upload_id)
+            await sending.send(upload_id)
         note.unlink(missing_ok=True)
         return upload_id
 
     async def _follow(self, client: MedialaneClient, asset_id: UUID, outcome: Outcome) -> Outcome:
         try:
-            asset = await client.wait_terminal(outcome.asset_id, timeout_s=self._timeout_s, poll_s=0.5)
+            asset = await client.wait_terminal(asset_id, timeout_s=self._timeout_s, poll_s=0.5)
         except ClientError as error:
             return outcome._replace(problem=str(error))
         if asset.state == "ready":
@@ -164,6 +163,24 @@ def _note(url: str, path: Path, profiles: Sequence[str] = ()) -> Path:
     said = [url, str(path.resolve()), str(about.st_size), str(about.st_mtime_ns), *sorted(profiles)]
     name = hashlib.sha256("\n".join(said).encode()).hexdigest()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "medialane" / "uploads" / name
+
+
+def _noted(note: Path) -> UUID | None:
+    try:
+        return UUID(note.read_text())
+    except (OSError, ValueError):  # none, or none that can be read
+        return None
+
+
+def _keep(note: Path, upload_id: UUID) -> None:
+    """Whole or not at all: a kill or a full disk must not leave half an id."""
+    note.parent.mkdir(parents=True, exist_ok=True)
+    written = note.with_name(f"{note.name}.{upload_id}")
+    try:
+        written.write_text(str(upload_id))
+        written.replace(note)
+    finally:
+        written.unlink(missing_ok=True)
 
 
 def _first(error: Exception) -> Exception:

@@ -6,7 +6,8 @@ from pathlib import Path
 from uuid import UUID
 
 from cli.client.client import MedialaneClient
-from cli.client.errors import ConflictError, NotFoundError, StoreRefusedError, UnreachableError
+from cli.client.errors import ConflictError, NotFoundError, RefusedError, StoreRefusedError, UnreachableError
+from cli.client.models import StoredPart
 
 SMALLEST_PART = 8 << 20
 _MOST_PARTS = 10_000
@@ -46,22 +47,42 @@ class PartsUpload:
         self._part = part_size(self._size)
 
     async def begin(self) -> UUID:
-        """Announce the file; whoever keeps the id can go on with `send` after an interruption."""
+        """Announce the file; whoever keeps the id can go on with `resume` after an interruption."""
         name, size = self._path.name, self._size
         return (await self._client.begin_parts(name, self._content_type, size, profiles=self._profiles)).upload_id
 
-    async def is_open(self, upload_id: UUID) -> bool:
-        """Whether an upload that was begun before may be gone on with."""
+    async def resume(self, upload_id: UUID) -> bool:
+        """Bring an upload that was begun before to its end; False if it can only be begun anew."""
+        parts: Sequence[StoredPart] | None
         try:
-            await self._client.stored_parts(upload_id)
-        except (NotFoundError, ConflictError):
+            parts = await self._client.stored_parts(upload_id)
+        except NotFoundError:
             return False
+        except ConflictError:
+            parts = None
+        # Without parts it may have been completed, and the answer lost: sent again it would be a second asset.
+        if not parts and await self._is_made(upload_id):
+            self._sent(self._size)
+            return True
+        if parts is None:
+            return False
+        await self._send(upload_id, parts)
         return True
 
     async def send(self, upload_id: UUID) -> None:
         """Send what is not there yet, then complete."""
+        await self._send(upload_id, await self._client.stored_parts(upload_id))
+
+    async def _is_made(self, upload_id: UUID) -> bool:
+        try:
+            await self._client.complete(upload_id)
+        except (NotFoundError, ConflictError, RefusedError):
+            return False
+        return True
+
+    async def _send(self, upload_id: UUID, parts: Sequence[StoredPart]) -> None:
         tags = {}
-        for part in await self._client.stored_parts(upload_id):
+        for part in parts:
             if part.size == self._length(part.part_number):
                 tags[part.part_number] = part.e_tag
                 self._sent(part.size)

@@ -9,6 +9,11 @@ import boto3
 import pytest
 from support import api
 
+from cli.client import MedialaneClient, UnreachableError
+from cli.client.parts import PartsUpload
+from cli.upload import _note
+from connectors.objectstore.s3 import S3ObjectStore
+from connectors.postgres.plans import Plan, assign_plan, put_plan
 from schemas.ids import uuid7
 
 
@@ -116,6 +121,80 @@ async def test_files_are_uploaded_large_ones_in_parts_that_go_on(caller, operato
     assert medialane(env, "assets", "delete", "--yes", lines[str(small)]).returncode == 0
     gone = medialane(env, "assets", "show", lines[str(small)])
     assert (gone.returncode, "not_found" in gone.stderr) == (1, True)
+
+
+@pytest.fixture
+def film(tmp_path):
+    """A file that goes in parts."""
+    path = tmp_path / "film.mp4"
+    path.write_bytes(b"\0\0\0\x18ftypisom" + bytes(64 << 20))
+    return path
+
+
+@pytest.fixture
+def own_env(caller, tmp_path, monkeypatch):
+    env = {"MEDIALANE_URL": caller.base, "MEDIALANE_API_KEY": caller.key, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    monkeypatch.setenv("XDG_CACHE_HOME", env["XDG_CACHE_HOME"])
+    return env
+
+
+def note_of(caller, path):
+    note = _note(caller.base, path)
+    note.parent.mkdir(parents=True, exist_ok=True)
+    return note
+
+
+@pytest.mark.parametrize("died", ["before it was told", "after all was done"])
+async def test_a_completion_whose_answer_was_lost_makes_no_second_asset(
+    caller, operator, bucket, film, own_env, died, monkeypatch
+):
+    async def lose_answer(upload_id, tags):
+        if died == "after all was done":
+            await complete(upload_id, tags)
+        else:
+            asked = "SELECT object_key, upload_id FROM assets WHERE id = :id"
+            made = tuple((await operator.rows(asked, id=upload_id))[0].values())
+            async with S3ObjectStore(bucket) as store:
+                assert await store.complete_multipart(*made, await store.list_parts(*made))
+        raise UnreachableError("no answer")
+
+    async with MedialaneClient(caller.base, caller.key) as client:
+        complete = client.complete_parts
+        monkeypatch.setattr(client, "complete_parts", lose_answer)
+        sending = PartsUpload(client, film, "video/mp4")
+        upload_id = await sending.begin()
+        with pytest.raises(UnreachableError):
+            await sending.send(upload_id)
+    note_of(caller, film).write_text(str(upload_id))
+    done = medialane(own_env, "upload", "--quiet", str(film))
+    assert (done.returncode, done.stdout.split()[:1]) == (0, [str(upload_id)]), done.stderr
+    rows = await operator.rows("SELECT id, state FROM assets WHERE tenant_id = :id", id=caller.tenant_id)
+    assert [tuple(row.values()) for row in rows] == [(upload_id, "uploaded")]
+    assert not note_of(caller, film).exists()
+
+
+@pytest.mark.parametrize("torn", ["", "0192a000-0000"])
+async def test_a_torn_note_counts_as_none(caller, operator, film, own_env, torn):
+    note = note_of(caller, film)
+    note.write_text(torn)
+    done = medialane(own_env, "upload", "--quiet", str(film))
+    assert done.returncode == 0, done.stderr
+    rows = await operator.rows("SELECT state FROM assets WHERE tenant_id = :id", id=caller.tenant_id)
+    assert [row["state"] for row in rows] == ["uploaded"]
+    assert not list(note.parent.iterdir())
+
+
+async def test_more_files_than_the_plan_lets_ask_at_once_are_all_uploaded(caller, operator, tmp_path, own_env):
+    plan = Plan(name=f"p-{uuid7().hex[-12:]}", requests_per_s=10, request_burst=2)
+    slug = (await operator.rows("SELECT slug FROM tenants WHERE id = :id", id=caller.tenant_id))[0]["slug"]
+    async with operator.database.transaction() as connection:
+        await put_plan(connection, plan)
+        await assign_plan(connection, slug, plan.name)
+    paths = [tmp_path / f"{number}.jpg" for number in range(12)]
+    for path in paths:
+        path.write_bytes(api.PHOTO)
+    done = medialane(own_env, "upload", "--quiet", "--parallel", "12", *map(str, paths))
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 12), done.stderr
 
 
 async def test_files_are_uploaded_for_some_profiles_only(caller, operator, tmp_path):
