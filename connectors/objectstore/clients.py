@@ -29,10 +29,11 @@ class Patience(NamedTuple):
     @property
     def retries(self) -> urllib3.Retry:
         """As plain requests are told it."""
-        again = (500, 502, 503, 504)
+        # A store may ask for minutes, for which the thread would sleep: whoever waits has a longer breath elsewhere.
         return urllib3.Retry(
-            total=self.attempts - 1, redirect=0, backoff_factor=0.1, status_forcelist=again, raise_on_status=False
-        )
+            total=self.attempts - 1, redirect=0, backoff_factor=0.1, status_forcelist=(500, 502, 503, 504),
+            raise_on_status=False, respect_retry_after_header=False,
+        )  # fmt: skip
 
 
 def plain_client(settings: ObjectStoreSettings) -> urllib3.PoolManager:
