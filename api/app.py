@@ -117,15 +117,16 @@ def _config(given: Dependencies, hub: Hub) -> AppConfig:
     box = SecretBox.of(given.webhooks)
     webhooks = WebhookService(database, box, allow_private=given.webhooks.allow_private)
     once = Once(database, box)
+    authenticator = Authenticator(database, TokenReader.of(given.auth))
     guarded = Router(
         "/",
-        guards=[guard(Authenticator(database, TokenReader.of(given.auth)), RateLimiter(database), last_used)],
+        guards=[guard(authenticator, RateLimiter(database), last_used)],
         security=[{"apiKey": []}],
         route_handlers=[
             storage_router(storage, once),
             assets_router(reader, AssetWriter(database), completion, storage, live, once, base),
             choice_router(media, addresses, base),
-            live_router(live),
+            live_router(live, authenticator),
             pulls_router(pulls, once),
             uploads_router(multipart, once),
             webhooks_router(webhooks, once),

@@ -57,6 +57,16 @@ class Authenticator:
             raise MedialaneError(ErrorCode.UNAUTHENTICATED)
         return found
 
+    async def admits(self, header: str | None) -> bool:
+        """Whether this would be let in: for what goes on after a request was."""
+        try:
+            await self.principal(header)
+        except MedialaneError as error:
+            if error.code is not ErrorCode.UNAUTHENTICATED:
+                raise
+            return False
+        return True
+
     async def _look_up(self, digest: bytes, text: str, now: datetime) -> Principal | None:
         found = await self._of_key(text, now) if text.startswith("mp_") else await self._of_token(text)
         if found is None:

@@ -1,33 +1,40 @@
 """Who listens to which asset in this process, and how they are woken.
 
 Kafka tells of an event soon after it was committed; the database has it before. So a listener is registered first and
-reads the database then: what the read did not see yet is heard afterwards, and nothing falls in between. Without Kafka,
-listeners look again every so often.
+reads the database then: what the read did not see yet is heard afterwards, and nothing falls in between. While Kafka is
+not followed (yet), listeners look again every so often; nobody waits for it.
 """
 
 import asyncio
 import contextlib
-from collections import defaultdict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 from uuid import UUID
 
 import msgspec
+
+from schemas.errors import ErrorCode, MedialaneError
+
+MOST_PLACES = 256
+"""Of a process: whoever listens holds a connection, and those are bounded. A tenant has a quarter of them at most."""
 
 LOOK_AGAIN_S = 10.0
 """How often a listener looks at the database although nothing was heard: a broker's failure costs no more than that."""
 
 LOOK_WITHOUT_KAFKA_S = 0.5
 
-_FOLLOW_S = 5.0
-
 
 class Tail(Protocol):
     """What the hub hears from (`connectors.kafka.tail.TopicTail`)."""
 
-    async def follow(self, *, patience_s: float) -> bool:
-        """Begin; True once every record from now on is heard."""
+    @property
+    def follows(self) -> bool:
+        """Whether every record from now on is heard."""
+
+    def begin(self) -> None:
+        """Begin to follow, if that was not done yet."""
 
 
 class Heard(msgspec.Struct, frozen=True):
@@ -49,9 +56,10 @@ _ENVELOPE = msgspec.json.Decoder(_Envelope)
 class Listener:
     """One who listens to one asset."""
 
-    def __init__(self, hub: "Hub", *, pause_s: float) -> None:
+    def __init__(self, hub: "Hub") -> None:
         self._hub = hub
-        self._pause_s = pause_s
+        # As of before the caller's look at the database: what was told while Kafka was not followed yet is only there.
+        self._sure = hub.follows
         self._heard: asyncio.Queue[Heard] = asyncio.Queue(maxsize=256)
 
     def tell(self, event: Heard) -> None:
@@ -61,12 +69,14 @@ class Listener:
 
     async def next(self, patience_s: float) -> Heard | None:
         """The next event; None after a while without any, or when the process ends: look at the database."""
+        pause_s = LOOK_AGAIN_S if self._sure else LOOK_WITHOUT_KAFKA_S
         closing = asyncio.create_task(self._hub.closing.wait())
         hearing = asyncio.create_task(self._heard.get())
         try:
             await asyncio.wait(
-                {closing, hearing}, timeout=min(patience_s, self._pause_s), return_when=asyncio.FIRST_COMPLETED
+                {closing, hearing}, timeout=min(patience_s, pause_s), return_when=asyncio.FIRST_COMPLETED
             )
+            self._sure = self._hub.follows
             return hearing.result() if hearing.done() else None
         finally:
             closing.cancel()
@@ -80,21 +90,42 @@ class Hub:
         self.closing = asyncio.Event()
         self._tail: Tail | None = None
         self._listeners: dict[str, set[Listener]] = defaultdict(set)
+        self._places: Counter[UUID] = Counter()
 
     def hear_from(self, tail: Tail) -> None:
         """Be told by Kafka; without this, listeners only look."""
         self._tail = tail
 
     @property
-    def listeners(self) -> int:
-        """How many listen."""
-        return sum(map(len, self._listeners.values()))
+    def follows(self) -> bool:
+        """Whether Kafka tells of everything from now on."""
+        return self._tail is not None and self._tail.follows
 
-    @asynccontextmanager
-    async def listening(self, asset_id: UUID) -> AsyncIterator[Listener]:
+    @contextmanager
+    def place(self, tenant_id: UUID) -> Iterator[None]:
+        """A place among those who may listen, taken before anything is waited for.
+
+        Raises `MedialaneError(service_unavailable)` if there is none.
+        """
+        if self._places.total() >= MOST_PLACES:
+            detail = "Too many follow assets by this process; come again."
+            raise MedialaneError(ErrorCode.SERVICE_UNAVAILABLE, detail, retry_after_s=1)
+        if self._places[tenant_id] >= MOST_PLACES // 4:
+            detail = "Too many of yours follow assets by this process; come again."
+            raise MedialaneError(ErrorCode.SERVICE_UNAVAILABLE, detail, retry_after_s=1)
+        self._places[tenant_id] += 1
+        try:
+            yield
+        finally:
+            self._places[tenant_id] -= 1
+            self._places += Counter()  # forgets who has none
+
+    @contextmanager
+    def listening(self, asset_id: UUID) -> Iterator[Listener]:
         """Listen to an asset. Read the database after this began, not before."""
-        follows = self._tail is not None and await self._tail.follow(patience_s=_FOLLOW_S)
-        listener = Listener(self, pause_s=LOOK_AGAIN_S if follows else LOOK_WITHOUT_KAFKA_S)
+        if self._tail is not None:
+            self._tail.begin()
+        listener = Listener(self)
         key = str(asset_id)
         self._listeners[key].add(listener)
         try:

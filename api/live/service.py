@@ -1,7 +1,8 @@
 """An asset's events as a stream without a gap, and waiting for its end."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack
 from uuid import UUID
 
 from api.live.hub import Heard, Hub, Listener
@@ -14,9 +15,9 @@ UNDER_WAY = frozenset({AssetState.PENDING, AssetState.UPLOADED, AssetState.PROCE
 
 _PAGE = 200
 _HEARTBEAT_S = 15.0
+"""How often a stream says that it is still there, and asks whether its key still is."""
+
 _LONGEST_S = 900.0
-_MOST_LISTENERS = 256
-"""Of a process: each holds a request, and those are bounded."""
 
 
 class Live:
@@ -27,49 +28,59 @@ class Live:
         self._hub = hub
 
     async def wait(self, tenant_id: UUID, asset_id: UUID, patience_s: float) -> None:
-        """Return when the asset is on its way no more, or after a while. Raises `MedialaneError(not_found)`."""
+        """Return when the asset is on its way no more, or after a while.
+
+        Raises `MedialaneError`: not_found, service_unavailable if too many listen.
+        """
         ends = time.monotonic() + patience_s
-        self._check_room()
-        async with self._hub.listening(asset_id) as listener:
+        with self._hub.place(tenant_id), self._hub.listening(asset_id) as listener:
             while await self._state(tenant_id, asset_id) in UNDER_WAY:
                 left = ends - time.monotonic()
                 if left <= 0 or self._hub.closing.is_set():
                     return
                 await listener.next(left)
 
-    async def begin(self, tenant_id: UUID, asset_id: UUID) -> None:
-        """Whether there may be a stream. Raises `MedialaneError`: not_found, service_unavailable if too many listen."""
-        self._check_room()
+    async def begin(self, held: ExitStack, tenant_id: UUID, asset_id: UUID) -> None:
+        """Whether there may be a stream, whose place is given back with `held`.
+
+        Raises `MedialaneError`: not_found, service_unavailable if too many listen.
+        """
+        held.enter_context(self._hub.place(tenant_id))
         await self._state(tenant_id, asset_id)
 
-    async def stream(self, tenant_id: UUID, asset_id: UUID, after: int) -> AsyncIterator[bytes]:
+    async def stream(
+        self, tenant_id: UUID, asset_id: UUID, after: int, *, admitted: Callable[[], Awaitable[bool]]
+    ) -> AsyncIterator[bytes]:
         """Server-sent events after a sequence number; `id` is the asset's `seq`, `data` what Kafka carries.
 
-        Ends after a quarter of an hour: browsers come again with the last `id` that they saw.
+        Ends after a quarter of an hour: browsers come again with the last `id` that they saw. Ends, too, at the
+        heartbeat that finds the caller `admitted` no more.
         """
-        spoke = time.monotonic()
-        ends = spoke + _LONGEST_S
+        now = time.monotonic()
+        beat, ends = now + _HEARTBEAT_S, now + _LONGEST_S
         yield b"retry: 1000\n\n"
-        async with self._hub.listening(asset_id) as listener:
+        with self._hub.listening(asset_id) as listener:
             heard: Heard | None = None
             while True:
+                if time.monotonic() >= beat:
+                    if not await admitted():
+                        return
+                    beat = time.monotonic() + _HEARTBEAT_S
+                    yield b": still here\n\n"
                 events = await self._after(tenant_id, asset_id, after, heard)
                 for event in events:
-                    after, spoke = event.seq, time.monotonic()
+                    after = event.seq
                     yield f"id: {event.seq}\nevent: {event.type}\ndata: {event.payload}\n\n".encode()
                 if len(events) == _PAGE:
                     heard = None
                     continue
                 if self._hub.closing.is_set() or time.monotonic() > ends:
                     return
-                if time.monotonic() - spoke > _HEARTBEAT_S:
-                    spoke = time.monotonic()
-                    yield b": still here\n\n"
-                heard = await self._next(listener, after)
+                heard = await self._next(listener, after, beat)
 
-    async def _next(self, listener: Listener, after: int) -> Heard | None:
+    async def _next(self, listener: Listener, after: int, beat: float) -> Heard | None:
         """The next event that was not told yet: a reader that is ahead of Kafka hears old ones first."""
-        while (heard := await listener.next(_HEARTBEAT_S)) is not None and heard.seq <= after:
+        while (heard := await listener.next(max(0.0, beat - time.monotonic()))) is not None and heard.seq <= after:
             pass
         return heard
 
@@ -86,8 +97,3 @@ class Live:
         if state is None:
             raise MedialaneError(ErrorCode.NOT_FOUND)
         return state
-
-    def _check_room(self) -> None:
-        if self._hub.listeners >= _MOST_LISTENERS:
-            detail = "Too many follow assets by this process; come again."
-            raise MedialaneError(ErrorCode.SERVICE_UNAVAILABLE, detail, retry_after_s=1)

@@ -42,18 +42,17 @@ class TopicTail:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    async def follow(self, *, patience_s: float) -> bool:
-        """Begin, if that was not done yet; True once every record from now on will be heard."""
+    @property
+    def follows(self) -> bool:
+        """Whether every record from now on will be heard."""
+        return self._following.is_set()
+
+    def begin(self) -> None:
+        """Begin to follow, if that was not done yet; in the event loop that is to hear."""
         if self._thread is None:
             loop = asyncio.get_running_loop()
             self._thread = threading.Thread(target=self._run, args=(loop,), name="kafka-tail", daemon=True)
             self._thread.start()
-        try:
-            async with asyncio.timeout(patience_s):
-                await self._following.wait()
-        except TimeoutError:
-            return False
-        return True
 
     async def close(self) -> None:
         """Stop following."""
