@@ -64,11 +64,12 @@ class TokenReader:
                 leeway=self._leeway,
                 options={"require": ["exp", "iss", "aud", "sub", self._tenant_claim]},
             )
-        except (jwt.PyJWTError, TypeError, ValueError):
+            expires_at = datetime.fromtimestamp(int(claims["exp"]), UTC) + self._leeway
+        except (jwt.PyJWTError, TypeError, ValueError, OverflowError, OSError):
+            # The last two: an `exp` that no calendar has, such as one in milliseconds.
             return None
         slug, granted = claims[self._tenant_claim], claims.get("scope", "")
         if not isinstance(slug, str) or not isinstance(granted, str):
             return None
         scopes = frozenset(granted.split()) & {scope.value for scope in Scope}
-        expires_at = datetime.fromtimestamp(int(claims["exp"]), UTC) + self._leeway
         return Claims(slug, str(claims["sub"])[:255], scopes, expires_at)

@@ -91,7 +91,7 @@ async def test_a_good_token_speaks_for_its_tenant_within_its_scopes(caller, slug
 
 @pytest.mark.parametrize(
     "change",
-    [{"iss": "https://other.example"}, {"aud": "other"}, {"exp": 1}, {"nbf": 4_000_000_000}, {"tenant": "nobody-here"},
+    [{"exp": 4_000_000_000_000}, {"exp": 10**30}, {"iss": "https://other.example"}, {"aud": "other"}, {"exp": 1}, {"nbf": 4_000_000_000}, {"tenant": "nobody-here"},
      {"tenant": None}, {"exp": None}, {"sub": None}, {"aud": None}, {"iss": None}, {"tenant": ["a"]}],
 )  # fmt: skip
 async def test_a_token_with_other_claims_is_refused(caller, slug, jwks, change):
