@@ -101,7 +101,7 @@ def _target(response: aiohttp.ClientResponse) -> str:
     place = response.headers.get("Location", "")
     try:
         return str(response.url.join(URL(place)).with_fragment(None))
-    except ValueError as error:
+    except (ValueError, IndexError) as error:  # the latter for what `judge_url` cannot read either
         raise _failed("it redirects to what is no address") from error
 
 

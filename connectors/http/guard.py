@@ -109,7 +109,7 @@ def judge_url(url: str, *, allow_private: bool = False) -> str | None:
     try:
         parsed = URL(url)
         port = parsed.port
-    except ValueError:
+    except (ValueError, IndexError):  # yarl raises the latter for brackets around nothing
         return "it cannot be read as an address"
     return _judge_parts(parsed, port, allow_private=allow_private)
 

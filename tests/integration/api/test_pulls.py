@@ -144,6 +144,9 @@ async def test_redirects_are_followed_and_judged_each_time(caller, files):
     for target in ("http://169.254.169.254/latest", "file:///etc/passwd", "http://user:pw@127.0.0.1/"):
         status, answer, _ = await pull(caller, files.redirect("/evil", target))
         assert (status, answer["code"], answer["field"]) == (422, "pull_url_refused", "url"), target
+    for call in (pull(caller, files.redirect("/odd", "http://[@t]@/")), pull(caller, "http://[@t]@/")):
+        status, answer, _ = await call
+        assert (status, answer["field"]) == (422, "url")
     status, answer, _ = await pull(caller, files.redirect("/loop", "/loop"))
     assert (status, answer["code"]) == (422, "pull_failed")
     assert files.asked.count("/loop") == 6

@@ -74,7 +74,7 @@ def test_urls_that_may_be_registered(url):
         "", "example.com/hooks", "//example.com", "ftp://example.com", "file:///etc/passwd", "gopher://example.com", "javascript:alert(1)",
         "https://", "https:///path", "http://user:pass@example.com/", "http://user@example.com/", "https://example.com/#part",
         "https://example.com:0/", "https://example.com:99999/", "https://exa mple.com/", "https://example.com/\r\nX: y",
-        "https://example.com\\@127.0.0.1/", "https://[::1", "https://example.com/" + "x" * 2048,
+        "https://example.com\\@127.0.0.1/", "https://[::1", "http://[@t]@/", "https://example.com/" + "x" * 2048,
         "http://localhost/", "http://LOCALHOST:80/", "http://a.localhost/", "http://localhost./", "http://metadata.google.internal/",
         "http://printer.local/", "http://intranet/", "http://redis:6379/", "http://x.svc.cluster.local/",
         "http://127.0.0.1/", "http://169.254.169.254/latest/meta-data/", "http://[::1]/", "http://[::ffff:127.0.0.1]/", "http://[fe80::1%25eth0]/",
