@@ -1,5 +1,6 @@
 """An upload that is announced, by whichever route: what it must be, and where its bytes will stand."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -16,6 +17,7 @@ from schemas.states import MediaKind
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _LONGEST_NAME = 100
+_MOST_METADATA_BYTES = 16_384  # what the column takes
 
 
 class Announced(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,8 +37,9 @@ def announce(
 ) -> NewAsset:
     """The asset to make.
 
-    Raises `MedialaneError`: unsupported_type, size_out_of_range.
+    Raises `MedialaneError`: unsupported_type, size_out_of_range, invalid_request for too much metadata.
     """
+    check_metadata(said.metadata)
     kind = ACCEPTED_TYPES.get(said.content_type.lower())
     if kind is None:
         detail = f"This content type is not accepted; these are: {', '.join(ACCEPTED_TYPES)}."
@@ -59,6 +62,15 @@ def announce(
         profiles=None if said.profiles is None else tuple(dict.fromkeys(said.profiles)),
         traceparent=traceparent,
     )
+
+
+def check_metadata(metadata: Mapping[str, str]) -> None:
+    """Whether there is room for it; few characters may be many bytes. Raises `MedialaneError(invalid_request)`."""
+    # As the database writes it: with a space after each comma and colon, and nothing but what JSON must escape escaped.
+    size = len(json.dumps(dict(metadata), ensure_ascii=False).encode())
+    if size > _MOST_METADATA_BYTES:
+        detail = f"All of it together may have {_MOST_METADATA_BYTES} bytes as JSON in UTF-8; this has {size}."
+        raise MedialaneError(ErrorCode.INVALID_REQUEST, detail, field="metadata")
 
 
 def judge(kind: MediaKind, content_type: str, beginning: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from api.announcing import check_metadata
 from api.assets.models import AssetChange
 from connectors.postgres import audit
 from connectors.postgres.assets import change_asset
@@ -18,7 +19,8 @@ class AssetWriter:
         self._database = database
 
     async def change(self, who: Principal, asset_id: UUID, wanted: AssetChange) -> None:
-        """Replace metadata or tags. Raises `MedialaneError(not_found)`."""
+        """Replace metadata or tags. Raises `MedialaneError`: not_found, invalid_request for too much metadata."""
+        check_metadata(wanted.metadata or {})
         async with self._database.tenant(who.tenant_id) as connection:
             tags = None if wanted.tags is None else tuple(dict.fromkeys(wanted.tags))
             if not await change_asset(connection, who.tenant_id, asset_id, metadata=wanted.metadata, tags=tags):

@@ -19,7 +19,7 @@ from uuid import UUID
 from yarl import URL
 
 from api.admission import Admission
-from api.announcing import Announced, announce, judge
+from api.announcing import Announced, announce, check_metadata, judge
 from api.idempotency import Keep
 from api.pulls.models import PulledAsset, PullRequest
 from api.storage.models import CONTROLS
@@ -96,8 +96,10 @@ class PullService:
 
         Raises `MedialaneError`: pull_url_refused, pull_failed, size_out_of_range, unsupported_type, empty_file,
         unknown_format, unsupported_format, type_mismatch, upload_checksum_mismatch, profiles_refused, quota_exceeded,
-        too_many_uploads, service_unavailable if too many pulls are under way, no_temp_space.
+        too_many_uploads, service_unavailable if too many pulls are under way, no_temp_space, invalid_request for too
+        much metadata.
         """
+        check_metadata(wanted.metadata)  # before anything is fetched
         with self._turn(who.tenant_id):
             try:
                 async with asyncio.timeout(self._settings.timeout_s):

@@ -21,7 +21,11 @@ MetadataKey = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-
 MetadataValue = Annotated[str, Meta(max_length=512, pattern=r"^[^\u0000]*$")]
 Metadata = Annotated[
     dict[MetadataKey, MetadataValue],
-    Meta(max_length=20, description="The caller's own words about the asset", examples=[{"album": "2026"}]),
+    Meta(
+        max_length=20,
+        description="The caller's own words about the asset, at most 16 KiB of JSON together",
+        examples=[{"album": "2026"}],
+    ),
 ]
 Tag = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\u0000]*$")]
 Tags = Annotated[list[Tag], Meta(max_length=64, description="Words to find assets by", examples=[["beach"]])]

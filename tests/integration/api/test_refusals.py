@@ -1,6 +1,7 @@
 """What bad requests get: a status, a code, and the field to blame; never more."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -9,6 +10,8 @@ from schemas.ids import uuid7
 from schemas.scopes import Scope
 
 GOOD = {"fileName": "a.jpg", "contentType": "image/jpeg", "size": 5}
+DEEP = b'{"x": ' + b"[" * 2000 + b"]" * 2000 + b"}"
+WIDE = {f"name-{number}": "\N{CJK UNIFIED IDEOGRAPH-6F22}" * 512 for number in range(20)}
 HOOK = {"url": "https://example.com/hook", "events": ["asset.ready"]}
 
 
@@ -39,6 +42,17 @@ HOOK = {"url": "https://example.com/hook", "events": ["asset.ready"]}
         ("storage/presign", b"", "invalid_request", None),
         ("storage/presign", b"[]", "invalid_request", None),
         ("storage/presign", b"\xff\xfe", "invalid_request", None),
+        ("storage/presign", DEEP, "invalid_request", None),
+        ("webhooks", DEEP, "invalid_request", None),
+        ("uploads/s3/multipart", DEEP, "invalid_request", None),
+        ("storage/presign", GOOD | {"metadata": WIDE}, "invalid_request", "metadata"),
+        (
+            "uploads/s3/multipart",
+            {"filename": "a.jpg", "type": "image/jpeg", "size": 5, "metadata": WIDE},
+            "invalid_request",
+            "metadata",
+        ),
+        ("assets", {"url": "https://192.0.2.1/a.jpg", "metadata": WIDE}, "invalid_request", "metadata"),
         ("webhooks", HOOK | {"events": []}, "invalid_request", "events"),
         ("webhooks", HOOK | {"events": ["asset.exploded"]}, "invalid_request", "events"),
         ("webhooks", HOOK | {"events": "asset.ready"}, "invalid_request", "events"),
@@ -49,6 +63,22 @@ async def test_a_malformed_body_names_its_field(caller, path, body, code, field)
     status, answer, _ = await caller.call("POST", f"/api/v1/{path}", body)
     assert (status, answer["status"], answer["code"], answer.get("field")) == (400, "error", code, field)
     assert answer["message"]
+
+
+@pytest.mark.parametrize(
+    "filling", ["a", '"', "\\", "\u0001", "\n", "\u007f", "\N{CJK UNIFIED IDEOGRAPH-6F22}", "\U0001f600"]
+)
+async def test_metadata_may_have_as_many_bytes_as_the_database_keeps(caller, filling):
+    asset_id = (await caller.presign())["assetId"]
+    statuses = []
+    for count in range(20, 0, -1):
+        metadata = {str(number): filling * 512 for number in range(count)}
+        change = json.dumps({"metadata": metadata}, ensure_ascii=False).encode()
+        status, answer, _ = await caller.call("PATCH", f"/api/v1/assets/{asset_id}", change)
+        assert status == 200 or (status, answer["field"]) == (400, "metadata")
+        statuses.append(status)
+    assert statuses == sorted(statuses, reverse=True)
+    assert statuses[-1] == 200
 
 
 @pytest.mark.parametrize(
