@@ -2,6 +2,7 @@
 
 import math
 import re
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from litestar import MediaType, Request, Response
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.serialization import decode_json
 
 from api.envelope import PROBLEM_TYPE, Failure, Problem
 from api.media.addresses import PREFIX
@@ -68,21 +70,33 @@ def answer(request: Request[Any, Any, State], error: Exception) -> Response[Fail
 
 def _judge(request: Request[Any, Any, State], error: Exception) -> _Refusal:
     if isinstance(error, MedialaneError):
-        if error.status < 500:
-            found = _refusal(error.status, error.code, error.detail, error.field)
-            if error.retry_after_s is None:
-                return found
-            return found._replace(headers={"Retry-After": str(max(1, math.ceil(error.retry_after_s)))})
-        # Its detail is for operators: it may name parts that callers have no business with.
-        _log.warning("request failed", code=error.code, detail=error.detail, path=_logged(request))
-        return _refusal(error.status, error.code, ERRORS[error.code].meaning)
+        return _known(request, error)
     if isinstance(error, ValidationException):
         return _malformed(error)
+    if isinstance(error, RecursionError) and _is_of_the_body(error):
+        return _refusal(400, ErrorCode.INVALID_REQUEST, "The request's body is nested too deeply.")
     if isinstance(error, HTTPException) and error.status_code < 500:
         code, message = _BY_STATUS.get(error.status_code, (ErrorCode.INVALID_REQUEST, error.detail))
         return _refusal(error.status_code, code, message)._replace(headers=_kept(error.headers))
     _log.error("request crashed", path=_logged(request), exc_info=error)
     return _refusal(500, ErrorCode.INTERNAL, ERRORS[ErrorCode.INTERNAL].meaning)
+
+
+def _known(request: Request[Any, Any, State], error: MedialaneError) -> _Refusal:
+    if error.status < 500:
+        found = _refusal(error.status, error.code, error.detail, error.field)
+        if error.retry_after_s is None:
+            return found
+        return found._replace(headers={"Retry-After": str(max(1, math.ceil(error.retry_after_s)))})
+    # Its detail is for operators: it may name parts that callers have no business with.
+    _log.warning("request failed", code=error.code, detail=error.detail, path=_logged(request))
+    return _refusal(error.status, error.code, ERRORS[error.code].meaning)
+
+
+def _is_of_the_body(error: RecursionError) -> bool:
+    """Whether it was raised by decoding: anybody else's would be a defect."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return frame.f_code is decode_json.__code__
 
 
 def _logged(request: Request[Any, Any, State]) -> str:

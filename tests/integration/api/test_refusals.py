@@ -92,7 +92,7 @@ async def test_a_malformed_query_names_its_field(caller, query):
 @pytest.mark.parametrize(
     "url",
     ["ftp://example.com/", "http://127.0.0.1:9/", "http://10.1.2.3/", "http://localhost/", "http://169.254.169.254/",
-     "https://user:pw@example.com/", "nonsense", "http://[::1]/"],
+     "https://user:pw@example.com/", "nonsense", "http://[::1]/", "http://[@t]@/"],
 )  # fmt: skip
 async def test_a_webhook_to_such_an_address_is_refused(caller, url):
     status, answer, _ = await caller.call("POST", "/api/v1/webhooks", HOOK | {"url": url})
