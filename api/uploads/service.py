@@ -26,7 +26,7 @@ from api.uploads.models import (
     UploadedPart,
 )
 from connectors.objectstore.port import ObjectStore, Part
-from connectors.postgres.assets import Upload, create_assets, find_upload
+from connectors.postgres.assets import Upload, begin_again, create_assets, find_upload
 from connectors.postgres.cancel import delete_asset
 from connectors.postgres.database import Database
 from connectors.postgres.keys import Principal
@@ -36,6 +36,7 @@ from schemas.states import AssetState
 OPEN_FOR = timedelta(days=7)
 """How long an upload in parts may take; afterwards it counts as abandoned."""
 
+_BYTES_REFUSED = 422
 _TOLD_ELSEWHERE = frozenset({"name", "filename", "type", "size"})
 _KEY, _LONGEST_VALUE, _MOST_METADATA = re.compile(r"[A-Za-z0-9._-]{1,64}"), 512, 20
 
@@ -112,16 +113,21 @@ class MultipartService:
         """Make the object of the parts and hand the asset to the pipeline; repeated, it changes nothing.
 
         Raises `MedialaneError`: not_found, part_invalid if the parts are not those that make up the announced file,
-        and what complete raises.
+        and what complete raises. Bytes that it refuses may be sent anew, from the first part on.
         """
         upload, upload_id = await self._find(who, asset_id, key)
         if upload.state is AssetState.PENDING:
             stored = await self._store.list_parts(upload.object_key, upload_id)
-            # None or nothing: an earlier call made the object and died before it told anybody.
+            # None or nothing: an earlier call made the object, and died before it told anybody or refused its bytes.
             if stored:
                 chosen = _chosen(stored, parts, upload.size)
                 await self._store.complete_multipart(upload.object_key, upload_id, chosen)
-            await self._completion.complete(who.tenant_id, asset_id, traceparent=traceparent)
+            try:
+                await self._completion.complete(who.tenant_id, asset_id, traceparent=traceparent)
+            except MedialaneError as error:
+                if error.status == _BYTES_REFUSED and stored != ():
+                    await self._begin_again(who.tenant_id, asset_id, upload, upload_id)
+                raise
         return Location(location=self._store.public_url(upload.object_key), assetId=asset_id)
 
     async def abort(self, who: Principal, asset_id: UUID, key: str | None) -> None:
@@ -130,6 +136,14 @@ class MultipartService:
         async with self._database.tenant(who.tenant_id) as connection:
             await delete_asset(connection, who.tenant_id, asset_id, actor=who.actor)
         await self._store.abort_multipart(upload.object_key, upload_id)
+
+    async def _begin_again(self, tenant_id: UUID, asset_id: UUID, upload: Upload, upload_id: str) -> None:
+        """Let parts be sent anew: with the object that it became, the store has forgotten the upload."""
+        newer = await self._store.create_multipart(upload.object_key, upload.content_type)
+        async with self._database.tenant(tenant_id) as connection:
+            mine = await begin_again(connection, tenant_id, asset_id, older=upload_id, newer=newer)
+        if not mine:
+            await self._store.abort_multipart(upload.object_key, newer)
 
     async def _find(self, who: Principal, asset_id: UUID, key: str | None) -> tuple[Upload, str]:
         async with self._database.tenant(who.tenant_id) as connection:

@@ -39,6 +39,10 @@ _EXTEND = sa.text("""
     UPDATE assets SET upload_expires_at = greatest(upload_expires_at, :expires_at)
     WHERE tenant_id = :tenant_id AND id = :id AND state = 'pending'
 """)
+_BEGIN_AGAIN = sa.text("""
+    UPDATE assets SET upload_id = :newer
+    WHERE tenant_id = :tenant_id AND id = :id AND upload_id = :older AND state = 'pending' RETURNING id
+""")
 _CHANGE = sa.text("""
     UPDATE assets SET metadata = coalesce(CAST(:metadata AS jsonb), metadata),
         tags = coalesce(CAST(:tags AS text[]), tags)
@@ -143,6 +147,12 @@ def _upload(row: sa.Row[Any]) -> Upload:
 async def extend_upload(connection: AsyncConnection, tenant_id: UUID, asset_id: UUID, expires_at: datetime) -> None:
     """Let a pending upload count as open until its newest address ends."""
     await connection.execute(_EXTEND, {"tenant_id": tenant_id, "id": asset_id, "expires_at": expires_at})
+
+
+async def begin_again(connection: AsyncConnection, tenant_id: UUID, asset_id: UUID, *, older: str, newer: str) -> bool:
+    """Give a pending upload in parts another one of the store's; False if somebody else has."""
+    values = {"tenant_id": tenant_id, "id": asset_id, "older": older, "newer": newer}
+    return (await connection.execute(_BEGIN_AGAIN, values)).one_or_none() is not None
 
 
 async def change_asset(

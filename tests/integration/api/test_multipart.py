@@ -81,6 +81,18 @@ async def test_an_object_made_by_a_call_that_died_is_found(caller, bucket, opera
     assert len(await operator.rows("SELECT FROM jobs WHERE asset_id = :id", id=made["uploadId"])) == 1
 
 
+async def test_bytes_that_were_refused_may_be_sent_anew(caller, operator):
+    made = await begin(caller)
+    refused = {1: await send(caller, made, 1, bytes(len(FIRST))), 2: await send(caller, made, 2, LAST)}
+    for _ in range(2):  # the second is that of a client that lost the first answer
+        answers = await asyncio.gather(*(finish(caller, made, refused) for _ in range(4)))
+        assert {(status, answer["code"]) for status, answer, _ in answers} == {(422, "unknown_format")}
+    assert (await caller.call("GET", f"{MULTIPART}/{made['uploadId']}"))[:2] == (200, [])
+    etags = {1: await send(caller, made, 1, FIRST), 2: await send(caller, made, 2, LAST)}
+    assert (await finish(caller, made, etags))[0] == 200
+    assert len(await operator.rows("SELECT FROM jobs WHERE asset_id = :id", id=made["uploadId"])) == 1
+
+
 @pytest.mark.parametrize("wrong", ["missing", "another", "too few"])
 async def test_parts_that_are_not_the_file_make_no_asset(caller, operator, wrong):
     made = await begin(caller)
