@@ -17,6 +17,7 @@ from api.admission import Admission
 from api.announcing import Announced, announce
 from api.assets.completion import Completion
 from api.uploads.models import (
+    SMALLEST_PART,
     DonePart,
     Location,
     MultipartCreated,
@@ -88,14 +89,20 @@ class MultipartService:
         return MultipartCreated(key=asset.object_key, uploadId=asset.id)
 
     async def sign(self, who: Principal, asset_id: UUID, key: str | None, number: int) -> SignedPart:
-        """An address for a part. Raises `MedialaneError`: not_found, conflict for an upload that is over."""
+        """An address for a part.
+
+        Raises `MedialaneError`: not_found, conflict for an upload that is over, invalid_request for a number that no
+        part of such a file has.
+        """
         upload, upload_id = await self._open(who, asset_id, key)
+        _check_number(number, upload.size, "number")
         signed = self._store.presign_part(upload.object_key, upload_id, number)
         return SignedPart(url=signed.url, headers=signed.headers, expires=self._store.upload_ttl_s)
 
     async def sign_many(self, who: Principal, asset_id: UUID, key: str | None, numbers: Sequence[int]) -> SignedParts:
         """Addresses for parts. Raises as `sign`."""
         upload, upload_id = await self._open(who, asset_id, key)
+        _check_number(max(numbers), upload.size, "partNumbers")
         signed = {str(n): self._store.presign_part(upload.object_key, upload_id, n).url for n in numbers}
         return SignedParts(presignedUrls=signed, expires=self._store.upload_ttl_s)
 
@@ -157,6 +164,13 @@ class MultipartService:
         if upload.state is not AssetState.PENDING:
             raise MedialaneError(ErrorCode.CONFLICT, "This upload was completed already.")
         return upload, upload_id
+
+
+def _check_number(number: int, size: int, field: str) -> None:
+    most = -(-size // SMALLEST_PART)
+    if number > most:
+        detail = f"A file of {size} bytes has at most {most} parts: none but the last is below {SMALLEST_PART} bytes."
+        raise MedialaneError(ErrorCode.INVALID_REQUEST, detail, field=field)
 
 
 def _size(wanted: MultipartRequest) -> int:

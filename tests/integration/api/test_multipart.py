@@ -93,6 +93,17 @@ async def test_bytes_that_were_refused_may_be_sent_anew(caller, operator):
     assert len(await operator.rows("SELECT FROM jobs WHERE asset_id = :id", id=made["uploadId"])) == 1
 
 
+@pytest.mark.parametrize(("size", "most"), [(1, 1), (5 << 20, 1), ((5 << 20) + 1, 2), (SIZE, 2), (1 << 30, 205)])
+async def test_no_more_parts_are_signed_than_a_file_of_that_size_can_have(caller, size, most):
+    made = await begin(caller, size=size)
+    address = f"{MULTIPART}/{made['uploadId']}"
+    assert (await caller.call("GET", f"{address}/{most}"))[0] == 200
+    assert (await caller.call("GET", f"{address}/batch?partNumbers=1,{most}"))[0] == 200
+    for path, field in ((f"/{most + 1}", "number"), (f"/batch?partNumbers=1,{most + 1}", "partNumbers")):
+        status, answer, _ = await caller.call("GET", address + path)
+        assert (status, answer["code"], answer["field"]) == (400, "invalid_request", field)
+
+
 @pytest.mark.parametrize("wrong", ["missing", "another", "too few"])
 async def test_parts_that_are_not_the_file_make_no_asset(caller, operator, wrong):
     made = await begin(caller)
