@@ -25,3 +25,7 @@ class Admission:
         await self._profiles.admit(who.tenant_id, asset)
         async with self._quotas.taken(who, asset.size):
             yield
+
+    async def again(self, who: Principal) -> None:
+        """Let an upload in that was open no more; it has its room. Raises `MedialaneError(too_many_uploads)`."""
+        await self._quotas.take_upload(who)

@@ -132,20 +132,31 @@ class Quotas:
             self._undo(who.tenant_id, taken)
             raise
 
+    async def take_upload(self, who: Principal) -> None:
+        """Count one more open upload. Raises `MedialaneError(too_many_uploads)`."""
+        if who.plan.max_uploads is not None:
+            async with self._locked(who) as share:
+                await self._take_upload(who.tenant_id, who.plan.max_uploads, share)
+
     async def _take(self, who: Principal, need: Space) -> Lease:
         """Returns what was taken of the quota: nothing, if the plan has none."""
         plan = who.plan
-        share = self._shares[who.tenant_id]
-        async with share.lock:
-            if share.plan != plan:
-                await self._drop(who.tenant_id, share)
-                share.plan = plan
-            if plan.max_uploads is not None:
-                await self._take_upload(who.tenant_id, plan.max_uploads, share)
-            if plan.max_assets is None and plan.max_bytes is None:
-                return Lease()
+        await self.take_upload(who)
+        if plan.max_assets is None and plan.max_bytes is None:
+            return Lease()
+        async with self._locked(who) as share:
             await self._take_space(who.tenant_id, plan, share, need)
             return Lease(need, share.lease.terms)
+
+    @asynccontextmanager
+    async def _locked(self, who: Principal) -> AsyncIterator[_Share]:
+        """The share, of which nothing is held under another plan any more."""
+        share = self._shares[who.tenant_id]
+        async with share.lock:
+            if share.plan != who.plan:
+                await self._drop(who.tenant_id, share)
+                share.plan = who.plan
+            yield share
 
     def _undo(self, tenant_id: UUID, taken: Lease) -> None:
         share = self._shares[tenant_id]

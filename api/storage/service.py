@@ -62,15 +62,19 @@ class StorageService:
     async def sign_again(self, who: Principal, asset_id: UUID, method: str) -> PresignedUpload:
         """A new address for an upload that was announced and has not come.
 
-        Raises `MedialaneError`: not_found, conflict for an asset that was completed or is uploaded in parts.
+        Raises `MedialaneError`: not_found, conflict for an asset that was completed or is uploaded in parts,
+        too_many_uploads if it had expired and others are open now.
         """
         async with self._database.tenant(who.tenant_id) as connection:
             upload = await find_upload(connection, who.tenant_id, asset_id)
-            if upload is None:
-                raise MedialaneError(ErrorCode.NOT_FOUND)
-            if upload.state is not AssetState.PENDING or upload.upload_id is not None:
-                detail = "This upload was completed already, or is made in parts."
-                raise MedialaneError(ErrorCode.CONFLICT, detail)
+        if upload is None:
+            raise MedialaneError(ErrorCode.NOT_FOUND)
+        if upload.state is not AssetState.PENDING or upload.upload_id is not None:
+            detail = "This upload was completed already, or is made in parts."
+            raise MedialaneError(ErrorCode.CONFLICT, detail)
+        if upload.expired:
+            await self._admission.again(who)
+        async with self._database.tenant(who.tenant_id) as connection:
             await extend_upload(connection, who.tenant_id, asset_id, datetime.now(UTC) + self._ttl)
         sha256 = upload.expected_sha256.hex() if upload.expected_sha256 is not None else None
         return self._signed(asset_id, upload.object_key, upload.content_type, upload.size, sha256, method)

@@ -32,7 +32,8 @@ _INSERT = sa.text(f"""
     RETURNING id, {outbox.TAKEN}
 """)  # noqa: S608 - made of constants
 _UPLOAD = sa.text("""
-    SELECT id, state, object_key, content_type, size, kind, expected_sha256, upload_id FROM assets
+    SELECT id, state, object_key, content_type, size, kind, expected_sha256, upload_id,
+        upload_expires_at <= now() AS expired FROM assets
     WHERE tenant_id = :tenant_id AND id = ANY(:ids) AND state <> 'deleted'
 """)
 _EXTEND = sa.text("""
@@ -95,7 +96,10 @@ class Completed(NamedTuple):
 
 
 class Upload(NamedTuple):
-    """What complete compares the stored object with; `upload_id` is the store's, of an upload in parts."""
+    """What complete compares the stored object with; `upload_id` is the store's, of an upload in parts.
+
+    `expired`: its last address has ended, so it counts as an open upload no more.
+    """
 
     state: AssetState
     object_key: str
@@ -104,6 +108,7 @@ class Upload(NamedTuple):
     kind: MediaKind
     expected_sha256: bytes | None
     upload_id: str | None
+    expired: bool
 
 
 async def create_assets(
@@ -140,8 +145,9 @@ async def find_uploads(connection: AsyncConnection, tenant_id: UUID, ids: Sequen
 def _upload(row: sa.Row[Any]) -> Upload:
     sha256 = bytes(row.expected_sha256) if row.expected_sha256 is not None else None
     return Upload(
-        AssetState(row.state), row.object_key, row.content_type, row.size, MediaKind(row.kind), sha256, row.upload_id
-    )
+        AssetState(row.state), row.object_key, row.content_type, row.size, MediaKind(row.kind), sha256, row.upload_id,
+        row.expired,
+    )  # fmt: skip
 
 
 async def extend_upload(connection: AsyncConnection, tenant_id: UUID, asset_id: UUID, expires_at: datetime) -> None:

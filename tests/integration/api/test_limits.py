@@ -94,6 +94,21 @@ async def test_open_uploads_are_limited_until_they_are_completed(tenant_on):
     assert (await callers[0].call("POST", "/api/v1/storage/presign", PRESIGN))[0] == 200
 
 
+async def test_an_upload_that_had_expired_and_is_signed_again_counts(tenant_on, operator):
+    caller, _ = await tenant_on(max_uploads=1)
+    first = await caller.presign()
+    await operator.rows("UPDATE assets SET upload_expires_at = now() WHERE id = :id RETURNING id", id=first["assetId"])
+    second = await caller.presign()
+    again = f"/api/v1/assets/{first['assetId']}/upload"
+    status, answer, headers = await caller.call("POST", again, {})
+    assert (status, answer["code"]) == (429, "too_many_uploads")
+    assert int(headers["Retry-After"]) >= 1
+    assert (await caller.call("POST", f"/api/v1/assets/{second['assetId']}/upload", {}))[0] == 200
+    assert (await caller.call("DELETE", f"/api/v1/assets/{second['assetId']}"))[0] == 200
+    assert (await caller.call("POST", again, {}))[0] == 200
+    assert (await caller.call("POST", again, {}))[0] == 200
+
+
 async def test_a_refused_presign_costs_no_quota(tenant_on):
     callers = await tenant_on(max_assets=1)
     assert (await presigns(callers, 1, contentType="text/html"))[0][0] == 400
