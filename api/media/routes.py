@@ -104,7 +104,8 @@ async def _direct(media: MediaReader, request: AnyRequest, found: Found, headers
         return Response(b"", status_code=304, headers=headers)
     content = await media.content(file)
     try:
-        span = span_of(request.headers, len(content), etag)
+        # A range of nothing but a head would have no meaning (RFC 9110, 14.2).
+        span = span_of(request.headers, len(content), etag) if request.method == HttpMethod.GET else None
     except ValueError:
         add_headers(request.scope, [(b"content-range", f"bytes */{len(content)}".encode())])
         raise MedialaneError(ErrorCode.RANGE_NOT_SATISFIABLE) from None

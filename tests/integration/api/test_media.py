@@ -109,7 +109,9 @@ async def test_a_playlist_is_answered_in_parts_and_only_when_it_is_new(caller, s
     status, nothing, headers = await get(session, url, If_None_Match=etag)
     assert (status, nothing, headers["ETag"]) == (304, b"", etag)
     assert (await get(session, url, If_None_Match='"other"'))[0] == 200
-    status, nothing, headers = await get(session, url, "HEAD")
+    for sent in ({}, {"Range": "bytes=2-9"}, {"Range": f"bytes={size}-"}):
+        status, nothing, headers = await get(session, url, "HEAD", **sent)
+        assert (status, "Content-Range" in headers) == (200, False)
     assert (status, nothing, headers["Content-Length"], headers["ETag"]) == (200, b"", str(size), etag)
 
 
