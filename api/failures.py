@@ -20,6 +20,7 @@ from schemas.errors import ERRORS, ErrorCode, MedialaneError
 _log = structlog.get_logger(__name__)
 
 _RETRY_AFTER_S = "1"
+_CHALLENGE = 'Bearer realm="medialane"'
 _NO_BODY = "'data'"  # Litestar's words
 _PUBLIC_NAMES = {  # of parameters, where Python's differ
     "in_state": "state",
@@ -53,7 +54,7 @@ def answer(request: Request[Any, Any, State], error: Exception) -> Response[Fail
     The shape is the reference system's, or RFC 9457's for a client that accepts `application/problem+json`.
     """
     found = _judge(request, error)
-    headers = dict(found.headers) | ({"Retry-After": _RETRY_AFTER_S} if found.status == 503 else {})
+    headers = dict(found.headers) | _of_status(request, found.status)
     if PROBLEM_TYPE not in request.headers.get("accept", ""):
         return Response(found.body, status_code=found.status, headers=headers, media_type=MediaType.JSON)
     problem = Problem(
@@ -66,6 +67,18 @@ def answer(request: Request[Any, Any, State], error: Exception) -> Response[Fail
         field=found.body.field,
     )
     return Response(problem, status_code=found.status, headers=headers, media_type=PROBLEM_TYPE)
+
+
+def _of_status(request: Request[Any, Any, State], status: int) -> dict[str, str]:
+    if status == 503:
+        return {"Retry-After": _RETRY_AFTER_S}
+    if status == 408:
+        return {"Connection": "close"}  # the rest of the body may still come
+    if status == 401:
+        kind, _, token = request.headers.get("authorization", "").partition(" ")
+        was_given = kind.lower() == "bearer" and token.strip() != ""
+        return {"WWW-Authenticate": _CHALLENGE + (', error="invalid_token"' if was_given else "")}
+    return {}
 
 
 def _judge(request: Request[Any, Any, State], error: Exception) -> _Refusal:

@@ -121,8 +121,10 @@ async def test_a_tenant_has_a_bounded_number_of_webhooks_however_many_it_asks_fo
 )
 async def test_without_a_good_key_nobody_gets_in(caller, header):
     for method, path in [("POST", "storage/presign"), ("GET", "assets"), ("GET", "webhooks")]:
-        status, answer, _ = await caller.call(method, f"/api/v1/{path}", headers={"Authorization": header})
+        status, answer, headers = await caller.call(method, f"/api/v1/{path}", headers={"Authorization": header})
         assert (status, answer["code"]) == (401, "unauthenticated")
+        told = ', error="invalid_token"' if header.startswith("Bearer ") and header != "Bearer " else ""
+        assert headers["WWW-Authenticate"] == f'Bearer realm="medialane"{told}'
 
 
 async def test_a_key_with_a_wrong_secret_is_not_let_in(caller):
