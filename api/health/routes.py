@@ -1,7 +1,7 @@
 """Routes for whoever runs the process; they need no key, so they tell nothing about tenants."""
 
 import msgspec
-from litestar import Response, Router, get
+from litestar import HttpMethod, Response, Router, get, route
 from litestar.openapi.datastructures import ResponseSpec
 
 from api.health.service import Readiness
@@ -29,12 +29,25 @@ def health_router(readiness: Readiness, metrics: Metrics) -> Router:
         responses={503: ResponseSpec(Health, description="It cannot; `problems` says why", generate_examples=False)},
     )
     async def readyz() -> Response[Health]:
-        problems = await readiness.problems()
-        health = Health(status="unavailable" if problems else "ok", problems=problems)
-        return Response(health, status_code=503 if problems else 200)
+        return await _ready(readiness)
+
+    # Some load balancers ask without wanting to read.
+    @route("/healthz", http_method=HttpMethod.HEAD, include_in_schema=False)
+    async def healthz_head() -> Health:
+        return Health(status="ok")
+
+    @route("/readyz", http_method=HttpMethod.HEAD, include_in_schema=False)
+    async def readyz_head() -> Response[Health]:
+        return await _ready(readiness)
 
     @get("/metrics", include_in_schema=False)
     async def scrape() -> Response[bytes]:
         return Response(metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
-    return Router("/", route_handlers=[healthz, readyz, scrape], tags=["health"])
+    return Router("/", route_handlers=[healthz, healthz_head, readyz, readyz_head, scrape], tags=["health"])
+
+
+async def _ready(readiness: Readiness) -> Response[Health]:
+    problems = await readiness.problems()
+    health = Health(status="unavailable" if problems else "ok", problems=problems)
+    return Response(health, status_code=503 if problems else 200)

@@ -8,8 +8,8 @@ from aiohttp import web
 from support import api
 
 
-async def get(session, address):
-    async with session.get(address) as response:
+async def get(session, address, method="GET"):
+    async with session.request(method, address) as response:
         return response.status, await response.text()
 
 
@@ -46,6 +46,8 @@ async def test_readiness_tells_what_is_missing_and_health_stays(env, session, ch
         assert status == 503
         assert problem in body
         assert (await get(session, f"{started.address}/healthz"))[0] == 200
+        assert await get(session, f"{started.address}/readyz", "HEAD") == (503, "")
+        assert await get(session, f"{started.address}/healthz", "HEAD") == (200, "")
 
 
 async def test_without_a_database_requests_say_when_to_come_again(env, session):
