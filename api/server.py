@@ -48,7 +48,10 @@ from schemas.topics import EVENTS
 _log = structlog.get_logger(__name__)
 
 _HEADER_TIMEOUT_MS = 10_000
-_MOST_AT_ONCE = 512  # requests; further ones wait in the socket's backlog instead of in memory
+_MOST_CONNECTIONS = 512
+"""Open at once; further ones wait in the socket's backlog. Granian counts idle ones, too, and closes those that bring
+no request within the header's time. Half of them may be listeners'. With all else that a process has open, this stays
+below the usual limit of 1,024 files."""
 
 Listening = Callable[[str], None]
 
@@ -146,7 +149,7 @@ def _server(app: Observed, host: str, port: int) -> Server:
         http1_settings=HTTP1Settings(header_read_timeout=_HEADER_TIMEOUT_MS),
         websockets=False,
         backlog=1024,
-        backpressure=_MOST_AT_ONCE,
+        backpressure=_MOST_CONNECTIONS,
         log_level=LogLevels.error,
         # Its lines go to our handler, as JSON, instead of its own.
         log_dictconfig={"formatters": {}, "handlers": {}, "loggers": {"_granian": {"propagate": True}}},
