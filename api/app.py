@@ -13,6 +13,7 @@ from api.assets.completion import Completion
 from api.assets.routes import assets_router
 from api.assets.service import AssetReader
 from api.assets.writing import AssetWriter
+from api.bodies import Bodies
 from api.browsers import Browsers
 from api.description import description
 from api.failures import answer
@@ -96,9 +97,8 @@ class Application(NamedTuple):
         """Wire everything; does no I/O."""
         hub = Hub()
         inner = Litestar.from_config(_config(given, hub))
-        return cls(
-            Observed(Browsers(inner, given.database), given.telemetry.tracing, given.telemetry.metrics), inner, hub
-        )
+        asgi = Browsers(Bodies(inner), given.database)
+        return cls(Observed(asgi, given.telemetry.tracing, given.telemetry.metrics), inner, hub)
 
 
 def _config(given: Dependencies, hub: Hub) -> AppConfig:

@@ -124,9 +124,10 @@ def _refusal(status: int, code: ErrorCode, message: str, field: str | None = Non
 
 def documented(*statuses: int) -> dict[int, ResponseSpec]:
     """What a handler's OpenAPI entry says about errors."""
+    slow = (408,) if 413 in statuses else ()  # whatever takes a body waits for it, and not for ever
     return {
         status: ResponseSpec(Failure, description=DESCRIPTIONS[status], generate_examples=False)
-        for status in (*statuses, 500, 503)
+        for status in (*statuses, *slow, 500, 503)
     }
 
 
@@ -136,6 +137,7 @@ DESCRIPTIONS = {
     403: "The API key may not do this, the plan has no room for it, or the signed address is not good (any more).",
     404: "There is no such thing for this tenant.",
     406: "The picture is in none of the formats that `Accept` allows.",
+    408: "The request's body did not arrive in time.",
     409: "The request does not fit the present state.",
     413: "The request's body is too large.",
     416: "None of the bytes is in the range that was asked for.",

@@ -72,6 +72,7 @@ class ErrorCode(StrEnum):
     ADDRESS_EXPIRED = "address_expired"
     NOT_ACCEPTABLE = "not_acceptable"
     RANGE_NOT_SATISFIABLE = "range_not_satisfiable"
+    REQUEST_TIMEOUT = "request_timeout"
     SERVICE_UNAVAILABLE = "service_unavailable"
     INTERNAL = "internal"
 
@@ -136,6 +137,7 @@ ERRORS: dict[ErrorCode, ErrorSpec] = {
     ErrorCode.ADDRESS_EXPIRED: ErrorSpec(_R, 403, "The address has expired; read the asset for a new one."),
     ErrorCode.NOT_ACCEPTABLE: ErrorSpec(_R, 406, "The picture is in none of the formats that `Accept` allows."),
     ErrorCode.RANGE_NOT_SATISFIABLE: ErrorSpec(_R, 416, "None of the bytes is in the range that was asked for."),
+    ErrorCode.REQUEST_TIMEOUT: ErrorSpec(_R, 408, "The request's body did not arrive in time."),
     ErrorCode.SERVICE_UNAVAILABLE: ErrorSpec(_R, 503, "A part of the service does not answer; try again."),
     ErrorCode.INTERNAL: ErrorSpec(_R, 500, "Something went wrong on our side."),
 }

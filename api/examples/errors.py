@@ -9,6 +9,7 @@ BY_STATUS: dict[int, tuple[ErrorCode, str | None]] = {
     403: (ErrorCode.FORBIDDEN, None),
     404: (ErrorCode.NOT_FOUND, None),
     406: (ErrorCode.NOT_ACCEPTABLE, None),
+    408: (ErrorCode.REQUEST_TIMEOUT, None),
     409: (ErrorCode.CONFLICT, None),
     413: (ErrorCode.INVALID_REQUEST, None),
     416: (ErrorCode.RANGE_NOT_SATISFIABLE, None),

@@ -50,6 +50,23 @@ async def test_readiness_tells_what_is_missing_and_health_stays(env, session, ch
         assert await get(session, f"{started.address}/healthz", "HEAD") == (200, "")
 
 
+async def test_a_body_that_does_not_come_holds_no_connection(env, new_caller, monkeypatch):
+    monkeypatch.setattr(api, "_RUN", f"import api.bodies; api.bodies.LONGEST_S = 1.0; {api._RUN}")
+    with api.running(env) as started:
+        caller = await new_caller(started.address)
+        host, port = started.address.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        head = f"POST /api/v1/storage/presign HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {caller.key}\r\n"
+        writer.write(f"{head}Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{{".encode())
+        answer = await reader.read()  # until the other side closes it
+        writer.close()
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b'"code":"request_timeout"' in answer
+        # What takes long after its body was read is no matter.
+        asset_id = (await caller.presign())["assetId"]
+        assert (await caller.call("GET", f"/api/v1/assets/{asset_id}?wait=2s"))[0] == 200
+
+
 async def test_without_a_database_requests_say_when_to_come_again(env, session):
     change = {"MEDIALANE_DATABASE_URL": "postgresql://medialane_app@127.0.0.1:1/none"}
     with api.running(env | change) as started:

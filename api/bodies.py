@@ -1,0 +1,45 @@
+"""How long a request's body may take: a sender that is slow for ever would hold its connection as long.
+
+The server bounds the time of headers only.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from litestar.enums import ScopeType
+
+from schemas.errors import ErrorCode, MedialaneError
+
+if TYPE_CHECKING:
+    from litestar.types import ASGIApp, HTTPReceiveMessage, Receive, Scope, Send, WebSocketReceiveMessage
+
+LONGEST_S = 30.0
+"""For the whole of it, from the request's begin: bodies hold references, never media."""
+
+
+class Bodies:
+    """An ASGI application whose bodies come within the bound, or end as `MedialaneError(request_timeout)`."""
+
+    def __init__(self, app: "ASGIApp") -> None:
+        self._app = app
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        if scope["type"] != ScopeType.HTTP:
+            await self._app(scope, receive, send)
+            return
+        ends = asyncio.get_running_loop().time() + LONGEST_S
+        whole = False
+
+        async def receive_in_time() -> "HTTPReceiveMessage | WebSocketReceiveMessage":
+            nonlocal whole
+            if whole:  # what comes now is the connection's end, whenever
+                return await receive()
+            try:
+                async with asyncio.timeout_at(ends):
+                    message = await receive()
+            except TimeoutError:
+                raise MedialaneError(ErrorCode.REQUEST_TIMEOUT) from None
+            whole = message["type"] != "http.request" or not message["more_body"]
+            return message
+
+        await self._app(scope, receive_in_time, send)
