@@ -141,10 +141,11 @@ class Quotas:
     async def _take(self, who: Principal, need: Space) -> Lease:
         """Returns what was taken of the quota: nothing, if the plan has none."""
         plan = who.plan
-        await self.take_upload(who)
-        if plan.max_assets is None and plan.max_bytes is None:
-            return Lease()
         async with self._locked(who) as share:
+            if plan.max_uploads is not None:
+                await self._take_upload(who.tenant_id, plan.max_uploads, share)
+            if plan.max_assets is None and plan.max_bytes is None:
+                return Lease()
             await self._take_space(who.tenant_id, plan, share, need)
             return Lease(need, share.lease.terms)
 
