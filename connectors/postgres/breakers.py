@@ -64,12 +64,16 @@ _LET_GO = sa.text("""
     )
     UPDATE jobs SET reason = 'credit' FROM free WHERE jobs.id = free.id
 """)
+# A probe that waits for credit or for its twin says nothing: what it waits for may wait for this breaker.
 _JUDGE_PROBES = sa.text("""
     WITH probed AS (
-        SELECT b.tenant_id, coalesce(j.state, 'cancelled') AS outcome
-        FROM breakers b LEFT JOIN jobs j ON j.id = b.probe_job_id
+        SELECT b.tenant_id, probe.outcome
+        FROM breakers b LEFT JOIN jobs j ON j.id = b.probe_job_id, LATERAL (
+            SELECT CASE WHEN j.state = 'waiting' AND j.reason IN ('credit', 'twin') THEN 'cancelled'
+                ELSE coalesce(j.state, 'cancelled') END AS outcome
+        ) AS probe
         WHERE b.state = 'half_open' AND b.probe_job_id IS NOT NULL
-            AND coalesce(j.state, 'cancelled') IN ('done', 'failed', 'cancelled')
+            AND probe.outcome IN ('done', 'failed', 'cancelled')
         FOR UPDATE OF b SKIP LOCKED
     )
     UPDATE breakers SET probe_job_id = NULL,

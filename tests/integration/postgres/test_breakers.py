@@ -42,7 +42,7 @@ async def fail(worker, job, sha256=None):
 async def join(worker, job, sha256):
     async with worker.transaction() as connection:
         held = {"tenant_id": job.tenant_id, "job_id": job.job_id, "epoch": job.epoch}
-        return await join_content(connection, sha256=sha256, **held)
+        return (await join_content(connection, sha256=sha256, **held)).role
 
 
 async def finish(worker, job, sha256=None):
@@ -55,6 +55,11 @@ async def finish(worker, job, sha256=None):
                 job=job, variants=(), sha256=sha256, facts=Facts(width=1, height=1), report={}, traceparent=None
             ),
         )
+
+
+async def try_again(worker, job):
+    async with worker.transaction() as connection:
+        await jobs.wait(connection, job, reason=WaitReason.RETRY, delay_s=0, costs_attempt=True)
 
 
 async def bury(worker, seed, tenant_id, count):
@@ -117,8 +122,7 @@ async def test_one_job_is_tried_and_its_good_end_closes_it(worker, seed, tenant,
     assert (await breaker(worker, tenant)).state is BreakerState.HALF_OPEN
     probe = await claim(worker, seed, waiting[0])
     # A probe that has to be tried again is still the probe.
-    async with worker.transaction() as connection:
-        await jobs.wait(connection, probe, reason=WaitReason.RETRY, delay_s=0, costs_attempt=True)
+    await try_again(worker, probe)
     await rounds.round()
     await finish(worker, await claim(worker, seed, waiting[0]))
     await rounds.round()
@@ -175,12 +179,54 @@ async def test_the_job_that_is_tried_leads_its_bytes_though_a_replay_that_is_hel
     await rounds.round()
     assert [await reason(worker, seed, one) for one in (held, again)] == ["waiting breaker", "queued"]
     probe = await claim(worker, seed, again)
-    assert (await join(worker, probe, sha256)).role is Role.LEADER
+    assert await join(worker, probe, sha256) is Role.LEADER
     await end(worker, probe, sha256)
     await rounds.round()
     await pause_over(worker, seed, tenant)
     await rounds.round()
-    assert (await join(worker, await claim(worker, seed, held), sha256)).role is role
+    assert await join(worker, await claim(worker, seed, held), sha256) is role
+
+
+async def half_open(worker, seed, tenant, rounds):
+    """A breaker that tries a job: returns it, and as it was claimed."""
+    await bury(worker, seed, tenant, 3)
+    await rounds.round()
+    made = await seed.upload(worker, tenant)
+    await pause_over(worker, seed, tenant)
+    await rounds.round()
+    return made, await claim(worker, seed, made)
+
+
+async def test_a_probe_that_finds_no_room_is_tried_again_without_room(worker, seed, tenant, rounds):
+    for _ in range(2):
+        await claim(worker, seed, await seed.upload(worker, tenant))
+    made, probe = await half_open(worker, seed, tenant, rounds)
+    await try_again(worker, probe)
+    await seed.change(worker, "UPDATE tenants SET credits = 2 WHERE id = :t", t=tenant)
+    await rounds.round()
+    assert await reason(worker, seed, made) == "waiting credit"
+    await rounds.round()
+    assert await reason(worker, seed, made) == "queued"
+    await finish(worker, await claim(worker, seed, made))
+    await rounds.round()
+    assert (await breaker(worker, tenant)).state is BreakerState.CLOSED
+
+
+async def test_a_probe_that_is_the_twin_of_a_held_job_makes_way_for_it(worker, seed, tenant, rounds):
+    sha256, first = uuid7().bytes * 2, await seed.upload(worker, tenant)
+    leader = await claim(worker, seed, first)
+    assert await join(worker, leader, sha256) is Role.LEADER
+    twin, probe = await half_open(worker, seed, tenant, rounds)
+    assert await join(worker, probe, sha256) is Role.TWIN
+    await try_again(worker, leader)
+    await rounds.round()
+    assert await reason(worker, seed, first) == "waiting breaker"
+    await rounds.round()
+    assert await reason(worker, seed, first) == "queued"
+    await finish(worker, await claim(worker, seed, first), sha256)
+    await rounds.round()
+    assert (await breaker(worker, tenant)).state is BreakerState.CLOSED
+    assert await reason(worker, seed, twin) == "queued"
 
 
 async def test_an_operator_holds_and_lets_go(worker, seed, tenant, rounds):
