@@ -14,6 +14,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from connectors.postgres.purge import PURGING
 from schemas.details import Facts
 from schemas.errors import OF_THE_CONTENT, ErrorCode
 from schemas.states import Stage
@@ -92,7 +93,7 @@ class _Statements(NamedTuple):
             join=sa.text(f"""
                 INSERT INTO {table} ({names}, state, leader_job_id) VALUES ({values}, 'open', :job_id)
                 ON CONFLICT ({names}) DO UPDATE SET updated_at = now()
-                RETURNING state, leader_job_id, error_code, error_detail, {purging} AS purging_at{asked}
+                RETURNING state, leader_job_id, error_code, error_detail, {purging} AS purging{asked}
             """),  # noqa: S608 - made of constants
             take_over=sa.text(f"""
                 UPDATE {table} SET leader_job_id = :job_id, state = 'open' WHERE {of_key}
@@ -134,14 +135,14 @@ class _Statements(NamedTuple):
 
 
 _PRIMARY = _Statements.of(
-    "content", ("tenant_id", "sha256"), Facts.__struct_fields__, "jobs.stage LIKE '%.primary'", "purging_at"
+    "content", ("tenant_id", "sha256"), Facts.__struct_fields__, "jobs.stage LIKE '%.primary'", PURGING
 )
 _SECONDARY = _Statements.of(
     "content_stages",
     ("tenant_id", "sha256", "stage"),
     (),
     "jobs.stage = {of}stage",
-    "(SELECT purging_at FROM content c WHERE c.tenant_id = :tenant_id AND c.sha256 = :sha256)",
+    f"(SELECT {PURGING} FROM content c WHERE c.tenant_id = :tenant_id AND c.sha256 = :sha256)",  # noqa: S608
 )
 # A leader that its tenant's breaker holds may wait for the very job that asks: the one that is tried. It joins later.
 _LEADER_ALIVE = sa.text("""
@@ -184,7 +185,7 @@ async def join_content(
     ask, key = _asked(stage), _key(tenant_id, sha256, stage)
     row = (await connection.execute(ask.join, key | {"job_id": job_id})).mappings().one()
     held = {"job_id": job_id, "epoch": epoch, "sha256": sha256}
-    if row["purging_at"] is not None:
+    if row["purging"]:
         # What stands in the store is about to go: nothing may be adopted from it.
         parked = await connection.execute(_PARK, held | {"check": PURGE_CHECK_S})
         return Decision(Role.TWIN) if parked.one_or_none() else None

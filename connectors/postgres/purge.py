@@ -14,6 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.postgres import audit
 
+PURGE_BOUND_S = 300.0
+"""How long a keeper may remove objects of a content; after twice this time the mark counts as left by a crash."""
+
+PURGING = f"coalesce(purging_at > clock_timestamp() - interval '{2 * PURGE_BOUND_S} seconds', false)"
+"""SQL: whether objects of a content are being removed, so that nothing may be adopted from the store."""
+
 _DUE = sa.text("""
     SELECT id FROM assets WHERE state = 'deleted' AND purged_at IS NULL
         AND deleted_at < clock_timestamp() - :bound * interval '1 second'
@@ -31,12 +37,12 @@ _CONTENTS = sa.text("""
     ) AS known WHERE content_sha256 IS NOT NULL ORDER BY 1
 """)
 # Makes the row if there is none: whoever joins the content takes the same lock. It has no leader then.
-_LOCK_CONTENT = sa.text("""
+_LOCK_CONTENT = sa.text(f"""
     INSERT INTO content (tenant_id, sha256, state, leader_job_id)
     VALUES (:tenant_id, :sha256, 'open', '00000000-0000-0000-0000-000000000000')
     ON CONFLICT (tenant_id, sha256) DO UPDATE SET updated_at = now()
-    RETURNING coalesce(purging_at > clock_timestamp() - :crashed * interval '1 second', false) AS taken
-""")
+    RETURNING {PURGING} AS taken
+""")  # noqa: S608 - made of constants
 # A statement of its own, after the lock: it has to see what was committed while this transaction waited for that.
 _IN_USE = sa.text("""
     SELECT EXISTS (SELECT FROM assets WHERE tenant_id = :tenant_id AND content_sha256 = :sha256 AND id <> :id
@@ -58,9 +64,9 @@ _DROP_UNLED = sa.text("""
         AND leader_job_id = '00000000-0000-0000-0000-000000000000'
 """)
 _FORGET_VARIANTS = sa.text("DELETE FROM variants WHERE asset_id = :id")
-_FORGET_CONTENT = sa.text("""
-    DELETE FROM content WHERE tenant_id = :tenant_id AND sha256 = :sha256 AND purging_at IS NOT NULL
-""")
+_FORGET_CONTENT = sa.text(f"""
+    DELETE FROM content WHERE tenant_id = :tenant_id AND sha256 = :sha256 AND {PURGING}
+""")  # noqa: S608 - made of constants
 _PURGED = sa.text("""
     UPDATE assets SET purged_at = clock_timestamp(), file_name = '', metadata = '{}', tags = '{}', upload_id = NULL
     WHERE id = :id AND purged_at IS NULL RETURNING tenant_id
@@ -75,9 +81,6 @@ _PARTS = sa.text("""
         JOIN variants made ON made.tenant_id = wanted.tenant_id AND made.content_sha256 = wanted.sha256,
         jsonb_array_elements(made.parts) AS part
 """)
-
-PURGE_BOUND_S = 300.0
-"""How long a keeper may remove objects of a content; after twice this time the mark counts as left by a crash."""
 
 
 class Going(NamedTuple):
@@ -179,6 +182,5 @@ async def let_go_of_content(connection: AsyncConnection, tenant_id: UUID, sha256
 
 
 async def _taken(connection: AsyncConnection, tenant_id: UUID, sha256: bytes) -> bool:
-    values = {"tenant_id": tenant_id, "sha256": sha256, "crashed": 2 * PURGE_BOUND_S}
-    taken: bool = (await connection.execute(_LOCK_CONTENT, values)).scalar_one()
+    taken: bool = (await connection.execute(_LOCK_CONTENT, {"tenant_id": tenant_id, "sha256": sha256})).scalar_one()
     return taken

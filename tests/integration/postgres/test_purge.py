@@ -14,6 +14,7 @@ from schemas.details import Facts
 from schemas.events import Part
 from schemas.ids import uuid7
 from schemas.settings import KeeperSettings
+from schemas.states import Stage
 from streams.keeper.purging import Purging, Swept
 
 FACTS = Facts(width=4, height=3)
@@ -147,6 +148,50 @@ async def test_what_a_crash_left_marked_is_taken_up_after_a_while(worker, seed, 
     await seed.change(worker, "UPDATE content SET purging_at = now() - interval '1 day' WHERE sha256 = :s", s=sha256)
     await purging.purge()
     assert await there(store, source, variant) == [False, False]
+
+
+async def test_a_mark_that_a_crash_left_keeps_no_job_from_the_bytes(worker, seed):
+    tenant, sha256 = await seed.tenant(worker), uuid7().bytes * 2
+
+    async def hold():
+        async with worker.transaction() as connection:
+            return await purge.hold_content(connection, tenant, sha256)
+
+    async def meet(stage):
+        made = await seed.asset(worker, tenant)
+        async with worker.transaction() as connection:
+            job = await jobs.claim(connection, made.dispatch(), owner="w", lease_s=60)
+            held = {"tenant_id": tenant, "job_id": job.job_id, "epoch": job.epoch}
+            return (await join_content(connection, sha256=sha256, stage=stage, **held)).role
+
+    async def jobs_are_over():
+        over = "UPDATE jobs SET state = 'cancelled', reason = NULL, lease_until = NULL WHERE tenant_id = :t"
+        await seed.change(worker, over, t=tenant)
+
+    stages = (Stage.IMAGE_PRIMARY, Stage.IMAGE_AVIF)
+    assert await hold()
+    assert [await meet(stage) for stage in stages] == [Role.TWIN] * 2
+    await jobs_are_over()
+    long_ago = "UPDATE content SET purging_at = now() - :bound * interval '1 second' WHERE sha256 = :s"
+    await seed.change(worker, long_ago, bound=2 * purge.PURGE_BOUND_S, s=sha256)
+    assert [await meet(stage) for stage in stages] == [Role.LEADER] * 2
+    assert not await hold(), "jobs are at it"
+    await jobs_are_over()
+    assert await hold()
+
+
+async def test_a_purge_that_comes_back_too_late_leaves_the_bytes_to_their_new_leader(worker, seed, store, tmp_path):
+    tenant, sha256 = await seed.tenant(worker), uuid7().bytes * 2
+    made, _, _ = await ready(worker, seed, store, tmp_path, tenant, sha256)
+    await delete(worker, seed, made)
+    async with worker.transaction() as connection:
+        going = await purge.begin(connection, made.asset_id)
+    await seed.change(worker, "UPDATE content SET purging_at = now() - interval '1 day' WHERE sha256 = :s", s=sha256)
+    _, _, decision = await claimed(worker, seed, tenant, sha256)
+    assert decision.role is not Role.TWIN
+    async with worker.transaction() as connection:
+        await purge.finish(connection, going, objects=0, actor="t")
+    assert await seed.column(worker, "SELECT count(*) FROM content WHERE sha256 = :s", s=sha256) == [1]
 
 
 async def test_the_parts_of_a_variant_are_no_orphans(worker, seed, store, tmp_path, purging):
