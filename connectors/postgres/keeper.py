@@ -47,8 +47,10 @@ _DUE = sa.text(f"""
     ), later AS (
         UPDATE jobs SET reason = CASE WHEN held THEN 'breaker' ELSE 'credit' END, due_at = NULL
         FROM ranked WHERE jobs.id = ranked.id AND (held OR NOT room)
+    ), queued AS (
+        {QUEUE} FROM ranked WHERE jobs.id = ranked.id AND room AND NOT held {RETURNING}
     )
-    {QUEUE} FROM ranked WHERE jobs.id = ranked.id AND room AND NOT held {RETURNING}
+    SELECT queued.* FROM due LEFT JOIN queued USING (id)
 """)  # noqa: S608 - made of constants
 _EXPIRED = sa.text(f"""
     WITH gone AS (SELECT id FROM jobs WHERE state = 'running' AND lease_until < clock_timestamp()
@@ -134,8 +136,10 @@ async def up_for_s(connection: AsyncConnection) -> float:
 
 
 async def emit_due(connection: AsyncConnection, *, batch: int, reemit_s: float = REEMIT_AFTER_S) -> int:
-    """Queue what waited long enough; returns how many."""
-    return await emit_queued(connection, await connection.execute(_DUE, {"batch": batch, "reemit": reemit_s}))
+    """Queue what waited long enough, or let it wait for what it lacks now; returns how many that were."""
+    due = (await connection.execute(_DUE, {"batch": batch, "reemit": reemit_s})).all()
+    await emit_queued(connection, (row for row in due if row.id is not None))
+    return len(due)
 
 
 async def emit_expired(

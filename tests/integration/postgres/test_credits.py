@@ -145,7 +145,7 @@ async def test_what_becomes_due_over_the_credit_waits_for_it(worker, seed, tenan
             await jobs.wait(connection, job, reason=WaitReason.RETRY, delay_s=0, costs_attempt=False)
     others = [await seed.upload(worker, tenant) for _ in range(CREDITS - 1)]
     async with worker.transaction() as connection:
-        assert await keeper.emit_due(connection, batch=10) == 1
+        assert await keeper.emit_due(connection, batch=10) == CREDITS
     now = await states(worker, seed, tenant)
     assert sorted(now) == ["queued"] * CREDITS + ["waiting credit"] * (CREDITS - 1)
     assert len(others) == CREDITS - 1

@@ -87,6 +87,21 @@ async def test_a_round_moves_what_is_due_and_counts_it(worker, seed, seeded, rou
     assert f'{JOBS_OLDEST_WAITING.name}{{reason="queued"}}' in text
 
 
+async def test_one_round_reaches_what_is_due_behind_many_of_a_tenant_without_room(worker, seed, seeded, metrics):
+    await seed.change(worker, "UPDATE tenants SET credits = 1 WHERE id = :t", t=seeded.tenant_id)
+    for _ in range(5):
+        await seed.upload(worker, seeded.tenant_id)
+    behind = await seed.asset(worker, await seed.tenant(worker))
+    due = """
+        UPDATE jobs SET state = 'waiting', reason = 'retry', due_at = now() - :ago * interval '1 minute'
+        WHERE tenant_id = :t AND state = 'waiting' OR id = :j
+    """
+    await seed.change(worker, due, t=seeded.tenant_id, j=None, ago=2)
+    await seed.change(worker, due, t=None, j=behind.job_id, ago=1)
+    await Rounds(worker, KeeperSettings(batch=2), metrics).round()
+    assert await seed.column(worker, "SELECT state FROM jobs WHERE id = :j", j=behind.job_id) == ["queued"]
+
+
 async def test_rounds_go_on_after_the_database_was_away(worker, metrics):
     class Flaky:
         """The real database, refusing the first transactions as a lost one does."""

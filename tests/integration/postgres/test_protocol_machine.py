@@ -167,9 +167,9 @@ class Life(RuleBasedStateMachine):
         """A whole round of the keeper."""
         due = self.transact(lambda c: keeper.emit_due(c, batch=10))
         is_due = self.state == "waiting" and self.reason == "retry"
-        assert due == (is_due and not self.broken)
+        assert due == is_due
         if is_due and self.broken:
-            self.reason = "breaker"
+            self.reason, due = "breaker", 0
         expired = self.transact(lambda c: keeper.emit_expired(c, batch=10, max_deaths=MAX_DEATHS))
         gone = self.state == "running" and not self.lease_valid
         assert expired == (gone and self.deaths + 1 < MAX_DEATHS)
