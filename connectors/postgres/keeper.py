@@ -9,7 +9,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from connectors.postgres.content import doom_content
+from connectors.postgres.content import TWIN_CHECK_S, doom_content
 from connectors.postgres.credits import (
     OPEN_BREAKER,
     QUEUE,
@@ -52,6 +52,22 @@ _DUE = sa.text(f"""
     )
     SELECT queued.* FROM due LEFT JOIN queued USING (id)
 """)  # noqa: S608 - made of constants
+# Locks the content, too, as its leader's end does: a twin that was woken meanwhile is not put to sleep again.
+_LET_SLEEP = [
+    sa.text(f"""
+        WITH asleep AS (
+            SELECT twin.id FROM jobs twin
+                JOIN {table} c ON c.tenant_id = twin.tenant_id AND c.sha256 = twin.content_sha256 AND {of_stage}
+                JOIN jobs leader ON leader.id = c.leader_job_id
+            WHERE twin.state = 'waiting' AND twin.reason = 'twin' AND twin.due_at <= clock_timestamp()
+                AND c.state = 'open' AND leader.id <> twin.id AND leader.state = 'running'
+            LIMIT :batch FOR NO KEY UPDATE OF twin, c SKIP LOCKED
+        )
+        UPDATE jobs SET due_at = clock_timestamp() + :check * interval '1 second'
+        FROM asleep WHERE jobs.id = asleep.id
+    """)  # noqa: S608 - made of constants
+    for table, of_stage in (("content", "twin.stage LIKE '%.primary'"), ("content_stages", "c.stage = twin.stage"))
+]
 _EXPIRED = sa.text(f"""
     WITH gone AS (SELECT id FROM jobs WHERE state = 'running' AND lease_until < clock_timestamp()
                   AND deaths + 1 < :max_deaths ORDER BY lease_until LIMIT :batch FOR NO KEY UPDATE SKIP LOCKED)
@@ -140,6 +156,12 @@ async def emit_due(connection: AsyncConnection, *, batch: int, reemit_s: float =
     due = (await connection.execute(_DUE, {"batch": batch, "reemit": reemit_s})).all()
     await emit_queued(connection, (row for row in due if row.id is not None))
     return len(due)
+
+
+async def let_sleep(connection: AsyncConnection, *, batch: int) -> int:
+    """Let twins whose leader is at work sleep on: queued, they would take credit and come back; returns how many."""
+    values = {"batch": batch, "check": TWIN_CHECK_S}
+    return sum([(await connection.execute(statement, values)).rowcount for statement in _LET_SLEEP])
 
 
 async def emit_expired(

@@ -71,6 +71,7 @@ class Rounds:
         batch, reemit_s = self._settings.batch, self._settings.requeue_after_s
         deaths = self._settings.max_deaths
         await self._tend_breakers()
+        await self._drain("asleep", lambda c: keeper.let_sleep(c, batch=batch))
         await self._drain("due", lambda c: keeper.emit_due(c, batch=batch, reemit_s=reemit_s))
         if settled := await self._settled():
             await self._drain(

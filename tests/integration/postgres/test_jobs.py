@@ -267,6 +267,24 @@ async def test_parking_and_the_leaders_end_at_once_never_leave_a_sleeping_twin(w
             assert decision.role is Role.REUSE
 
 
+async def test_sleeping_on_and_the_leaders_end_at_once_never_leave_a_sleeping_twin(worker, seed, seeded):
+    for _ in range(10):
+        first, second = [await seed.asset(worker, seeded.tenant_id) for _ in range(2)]
+        sha256 = UUID(int=first.job_id.int).bytes * 2
+        leader, twin = await claim(worker, first.dispatch()), await claim(worker, second.dispatch())
+        await join(worker, leader, sha256)
+        await join(worker, twin, sha256)
+        await seed.change(worker, "UPDATE jobs SET due_at = now() WHERE id = :j", j=second.job_id)
+
+        async def sleep_on():
+            async with worker.transaction() as connection:
+                await keeper.let_sleep(connection, batch=10)
+
+        await asyncio.gather(sleep_on(), finish(worker, leader, [variant(sha256=sha256)], sha256))
+        due = "SELECT id FROM jobs WHERE id = :j AND due_at <= clock_timestamp()"
+        assert await seed.column(worker, due, j=second.job_id) == [second.job_id]
+
+
 async def test_events_of_one_asset_stay_in_commit_order_under_concurrency(worker, seed, seeded):
     job = await claim(worker, seeded.dispatch())
     await join(worker, job)

@@ -49,9 +49,9 @@ async def fail(database, job, code=ErrorCode.CORRUPT):
         await endings.fail(connection, job, code=code, detail="no", sha256=SHA, report={}, traceparent=None)
 
 
-async def primary_done(database, seeded):
+async def primary_done(database, seeded, number=1):
     """Finish an asset's primary job; returns its claimed AVIF job."""
-    job = await claim(database, seeded.dispatch())
+    job = await claim(database, seeded.dispatch(number))
     await join(database, job)
     await finish(database, job, follow=[AVIF])
     return await claim_secondary(database, seeded)
@@ -128,6 +128,32 @@ async def test_a_secondary_stage_is_done_once_for_the_same_bytes(worker, seed, s
     async with worker.transaction() as connection:
         assert await keeper.emit_due(connection, batch=10) == 1
     assert (await join(worker, await claim_secondary(worker, twin))).role is Role.REUSE
+
+
+async def test_twins_of_either_kind_sleep_on_while_their_leader_works(worker, seed, seeded):
+    lead = await claim(worker, seeded.dispatch())
+    await join(worker, lead)
+    others = [await seed.asset(worker, seeded.tenant_id) for _ in range(2)]
+    for twin in others:
+        assert (await join(worker, await claim(worker, twin.dispatch()))).role is Role.TWIN
+
+    async def look_again():
+        """The twins' time has come: how many sleep on, and how many go."""
+        over = "UPDATE jobs SET due_at = now() WHERE tenant_id = :t AND state = 'waiting'"
+        await seed.change(worker, over, t=seeded.tenant_id)
+        async with worker.transaction() as connection:
+            return await keeper.let_sleep(connection, batch=10), await keeper.emit_due(connection, batch=10)
+
+    assert await look_again() == (2, 0)
+    await finish(worker, lead)
+    assert await look_again() == (0, 2)
+    first, second = [await primary_done(worker, one, 2) for one in others]
+    await join(worker, first)
+    assert (await join(worker, second)).role is Role.TWIN
+    assert await look_again() == (1, 0)
+    gone = "UPDATE jobs SET state = 'cancelled', lease_until = NULL WHERE id = :j"
+    await seed.change(worker, gone, j=first.job_id)
+    assert await look_again() == (0, 1), "its leader has gone without a word"
 
 
 async def test_twins_of_a_secondary_stage_share_its_fate(worker, seed, seeded):
