@@ -18,10 +18,15 @@ _INSERT_JOB = sa.text("""
     INSERT INTO dead_letters (id, tenant_id, job_id, asset_id, topic, code, detail, attempts, traceparent)
     VALUES (:id, :tenant_id, :job_id, :asset_id, :topic, :code, :detail, :attempts, :traceparent)
 """)
+# A topic that was made anew counts its offsets from the start: another record at the same place is another letter.
 _INSERT_RECORD = sa.text("""
     INSERT INTO dead_letters (id, topic, kpart, koffset, key, value, headers, code, detail, traceparent)
     VALUES (:id, :topic, :kpart, :koffset, :key, :value, :headers, :code, :detail, :traceparent)
-    ON CONFLICT (topic, kpart, koffset) DO NOTHING
+    ON CONFLICT (topic, kpart, koffset) DO UPDATE SET id = excluded.id, key = excluded.key, value = excluded.value,
+        headers = excluded.headers, code = excluded.code, detail = excluded.detail, traceparent = excluded.traceparent,
+        created_at = excluded.created_at, replayed_at = NULL
+    WHERE (dead_letters.key, dead_letters.value, dead_letters.headers)
+        IS DISTINCT FROM (excluded.key, excluded.value, excluded.headers)
 """).bindparams(sa.bindparam("headers", type_=sa.JSON))
 
 
@@ -90,7 +95,10 @@ def _headers(letter: DeadLetter, route: str, origin: Origin | None) -> ErrorHead
 
 
 async def bury_record(connection: AsyncConnection, record: BadRecord) -> None:
-    """Remember a record that is no dispatch; once per (topic, partition, offset), however often it is read."""
+    """Remember a record that is no dispatch; once per (topic, partition, offset), however often it is read.
+
+    Of different records there the last is kept.
+    """
     await connection.execute(
         _INSERT_RECORD,
         {

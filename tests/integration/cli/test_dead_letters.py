@@ -191,6 +191,28 @@ def test_breakers_are_opened_shown_and_closed(operator):
     operator("breakers", "open", "nobody", code=1)
 
 
+def test_another_record_at_the_offset_of_a_closed_letter_is_a_letter_of_its_own(operator):
+    """As after a topic was deleted and made anew."""
+    place = {"topic": f"remade-{uuid7()}", "partition": 0, "offset": 0, "detail": "no", "headers": [("a", "b")]}
+
+    async def read(database, value):
+        async with database.transaction() as connection:
+            await bury_record(connection, BadRecord(key=None, value=value, **place))
+        return await seed.column(database, "SELECT id FROM dead_letters WHERE topic = :t", t=place["topic"])
+
+    async def work(database):
+        (first,) = await read(database, b"one")
+        await seed.change(database, "UPDATE dead_letters SET replayed_at = now() WHERE id = :id", id=first)
+        assert await read(database, b"one") == [first], "the same record, read again"
+        (second,) = await read(database, b"another")
+        return first, second
+
+    first, second = operator.rows(work)
+    assert first != second, "whoever replays the first at this moment does not close the second"
+    found = "SELECT value FROM dead_letters WHERE id = :id AND replayed_at IS NULL"
+    assert operator.column(found, id=second) == [b"another"]
+
+
 @pytest.mark.stack
 def test_what_could_not_be_decoded_is_sent_again_as_it_came(operator, kafka, monkeypatch):
     from confluent_kafka import Consumer, TopicPartition
