@@ -50,7 +50,7 @@ class Database(Closing):
 
     def __init__(self, settings: DatabaseSettings, *, application: str) -> None:
         timeout_ms = int(settings.statement_timeout_s * 1000)
-        session = {"statement_timeout": timeout_ms, "timezone": "UTC", "idle_in_transaction_session_timeout": 60_000}
+        session = {"statement_timeout": timeout_ms, "timezone": "UTC", "idle_in_transaction_session_timeout": 5_000}
         url = sa.make_url(settings.url.replace("postgresql://", "postgresql+psycopg://", 1))
         self.engine = create_async_engine(
             url,

@@ -80,6 +80,20 @@ async def test_a_host_that_is_gone_is_noticed_in_seconds_unless_the_address_says
         assert await socket_options(pool) == (1, 60, 3, 3, 90_000)
 
 
+async def test_a_transaction_in_which_nothing_is_said_ends_and_lets_its_locks_go(worker):
+    """As in a process that is frozen: within less than a lease, in the server; when it goes on, it meets the typed error."""
+    with pytest.raises(MedialaneError) as caught:
+        async with worker.transaction() as frozen:
+            bound = await frozen.execute(sa.text("SHOW idle_in_transaction_session_timeout"))
+            assert bound.scalar_one() == "5s"
+            await frozen.execute(sa.text("SELECT pg_advisory_xact_lock(7)"))
+            await frozen.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = 1"))
+            async with worker.transaction() as other:
+                await other.execute(sa.text("SELECT pg_advisory_xact_lock(7)"))
+            await frozen.execute(sa.text("SELECT 1"))
+    assert caught.value.code is ErrorCode.DATABASE_UNAVAILABLE
+
+
 async def test_the_connection_used_last_is_the_next_one(worker):
     pid = sa.text("SELECT pg_backend_pid()")
     async with worker.transaction() as first:
