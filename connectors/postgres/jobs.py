@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.postgres import outbox
 from connectors.postgres.credits import REEMIT_AFTER_S, pass_on
-from connectors.postgres.locks import HELD, Held, held_values
+from connectors.postgres.locks import HELD, RUNNING, Held, held_values
 from connectors.postgres.placements import KPART_OF_JOB
 from schemas.errors import ErrorCode
 from schemas.events import JobStarted
@@ -100,10 +100,13 @@ _PROCESSING = sa.text(f"""
         event_seq = event_seq + wanted.count
     FROM wanted WHERE assets.id = wanted.id RETURNING assets.id, {outbox.TAKEN}
 """)  # noqa: S608 - made of constants
+# A row that somebody has locked is held all the same, and renewed by the next beat: the others do not wait for it.
 _HEARTBEAT = sa.text(f"""
-    WITH held AS MATERIALIZED ({HELD})
-    UPDATE jobs SET lease_until = clock_timestamp() + :lease * interval '1 second'
-    FROM held WHERE jobs.id = held.id RETURNING jobs.id
+    WITH free AS MATERIALIZED ({HELD} SKIP LOCKED), renewed AS (
+        UPDATE jobs SET lease_until = clock_timestamp() + :lease * interval '1 second'
+        FROM free WHERE jobs.id = free.id
+    )
+    {RUNNING}
 """)  # noqa: S608 - made of constants
 _WAIT = sa.text("""
     UPDATE jobs SET state = 'waiting', reason = :reason, owner = NULL, lease_until = NULL,

@@ -6,13 +6,16 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-HELD = """
+RUNNING = """
     SELECT jobs.id FROM jobs
     JOIN unnest(CAST(:ids AS uuid[]), CAST(:epochs AS int[])) AS asked (id, epoch)
         ON jobs.id = asked.id AND jobs.epoch = asked.epoch
-    WHERE jobs.state = 'running' ORDER BY jobs.id FOR NO KEY UPDATE OF jobs
+    WHERE jobs.state = 'running'
 """
-"""Locks those of these jobs that still run under these epochs (`held_values`)."""
+"""Those of these jobs that still run under these epochs (`held_values`)."""
+
+HELD = f"{RUNNING} ORDER BY jobs.id FOR NO KEY UPDATE OF jobs"
+"""The same, locked."""
 
 _ASSETS = sa.text("SELECT 1 FROM assets WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR NO KEY UPDATE")
 _HELD = sa.text(HELD)

@@ -3,9 +3,10 @@
 import asyncio
 
 import pytest
+import sqlalchemy as sa
 from prometheus_client import CollectorRegistry
 
-from connectors.postgres import jobs
+from connectors.postgres import jobs, locks
 from connectors.postgres.database import Database
 from connectors.telemetry.metrics import Metrics
 from schemas.errors import ErrorCode, MedialaneError
@@ -47,6 +48,24 @@ async def test_a_lease_that_was_taken_over_is_lost_once(worker, seed, seeded, ro
     await leases.beat()
     assert lost == [job.job_id]
     assert len(leases) == 0
+
+
+async def test_a_row_that_is_locked_costs_the_others_no_lease(worker, seed, seeded):
+    """It is held all the same, and renewed once it is free."""
+    leases, lost = Leases(worker, lease_s=3600, heartbeat_s=1), []
+    mine = [await claim(worker, one) for one in (seeded, await seed.asset(worker, seeded.tenant_id))]
+    for job in mine:
+        leases.hold(job, lambda: lost.append(True))
+    renewed = "SELECT id FROM jobs WHERE tenant_id = :t AND lease_until > now() + interval '30 minutes' ORDER BY id"
+    async with worker.transaction() as connection:
+        await connection.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+        await locks.lock_held(connection, [(mine[0].job_id, mine[0].epoch)])
+        async with asyncio.timeout(60):
+            await leases.beat()
+        assert await seed.column(worker, renewed, t=seeded.tenant_id) == [mine[1].job_id]
+    await leases.beat()
+    assert await seed.column(worker, renewed, t=seeded.tenant_id) == sorted(job.job_id for job in mine)
+    assert lost == []
 
 
 async def test_no_answer_from_the_database_is_not_a_lost_lease(worker, seeded):
