@@ -83,19 +83,19 @@ _UNCLAIMED = sa.text(f"""
     FROM slow WHERE jobs.id = slow.id {RETURNING}
 """)  # noqa: S608 - made of constants
 _LOST = sa.text("""
-    SELECT id, asset_id, topic, stage FROM jobs WHERE state = 'running' AND lease_until < clock_timestamp()
+    SELECT id AS job_id, asset_id, topic, stage, content_sha256 FROM jobs
+    WHERE state = 'running' AND lease_until < clock_timestamp()
         AND deaths + 1 >= :max_deaths ORDER BY lease_until LIMIT :batch
 """)
 _LOCK_ASSET = sa.text("""
     SELECT tenant_id, object_key, etag, size, content_type, file_name FROM assets WHERE id = :id FOR NO KEY UPDATE
 """)
-_CONTENT_OF = sa.text("SELECT content_sha256 FROM jobs WHERE id = :id")
-_STAGE_OF = sa.text("SELECT stage FROM jobs WHERE id = :id")
 _END_LOST = sa.text("""
     UPDATE jobs SET state = 'failed', owner = NULL, lease_until = NULL, epoch = epoch + 1, deaths = deaths + 1,
         finished_at = clock_timestamp(), error_code = :code, error_detail = :detail
     WHERE id = :id AND state = 'running' AND lease_until < clock_timestamp()
-    RETURNING id AS job_id, tenant_id, asset_id, generation, stage, epoch, attempts, deaths, traceparent,
+        AND content_sha256 IS NOT DISTINCT FROM CAST(:sha256 AS bytea)
+    RETURNING id AS job_id, tenant_id, asset_id, generation, epoch, attempts, deaths, traceparent,
         created_at AS queued_at, finished_at AS claimed_at, job_class, record_topic, record_kpart, record_koffset,
         record_group
 """)
@@ -134,6 +134,7 @@ class LostJob(NamedTuple):
     asset_id: UUID
     topic: str
     stage: Stage
+    content_sha256: bytes | None
 
 
 class OutboxState(NamedTuple):
@@ -184,28 +185,28 @@ async def lost_jobs(connection: AsyncConnection, *, batch: int, max_deaths: int)
     """
     rows = await connection.execute(_LOST, {"batch": batch, "max_deaths": max_deaths})
     known = [row for row in rows if row.stage in Stage.__members__.values()]
-    return [LostJob(row.id, row.asset_id, row.topic, Stage(row.stage)) for row in known]
+    return [LostJob(row.job_id, row.asset_id, row.topic, Stage(row.stage), row.content_sha256) for row in known]
 
 
-async def bury_lost(connection: AsyncConnection, job_id: UUID, asset_id: UUID) -> None:
-    """Give up a job that took too many workers with it. Raises `FencedError` if it came back to life meanwhile."""
-    code = ErrorCode.WORKER_LOST
+async def bury_lost(connection: AsyncConnection, lost: LostJob) -> None:
+    """Give up a job that took too many workers with it. Raises `FencedError` if it came back to life, or is gone."""
+    job_id, sha256, code = lost.job_id, lost.content_sha256, ErrorCode.WORKER_LOST
     detail = ERRORS[code].meaning
-    asset = (await connection.execute(_LOCK_ASSET, {"id": asset_id})).mappings().one()
-    known: bytes | None = (await connection.execute(_CONTENT_OF, {"id": job_id})).scalar_one()
-    if known is not None:
-        stage = Stage((await connection.execute(_STAGE_OF, {"id": job_id})).scalar_one())
-        await doom_content(connection, asset["tenant_id"], known, job_id, stage=stage, code=code, detail=detail)
-    ended = await connection.execute(_END_LOST, {"id": job_id, "code": code, "detail": detail})
-    row = ended.mappings().one_or_none()
+    asset = (await connection.execute(_LOCK_ASSET, {"id": lost.asset_id})).mappings().one_or_none()
+    if asset is None:
+        raise FencedError(str(job_id))
+    if sha256 is not None:
+        await doom_content(connection, asset["tenant_id"], sha256, job_id, stage=lost.stage, code=code, detail=detail)
+    values = {"id": job_id, "sha256": sha256, "code": code, "detail": detail}
+    row = (await connection.execute(_END_LOST, values)).mappings().one_or_none()
     if row is None:
         raise FencedError(str(job_id))
     fields = dict(row)
     topic, *rest = (fields.pop(f"record_{name}") for name in ("topic", "kpart", "koffset", "group"))
-    words = {"stage": Stage(row["stage"]), "job_class": JobClass(row["job_class"]), "content_sha256": known}
+    words = {"stage": lost.stage, "job_class": JobClass(row["job_class"]), "content_sha256": sha256}
     job = ClaimedJob(**(dict(asset) | fields | words), origin=Origin(topic, *rest) if topic else None)
     counts = (job.attempts, job.deaths)
-    await give_up(connection, job, counts, code=code, detail=detail, sha256=known, traceparent=job.traceparent)
+    await give_up(connection, job, counts, code=code, detail=detail, sha256=sha256, traceparent=job.traceparent)
     await pass_on(connection, job.tenant_id, job.stage)
 
 

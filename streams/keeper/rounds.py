@@ -122,9 +122,9 @@ class Rounds:
         for job in lost:
             try:
                 async with self._database.transaction() as connection:
-                    await keeper.bury_lost(connection, job.job_id, job.asset_id)
+                    await keeper.bury_lost(connection, job)
             except FencedError:
-                continue  # it came back to life, or another keeper was faster
+                continue  # it came back to life, another keeper was faster, or its tenant was removed
             self._metrics.counter(KEEPER_MOVES, "lost").inc()
             self._metrics.counter(JOBS_FINISHED, job.stage, "failed", ERRORS[ErrorCode.WORKER_LOST].error_class).inc()
             self._metrics.counter(DLQ_MESSAGES, job.topic, ErrorCode.WORKER_LOST).inc()

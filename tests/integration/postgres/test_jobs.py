@@ -192,7 +192,7 @@ async def test_a_job_that_kills_its_workers_is_given_up(worker, seed, seeded):
         lost = await keeper.lost_jobs(connection, batch=10, max_deaths=3)
     assert [one.job_id for one in lost] == [seeded.job_id]
     async with worker.transaction() as connection:
-        await keeper.bury_lost(connection, seeded.job_id, seeded.asset_id)
+        await keeper.bury_lost(connection, lost[0])
     row = await state(worker, seeded)
     assert (row.state, row.error_code, row.deaths) == ("failed", "worker_lost", 3)
     assert await events(worker, seeded, seed) == ["job.started", "job.failed", "asset.failed"]

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry
 
-from connectors.postgres import jobs, locks
+from connectors.postgres import jobs, keeper, locks
 from connectors.postgres.database import Database
 from connectors.telemetry.metrics import Metrics
 from schemas.errors import ErrorCode, MedialaneError
@@ -119,6 +119,30 @@ async def test_one_round_reaches_what_is_due_behind_many_of_a_tenant_without_roo
     await seed.change(worker, due, t=None, j=behind.job_id, ago=1)
     await Rounds(worker, KeeperSettings(batch=2), metrics).round()
     assert await seed.column(worker, "SELECT state FROM jobs WHERE id = :j", j=behind.job_id) == ["queued"]
+
+
+@pytest.fixture
+async def lost(worker, seed, seeded):
+    """A job that took too many workers with it, as the keeper has found it."""
+    job = await claim(worker, seeded)
+    await expire(worker, seed, job)
+    async with worker.transaction() as connection:
+        found = await keeper.lost_jobs(connection, batch=500, max_deaths=1)
+    return next(one for one in found if one.job_id == job.job_id)
+
+
+async def test_a_lost_job_whose_tenant_was_removed_meanwhile_is_somebody_elses(worker, seed, seeded, lost):
+    await seed.change(worker, "DELETE FROM tenants WHERE id = :t", t=seeded.tenant_id)
+    with pytest.raises(jobs.FencedError):
+        async with worker.transaction() as connection:
+            await keeper.bury_lost(connection, lost)
+
+
+async def test_a_lost_job_that_has_met_its_bytes_meanwhile_is_left_to_the_next_round(worker, seed, seeded, lost):
+    await seed.change(worker, "UPDATE jobs SET content_sha256 = :s WHERE id = :j", s=bytes(32), j=lost.job_id)
+    with pytest.raises(jobs.FencedError):
+        async with worker.transaction() as connection:
+            await keeper.bury_lost(connection, lost)
 
 
 async def test_rounds_go_on_after_the_database_was_away(worker, metrics):

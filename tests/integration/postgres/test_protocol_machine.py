@@ -180,7 +180,7 @@ class Life(RuleBasedStateMachine):
         lost = self.transact(lambda c: keeper.lost_jobs(c, batch=10, max_deaths=MAX_DEATHS))
         assert len(lost) == (gone and not expired)
         if lost:
-            self.transact(lambda c: keeper.bury_lost(c, self.job.job_id, self.job.asset_id))
+            self.transact(lambda c: keeper.bury_lost(c, lost[0]))
             self.state, self.epoch, self.deaths = "failed", self.epoch + 1, self.deaths + 1
 
     @rule()

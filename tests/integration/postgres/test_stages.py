@@ -176,7 +176,8 @@ async def test_a_lost_secondary_job_hands_over_to_its_twin(worker, seed, seeded)
     gone = "UPDATE jobs SET lease_until = now() - interval '1 s', deaths = 2 WHERE id = :j"
     await seed.change(worker, gone, j=first.job_id)
     async with worker.transaction() as connection:
-        await keeper.bury_lost(connection, first.job_id, seeded.asset_id)
+        found = await keeper.lost_jobs(connection, batch=500, max_deaths=3)
+        await keeper.bury_lost(connection, next(lost for lost in found if lost.job_id == first.job_id))
     assert (await one(worker, "SELECT state FROM assets WHERE id = :id", id=seeded.asset_id)).state == "ready"
     async with worker.transaction() as connection:
         assert await keeper.emit_due(connection, batch=10) == 1
