@@ -56,7 +56,7 @@ async def cancel_asset(
         await outbox.emit(connection, asset_id, [AssetCancelled], traceparent=traceparent)
     elif not stopped:
         raise MedialaneError(ErrorCode.CONFLICT, f"The asset is {state}: there is nothing to cancel.")
-    await _pass_credit_on(connection, tenant_id, stopped)
+    await pass_credit_on(connection, tenant_id, stopped)
     await audit.note(
         connection, actor=actor, action="asset.cancel", tenant_id=tenant_id, subject=str(asset_id),
         detail={"state": state.value, "jobs": len(stopped)},
@@ -76,7 +76,7 @@ async def delete_asset(
     stopped = await stop_jobs(connection, tenant_id, asset_id)
     await connection.execute(_DELETED, {"id": asset_id})
     await outbox.emit(connection, asset_id, [AssetDeleted], traceparent=traceparent)
-    await _pass_credit_on(connection, tenant_id, stopped)
+    await pass_credit_on(connection, tenant_id, stopped)
     await give_back(connection, tenant_id, Space(1, size))
     await audit.note(
         connection, actor=actor, action="asset.delete", tenant_id=tenant_id, subject=str(asset_id),
@@ -97,15 +97,16 @@ async def stop_jobs(connection: AsyncConnection, tenant_id: UUID, asset_id: UUID
     return [(Stage(row.stage), row.held_credit) for row in rows]
 
 
+async def pass_credit_on(connection: AsyncConnection, tenant_id: UUID, stopped: Sequence[tuple[Stage, bool]]) -> None:
+    """Give the credit of jobs that `stop_jobs` has ended to others of their tenant."""
+    for stage, held_credit in stopped:
+        if held_credit:
+            await pass_on(connection, tenant_id, stage)
+
+
 async def _lock(connection: AsyncConnection, tenant_id: UUID, asset_id: UUID) -> tuple[AssetState, int]:
     """The asset's state and size in bytes."""
     found = (await connection.execute(_LOCK, {"id": asset_id, "tenant_id": tenant_id})).one_or_none()
     if found is None:
         raise MedialaneError(ErrorCode.NOT_FOUND)
     return AssetState(found.state), found.size
-
-
-async def _pass_credit_on(connection: AsyncConnection, tenant_id: UUID, stopped: Sequence[tuple[Stage, bool]]) -> None:
-    for stage, held_credit in stopped:
-        if held_credit:
-            await pass_on(connection, tenant_id, stage)

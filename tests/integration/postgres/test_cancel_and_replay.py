@@ -97,6 +97,18 @@ async def test_it_stops_the_running_child_by_its_fence(worker, seed, seeded, act
     assert action == f"asset.{act.__name__.removesuffix('_asset')}"
 
 
+async def test_a_replay_passes_the_credit_of_what_it_ends_on(worker, seed):
+    tenant_id = await seed.tenant(worker)
+    await seed.change(worker, "UPDATE tenants SET credits = 1 WHERE id = :t", t=tenant_id)
+    made, waiting = await seed.upload(worker, tenant_id), await seed.upload(worker, tenant_id)
+    # As with a further stage that still runs.
+    await seed.change(worker, "UPDATE assets SET state = 'ready' WHERE id = :a", a=made.asset_id)
+    await reopen(worker, made)
+    states = "SELECT concat_ws(' ', state, reason) FROM jobs WHERE asset_id = :a ORDER BY generation"
+    assert await seed.column(worker, states, a=waiting.asset_id) == ["queued"]
+    assert await seed.column(worker, states, a=made.asset_id) == ["cancelled", "waiting credit"]
+
+
 async def test_what_is_over_is_not_cancelled_and_what_is_gone_is_not_found(worker, seed, seeded):
     await fail(worker, await claim(worker, seeded.dispatch()))
     with pytest.raises(MedialaneError) as caught:
