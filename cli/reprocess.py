@@ -3,11 +3,11 @@
 import asyncio
 import os
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import click
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cli.ages import WHEN, Pace
 from connectors.postgres import audit, replay
@@ -54,12 +54,13 @@ async def _reprocess(
         found = await _find(database, profile, since, tenant_id, limit)
         if dry_run:
             return len(found), 0
+        detail = {"profile": profile.name, "version": profile.version, "since": since.isoformat()}
+        await _note(database, "reprocess", tenant_id, detail | {"assets": len(found)})
         pace, done = Pace(rate, len(found)), 0
         for one in found:
             await pace.step()
             done += await _reopen(database, one.asset_id, profile)
-        async with database.transaction() as connection:
-            await _note(connection, profile, since, tenant_id, done)
+        await _note(database, "reprocess.end", tenant_id, detail | {"assets": done})
     return done, len(found) - done
 
 
@@ -107,8 +108,6 @@ async def _reopen(database: Database, asset_id: UUID, profile: Profile) -> bool:
     return True
 
 
-async def _note(
-    connection: AsyncConnection, profile: Profile, since: datetime, tenant_id: UUID | None, assets: int
-) -> None:
-    detail = {"profile": profile.name, "version": profile.version, "since": since.isoformat(), "assets": assets}
-    await audit.note(connection, actor=audit.operator(), action="reprocess", tenant_id=tenant_id, detail=detail)
+async def _note(database: Database, action: str, tenant_id: UUID | None, detail: dict[str, Any]) -> None:
+    async with database.transaction() as connection:
+        await audit.note(connection, actor=audit.operator(), action=action, tenant_id=tenant_id, detail=detail)

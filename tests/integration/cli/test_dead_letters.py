@@ -162,6 +162,24 @@ def test_reprocessing_is_bulk_and_may_be_repeated(operator):
     assert operator.column(classes, t=tenant) == ["bulk"] * 3
     audited = "SELECT (detail->>'assets')::int FROM audit_log WHERE tenant_id = :t AND action = 'reprocess' ORDER BY id"
     assert operator.column(audited, t=tenant) == [2, 1, 0]
+    assert operator.column(audited.replace("'reprocess'", "'reprocess.end'"), t=tenant) == [2, 1, 0]
+
+
+def test_a_reprocessing_that_breaks_off_was_audited(operator, monkeypatch):
+    async def work(database):
+        tenant = await seed.tenant(database)
+        await end(database, await seed.asset(database, tenant))
+        return tenant
+
+    async def broken_off(*_, **__):
+        raise KeyboardInterrupt
+
+    tenant = operator.rows(work)
+    monkeypatch.setattr("cli.reprocess.replay.replay_asset", broken_off)
+    arguments = ("--profile", "thumbnail", "--since", "1d", "--tenant", operator.slug(tenant))
+    operator("reprocess", *arguments, code=1)
+    audited = "SELECT concat_ws(' ', action, detail->>'assets') FROM audit_log WHERE tenant_id = :t"
+    assert operator.column(audited, t=tenant) == ["reprocess 1"]
 
 
 def test_an_asset_is_cancelled_and_deleted(operator):
