@@ -21,7 +21,7 @@ EventMaker = Callable[..., Event]
 
 
 class Emitted(NamedTuple):
-    """What `emit` wrote."""
+    """Events as they were written."""
 
     time: datetime
     events: tuple[Event, ...]
@@ -135,26 +135,20 @@ _INSERT_OUTBOX = sa.text(f"""
 
 async def emit(
     connection: AsyncConnection, asset_id: UUID, makers: Sequence[EventMaker], *, traceparent: str | None
-) -> Emitted:
+) -> None:
     """Write events of one asset, in order, under its next sequence numbers.
 
     Takes the asset's row lock: by the lock order (assets, content, jobs, tenant) call it before touching a job row that
     another transaction may hold. Raises `LookupError` if the asset is gone.
     """
-    (emitted,) = await emit_all(connection, [Emission(asset_id, makers, traceparent)])
-    return emitted
-
-
-async def emit_all(connection: AsyncConnection, emissions: Sequence[Emission]) -> list[Emitted]:
-    """The same for several emissions at once, of different assets or of one; the order is that given.
-
-    The caller has locked the assets, if they are more than one, in the order of their ids. Raises `LookupError`.
-    """
-    return await record_all(connection, await take(connection, emissions))
+    await record_all(connection, await take(connection, [Emission(asset_id, makers, traceparent)]))
 
 
 async def take(connection: AsyncConnection, emissions: Sequence[Emission]) -> list[Recorded]:
-    """Take the numbers of events that are still to be written. Raises `LookupError`."""
+    """Take the numbers of events that are still to be written, of one asset or several. Raises `LookupError`.
+
+    The caller has locked the assets, if they are more than one, in the order of their ids.
+    """
     return spread(await connection.execute(_TAKE_SEQS, wanted_of(emissions)), emissions) if emissions else []
 
 
@@ -182,21 +176,8 @@ def spread(taken: Iterable[Sequence[Any]], emissions: Sequence[Emission]) -> lis
     return recorded[::-1]
 
 
-async def record(
-    connection: AsyncConnection,
-    asset_id: UUID,
-    numbered: Numbered,
-    makers: Sequence[EventMaker],
-    *,
-    traceparent: str | None,
-) -> Emitted:
-    """Write events whose numbers the caller took itself, in a statement that it had to make on the asset anyway."""
-    (emitted,) = await record_all(connection, [Recorded(asset_id, numbered, makers, traceparent)])
-    return emitted
-
-
 async def record_all(connection: AsyncConnection, recorded: Sequence[Recorded]) -> list[Emitted]:
-    """The same for several assets at once; what is returned has the order of what was given."""
+    """Write events whose numbers were taken, of one asset or several; what is returned has their order."""
     emitted = [Emitted(one.numbered.now, _made(one)) for one in recorded]
     rows = [(event, one) for one, (_, events) in zip(recorded, emitted, strict=True) for event in events]
     await connection.execute(

@@ -80,11 +80,8 @@ async def replay_asset(
         await reopen(connection, row.tenant_id, sha256, job_id)
     await pass_credit_on(connection, row.tenant_id, await stop_jobs(connection, row.tenant_id, asset_id))
     numbered = outbox.Numbered(*(await connection.execute(_REOPEN, {"id": asset_id})).one())
-    makers: list[outbox.EventMaker] = [
-        partial(AssetReopened, reason=reason),
-        partial(JobStarting, job_id=job_id, stage=stage),
-    ]
-    await outbox.record(connection, asset_id, numbered, makers, traceparent=traceparent)
+    makers = (partial(AssetReopened, reason=reason), partial(JobStarting, job_id=job_id, stage=stage))
+    await outbox.record_all(connection, [outbox.Recorded(asset_id, numbered, makers, traceparent)])
     job = NewJob(
         id=job_id, asset_id=asset_id, generation=numbered.generation, stage=stage, traceparent=traceparent,
         job_class=job_class, content_sha256=sha256,
