@@ -1,0 +1,163 @@
+"""Random histories of a tenant behind a breaker, with twins and little credit, on the real SQL: nobody waits for ever."""
+
+import asyncio
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from prometheus_client import CollectorRegistry
+
+from connectors.postgres import cancel, endings, finishing, jobs
+from connectors.postgres.content import Role, join_content
+from connectors.postgres.database import Database
+from connectors.telemetry.metrics import Metrics
+from schemas.details import Facts
+from schemas.errors import ErrorCode
+from schemas.settings import BreakerSettings, DatabaseSettings, KeeperSettings
+from schemas.states import WaitReason
+from streams.keeper.rounds import Rounds
+
+NUMBERS = st.integers(0, 99)
+NEVER = BreakerSettings(consecutive=1000, minimum=1000)
+
+
+class Held(RuleBasedStateMachine):
+    """Two contents, so that many are twins; the breaker opens when a rule says so, and closes by a probe's good end.
+
+    At first one job runs, and another is tried.
+    """
+
+    url: str
+    seed: object
+
+    def __init__(self):
+        super().__init__()
+        self.loop = asyncio.Runner()
+        self.made, self.running = {}, []
+
+    @initialize(credits_=st.sampled_from([1, 2, 4]))
+    def begin(self, credits_):
+        self.database = Database(DatabaseSettings(url=self.url, pool_size=2), application="machine")
+        self.rounds = Rounds(self.database, KeeperSettings(), Metrics(CollectorRegistry(), process="keeper"), NEVER)
+        self.tenant = self.run(self.seed.tenant(self.database))
+        self.change("UPDATE tenants SET credits = :n WHERE id = :t", n=credits_)
+        for content in (1, 1, 2):
+            self.make(content)
+        self.claim()
+        self.trip()
+        self.keep()
+
+    def teardown(self):
+        if hasattr(self, "database"):
+            self.everything_gets_done()
+            self.run(self.database.close())
+        self.loop.close()
+
+    def run(self, coroutine):
+        return self.loop.run(coroutine)
+
+    def change(self, statement, **values):
+        self.run(self.seed.change(self.database, statement, t=self.tenant, **values))
+
+    def column(self, statement, **values):
+        return self.run(self.seed.column(self.database, statement, t=self.tenant, **values))
+
+    def transact(self, act):
+        async def body():
+            async with self.database.transaction() as connection:
+                return await act(connection)
+
+        return self.run(body())
+
+    @rule(content=st.sampled_from([1, 2]))
+    def make(self, content):
+        made = self.run(self.seed.upload(self.database, self.tenant))
+        self.made[made.job_id] = made, self.tenant.bytes + bytes([content]) * 16
+
+    @precondition(lambda self: self.made)
+    @rule(number=NUMBERS)
+    def claim(self, number=0):
+        """A worker takes a job, and hashes its bytes."""
+        queued = self.column("SELECT id FROM jobs WHERE tenant_id = :t AND state = 'queued' ORDER BY id")
+        if not queued:
+            return
+        made, sha256 = self.made[queued[number % len(queued)]]
+        (dispatch,) = self.run(
+            self.seed.column(self.database, "SELECT dispatch FROM jobs WHERE id = :j", j=made.job_id)
+        )
+        job = self.transact(lambda c: jobs.claim(c, made.dispatch(dispatch), owner="w", lease_s=3600))
+        join = {"tenant_id": self.tenant, "sha256": sha256, "job_id": job.job_id, "epoch": job.epoch}
+        if self.transact(lambda c: join_content(c, **join)).role is not Role.TWIN:
+            self.running.append((job, sha256))
+
+    def take(self, number):
+        return self.running.pop(number % len(self.running))
+
+    @precondition(lambda self: self.running)
+    @rule(number=NUMBERS, reason=st.sampled_from([WaitReason.RETRY, WaitReason.CAP]))
+    def try_later(self, number, reason):
+        job, _ = self.take(number)
+        self.transact(lambda c: jobs.wait(c, job, reason=reason, delay_s=0, costs_attempt=False))
+
+    @precondition(lambda self: self.running)
+    @rule(number=NUMBERS)
+    def fail(self, number):
+        job, sha256 = self.take(number)
+        why = {"code": ErrorCode.PROCESSING_FAILED, "detail": "", "report": {}, "traceparent": None}
+        self.transact(lambda c: endings.fail(c, job, sha256=sha256, **why))
+
+    @precondition(lambda self: self.running)
+    @rule(number=NUMBERS)
+    def finish(self, number=0):
+        job, sha256 = self.take(number)
+        facts = {"facts": Facts(width=1, height=1), "report": {}, "traceparent": None}
+        self.transact(lambda c: finishing.finish(c, finishing.Finish(job=job, variants=(), sha256=sha256, **facts)))
+
+    @precondition(lambda self: self.made)
+    @rule(number=NUMBERS)
+    def cancel(self, number):
+        waiting = self.column("SELECT asset_id FROM jobs WHERE tenant_id = :t AND state IN ('waiting', 'queued')")
+        if waiting:
+            asset_id = waiting[number % len(waiting)]
+            self.transact(lambda c: cancel.cancel_asset(c, self.tenant, asset_id, actor="t"))
+
+    @rule()
+    def trip(self):
+        self.change("""
+            INSERT INTO breakers (tenant_id, state, cause, opened_at, retry_at) VALUES (:t, 'open', '', now(), now())
+            ON CONFLICT (tenant_id) DO UPDATE SET state = 'open', probe_job_id = NULL, retry_at = now()
+            WHERE breakers.state = 'closed'
+        """)
+
+    @rule()
+    def keep(self):
+        self.run(self.rounds.round())
+
+    def everything_gets_done(self):
+        """Whatever happened: where time passes, the keeper keeps and workers work, all comes to its end.
+
+        Also where all that runs has to wait first: nobody's end wakes the others.
+        """
+        while self.running:
+            self.try_later(0, WaitReason.RETRY)
+        left = "SELECT concat_ws(' ', state, reason) FROM jobs WHERE tenant_id = :t AND finished_at IS NULL"
+        for _ in range(4 * len(self.made) + 4):
+            while self.running:
+                self.finish()
+            if not self.column(left):
+                return
+            self.change("UPDATE jobs SET due_at = now() WHERE tenant_id = :t AND due_at IS NOT NULL")
+            self.change("UPDATE breakers SET retry_at = now() WHERE tenant_id = :t")
+            self.keep()
+            self.claim()
+        raise AssertionError(f"stranded: {self.column(left)}")
+
+
+def test_random_histories_leave_nobody_waiting(database, seed):
+    Held.url, Held.seed = database.worker, seed
+    run_state_machine_as_test(
+        Held,
+        settings=settings(
+            max_examples=25, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
