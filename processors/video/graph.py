@@ -54,6 +54,7 @@ def compile_run(
     """The argv of the one run that makes all targets; sound is amplified by `gain_db`."""
     read = ffmpeg.input(f"file:{source}", **input_options(clip.demuxer), threads=threads, t=max_seconds)
     outputs: list[Any] = []
+    origins = _origins(clip, targets)
 
     def grow(stream: Any, parent: Target | None) -> None:
         """Write the parent's output and derive those that are scaled from it."""
@@ -66,7 +67,6 @@ def compile_run(
             sound = _sound(read, clip, parent, gain_db)
             outputs.append(_output(parts[len(children)], sound, parent, threads))
 
-    origins = _origins(clip, targets)
     grow(prepared(read[str(clip.video)], clip), None)
     merged = ffmpeg.merge_outputs(*outputs) if len(outputs) > 1 else outputs[0]
     return command(merged, "-progress", "pipe:1")
