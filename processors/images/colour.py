@@ -6,10 +6,29 @@ from typing import Any
 
 import pyvips
 
+from processors.images.icc import description
 from processors.images.light import Cicp, shown
 
-# What profiles call themselves. The description is ASCII (version 2) or UTF-16 (version 4).
-_NAMES = (("srgb", "sRGB"), ("display-p3", "P3"), ("rec2020", "2020"), ("adobe-rgb", "Adobe RGB"))
+# Words in what profiles call themselves. sRGB is none of them: "Display P3 Gamut with sRGB Transfer" and "Linear sRGB"
+# are not it.
+_NAMES = (("display-p3", "P3"), ("rec2020", "2020"), ("adobe-rgb", "Adobe RGB"))
+# Whole names, in small letters. One that is missing here costs a conversion that changes nothing.
+_SRGB = frozenset(
+    {
+        "srgb",
+        "srgb iec61966-2.1",
+        "srgb iec61966-2-1",
+        "srgb iec61966-2-1 black scaled",
+        "srgb iec61966-2-1 no black scaling",
+        "srgb2014",
+        "srgb built-in",
+        "gimp built-in srgb",
+        "srgb gamut with srgb transfer",
+        "artifex software srgb icc profile",
+        "c2",  # Facebook's
+        "urgb",
+    }
+)
 
 
 @cache
@@ -19,8 +38,8 @@ def srgb_profile() -> bytes:
 
 
 def is_srgb(profile: bytes) -> bool:
-    """Whether an ICC profile calls itself sRGB."""
-    return _says(profile, "sRGB")
+    """Whether an ICC profile calls itself sRGB, and nothing besides."""
+    return description(profile).lower() in _SRGB
 
 
 def color_space(image: Any) -> str:
@@ -37,7 +56,10 @@ def profile_name(profile: bytes | None) -> str:
     """A word for the colours of an ICC profile; none means sRGB."""
     if profile is None:
         return "srgb"
-    return next((word for word, name in _NAMES if _says(profile, name)), "other")
+    if is_srgb(profile):
+        return "srgb"
+    told = description(profile)
+    return next((word for word, name in _NAMES if name in told), "other")
 
 
 def to_srgb(image: Any, cicp: Cicp | None = None) -> Any:
@@ -54,7 +76,3 @@ def to_srgb(image: Any, cicp: Cicp | None = None) -> Any:
     if image.interpretation != "srgb":
         image = image.colourspace("srgb")
     return image.cast("uchar")
-
-
-def _says(profile: bytes, name: str) -> bool:
-    return name.encode() in profile or name.encode("utf-16-be") in profile

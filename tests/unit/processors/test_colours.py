@@ -10,7 +10,9 @@ import pytest
 import pyvips
 from PIL import Image
 
+from processors.images.colour import is_srgb, profile_name
 from processors.images.engines import engine_for
+from processors.images.icc import description
 from processors.images.light import Cicp, shown
 
 # A grey, and colours that are within sRGB, as light; 1 is white.
@@ -111,6 +113,72 @@ def test_display_p3_by_profile(kind, tmp_path):
     found, name = seen(path, kind)
     assert name == "display-p3"
     assert np.abs(found - srgb(COLOURS) * 255).max() < 10
+
+
+def stock(name):
+    return bytes(pyvips.Operation.call("profile_load", name))
+
+
+def in_ascii(name):
+    """A description as version 2 of ICC has it."""
+    return b"desc" + bytes(4) + struct.pack(">I", len(name) + 1) + name.encode() + bytes(79)
+
+
+def in_utf16(name, *languages):
+    """One as version 4 has it, a record a language; only the English one is right."""
+    told = {language: name if language == b"en" else "sRGB" for language in languages or (b"en",)}
+    records, texts = b"", b""
+    for language, text in told.items():
+        at = 16 + 12 * len(told) + len(texts)
+        records += language + b"US" + struct.pack(">II", 2 * len(text), at)
+        texts += text.encode("utf-16-be")
+    return b"mluc" + bytes(4) + struct.pack(">II", len(told), 12) + records + texts
+
+
+def with_tags(profile, **tags):
+    """The profile with other contents of some tags, put behind the rest."""
+    changed = bytearray(profile)
+    for at in range(132, 132 + 12 * int.from_bytes(profile[128:132], "big"), 12):
+        if content := tags.get(bytes(profile[at : at + 4]).decode()):
+            changed[at + 4 : at + 12] = struct.pack(">II", len(changed), len(content))
+            changed += content + bytes(-len(content) % 4)
+    changed[:4] = struct.pack(">I", len(changed))
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("written", [in_ascii, in_utf16, lambda name: in_utf16(name, b"de", b"en", b"fr")])
+@pytest.mark.parametrize("told", ["Display P3 Gamut with sRGB Transfer", "sRGB Transfer with DCI-P3 Gamut"])
+def test_a_wide_gamut_with_the_curve_of_srgb_is_not_srgb(told, written, tmp_path):
+    path, codes = tmp_path / "in", srgb(COLOURS @ np.transpose(FROM_709["display-p3"]))
+    profile = with_tags(stock("p3"), desc=written(told))
+    assert description(profile) == told
+    Image.fromarray(stripes(codes, 255).astype(np.uint8)).save(path, "PNG", icc_profile=profile)
+    found, name = seen(path, "png")
+    assert name == "display-p3"
+    assert np.abs(found - srgb(COLOURS) * 255).max() < 6
+
+
+def test_linear_srgb_is_not_srgb(tmp_path):
+    line = b"curv" + bytes(8)
+    profile = with_tags(stock("srgb"), desc=in_utf16("GIMP built-in Linear sRGB"), rTRC=line, gTRC=line, bTRC=line)
+    path = tmp_path / "in"
+    Image.fromarray(stripes(COLOURS, 255).astype(np.uint8)).save(path, "PNG", icc_profile=profile)
+    found, name = seen(path, "png")
+    assert name == "other"
+    assert np.abs(found - srgb(COLOURS) * 255).max() < 6
+
+
+def test_what_is_called_srgb_is_not_converted():
+    for told in ("sRGB IEC61966-2.1", "sRGB built-in", "sRGB"):
+        assert is_srgb(with_tags(stock("srgb"), desc=in_ascii(told)))
+        assert profile_name(with_tags(stock("srgb"), desc=in_utf16(told))) == "srgb"
+
+
+def test_a_description_that_lies_about_its_place_is_none():
+    whole = with_tags(stock("srgb"), desc=in_utf16("sRGB"))
+    assert [description(whole[:end]) for end in (0, 4, 130, 140, len(whole) - 32)] == [""] * 5
+    assert description(whole.replace(b"mluc", b"\xff\xff\xff\xff")) == ""
+    assert description(whole[:128] + b"\xff" * 400) == ""
 
 
 @pytest.mark.parametrize(("transfer", "curve"), [("smpte2084", pq), ("arib-std-b67", hlg)])
