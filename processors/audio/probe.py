@@ -17,8 +17,6 @@ _CODECS = (
     "aac,mp3,mp3float,opus,libopus,vorbis,flac,alac,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,"
     "pcm_f32le,pcm_f64le,pcm_u8,pcm_alaw,pcm_mulaw"
 )
-# ffprobe gives up on a file with a cover whose decoder it may not open; what is made has none.
-_COVERS = "mjpeg,png,bmp"
 _MAX_STREAMS = 32
 _MAX_CHANNELS = 16
 _MAX_RATE_HZ = 768_000
@@ -38,7 +36,7 @@ def input_options(demuxer: str) -> dict[str, str]:
         "f": demuxer,
         "protocol_whitelist": "file,pipe",
         "format_whitelist": _FORMATS,
-        "codec_whitelist": f"{_CODECS},{_COVERS}",
+        "codec_whitelist": _CODECS,
     }
 
 

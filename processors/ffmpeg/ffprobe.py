@@ -9,11 +9,19 @@ import msgspec
 from processors.ffmpeg import helper
 
 _CPU_S, _WALL_S = 20.0, 60.0
+# ffprobe gives up on a file if it may not open the decoder of each of its streams, wanted or not: these it may open
+# besides, and ffmpeg may not. Subtitles, covers, and sound that a film goes without.
+_BESIDE = (
+    "ass,ssa,srt,subrip,mov_text,text,webvtt,dvbsub,dvdsub,pgssub,xsub,cc_dec,mjpeg,png,bmp,gif,tiff,webp,"
+    "aac_latm,dca,mlp,truehd,wmav1,wmav2,wmapro,wmalossless,wavpack,tta,speex,qdm2,qcelp,gsm,gsm_ms,g726,adpcm_ima_qt,"
+    "pcm_s8,pcm_s16be,pcm_s24be,pcm_s32be,pcm_f32be,pcm_f64be,pcm_f64le,pcm_bluray,pcm_dvd"
+)
 
 
 def ask(path: Path, input_options: Mapping[str, str]) -> dict[str, Any]:
     """Ffprobe's JSON about format and streams. Raises `MediaError`, permanent unless ffprobe itself died."""
-    options = [part for name, value in input_options.items() for part in (f"-{name}", value)]
+    allowed = {**input_options, "codec_whitelist": f"{input_options['codec_whitelist']},{_BESIDE}"}
+    options = [part for name, value in allowed.items() for part in (f"-{name}", value)]
     argv = ["ffprobe", "-v", "error", "-print_format", "json", "-show_format", "-show_streams", *options]
     found = helper.run([*argv, "-i", f"file:{path}"], reads=path, cpu_s=_CPU_S, wall_s=_WALL_S)
     answer: dict[str, Any] = msgspec.json.decode(found.output)

@@ -150,6 +150,35 @@ def test_skipped_profiles_are_not_made(bench, make_video, tmp_path):
     assert set(made) == {"preview"}
 
 
+SUBTITLES = "1\n00:00:00,000 --> 00:00:01,000\nHello\n"
+BESIDE = {
+    "subtitles in MKV": ("a.mkv", "words.srt", ("-map", "1", "-c:s", "srt")),
+    "styled subtitles in MKV": ("a.mkv", "words.srt", ("-map", "1", "-c:s", "ass")),
+    "subtitles in MP4": ("a.mp4", "words.srt", ("-map", "1", "-c:s", "mov_text")),
+    "a PNG cover in MP4": ("a.mp4", "cover.png", ("-map", "1", "-disposition:v:1", "attached_pic")),
+    "DTS in MKV": ("a.mkv", "tone.wav", ("-map", "1", "-c:a", "dca", "-strict", "-2")),
+    "TrueHD in MKV": ("a.mkv", "tone.wav", ("-map", "1", "-c:a", "truehd", "-strict", "-2")),
+    "24 bits in MOV": ("a.mov", "tone.wav", ("-map", "1", "-c:a", "pcm_s24be")),
+    "a font in MKV": ("a.mkv", None, ("-attach", "font.ttf", "-metadata:s:t", "mimetype=font/ttf")),
+}
+
+
+@pytest.mark.parametrize(("name", "more", "options"), BESIDE.values(), ids=BESIDE)
+def test_what_a_file_has_beside_its_film_does_not_fail_it(bench, make_video, name, more, options, tmp_path):
+    (tmp_path / "words.srt").write_text(SUBTITLES)
+    (tmp_path / "font.ttf").write_bytes(b"\0\1\0\0" + bytes(99))
+    Image.new("RGB", (64, 64), (200, 30, 30)).save(tmp_path / "cover.png")
+    command = ["ffmpeg", "-nostdin", "-v", "error"]
+    tone = ["-f", "lavfi", "-i", "sine=duration=1:r=48000", "-ac", "2", "tone.wav"]
+    subprocess.run([*command, *tone], check=True, cwd=tmp_path)
+    second = ["-i", more] if more else []
+    film = ["-i", make_video(), *second, "-map", "0", "-c", "copy"]
+    subprocess.run([*command, *film, *options, name], check=True, cwd=tmp_path)
+    (tmp_path / "out").mkdir()
+    made, _ = bench.run(tmp_path / name, tmp_path / "out", VIDEO)
+    assert sizes(made)["video_720p"] == (320, 240)
+
+
 def cut(data):
     return data[: len(data) // 2]
 
