@@ -105,7 +105,7 @@ _ANIMATION = Profile(
 _VIDEOS: tuple[Profile, ...] = (
     Profile(
         name="poster",
-        version=1,
+        version=2,
         stage=_VIDEO,
         format="jpeg",
         content_type="image/jpeg",
@@ -140,7 +140,7 @@ _VIDEOS: tuple[Profile, ...] = (
 _STREAMING: tuple[Profile, ...] = (
     Profile(
         name="storyboard",
-        version=1,
+        version=2,
         stage=_LADDER,
         format="storyboard",
         content_type="text/vtt",

@@ -125,6 +125,11 @@ def scaled(stream: Any, clip: Clip, width: int, height: int, *, from_source: boo
     return stream.filter("setsar", 1).filter("format", "yuv420p")
 
 
+def as_jpeg(stream: Any) -> Any:
+    """Frames as JPEG has them, which is always read as BT.601 in full range."""
+    return stream.filter("scale", out_color_matrix="bt601", out_range="pc").filter("format", "yuvj420p")
+
+
 def sound(read: Any, stream: int, gain_db: float) -> Any:
     """A soundtrack, made louder or quieter."""
     heard = read[str(stream)]
@@ -140,7 +145,7 @@ def _sound(read: Any, clip: Clip, target: Target, gain_db: float) -> Any:
 def _output(stream: Any, heard: Any, target: Target, threads: int) -> Any:
     if target.profile.format == "jpeg":
         # Of a second's worth of frames, the one nearest to their average: neither a flash nor a fade.
-        frame = stream.filter("thumbnail", _POSTER_CANDIDATES).filter("format", "yuvj420p")
+        frame = as_jpeg(stream.filter("thumbnail", _POSTER_CANDIDATES))
         return ffmpeg.output(frame, str(target.path), f="image2", update=1, vframes=1, **{"q:v": 3}, **COMMON)
     video = {
         "vcodec": "libx264",

@@ -8,7 +8,7 @@ import pyvips
 from processors.contract import MediaError
 from processors.ffmpeg import helper
 from processors.ffmpeg.argv import COMMON, command
-from processors.video.graph import Target
+from processors.video.graph import Target, as_jpeg
 from processors.video.probe import Clip, input_options
 
 # Mean of the luma, 0 to 255. Video black is 0 after conversion; dim night scenes lie above 12.
@@ -65,4 +65,4 @@ def _seek(source: Path, clip: Clip, target: Target, share: float, to: Path) -> l
     read = ffmpeg.input(f"file:{source}", **input_options(clip.demuxer), ss=at, threads=1)
     frame = read[str(clip.video)].filter("scale", target.width, target.height).filter("setsar", 1)
     options = {"update": 1, "vframes": 1, "q:v": 3, **COMMON}
-    return command(ffmpeg.output(frame.filter("format", "yuvj420p"), str(to), f="image2", **options))
+    return command(ffmpeg.output(as_jpeg(frame), str(to), f="image2", **options))

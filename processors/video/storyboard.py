@@ -13,7 +13,7 @@ from processors.contract import MediaError
 from processors.ffmpeg import helper
 from processors.ffmpeg.argv import COMMON, command
 from processors.job import Job
-from processors.video.graph import even, scaled
+from processors.video.graph import as_jpeg, even, scaled
 from processors.video.probe import Clip, input_options
 from schemas.errors import ErrorCode
 from schemas.profiles import Profile
@@ -76,7 +76,7 @@ def compile_run(
     read = ffmpeg.input(f"file:{source}", **input_options(clip.demuxer), **skip, threads=job.threads, t=longest)
     # A little less than the step, or a film whose key frames lie exactly one apart would lose every other.
     chosen = read[str(clip.video)].filter("select", f"isnan(prev_selected_t)+gte(t-prev_selected_t,{step - 0.01:.3f})")
-    small = scaled(chosen, clip, *size, from_source=True).filter("format", "yuvj420p")
+    small = as_jpeg(scaled(chosen, clip, *size, from_source=True))
     # Only frames with some metadata are printed.
     told = small.filter("metadata", mode="add", key="tile", value="1").filter("metadata", mode="print", file="-")
     out = ffmpeg.output(

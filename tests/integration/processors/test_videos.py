@@ -9,6 +9,7 @@ from PIL import Image
 
 from processors.contract import MediaError
 from schemas.errors import ErrorClass, ErrorCode
+from schemas.profiles import CATALOGUE
 from schemas.states import Stage
 
 VIDEO = Stage.VIDEO_PRIMARY
@@ -143,6 +144,35 @@ def test_a_video_that_is_black_throughout_keeps_its_black_poster(bench, make_vid
     made, _ = bench.run(make_video("-vf", "drawbox=t=fill:c=black"), tmp_path, VIDEO)
     with Image.open(made["poster"].path) as poster:
         assert np.asarray(poster.convert("L")).max() < 10
+
+
+GREEN = (0, 189, 0)
+BT709 = ("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709")
+FADED = ("-vf", "geq=lum='if(lt(T,6),16,p(X,Y))':cb='if(lt(T,6),128,p(X,Y))':cr='if(lt(T,6),128,p(X,Y))'")
+
+
+def one_colour(path, *options, colour=GREEN, seconds=1.0):
+    """A film of one colour, as BT.709."""
+    source = "color=c=0x{:02x}{:02x}{:02x}:s=320x180:r=5:d={}".format(*colour, seconds)
+    pixels = "format=rgb24,scale=out_color_matrix=bt709:out_range=tv,format=yuv420p"
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-f", "lavfi", "-i", f"{source},{pixels}"]
+    subprocess.run([*command, "-qp", "0", *BT709, *options, path], check=True)
+    return path
+
+
+def middle(path):
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB")).astype(int)[40, 40]
+
+
+@pytest.mark.parametrize(("seconds", "options"), [(1.0, ()), (12.0, FADED)], ids=["at once", "after black"])
+def test_a_poster_and_a_storyboard_have_the_films_colours(bench, seconds, options, tmp_path):
+    path = one_colour(tmp_path / "a.mp4", *options, seconds=seconds)
+    made, _ = bench.run(path, tmp_path, VIDEO, [CATALOGUE["poster"]])
+    assert np.abs(middle(made["poster"].path) - GREEN).max() < 5
+    if not options:
+        made, _ = bench.run(path, tmp_path, Stage.VIDEO_LADDER, [CATALOGUE["storyboard"]])
+        assert np.abs(middle(Path(made["storyboard"].path).with_name("storyboard.jpg")) - GREEN).max() < 5
 
 
 def test_skipped_profiles_are_not_made(bench, make_video, tmp_path):
