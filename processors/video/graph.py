@@ -118,6 +118,8 @@ def _derived(stream: Any, clip: Clip, target: Target, *, from_source: bool) -> A
 
 def scaled(stream: Any, clip: Clip, width: int, height: int, *, from_source: bool) -> Any:
     """Frames of a size, as 8-bit BT.709 with square pixels."""
+    if from_source and clip.assumed:  # zscale knows no way from colours that nobody told
+        stream = stream.filter("setparams", **dict(clip.assumed))
     stream = stream.filter("scale", width, height)
     if from_source and clip.hdr:
         for name, options in _TONEMAP:

@@ -21,13 +21,16 @@ _AUDIO_CODECS = (
 _MAX_STREAMS = 32
 _MAX_FPS = 1000
 _HDR_TRANSFERS = frozenset({"smpte2084", "arib-std-b67"})
+# What HDR is taken for where a file tells its curve alone, by ffprobe's names and by those of ffmpeg's `setparams`.
+_HDR_COLOURS = {"color_primaries": ("color_primaries", "bt2020"), "color_space": ("colorspace", "bt2020nc")}
 _INTERLACED = frozenset({"tt", "bb", "tb", "bt"})
 
 
 class Clip(msgspec.Struct, frozen=True):
     """A probed video. Width and height in square pixels as shown (upright); duration in seconds, None if unknown.
 
-    `video` and `audio` are stream indexes; `audio` is None for a silent one.
+    `video` and `audio` are stream indexes; `audio` is None for a silent one. `assumed` is what of its colours an HDR
+    one does not tell, as options of ffmpeg's `setparams`.
     """
 
     demuxer: str
@@ -39,6 +42,7 @@ class Clip(msgspec.Struct, frozen=True):
     audio: int | None
     hdr: bool
     interlaced: bool
+    assumed: tuple[tuple[str, str], ...] = ()
 
 
 def input_options(demuxer: str) -> dict[str, str]:
@@ -73,6 +77,7 @@ def read(found: dict[str, Any], demuxer: str, settings: ProcessorSettings) -> Cl
     audios = [s for s in streams if s.get("codec_type") == "audio" and _usable_audio(s)]
     width, height = _shown_size(video)
     duration = _number(found.get("format", {}).get("duration")) or _number(video.get("duration"))
+    hdr = video.get("color_transfer") in _HDR_TRANSFERS
     clip = Clip(
         demuxer=demuxer,
         width=width,
@@ -81,8 +86,9 @@ def read(found: dict[str, Any], demuxer: str, settings: ProcessorSettings) -> Cl
         fps=_ratio(video.get("avg_frame_rate")),
         video=video["index"],
         audio=audios[0]["index"] if audios else None,
-        hdr=video.get("color_transfer") in _HDR_TRANSFERS,
+        hdr=hdr,
         interlaced=video.get("field_order") in _INTERLACED,
+        assumed=_assumed(video) if hdr else (),
     )
     _check_limits(clip, video, settings)
     return clip
@@ -111,6 +117,12 @@ def _check_codec(stream: dict[str, Any], allowed: str) -> None:
 def _usable_audio(stream: dict[str, Any]) -> bool:
     # An unknown soundtrack is left out rather than failing the picture.
     return stream.get("codec_name") in _AUDIO_CODECS.split(",") and bool(int(stream.get("channels", 0)))
+
+
+def _assumed(video: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        option for name, option in _HDR_COLOURS.items() if video.get(name, "unknown") in {"unknown", "reserved"}
+    )
 
 
 def _is_cover(stream: dict[str, Any]) -> bool:

@@ -107,6 +107,7 @@ CLIPS = {
         "size": "426x240",
         "options": ("-color_primaries", "bt2020", "-color_trc", "smpte2084", "-colorspace", "bt2020nc"),
     },
+    "HLG that tells its curve alone": {"size": "426x240", "options": ("-color_trc", "arib-std-b67")},
     "live WebM": {
         "size": "426x240",
         "name": "a.webm",

@@ -90,6 +90,11 @@ CLIPS = {
         {"options": ("-color_primaries", "bt2020", "-color_trc", "arib-std-b67", "-colorspace", "bt2020nc")},
         (320, 240),
     ),
+    "HDR10 that tells its curve alone": ({"options": ("-color_trc", "smpte2084")}, (320, 240)),
+    "HLG that tells its curve and matrix": (
+        {"options": ("-color_trc", "arib-std-b67", "-colorspace", "bt2020nc")},
+        (320, 240),
+    ),
     "interlaced": ({"options": ("-flags", "+ilme+ildct", "-vf", "setfield=tff")}, (320, 240)),
     "VP8 in WebM": (
         {"name": "a.webm", "options": ("-c:v", "libvpx", "-cpu-used", "8", "-deadline", "realtime"), "sound": True},
