@@ -8,7 +8,7 @@ import pyvips
 from processors.contract import MediaError
 from processors.ffmpeg import helper
 from processors.ffmpeg.argv import COMMON, command
-from processors.video.graph import Target, as_jpeg
+from processors.video.graph import Target, as_jpeg, prepared, scaled
 from processors.video.probe import Clip, input_options
 
 # Mean of the luma, 0 to 255. Video black is 0 after conversion; dim night scenes lie above 12.
@@ -63,6 +63,6 @@ def brightness(path: Path) -> float:
 def _seek(source: Path, clip: Clip, target: Target, share: float, to: Path) -> list[str]:
     at = round((clip.duration_s or 0.0) * share, 3)
     read = ffmpeg.input(f"file:{source}", **input_options(clip.demuxer), ss=at, threads=1)
-    frame = read[str(clip.video)].filter("scale", target.width, target.height).filter("setsar", 1)
+    frame = scaled(prepared(read[str(clip.video)], clip), clip, target.width, target.height, from_source=True)
     options = {"update": 1, "vframes": 1, "q:v": 3, **COMMON}
     return command(ffmpeg.output(as_jpeg(frame), str(to), f="image2", **options))

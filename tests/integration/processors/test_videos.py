@@ -180,6 +180,27 @@ def test_a_poster_and_a_storyboard_have_the_films_colours(bench, seconds, option
         assert np.abs(middle(Path(made["storyboard"].path).with_name("storyboard.jpg")) - GREEN).max() < 5
 
 
+HDR = ("-color_primaries", "bt2020", "-color_trc", "smpte2084", "-colorspace", "bt2020nc")
+# Lines that change places with every frame: a picture of both fields has all of them, one of a field has none.
+COMBED = ("-flags", "+ilme+ildct", "-vf", "geq=lum='if(lt(T,6),16,if(mod(Y+N,2),60,200))':cb=128:cr=128,setfield=tff")
+
+
+def test_a_poster_from_elsewhere_is_of_the_same_light(bench, tmp_path):
+    colours = []
+    for options in (HDR, (*HDR, *FADED)):
+        path = one_colour(tmp_path / "a.mp4", "-y", *options, colour=(150, 90, 60), seconds=12.0)
+        made, _ = bench.run(path, tmp_path, VIDEO, [CATALOGUE["poster"]])
+        colours.append(middle(made["poster"].path))
+    assert np.abs(colours[0] - colours[1]).max() < 6
+
+
+def test_a_poster_from_elsewhere_is_a_whole_picture(bench, tmp_path):
+    path = one_colour(tmp_path / "a.mp4", *COMBED, seconds=12.0)
+    made, _ = bench.run(path, tmp_path, VIDEO, [CATALOGUE["poster"]])
+    with Image.open(made["poster"].path) as picture:
+        assert np.ptp(np.asarray(picture.convert("L")).astype(int)[40:80, 40]) < 20
+
+
 def test_skipped_profiles_are_not_made(bench, make_video, tmp_path):
     made, _ = bench.run(make_video(), tmp_path, VIDEO, skip=frozenset({"video_720p", "poster"}))
     assert set(made) == {"preview"}
