@@ -11,6 +11,7 @@ from processors.contract import MediaError
 from processors.ffmpeg import helper, loudness
 from processors.ffmpeg.argv import AAC, COMMON, command
 from processors.ffmpeg.progress import Progress
+from processors.ffmpeg.soundtrack import heard
 from processors.job import Job, Outcome
 from processors.video import boxes
 from schemas.errors import ErrorCode
@@ -35,11 +36,11 @@ def _make(job: Job, path: Path, track: Track) -> tuple[float, float]:
     limit = job.settings
     with job.timings.step("loudness"):
         options = input_options(track.demuxer)
-        heard = loudness.measure(path, options, track.stream, max_seconds=limit.max_video_seconds)
-    if heard is None:
+        level = loudness.measure(path, options, track.stream, track.channels, max_seconds=limit.max_video_seconds)
+    if level is None:
         raise MediaError(ErrorCode.CORRUPT, "No sound of the file can be decoded.")
     pcm, target = job.workdir / _PCM, profiles.get("m4a")
-    gain = loudness.gain_db(heard, target.loudness) if target and target.loudness is not None else 0.0
+    gain = loudness.gain_db(level, target.loudness) if target and target.loudness is not None else 0.0
     with job.timings.step("ffmpeg"):
         ran = helper.run(
             compile_run(job, path, track, target, pcm, gain), reads=path, writes=job.workdir,
@@ -73,7 +74,7 @@ def _waveforms(job: Job, pcm: Path, profiles: dict[str, Profile]) -> None:
 def compile_run(job: Job, source: Path, track: Track, target: Profile | None, pcm: Path, gain_db: float) -> list[str]:
     """The argv of the one run: AAC, if it is wanted, and a small copy of the samples for the waveform."""
     read = ffmpeg.input(f"file:{source}", **input_options(track.demuxer), t=job.settings.max_video_seconds)
-    sound = read[str(track.stream)].filter("volume", f"{gain_db}dB")
+    sound = heard(read, track.stream, track.channels).filter("volume", f"{gain_db}dB")
     samples: dict[str, Any] = {"f": "s16le", "acodec": "pcm_s16le", "ac": 1, "ar": waveform.RATE_HZ}
     if target is None:
         return command(ffmpeg.output(sound, str(pcm), **samples, **COMMON), "-progress", "pipe:1")

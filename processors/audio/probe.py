@@ -7,6 +7,7 @@ import msgspec
 
 from processors.contract import MediaError
 from processors.ffmpeg import ffprobe
+from processors.ffmpeg.soundtrack import MOST_CHANNELS
 from schemas.errors import ErrorCode
 from schemas.settings import ProcessorSettings
 
@@ -18,7 +19,6 @@ _CODECS = (
     "pcm_f32le,pcm_f64le,pcm_u8,pcm_alaw,pcm_mulaw"
 )
 _MAX_STREAMS = 32
-_MAX_CHANNELS = 16
 _MAX_RATE_HZ = 768_000
 
 
@@ -28,6 +28,7 @@ class Track(msgspec.Struct, frozen=True):
     demuxer: str
     duration_s: float | None
     stream: int
+    channels: int
 
 
 def input_options(demuxer: str) -> dict[str, str]:
@@ -60,12 +61,12 @@ def read(found: dict[str, Any], demuxer: str, settings: ProcessorSettings) -> Tr
     if not channels:
         raise MediaError(ErrorCode.CORRUPT, "The sound has no channels.")
     rate = int(sound.get("sample_rate") or 0)
-    if channels > _MAX_CHANNELS or rate > _MAX_RATE_HZ:
+    if channels > MOST_CHANNELS or rate > _MAX_RATE_HZ:
         raise MediaError(ErrorCode.LIMIT_EXCEEDED, f"{channels} channels at {rate} Hz are more than is processed.")
     duration = _seconds(found.get("format", {}).get("duration")) or _seconds(sound.get("duration"))
     if duration is not None and duration > settings.max_video_seconds:
         raise MediaError(ErrorCode.TOO_LONG, f"{duration:.0f} s; allowed are {settings.max_video_seconds:.0f} s.")
-    return Track(demuxer, duration, int(sound["index"]))
+    return Track(demuxer, duration, int(sound["index"]), channels)
 
 
 def _seconds(text: str | None) -> float | None:

@@ -11,6 +11,7 @@ import ffmpeg
 import msgspec
 
 from processors.ffmpeg import helper
+from processors.ffmpeg.soundtrack import heard
 
 _PEAK_DBFS = -1.5  # room for what lies between the samples
 _MOST_GAIN_DB = 20.0
@@ -28,11 +29,13 @@ class Loudness(msgspec.Struct, frozen=True):
     peak: float
 
 
-def measure(source: Path, options: Mapping[str, str], stream: int, *, max_seconds: float) -> Loudness | None:
+def measure(
+    source: Path, options: Mapping[str, str], stream: int, channels: int, *, max_seconds: float
+) -> Loudness | None:
     """Decode one stream of a file, and nothing else of it; None if there is no sound in it. Raises `MediaError`."""
     read = ffmpeg.input(f"file:{source}", **options, vn=None, t=max_seconds)
-    heard = read[str(stream)].filter("ebur128", framelog="verbose", peak="sample")
-    out = ffmpeg.output(heard, "-", f="null").global_args("-nostdin", "-hide_banner", "-nostats", "-loglevel", "info")
+    sound = heard(read, stream, channels).filter("ebur128", framelog="verbose", peak="sample")
+    out = ffmpeg.output(sound, "-", f="null").global_args("-nostdin", "-hide_banner", "-nostats", "-loglevel", "info")
     ran = helper.run([str(part) for part in ffmpeg.compile(out)], reads=source, cpu_s=_CPU_S, wall_s=_WALL_S)
     return read_summary(ran.errors)
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import ffmpeg
 
 from processors.ffmpeg.argv import AAC, COMMON, command
+from processors.ffmpeg.soundtrack import heard
 from processors.video.probe import Clip, input_options
 from schemas.profiles import Profile
 
@@ -64,8 +65,8 @@ def compile_run(
         for place, child in enumerate(children):
             grow(_derived(parts[place], clip, child, from_source=parent is None), child)
         if parent:
-            sound = _sound(read, clip, parent, gain_db)
-            outputs.append(_output(parts[len(children)], sound, parent, threads))
+            track = _sound(read, clip, parent, gain_db)
+            outputs.append(_output(parts[len(children)], track, parent, threads))
 
     grow(prepared(read[str(clip.video)], clip), None)
     merged = ffmpeg.merge_outputs(*outputs) if len(outputs) > 1 else outputs[0]
@@ -132,19 +133,19 @@ def as_jpeg(stream: Any) -> Any:
     return stream.filter("scale", out_color_matrix="bt601", out_range="pc").filter("format", "yuvj420p")
 
 
-def sound(read: Any, stream: int, gain_db: float) -> Any:
+def sound(read: Any, stream: int, channels: int, gain_db: float) -> Any:
     """A soundtrack, made louder or quieter."""
-    heard = read[str(stream)]
-    return heard.filter("volume", f"{gain_db}dB") if gain_db else heard
+    track = heard(read, stream, channels)
+    return track.filter("volume", f"{gain_db}dB") if gain_db else track
 
 
 def _sound(read: Any, clip: Clip, target: Target, gain_db: float) -> Any:
     if clip.audio is None or not target.profile.audio or target.profile.format != "mp4":
         return None
-    return sound(read, clip.audio, gain_db)
+    return sound(read, clip.audio, clip.channels, gain_db)
 
 
-def _output(stream: Any, heard: Any, target: Target, threads: int) -> Any:
+def _output(stream: Any, track: Any, target: Target, threads: int) -> Any:
     if target.profile.format == "jpeg":
         # Of a second's worth of frames, the one nearest to their average: neither a flash nor a fade.
         frame = as_jpeg(stream.filter("thumbnail", _POSTER_CANDIDATES))
@@ -158,8 +159,8 @@ def _output(stream: Any, heard: Any, target: Target, threads: int) -> Any:
         "f": "mp4",
         "threads": threads,
     }
-    if heard is not None:
-        return ffmpeg.output(stream, heard, str(target.path), **video, **AAC, **COMMON)
+    if track is not None:
+        return ffmpeg.output(stream, track, str(target.path), **video, **AAC, **COMMON)
     return ffmpeg.output(stream, str(target.path), **video, **COMMON)
 
 

@@ -108,7 +108,7 @@ def compile_run(
         options[f"crf:v:{place}"] = step.rung.quality
         options |= {f"maxrate:v:{place}": f"{kbps}k", f"bufsize:v:{place}": f"{2 * kbps}k"}
     if clip.audio is not None:
-        streams.append(sound(read, clip.audio, gain_db))
+        streams.append(sound(read, clip.audio, clip.channels, gain_db))
         options |= AAC
     out = ffmpeg.output(*streams, str(folder / "%v.m3u8"), **options, **_muxing(clip, rungs, folder), **COMMON)
     return command(out, "-progress", "pipe:1")

@@ -50,7 +50,7 @@ def _listened(job: Job, path: Path, clip: Clip) -> tuple[Clip, float]:
         return clip, 0.0
     with job.timings.step("loudness"):
         options = input_options(clip.demuxer)
-        heard = loudness.measure(path, options, clip.audio, max_seconds=job.settings.max_video_seconds)
+        heard = loudness.measure(path, options, clip.audio, clip.channels, max_seconds=job.settings.max_video_seconds)
     if heard is None:
         return msgspec.structs.replace(clip, audio=None), 0.0
     return clip, loudness.gain_db(heard, wanted)

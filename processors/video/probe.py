@@ -7,6 +7,7 @@ import msgspec
 
 from processors.contract import MediaError
 from processors.ffmpeg import ffprobe
+from processors.ffmpeg.soundtrack import MOST_CHANNELS
 from schemas.errors import ErrorCode
 from schemas.settings import ProcessorSettings
 
@@ -29,8 +30,8 @@ _INTERLACED = frozenset({"tt", "bb", "tb", "bt"})
 class Clip(msgspec.Struct, frozen=True):
     """A probed video. Width and height in square pixels as shown (upright); duration in seconds, None if unknown.
 
-    `video` and `audio` are stream indexes; `audio` is None for a silent one. `assumed` is what of its colours an HDR
-    one does not tell, as options of ffmpeg's `setparams`.
+    `video` and `audio` are stream indexes; `audio` is None for a silent one, or its track has so many `channels`.
+    `assumed` is what of its colours an HDR one does not tell, as options of ffmpeg's `setparams`.
     """
 
     demuxer: str
@@ -43,6 +44,7 @@ class Clip(msgspec.Struct, frozen=True):
     hdr: bool
     interlaced: bool
     assumed: tuple[tuple[str, str], ...] = ()
+    channels: int = 2
 
 
 def input_options(demuxer: str) -> dict[str, str]:
@@ -89,6 +91,7 @@ def read(found: dict[str, Any], demuxer: str, settings: ProcessorSettings) -> Cl
         hdr=hdr,
         interlaced=video.get("field_order") in _INTERLACED,
         assumed=_assumed(video) if hdr else (),
+        channels=int(audios[0]["channels"]) if audios else 0,
     )
     _check_limits(clip, video, settings)
     return clip
@@ -116,7 +119,7 @@ def _check_codec(stream: dict[str, Any], allowed: str) -> None:
 
 def _usable_audio(stream: dict[str, Any]) -> bool:
     # An unknown soundtrack is left out rather than failing the picture.
-    return stream.get("codec_name") in _AUDIO_CODECS.split(",") and bool(int(stream.get("channels", 0)))
+    return stream.get("codec_name") in _AUDIO_CODECS.split(",") and 0 < int(stream.get("channels", 0)) <= MOST_CHANNELS
 
 
 def _assumed(video: dict[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -76,6 +76,18 @@ def test_loudness_is_brought_to_one_level(bench, make_sound, tmp_path):
     assert float(re.findall(r"I:\s+(-[\d.]+) LUFS", said)[-1]) == pytest.approx(-16.0, abs=0.6)
 
 
+@pytest.mark.parametrize("channels", [9, 12, 16])
+def test_many_channels_are_brought_to_two_and_all_of_them_are_heard(bench, ffprobe, channels, tmp_path):
+    parts = ["0"] * (channels - 1) + ["0.1*sin(2*PI*330*t)"]
+    path = tmp_path / "many.wav"
+    source = ["-f", "lavfi", "-i", f"aevalsrc={'|'.join(parts)}:d=1:s=48000"]
+    subprocess.run(["ffmpeg", "-nostdin", "-v", "error", *source, path], check=True)
+    made, _ = bench.run(path, tmp_path, AUDIO)
+    assert ffprobe(made["audio"].path)["audio"]["channels"] == 2
+    wave = json.loads(Path(made["waveform_data"].path).read_bytes())
+    assert max(wave["data"]) > 5, "the last channel"
+
+
 def test_a_cover_is_left_where_it_is(bench, make_sound, ffprobe, tmp_path):
     Image.new("RGB", (64, 64), (200, 30, 30)).save(tmp_path / "cover.jpg")
     covered = tmp_path / "covered.mp3"

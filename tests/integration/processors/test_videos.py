@@ -206,6 +206,18 @@ def test_skipped_profiles_are_not_made(bench, make_video, tmp_path):
     assert set(made) == {"preview"}
 
 
+def test_sound_of_many_channels_is_brought_to_two(bench, make_video, ffprobe, tmp_path):
+    parts = "|".join(f"0.1*sin(2*PI*{300 + 20 * number}*t)" for number in range(12))
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-i", make_video(), "-f", "lavfi", "-i", f"aevalsrc={parts}:d=1"]
+    path = tmp_path / "a.mov"
+    subprocess.run([*command, "-c:v", "copy", "-c:a", "pcm_s16le", path], check=True)
+    assert ffprobe(path)["audio"]["channels"] == 12
+    for stage in (VIDEO, Stage.VIDEO_LADDER):
+        made, _ = bench.run(path, tmp_path, stage)
+        film = made["video_720p"].path if stage is VIDEO else Path(made["hls"].path).with_name("audio.mp4")
+        assert ffprobe(film)["audio"]["channels"] == 2
+
+
 SUBTITLES = "1\n00:00:00,000 --> 00:00:01,000\nHello\n"
 BESIDE = {
     "subtitles in MKV": ("a.mkv", "words.srt", ("-map", "1", "-c:s", "srt")),

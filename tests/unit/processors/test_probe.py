@@ -44,8 +44,8 @@ def test_the_size_is_the_shown_one(video, shown):
 
 def test_sound_that_cannot_be_read_is_left_out():
     streams = found()
-    streams["streams"] += [audio(1, "evil"), audio(2, "aac", 0), audio(3)]
-    assert read(streams, "mov", SETTINGS).audio == 3
+    streams["streams"] += [audio(1, "evil"), audio(2, "aac", 0), audio(3, "pcm_s16le", 64), audio(4)]
+    assert read(streams, "mov", SETTINGS).audio == 4
 
 
 def test_a_duration_that_nobody_knows_is_none():
