@@ -13,7 +13,7 @@ import pyvips
 from processors.contract import MediaError
 from processors.images.colour import profile_name, to_srgb
 from processors.images.light import Cicp
-from processors.images.picture import VipsPicture
+from processors.images.picture import VipsPicture, scaled
 from processors.images.protocol import Header, public
 from schemas.errors import ErrorCode
 
@@ -43,8 +43,8 @@ class HeifEngine:
             pixels = _pixels(found)
         except _FAULTS as error:
             raise _translated(error) from error
-        scaled = pixels.resize(width / pixels.width, vscale=height / pixels.height)
-        return VipsPicture(to_srgb(scaled, None if _profile(found) else cicp_of(found)).copy_memory())
+        cicp = None if _profile(found) else cicp_of(found)
+        return VipsPicture(to_srgb(scaled(pixels, width, height), cicp).copy_memory())
 
 
 def code_points(path: Path) -> Cicp | None:

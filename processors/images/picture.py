@@ -10,6 +10,16 @@ _WEBP_EFFORT = 2
 _AVIF_EFFORT = 1
 
 
+def scaled(image: Any, width: int, height: int) -> Any:
+    """A libvips image of any depth at exactly this size; what is transparent lends its neighbours no colour."""
+    if (image.width, image.height) == (width, height):
+        return image
+    across, down = width / image.width, height / image.height
+    if not image.hasalpha():
+        return image.resize(across, vscale=down)
+    return image.premultiply().resize(across, vscale=down).unpremultiply().rint().cast(image.format)
+
+
 class VipsPicture:
     """See `protocol.Picture`."""
 

@@ -10,7 +10,7 @@ from processors.images import png
 from processors.images.colour import color_space, to_srgb
 from processors.images.heif import code_points
 from processors.images.light import Cicp
-from processors.images.picture import VipsPicture
+from processors.images.picture import VipsPicture, scaled
 from processors.images.protocol import Header, public
 from schemas.errors import ErrorCode
 
@@ -106,7 +106,7 @@ class VipsEngine:
         image = pyvips.Image.new_from_file(str(path), access="sequential", fail_on=fail_on)
         sideways = _orientation(image, image_format) in _SIDEWAYS
         across, down = (height, width) if sideways else (width, height)
-        return image.resize(across / image.width, vscale=down / image.height).copy_memory().autorot()
+        return scaled(image, across, down).copy_memory().autorot()
 
     def _open(self, path: Path, image_format: str) -> Any:
         if image_format not in LOADERS:

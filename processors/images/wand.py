@@ -19,7 +19,7 @@ from wand.resource import limits
 
 from processors.contract import MediaError
 from processors.images.colour import profile_name, to_srgb
-from processors.images.picture import VipsPicture
+from processors.images.picture import VipsPicture, scaled
 from processors.images.protocol import Header, public
 from schemas.errors import ErrorCode
 
@@ -72,8 +72,7 @@ class WandEngine:
                 image.raise_exception()
             pixels = _handed_over(image)
         # libvips scales an 8-bit picture in a tenth of the time that ImageMagick takes for its 16 bits a channel.
-        scaled = pixels.resize(width / pixels.width, vscale=height / pixels.height)
-        return VipsPicture(to_srgb(scaled).copy_memory())
+        return VipsPicture(to_srgb(scaled(pixels, width, height)).copy_memory())
 
 
 def _handed_over(image: Any) -> Any:

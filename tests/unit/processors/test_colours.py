@@ -80,6 +80,10 @@ def heic(path, codes, primaries):
 def png(path, codes, primaries, transfer):
     """With a `cICP` chunk after the header."""
     Image.fromarray(stripes(codes, 255).astype(np.uint8)).save(path, "PNG")
+    with_code_points(path, primaries, transfer)
+
+
+def with_code_points(path, primaries, transfer):
     data = path.read_bytes()
     body = b"cICP" + bytes([primaries, transfer, 0, 1])
     path.write_bytes(data[:33] + struct.pack(">I", 4) + body + struct.pack(">I", zlib.crc32(body)) + data[33:])
@@ -205,6 +209,23 @@ def test_transparency_and_single_channels_go_through():
     assert len(set(shown(grey, Cicp(9, 16))(1, 1))) == 1
     deep = (pyvips.Image.black(4, 4, bands=4) + 65_535).cast("ushort").copy(interpretation="rgb16")
     assert shown(deep, Cicp(12, 13))(1, 1) == [255, 255, 255, 255]
+
+
+@pytest.mark.parametrize("kind", ["bmp", "png", "heic"])
+def test_what_is_transparent_does_not_darken_what_is_beside_it(kind, tmp_path):
+    glass, path = Image.new("RGBA", (64, 64), (0, 0, 0, 0)), tmp_path / "in"
+    glass.paste((255, 255, 255, 255), (0, 0, 30, 64))
+    if kind == "heic":
+        pillow_heif.from_pillow(glass).save(path, quality=100, chroma=444)
+    else:
+        glass.save(path, kind.upper())
+    if kind == "png":
+        with_code_points(path, 12, 13)
+    made = engine_for(kind).decode(path, kind, 16, 16)
+    pixels = np.frombuffer(made.rgba(), np.uint8).reshape(-1, 4).astype(int)
+    edge = pixels[(pixels[:, 3] > 4) & (pixels[:, 3] < 250)]
+    assert len(edge), "it was scaled across the edge"
+    assert edge[:, :3].min() > 250
 
 
 def test_ordinary_code_points_change_nothing():
