@@ -1,4 +1,4 @@
-"""Animations stay animations: every frame scaled, as one animated WebP, for those who ask for it."""
+"""Animations stay animations: every frame scaled, upright and in sRGB, as one animated WebP, for those who ask."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +7,9 @@ from typing import Any
 import pyvips
 
 from processors.contract import MediaError
+from processors.images.colour import to_srgb
+from processors.images.png import code_points
+from processors.images.protocol import SIDEWAYS
 from processors.images.vips import translated
 from schemas.errors import ErrorCode
 
@@ -16,16 +19,33 @@ ANIMATED = frozenset({"gif", "webp", "png"})
 _EFFORT = 2
 
 
-def animated_webp(path: Path, image_format: str, width: int, height: int, quality: int) -> bytes:
-    """All frames at this size. The caller has bounded their number. Raises `MediaError`, permanent."""
+def animated_webp(path: Path, image_format: str, orientation: int, width: int, height: int, *, quality: int) -> bytes:
+    """All frames at this size, as they are upright. The caller has bounded their number.
+
+    `orientation` is EXIF's number of what is stored. Raises `MediaError`, permanent.
+    """
+    across, down = (height, width) if orientation in SIDEWAYS else (width, height)
     try:
         if image_format == "png":
-            frames = _joined(path, width, height)
+            frames = _joined(path, across, down)
         else:
-            frames = pyvips.Image.thumbnail(f"{path}[n=-1]", width, height=height, size="force", no_rotate=True)
+            stored = pyvips.Image.thumbnail(f"{path}[n=-1]", across, height=down, size="force", no_rotate=True)
+            frames = to_srgb(stored)
+        if orientation > 1:
+            frames = _upright(frames, orientation)
         return bytes(frames.webpsave_buffer(Q=quality, effort=_EFFORT, keep="none"))
     except pyvips.Error as error:
         raise translated(error) from error
+
+
+def _upright(frames: Any, orientation: int) -> Any:
+    """Each frame turned by itself: libvips would turn the whole pile of them."""
+    pile, stored = frames.copy_memory(), frames.get("page-height")
+    pile.set_type(pyvips.GValue.gint_type, "orientation", orientation)
+    turned = [pile.crop(0, top, pile.width, stored).autorot() for top in range(0, pile.height, stored)]
+    joined = pyvips.Image.arrayjoin(turned, across=1).copy()
+    joined.set_type(pyvips.GValue.gint_type, "page-height", turned[0].height)
+    return joined
 
 
 def _joined(path: Path, width: int, height: int) -> Any:
@@ -38,6 +58,10 @@ def _joined(path: Path, width: int, height: int) -> Any:
     if not scaled:
         raise MediaError(ErrorCode.CORRUPT, "The animation has no frames.")
     joined = pyvips.Image.arrayjoin(scaled, across=1).copy()
+    still = pyvips.Image.new_from_file(str(path))
+    if still.get_typeof("icc-profile-data"):
+        joined.set_type(pyvips.GValue.blob_type, "icc-profile-data", still.get("icc-profile-data"))
+    joined = to_srgb(joined, code_points(path)).copy()
     joined.set_type(pyvips.GValue.gint_type, "page-height", height)
     joined.set_type(pyvips.GValue.array_int_type, "delay", delays)
     joined.set_type(pyvips.GValue.gint_type, "loop", 0)

@@ -112,7 +112,7 @@ def _animate(job: Job, profile: Profile, path: Path, image_format: str, header: 
     target = scaled_size(Size(header.width, header.height), profile)
     if image_format not in ANIMATED or _area(target) * header.frames > job.settings.max_image_pixels:
         return
-    data = animated_webp(path, image_format, *target, profile.quality or _QUALITY)
+    data = animated_webp(path, image_format, header.orientation, *target, quality=profile.quality or _QUALITY)
     job.output(profile).write_bytes(data)
     job.finish(profile, *target)
 

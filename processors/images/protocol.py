@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
 WEBP_MAX_SIDE = 16_383
+SIDEWAYS = frozenset({5, 6, 7, 8})
+"""EXIF orientations that swap width and height."""
 
 Focus = Literal["attention", "centre"] | tuple[float, float]
 """What a crop keeps: what draws the eye, the middle, or a point in shares of width and height."""

@@ -11,7 +11,7 @@ from processors.images.colour import color_space, to_srgb
 from processors.images.heif import code_points
 from processors.images.light import Cicp
 from processors.images.picture import VipsPicture, scaled
-from processors.images.protocol import Header, public
+from processors.images.protocol import SIDEWAYS, Header, public
 from schemas.errors import ErrorCode
 
 # The loaders of libvips by format; all others are blocked, so that its own sniffing cannot choose, say, SVG.
@@ -23,7 +23,6 @@ LOADERS = {
     "gif": "VipsForeignLoadNsgif",
     "tiff": "VipsForeignLoadTiff",
 }
-_SIDEWAYS = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
 # How bad a fault must be to fail the picture; in GIFs, missing frame data counts only as a warning.
 _STRICTNESS = {"gif": "warning"}
 _TRUNCATED = (
@@ -69,7 +68,7 @@ class VipsEngine:
         if image_format == "png":
             frames = png.frames(path)
         orientation = _orientation(image, image_format)
-        if orientation in _SIDEWAYS:
+        if orientation in SIDEWAYS:
             width, height = height, width
         cicp = _code_points(path, image_format)
         space = cicp.color_space if cicp else color_space(image)
@@ -104,7 +103,7 @@ class VipsEngine:
         """Scaled in all of its bits: `thumbnail` would leave eight, of which a curve of HDR makes bands."""
         fail_on = _STRICTNESS.get(image_format, "error")
         image = pyvips.Image.new_from_file(str(path), access="sequential", fail_on=fail_on)
-        sideways = _orientation(image, image_format) in _SIDEWAYS
+        sideways = _orientation(image, image_format) in SIDEWAYS
         across, down = (height, width) if sideways else (width, height)
         return scaled(image, across, down).copy_memory().autorot()
 

@@ -20,12 +20,11 @@ from wand.resource import limits
 from processors.contract import MediaError
 from processors.images.colour import profile_name, to_srgb
 from processors.images.picture import VipsPicture, scaled
-from processors.images.protocol import Header, public
+from processors.images.protocol import SIDEWAYS, Header, public
 from schemas.errors import ErrorCode
 
 # The coder that is forced by format: ImageMagick's own guess would also consider scripts, vectors and video.
 CODERS = {"jpeg": "jpeg", "bmp": "bmp"}
-_SIDEWAYS = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
 _CUT = re.compile(
     r"truncat|premature|unexpected end|end.of.file|insufficient|not enough|read error|scanline", re.IGNORECASE
 )
@@ -49,7 +48,7 @@ class WandEngine:
         with _translating(), Image.ping(filename=_address(path, image_format)) as image:
             width, height = int(image.width), int(image.height)
             orientation = max(1, ORIENTATION_TYPES.index(image.orientation))
-            if orientation in _SIDEWAYS:
+            if orientation in SIDEWAYS:
                 width, height = height, width
             colors = profile_name(image.profiles.get("icc")) if image.colorspace == "srgb" else str(image.colorspace)
             alpha, depth = bool(image.alpha_channel), int(image.depth)

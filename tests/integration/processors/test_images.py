@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from PIL import Image, ImageOps, ImageSequence
 
 from processors.contract import MediaError
+from processors.images.colour import srgb_profile
 from schemas.errors import ErrorClass, ErrorCode
 from schemas.profiles import CATALOGUE
 from schemas.states import Stage
@@ -291,6 +292,38 @@ def test_an_animation_moves_where_that_is_asked_for(bench, name, tmp_path):
     assert shades[1] > 250 > 5 > shades[2], "each frame is its own"
     still, _ = bench.run(saved(frames[0], name, tmp_path), tmp_path, Stage.IMAGE_AVIF, [CATALOGUE["animation"]])
     assert still == {}
+
+
+def swapped(profile):
+    """A profile whose red and green are exchanged, under a name of its own."""
+    data = bytearray(profile)
+    tags = {bytes(data[at : at + 4]): at + 4 for at in range(132, 132 + 12 * int.from_bytes(data[128:132], "big"), 12)}
+    red, green = tags[b"rXYZ"], tags[b"gXYZ"]
+    data[red : red + 8], data[green : green + 8] = data[green : green + 8], data[red : red + 8]
+    return bytes(data).replace("sRGB".encode("utf-16-be"), "test".encode("utf-16-be"))
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+@pytest.mark.parametrize("name", ["webp", "png"])
+def test_an_animation_is_upright_and_in_srgb_as_a_still_picture_of_it_is(bench, name, orientation, tmp_path):
+    frames = [Image.new("RGB", (600, 400), shade) for shade in ((20, 20, 20), (90, 90, 90))]
+    for frame in frames:
+        frame.paste((0, 220, 40), (0, 0, 200, 100))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    told = {"exif": exif, "icc_profile": swapped(srgb_profile()), "duration": [100, 300]}
+    path = saved(frames[0], name, tmp_path, save_all=True, append_images=frames[1:], **told)
+    made, _ = bench.run(path, tmp_path, Stage.IMAGE_AVIF, [CATALOGUE["animation"]])
+    still, _ = bench.run(path, tmp_path, profiles=[CATALOGUE["display_small"]])
+    expected = rgb(still["display_small"].path)
+    with Image.open(made["animation"].path) as image:
+        assert image.size[::-1] == expected.shape[:2] == ((341, 512) if orientation == 3 else (600, 400))
+        seen = [(rgb(frame), image.info["duration"]) for frame in ImageSequence.Iterator(image)]
+    assert np.abs(seen[0][0] - expected).mean() < 3
+    red = seen[1][0][..., 0] > 150
+    assert np.mean(red != (seen[0][0][..., 0] > 150)) < 0.01
+    assert red.any(), "what is stored as green"
+    assert [duration for _, duration in seen] == [100, 300]
 
 
 def test_an_apng_keeps_its_times_and_leaves_out_what_is_not_of_it(bench, tmp_path):
