@@ -2,7 +2,7 @@
 
 from processors.job import Job
 
-_MICROSECONDS = 1_000_000
+MICROSECONDS = 1_000_000
 
 
 class Progress:
@@ -17,6 +17,6 @@ class Progress:
         """Take one line; true at the end of a block of them, which comes twice a second."""
         name, _, value = line.strip().partition("=")
         if name == "out_time_us" and self._duration_s and value.lstrip("-").isdigit():
-            done = min(1.0, max(0.0, int(value) / _MICROSECONDS / self._duration_s))
+            done = min(1.0, max(0.0, int(value) / MICROSECONDS / self._duration_s))
             self._job.progressed(self._since + (1 - self._since) * done)
         return name == "progress"

@@ -9,7 +9,7 @@ from processors.contract import MediaError
 from processors.ffmpeg import helper, loudness
 from processors.ffmpeg.progress import Progress
 from processors.job import Job, Outcome
-from processors.video import boxes, ladder, poster, storyboard
+from processors.video import boxes, ladder, length, poster, storyboard
 from processors.video.graph import Target, compile_run, target_size
 from processors.video.probe import Clip, input_options, probe
 from schemas.errors import ErrorCode
@@ -22,7 +22,7 @@ def process(job: Job, path: Path, video_format: str) -> Outcome:
     with job.timings.step("probe"):
         if video_format in _ISO:
             boxes.check_complete(path)
-        clip = probe(path, video_format, job.settings)
+        clip = length.told(path, probe(path, video_format, job.settings), job.settings)
     clip, gain_db = _listened(job, path, clip)
     rss_mb = [0.0]
     targets = [Target(each, *target_size(clip, each), job.output(each)) for each in job.wanted if not each.is_bundle]

@@ -96,6 +96,21 @@ def test_the_storyboard_shows_key_frames_when_they_come(bench, make_video, tmp_p
     assert [part.name for part in board.parts] == ["storyboard.jpg"]
 
 
+def test_a_film_that_does_not_tell_its_length_is_measured(bench, make_bench, make_video, ffprobe, tmp_path):
+    """As a browser records it: 400 seconds, key frames of which lie one apart."""
+    live = ("-g", "1", "-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-live", "1")
+    path = make_video(*live, size="64x48", rate=1, seconds=400, name="a.webm")
+    assert "duration" not in ffprobe(path)["format"]
+    made, report = bench.run(path, tmp_path, LADDER, skip=frozenset({"hls"}))
+    assert report.duration_s == made["storyboard"].duration_s == pytest.approx(400, abs=1.5)
+    cues = re.findall(r"([\d:.]+) --> ([\d:.]+)", Path(made["storyboard"].path).read_text())
+    assert 45 <= len(cues) <= 51
+    assert cues[-1][1] >= "00:06:38.000"
+    with pytest.raises(MediaError) as caught:
+        make_bench(max_video_seconds=300).run(path, tmp_path, LADDER)
+    assert caught.value.code is ErrorCode.TOO_LONG
+
+
 CLIPS = {
     "silent": {"size": "426x240"},
     "portrait": {"size": "240x426"},

@@ -1,0 +1,43 @@
+"""The length of a film that does not tell it, as browsers record them: its packets are read, and none is decoded."""
+
+import contextlib
+from pathlib import Path
+
+import ffmpeg
+import msgspec
+
+from processors.contract import MediaError
+from processors.ffmpeg import helper
+from processors.ffmpeg.argv import command
+from processors.ffmpeg.progress import MICROSECONDS
+from processors.video.probe import Clip, check_length, input_options
+from schemas.settings import ProcessorSettings
+
+_CPU_S, _WALL_S = 60.0, 300.0
+_BEYOND_S = 1.0
+_TIME = "out_time_us="
+
+
+def told(path: Path, clip: Clip, settings: ProcessorSettings) -> Clip:
+    """The clip with its duration, unless the file breaks off before one is known. Raises `MediaError` if too long."""
+    if clip.duration_s is not None:
+        return clip
+    measured = msgspec.structs.replace(clip, duration_s=_measured(path, clip, settings.max_video_seconds + _BEYOND_S))
+    check_length(measured, settings)
+    return measured
+
+
+def _measured(path: Path, clip: Clip, longest_s: float) -> float | None:
+    seconds = 0.0
+
+    def hear(line: str) -> None:
+        nonlocal seconds
+        value = line.strip().removeprefix(_TIME)
+        if line.startswith(_TIME) and value.isdigit():
+            seconds = max(seconds, int(value) / MICROSECONDS)
+
+    read = ffmpeg.input(f"file:{path}", **input_options(clip.demuxer), t=longest_s)
+    argv = command(ffmpeg.output(read[str(clip.video)], "-", f="null", vcodec="copy"), "-progress", "pipe:1")
+    with contextlib.suppress(MediaError):  # what is wrong with it shows again, with its own word, when it is decoded
+        helper.run(argv, reads=path, cpu_s=_CPU_S, wall_s=_WALL_S, on_line=hear)
+    return seconds or None
