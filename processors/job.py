@@ -20,6 +20,7 @@ from schemas.states import Stage
 class Job:
     """What to make of which file, where, and whom to tell about each finished file and about progress (0 to 1).
 
+    `probed` is to be told a video's length in seconds, by which it may take longer.
     `threads` is how many threads an ffmpeg of this job may use.
     """
 
@@ -32,6 +33,7 @@ class Job:
     threads: int
     made: Callable[[Rendition], None]
     progressed: Callable[[float], None]
+    probed: Callable[[float], None] = lambda _: None
     timings: "Timings" = field(default_factory=lambda: Timings())  # noqa: PLW0108 - defined below
 
     @property
@@ -80,6 +82,12 @@ def place_of(profile: Profile, folder: Path) -> Path:
     """Where in a job's folder a profile's file is; a bundle's has the files that it names beside it."""
     own = folder / profile.name if profile.is_bundle else folder
     return own / f"{profile.name}.{profile.extension}"
+
+
+def longest_s(settings: ProcessorSettings, duration_s: float | None) -> float:
+    """How long a job of a video of this length may take, seconds. No length that is claimed counts above the cap."""
+    counted = min(duration_s or 0.0, settings.max_video_seconds)
+    return max(settings.video_timeout_s, settings.video_timeout_ratio * counted)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from processors.contract import MediaError, ProcessingReport, Rendition, Source, Walls
+from processors.job import longest_s
 from processors.sandbox import limits, wire
 from processors.sandbox.handle import Child, NurseryHandle
 from schemas.errors import ErrorCode
@@ -118,12 +119,18 @@ class MediaPool:
         on_progress: Callable[[float], None] | None,
     ) -> tuple[list[Rendition], ProcessingReport]:
         child = self._take()
-        allowed = self._timeout(task.stage)
+        began, allowed = asyncio.get_running_loop().time(), self._timeout(task.stage)
         conversation = _Conversation(child, task, workdir, on_rendition, on_progress)
         keep, killed = False, None
         try:
-            async with asyncio.timeout(allowed):
-                end = await conversation.hold()
+            async with asyncio.timeout(allowed) as bound:
+
+                def probed(duration_s: float) -> None:
+                    nonlocal allowed
+                    allowed = max(allowed, self._timeout(task.stage, duration_s))
+                    bound.reschedule(began + allowed)
+
+                end = await conversation.hold(probed)
             child.used_s = end.used_s
             keep = end.rss_mb < _RETIRE_ABOVE_MB and child.jobs < self._settings.jobs_per_child
         except TimeoutError:
@@ -139,9 +146,9 @@ class MediaPool:
             raise MediaError(end.code, end.detail, end.cost)
         return conversation.renditions, end.report
 
-    def _timeout(self, stage: Stage) -> float:
+    def _timeout(self, stage: Stage, duration_s: float = 0.0) -> float:
         image = stage.kind is MediaKind.IMAGE
-        return self._settings.image_timeout_s if image else self._settings.video_timeout_s
+        return self._settings.image_timeout_s if image else longest_s(self._settings, duration_s)
 
     def _take(self) -> Child:
         if self._nursery is None or not self._nursery.alive:
@@ -198,7 +205,7 @@ class _Conversation:
         self._on_progress = on_progress
         self.renditions: list[Rendition] = []
 
-    async def hold(self) -> wire.Done | wire.Failed:
+    async def hold(self, on_probed: Callable[[float], None]) -> wire.Done | wire.Failed:
         """Send the task and listen until its end. Raises `MediaError` if the child dies."""
         source = self._child.cell.bring_in(self._task.source)
         await self._child.send(msgspec.structs.replace(self._task, source=source))
@@ -213,6 +220,8 @@ class _Conversation:
                 case wire.Progressed(fraction):
                     if self._on_progress:
                         self._on_progress(fraction)
+                case wire.Probed(duration_s):
+                    on_probed(duration_s)
                 case wire.Done() | wire.Failed():
                     return message
 

@@ -82,6 +82,12 @@ class Progressed(msgspec.Struct, frozen=True, tag=True):
     fraction: float
 
 
+class Probed(msgspec.Struct, frozen=True, tag=True):
+    """Child to worker: how long the video is, seconds."""
+
+    duration_s: float
+
+
 class Done(msgspec.Struct, frozen=True, tag=True):
     """Child to worker: the job is finished.
 
@@ -105,7 +111,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 
 ToNursery = Configure | Spawn | Kill
 FromNursery = Ready | Spawned | Exited
-FromChild = Made | Progressed | Done | Failed
+FromChild = Made | Progressed | Probed | Done | Failed
 
 _encoder = msgspec.msgpack.Encoder()
 to_nursery = msgspec.msgpack.Decoder(ToNursery)

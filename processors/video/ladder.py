@@ -15,7 +15,7 @@ from processors.contract import MediaError
 from processors.ffmpeg import helper
 from processors.ffmpeg.argv import AAC, COMMON, command
 from processors.ffmpeg.progress import Progress
-from processors.job import Job
+from processors.job import Job, longest_s
 from processors.video import playlists
 from processors.video.graph import KEYFRAMES, MAX_FPS, even, prepared, scaled, sound
 from processors.video.probe import Clip, input_options
@@ -54,7 +54,7 @@ def steps(clip: Clip, profile: Profile) -> tuple[Step, ...]:
 
 def make(job: Job, source: Path, clip: Clip, profile: Profile, *, gain_db: float, since: float = 0.0) -> float:
     """Make and announce the ladder; returns the peak memory of what was run, MiB. Raises `MediaError`."""
-    folder, limit = job.output(profile).parent, job.settings
+    folder, limit = job.output(profile).parent, longest_s(job.settings, clip.duration_s)
     folder.mkdir()
     rungs = steps(clip, profile)
     argv = compile_run(source, clip, rungs, folder, job, gain_db=gain_db)
@@ -63,9 +63,9 @@ def make(job: Job, source: Path, clip: Clip, profile: Profile, *, gain_db: float
             argv,
             reads=source,
             writes=job.workdir,
-            cpu_s=limit.video_timeout_s * job.threads,
-            wall_s=limit.video_timeout_s,
-            disk_bytes=limit.max_temp_bytes,
+            cpu_s=limit * job.threads,
+            wall_s=limit,
+            disk_bytes=job.settings.max_temp_bytes,
             on_line=Progress(job, clip.duration_s, since).hear,
         )
     try:

@@ -12,7 +12,7 @@ import pyvips
 from processors.contract import MediaError
 from processors.ffmpeg import helper
 from processors.ffmpeg.argv import COMMON, command
-from processors.job import Job
+from processors.job import Job, longest_s
 from processors.video.graph import as_jpeg, even, scaled
 from processors.video.probe import Clip, input_options
 from schemas.errors import ErrorCode
@@ -28,7 +28,7 @@ _TIME = "pts_time:"
 def make(job: Job, source: Path, clip: Clip, profile: Profile) -> float:
     """Make and announce the storyboard; returns the peak memory of what was run, MiB. Raises `MediaError`."""
     vtt = job.output(profile)
-    folder, limit = vtt.parent, job.settings.video_timeout_s
+    folder, limit = vtt.parent, longest_s(job.settings, clip.duration_s)
     folder.mkdir()
     width, height = tile_size(clip, profile)
     times: list[float] = []

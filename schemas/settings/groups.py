@@ -213,7 +213,17 @@ class ProcessorSettings(Settings, frozen=True, kw_only=True):
         int, Meta(ge=0, le=19, description="How far media children stand back where the CPU is short (nice value)")
     ] = 10
     image_timeout_s: Annotated[float, Meta(gt=0, description="Longest image job, seconds")] = 60.0
-    video_timeout_s: Annotated[float, Meta(gt=0, description="Longest video job, seconds")] = 1800.0
+    video_timeout_s: Annotated[
+        float, Meta(gt=0, description="Longest job of a short video or of sound, seconds; see the next")
+    ] = 1800.0
+    video_timeout_ratio: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="Longest job of a video by its length: of an hour at 5, five hours (with one thread a ladder "
+            "takes 1.5 to 2.6). Of the longest video it has to be less than the keeper's orphan age",
+        ),
+    ] = 5.0
     memory_mb: Annotated[int, Meta(ge=256, description="Address space of a child, MiB")] = 4096
     max_image_bytes: Annotated[int, Meta(ge=1, description="Largest picture file, bytes")] = 268_435_456
     max_video_bytes: Annotated[int, Meta(ge=1, description="Largest video file, bytes")] = 5_368_709_120

@@ -98,7 +98,7 @@ def test_a_killed_child_is_a_transient_failure_and_the_next_job_works(make_bench
 
 
 def test_a_timeout_kills_child_and_ffmpeg(make_bench, long_video, photo, tmp_path):
-    bench = make_bench(video_timeout_s=1.5)
+    bench = make_bench(video_timeout_s=1.5, video_timeout_ratio=0.001)
     bench.run(photo, tmp_path)
     nursery, child = bench.pool.pids
     with pytest.raises(MediaError) as caught:
@@ -112,6 +112,14 @@ def test_a_timeout_kills_child_and_ffmpeg(make_bench, long_video, photo, tmp_pat
     assert not alive(child)
     assert not ffmpeg_below(nursery)
     assert len(bench.run(photo, tmp_path)[0]) == PHOTO
+
+
+def test_a_long_film_may_take_longer_than_a_short_one(make_bench, make_video, photo, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "children"))
+    bench = make_bench(video_timeout_s=4.0, video_timeout_ratio=600.0, around="late:around")
+    bench.run(photo, tmp_path)
+    made, _ = bench.run(make_video(), tmp_path, VIDEO)
+    assert set(made) == {"poster", "video_720p", "preview"}
 
 
 def test_a_film_that_fails_in_the_middle_says_what_it_cost(make_bench, long_video, tmp_path):

@@ -1,0 +1,48 @@
+"""How long a job of a video may take goes by the length of the video."""
+
+import subprocess
+
+import pytest
+
+from processors import video
+from processors.contract import Source
+from processors.ffmpeg import helper
+from processors.job import Job, longest_s
+from schemas.profiles import profiles_for
+from schemas.settings import ProcessorSettings
+from schemas.states import Stage
+
+SETTINGS = ProcessorSettings(video_timeout_s=60.0, video_timeout_ratio=100.0, max_video_seconds=300.0)
+
+
+def test_a_long_film_may_take_longer_and_none_longer_than_the_longest():
+    told = {None: 60.0, 0.1: 60.0, 2.0: 200.0, 300.0: 30_000.0, 10**9: 30_000.0, float("inf"): 30_000.0}
+    assert {seconds: longest_s(SETTINGS, seconds) for seconds in told} == told
+    assert longest_s(SETTINGS, float("nan")) == 60.0
+
+
+def test_the_longest_film_ends_before_its_objects_count_as_nobodys():
+    ours = ProcessorSettings()
+    assert longest_s(ours, ours.max_video_seconds) < 86_400
+
+
+@pytest.mark.parametrize("stage", [Stage.VIDEO_PRIMARY, Stage.VIDEO_LADDER])
+def test_every_run_is_given_its_films_time_and_the_worker_is_told(stage, monkeypatch, tmp_path):
+    path, given, told = tmp_path / "a.mp4", {}, []
+    source = ["-f", "lavfi", "-i", "testsrc2=size=64x48:rate=10:duration=2"]
+    subprocess.run(["ffmpeg", "-nostdin", "-v", "error", *source, "-pix_fmt", "yuv420p", path], check=True)
+    run = helper.run
+
+    def noted(argv, **bounds):
+        given[argv[0], "-progress" in argv, "-skip_frame" in argv] = bounds["wall_s"]
+        return run(argv, **bounds)
+
+    monkeypatch.setattr(helper, "run", noted)
+    what = Source(str(path), path.stat().st_size, "video/mp4", "a.mp4")
+    profiles = profiles_for(stage)
+    job = Job(stage, what, tmp_path, profiles, frozenset(), SETTINGS, 1, lambda _: None, lambda _: None, told.append)
+    video.process(job, path, "mp4")
+    assert told == [2.0]
+    del given["ffprobe", False, False]
+    expected = {("ffmpeg", True, False)} | ({("ffmpeg", False, True)} if stage is Stage.VIDEO_LADDER else set())
+    assert given == dict.fromkeys(expected, 200.0)
