@@ -1,7 +1,6 @@
 """What the demo and the bench share as programs: a stack with progress on the terminal, and an end in good order."""
 
 import contextlib
-import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from types import FrameType
 from rich.console import Console
 
 from cli.platform import Platform
-from cli.stack import Stack
+from cli.stack import Stack, StackError
 from cli.stack.control import Event
 from cli.stack.layout import layout
 
@@ -55,16 +54,21 @@ def ends_in_good_order() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def forget(folder: Path) -> None:
-    """Delete the data of a stack that no longer runs, so that what follows begins on an empty one.
+def begin_empty(folder: Path, *, own: Path) -> None:
+    """See to it that a stack started in `folder` begins on empty data.
 
-    Touches nothing that is not a stack's folder. A stack that still runs stays as it is: starting it says so.
+    In the program's `own` folder the data of the last run goes. In any other it may be somebody's: raises `StackError`.
+    A stack that still runs stays as it is: starting it says so.
     """
     files = layout(folder)
-    if not files.state.is_file() or Stack(files).is_running:
+    if not files.is_stack or Stack(files).is_running:
         return
-    shutil.rmtree(files.postgres_data, ignore_errors=True)
-    shutil.rmtree(files.folder, ignore_errors=True)
+    if files != layout(own):
+        raise StackError(
+            f"{files.folder} holds the data of a stack that was stopped",
+            f"Choose another folder, or delete it: medialane stack down --purge --dir {folder}",
+        )
+    files.delete()
 
 
 def platform_of(stack: Stack) -> Platform:

@@ -20,7 +20,7 @@ from cli.bench.figures import Figure, line, verdict
 from cli.bench.load import LoadError
 from cli.client import ClientError
 from cli.onboarding import CommandError
-from cli.running import Progress, ends_in_good_order, forget, platform_of
+from cli.running import Progress, begin_empty, ends_in_good_order, platform_of
 from cli.samples import MissingSamplesError
 from cli.stack import Stack, StackError
 
@@ -45,7 +45,7 @@ KINDS: dict[str, Callable[[Bench], list[Figure]]] = {
 @click.command(name="bench")
 @click.option("--only", multiple=True, type=click.Choice([*KINDS, "demo"]), help="Measure this kind only; repeatable.")
 @click.option("--quick", is_flag=True, help="Fewer jobs: to try it out, not to publish.")
-@click.option("--dir", "folder", type=click.Path(path_type=Path), default=_FOLDER, help="The stack's own folder.")
+@click.option("--dir", "folder", type=click.Path(path_type=Path), default=_FOLDER, help="Its stack's new folder.")
 def bench(*, only: Sequence[str], quick: bool, folder: Path) -> None:
     """Measure every published figure on a real stack and write build/bench.json."""
     console = Console(stderr=True)
@@ -70,7 +70,7 @@ def _measure(progress: Progress, folder: Path, wanted: set[str], *, quick: bool)
         return [], {}
     figures: list[Figure] = []
     progress.tell("starting the stack")
-    forget(folder)
+    begin_empty(folder, own=_FOLDER)
     with Stack.start(folder, progress=progress.stack_event) as stack:
         run = Bench(stack, platform_of(stack), quick, progress.tell)
         conditions = {"load average before": _load_average(), "one core": _speed()}

@@ -12,7 +12,7 @@ from rich.markup import escape
 from cli.client import ClientError
 from cli.demo.acts import Verdict, act
 from cli.onboarding import CommandError
-from cli.running import Progress, ends_in_good_order, forget, platform_of
+from cli.running import Progress, begin_empty, ends_in_good_order, platform_of
 from cli.samples import MissingSamplesError, Samples, find_samples
 from cli.stack import Stack, StackError
 
@@ -22,7 +22,7 @@ _RESULT = Path("build/demo.json")
 
 @click.command(name="demo")
 @click.option("--keep", is_flag=True, envvar="KEEP", help="Leave the stack up at the end and print its addresses.")
-@click.option("--dir", "folder", type=click.Path(path_type=Path), default=_FOLDER, help="The stack's own folder.")
+@click.option("--dir", "folder", type=click.Path(path_type=Path), default=_FOLDER, help="Its stack's new folder.")
 def demo(*, keep: bool, folder: Path) -> None:
     """Run the whole pipeline on real photos and a real video, and check every promise."""
     console = Console(width=max(Console().width, 110))
@@ -42,7 +42,7 @@ def demo(*, keep: bool, folder: Path) -> None:
 def _play(console: Console, progress: Progress, folder: Path, *, keep: bool) -> Verdict:
     samples = find_samples()
     progress.tell("starting Postgres, Kafka, Connect, the S3 server and Medialane on free ports")
-    forget(folder)
+    begin_empty(folder, own=_FOLDER)
     stack = Stack.start(folder, progress=progress.stack_event)
     kept = False
     try:

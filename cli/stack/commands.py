@@ -68,6 +68,8 @@ def up(
 def down(folder: Path | None, purge: bool) -> None:
     """Stop the stack, and whatever a killed supervisor left of it. No error if nothing runs."""
     files = layout(folder)
+    if purge and files.folder.exists() and not files.is_stack:
+        raise click.UsageError(f"{files.folder} is no stack's folder: nothing in it is deleted")
     begun = time.monotonic()
     handle = Stack(files)
     was_running = handle.is_running
@@ -80,7 +82,7 @@ def down(folder: Path | None, purge: bool) -> None:
         click.echo(f"nothing runs in {files.folder}")
     if purge:
         files.delete()
-        click.echo(f"deleted {files.folder}")
+        click.echo(f"deleted the stack in {files.folder}")
 
 
 @stack.command()

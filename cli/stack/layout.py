@@ -1,5 +1,6 @@
 """Where things are: the files of one stack's folder, and the programs that it runs."""
 
+import contextlib
 import hashlib
 import os
 import pwd
@@ -75,11 +76,21 @@ class Layout:
         name = hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]
         return Path("/var/lib/medialane") / name / "postgres"
 
+    @property
+    def is_stack(self) -> bool:
+        """Whether a stack was ever started here, and not deleted since."""
+        return self.state.is_file()
+
     def delete(self) -> None:
-        """Delete everything that the stack ever wrote; it must not run."""
+        """Delete everything that the stack ever wrote; it must not run. Other files stay, and the folder with them."""
         if not self.postgres_data.is_relative_to(self.folder):
             shutil.rmtree(self.postgres_data.parent, ignore_errors=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for folder in (self.folder / "data", self.logs, self.config, self.temp):
+            shutil.rmtree(folder, ignore_errors=True)
+        for file in (self.control, self.lock, self.env, self.state):  # what tells a stack's folder goes last
+            file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
 
     def make(self) -> None:
         """Make the folders."""

@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -77,6 +78,7 @@ def release(folder: Path) -> None:
             continue
         Stack(files).stop(quick=True)
         files.delete()
+        shutil.rmtree(found, ignore_errors=True)  # with what is not the stack's, the lock of `locked`
 
 
 @contextmanager
