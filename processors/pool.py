@@ -6,6 +6,7 @@ one takes its place.
 """
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -50,7 +51,8 @@ class MediaPool:
         # One ffmpeg uses its share of the cores: more threads finish one video sooner and all of them later.
         threads = max(1, (os.cpu_count() or 1) // self._workers)
         self._nursery = NurseryHandle(self._settings, threads, self._folder)
-        self._idle = [self._nursery.spawn() for _ in range(self._workers)]
+        for _ in range(self._workers):
+            self._idle.append(self._nursery.spawn())
 
     @property
     def walls(self) -> Walls:
@@ -119,49 +121,53 @@ class MediaPool:
         on_progress: Callable[[float], None] | None,
     ) -> tuple[list[Rendition], ProcessingReport]:
         child = self._take()
-        began, allowed = asyncio.get_running_loop().time(), self._timeout(task.stage)
         conversation = _Conversation(child, task, workdir, on_rendition, on_progress)
-        keep, killed = False, None
+        try:
+            end = await self._heard(conversation, task.stage)
+        except BaseException as error:
+            await self._replace(child)
+            if isinstance(error, MediaError):
+                error.cost = child.unpaid  # known now that it is buried
+            raise
+        child.used_s = end.used_s
+        await self._give_back(child, end.rss_mb)
+        if isinstance(end, wire.Failed):
+            raise MediaError(end.code, end.detail, end.cost)
+        return conversation.renditions, end.report
+
+    async def _heard(self, conversation: "_Conversation", stage: Stage) -> wire.Done | wire.Failed:
+        began, allowed = asyncio.get_running_loop().time(), self._timeout(stage)
         try:
             async with asyncio.timeout(allowed) as bound:
 
                 def probed(duration_s: float) -> None:
                     nonlocal allowed
-                    allowed = max(allowed, self._timeout(task.stage, duration_s))
+                    allowed = max(allowed, self._timeout(stage, duration_s))
                     bound.reschedule(began + allowed)
 
-                end = await conversation.hold(probed)
-            child.used_s = end.used_s
-            keep = end.rss_mb < _RETIRE_ABOVE_MB and child.jobs < self._settings.jobs_per_child
+                return await conversation.hold(probed)
         except TimeoutError:
-            killed = MediaError(ErrorCode.PROCESSING_TIMEOUT, f"Not finished after {allowed:g} s.")
-        except MediaError as error:
-            killed = error
-        finally:
-            await self._give_back(child, keep=keep)
-        if killed:
-            killed.cost = child.unpaid  # known now that it is buried
-            raise killed
-        if isinstance(end, wire.Failed):
-            raise MediaError(end.code, end.detail, end.cost)
-        return conversation.renditions, end.report
+            raise MediaError(ErrorCode.PROCESSING_TIMEOUT, f"Not finished after {allowed:g} s.") from None
 
     def _timeout(self, stage: Stage, duration_s: float = 0.0) -> float:
         image = stage.kind is MediaKind.IMAGE
         return self._settings.image_timeout_s if image else longest_s(self._settings, duration_s)
 
     def _take(self) -> Child:
-        if self._nursery is None or not self._nursery.alive:
-            self._dismiss()
-            self.start()
-        nursery = self._started()
-        nursery.listen()
-        while self._idle:
-            child = self._idle.pop()
-            if child.alive:
-                return child
-            child.close()
-        return nursery.spawn()
+        try:
+            if self._nursery is None or not self._nursery.alive:
+                self._dismiss()
+                self.start()
+            nursery = self._started()
+            nursery.listen()
+            while self._idle:
+                child = self._idle.pop()
+                if child.alive:
+                    return child
+                child.close()
+            return nursery.spawn()
+        except OSError as error:
+            raise limits.os_failure(error) from error
 
     def _started(self) -> NurseryHandle:
         if self._nursery is None:
@@ -173,18 +179,30 @@ class MediaPool:
         while self._idle:
             self._idle.pop().close()
 
-    async def _give_back(self, child: Child, *, keep: bool) -> None:
-        if keep and child.alive and child.cell.clear():
+    async def _give_back(self, child: Child, rss_mb: float) -> None:
+        """Keep a child for the next job if it is as good as new."""
+        young = rss_mb < _RETIRE_ABOVE_MB and child.jobs < self._settings.jobs_per_child
+        if young and child.alive and child.cell.clear():
             self._idle.append(child)
-            return
-        nursery = self._nursery
-        if nursery and nursery.alive:
-            self._idle.append(nursery.spawn())  # its successor warms up while it is dying
-            nursery.kill(child)
-            burial = asyncio.create_task(child.wait_gone(_DEATH_BOUND_S))
+        else:
+            await self._replace(child)
+
+    async def _replace(self, child: Child) -> None:
+        """Kill a child and wait for its end; then let a fresh one warm up for the next job."""
+        if self._nursery and child.alive:  # a dead one's number may be another's, in a nursery that was started since
+            self._nursery.kill(child)
+        try:
             # A second cancellation must not leave a live child behind in a folder that is about to be removed.
-            await _uninterrupted(burial)
-        child.close()
+            await _uninterrupted(asyncio.create_task(_end_of(child)))
+        finally:
+            child.close()
+            self._warm_up()
+
+    def _warm_up(self) -> None:
+        enough = len(self._idle) > self._workers - self._running  # every other job that runs has its own
+        if self._nursery and self._nursery.alive and not enough:
+            with contextlib.suppress(OSError):  # no disk, no descriptors: the next job asks again, and says so
+                self._idle.append(self._nursery.spawn())
 
 
 class _Conversation:
@@ -236,6 +254,11 @@ class _Conversation:
         self.renditions.append(moved)
         if self._on_rendition:
             self._on_rendition(moved)
+
+
+async def _end_of(child: Child) -> None:
+    with contextlib.suppress(MediaError):  # the kernel lets it die late: what is told is why it was killed
+        await child.wait_gone(_DEATH_BOUND_S)
 
 
 async def _uninterrupted(task: "asyncio.Task[None]") -> None:

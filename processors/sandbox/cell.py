@@ -59,9 +59,12 @@ class Cell:
 
     def clear(self) -> bool:
         """Remove what is in it; False if something withstands, and the next job should not meet it."""
-        for entry in self.path.iterdir():
-            _remove(entry)
-        return not any(self.path.iterdir())
+        try:
+            for entry in self.path.iterdir():
+                _remove(entry)
+            return not any(self.path.iterdir())
+        except OSError:  # say, a folder whose rights were taken away
+            return False
 
     def close(self) -> None:
         """Remove it. Idempotent."""

@@ -1,6 +1,7 @@
 """The pool under everything that can happen to a child: killed, stuck, out of memory, cancelled, its worker gone."""
 
 import asyncio
+import errno
 import os
 import re
 import signal
@@ -161,6 +162,36 @@ def test_cancelling_kills_child_and_ffmpeg_before_it_goes_on(make_bench, long_vi
     asyncio.run_coroutine_threadsafe(cancelled(), bench.loop).result(60)
     assert after == [(False, set())]
     assert len(bench.run(photo, tmp_path)[0]) == PHOTO
+
+
+def test_without_disk_for_a_successor_a_cancelled_job_ends_as_such_and_the_next_one_says_why(
+    monkeypatch, make_bench, long_video, photo, tmp_path
+):
+    bench = make_bench()
+    bench.run(photo, tmp_path)
+    nursery, child = bench.pool.pids
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def cancelled():
+        job = asyncio.ensure_future(bench.pool.process(VIDEO, Source(str(long_video), 1, "", ""), tmp_path, profiles))
+        while not ffmpeg_below(child):  # noqa: ASYNC110 - another process's doing
+            await asyncio.sleep(0.02)
+        job.cancel()
+        await asyncio.wait({job})
+        return job.cancelled(), descendants(nursery)
+
+    profiles = profiles_for(VIDEO)
+    with monkeypatch.context() as patch:
+        patch.setattr("processors.sandbox.handle.Cell", full)
+        assert asyncio.run_coroutine_threadsafe(cancelled(), bench.loop).result(60) == (True, set())
+        with pytest.raises(MediaError) as caught:
+            bench.run(photo, tmp_path)
+        assert caught.value.code is ErrorCode.NO_TEMP_SPACE
+        assert caught.value.error_class is ErrorClass.DEPENDENCY
+    assert len(bench.run(photo, tmp_path)[0]) == PHOTO
+    assert bench.pool.pids[0] == nursery
 
 
 def test_more_jobs_than_children_wait_their_turn(make_bench, photo, tmp_path):

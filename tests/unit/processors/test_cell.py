@@ -69,6 +69,11 @@ def test_a_cell_that_cannot_be_emptied_says_so(cell, monkeypatch):
     assert not cell.clear()
 
 
+def test_a_cell_that_cannot_even_be_looked_into_says_so(cell):
+    cell.path.rmdir()
+    assert not cell.clear()
+
+
 def test_a_source_on_another_disk_is_copied(cell, folder, monkeypatch):
     def other_disk(*_):
         raise OSError(errno.EXDEV, "another disk")
