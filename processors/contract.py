@@ -77,10 +77,15 @@ class ProcessingReport(Cost, frozen=True, kw_only=True):
 
 
 class Walls(msgspec.Struct, frozen=True):
-    """What the kernel keeps from the children: the network, and all files but their own cell's and code."""
+    """What the kernel keeps from the children.
+
+    The network; all files but their own cell's and code; signals to any process but their own; every capability.
+    """
 
     network: bool
     files: bool
+    signals: bool
+    privileges: bool
 
 
 class MediaError(MedialaneError):

@@ -207,10 +207,11 @@ CHILD_DEATHS = CounterSpec(
 
 SANDBOX_WALLS = GaugeSpec(
     "media_sandbox_wall_up",
-    "1 where the kernel keeps it from the processing children, else 0: the network, other files than their own.",
+    "1 where the kernel keeps it from the processing children, else 0: the network, files and processes other than "
+    "their own, privileges.",
     _MEDIA,
     ("wall",),
-    (("network",), ("files",)),
+    (("network",), ("files",), ("signals",), ("privileges",)),
 )
 
 BREAKERS = GaugeSpec(

@@ -14,7 +14,7 @@ from schemas.errors import ErrorCode
 from schemas.settings import ProcessorSettings
 from schemas.states import MediaKind
 
-_PROGRAMS = ("ffmpeg", "ffprobe")
+PROGRAMS = ("ffmpeg", "ffprobe")
 _CONFIGURATION = (Path("/etc/ImageMagick-6"), Path("/etc/ImageMagick-7"))  # what an operator has forbidden besides
 
 
@@ -25,7 +25,7 @@ def serve(sock: socket.socket, cell: Path, settings: ProcessorSettings, threads:
     """
     child = _Child(sock, cell, settings, threads)
     _work_in(str(cell))
-    landlock.confine(_PROGRAMS, [*landlock.of_python(), *_CONFIGURATION], [cell])
+    landlock.confine(PROGRAMS, [*landlock.of_python(), *_CONFIGURATION], [cell])
     while message := sock.recv(wire.MAX_MESSAGE):
         child.answer(wire.to_child.decode(message))
 

@@ -106,7 +106,7 @@ class NurseryHandle:
             )
         self.alive = True
         self._control.settimeout(_START_BOUND_S)
-        self.walls = self._configure(wire.Configure(settings, threads))
+        self.walls = self._configure(wire.Configure(settings, threads, str(folder)))
         self._control.setblocking(False)  # noqa: FBT003 - its only parameter
 
     @property

@@ -19,8 +19,9 @@ from typing import assert_never
 
 from processors.contract import Walls
 from processors.sandbox import landlock, limits, wire
-from processors.sandbox.child import serve
+from processors.sandbox.child import PROGRAMS, serve
 from processors.sandbox.priority import stand_back
+from processors.sandbox.privileges import drop_capabilities
 
 
 class Nursery:
@@ -36,10 +37,13 @@ class Nursery:
         configure = wire.to_nursery.decode(self._control.recv(wire.MAX_MESSAGE))
         if not isinstance(configure, wire.Configure):
             raise TypeError(f"the first message must configure, got {configure!r}")
-        walls = Walls(network=limits.leave_network(), files=landlock.version() > 0)
+        network = limits.leave_network()
         limits.drop_privilege_gains()
         limits.adopt_orphans()
         stand_back(os.getpid(), configure.settings.nice)
+        needed = [*landlock.of_python(), *landlock.homes_of(PROGRAMS), Path(configure.folder)]
+        privileges = drop_capabilities(needed)  # last: what is above may need one
+        walls = Walls(network, landlock.version() > 0, landlock.keeps_signals(), privileges)
         gc.freeze()  # the children share these pages: let no collection of theirs touch them
         self._selector.register(self._control, selectors.EVENT_READ)
         self._tell(wire.Ready(walls))

@@ -17,10 +17,11 @@ LONGEST_DETAIL = 4000
 
 
 class Configure(msgspec.Struct, frozen=True, tag=True):
-    """Worker to nursery, once, first."""
+    """Worker to nursery, once, first. Cells will be in `folder`."""
 
     settings: ProcessorSettings
     threads: int
+    folder: str
 
 
 class Spawn(msgspec.Struct, frozen=True, tag=True):

@@ -280,6 +280,53 @@ def test_a_child_that_was_taken_over_reaches_its_cell_and_no_other_file(monkeypa
     assert not any(any(cell.iterdir()) for cell in cells), "nothing stays for the next job"
 
 
+@pytest.mark.skipif(not landlock.keeps_signals(), reason="this kernel's Landlock cannot keep signals in")
+@pytest.mark.parametrize("stage", [Stage.IMAGE_PRIMARY, VIDEO])
+def test_a_child_that_was_taken_over_signals_nobody_but_itself(monkeypatch, make_bench, tmp_path, stage):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "children"))
+    bench = make_bench(workers=2, around="nosy:around")
+    assert bench.pool.walls.signals
+
+    def signalled(*pids):
+        (tmp_path / "tries").write_text("\n".join(f"signal {pid}" for pid in pids))
+        with pytest.raises(MediaError) as caught:
+            bench.run(tmp_path / "tries", tmp_path, stage)
+        return caught.value.detail.splitlines()
+
+    assert signalled(0) == ["signal 0"]
+    nursery, *children = until(lambda: len(bench.pool.pids) == 3 and bench.pool.pids, "both children are known")
+    own, by_number = signalled(0, os.getpid(), nursery, *children)
+    assert own == "signal 0"
+    assert by_number in {f"signal {child}" for child in children}, "its own number, and not its sibling's"
+
+
+def test_children_and_ffmpeg_hold_no_capability(monkeypatch, make_bench, long_video, photo, tmp_path):
+    bench = make_bench()
+    assert bench.pool.walls.privileges
+    bench.run(photo, tmp_path)
+    child = bench.pool.pids[1]
+    job = bench.submit(long_video, tmp_path, VIDEO)
+    encoders = until(lambda: ffmpeg_below(child), "ffmpeg runs")
+    for pid in (*bench.pool.pids, *encoders):
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        held = dict(
+            line.split(":\t") for line in lines if line.startswith(("CapPrm", "CapEff", "CapInh", "NoNewPrivs"))
+        )
+        assert {name: int(value, 16) for name, value in held.items()} == {
+            "CapPrm": 0, "CapEff": 0, "CapInh": 0, "NoNewPrivs": 1
+        }  # fmt: skip
+    job.cancel()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has what could be taken")
+def test_a_child_of_roots_is_nobody_special(monkeypatch, make_bench, tmp_path):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "children"))
+    (tmp_path / "tries").write_text("become 65534\nhand over 65534\nsignal 0")
+    with pytest.raises(MediaError) as caught:
+        make_bench(around="nosy:around").run(tmp_path / "tries", tmp_path)
+    assert caught.value.detail == "signal 0"
+
+
 def test_a_dead_nursery_fails_its_jobs_and_is_started_again(make_bench, long_video, photo, tmp_path):
     bench = make_bench()
     bench.run(photo, tmp_path)

@@ -1,4 +1,4 @@
-"""Runs inside a sandboxed child that somebody has taken over: it tries every path that its file lists."""
+"""Runs inside a sandboxed child that somebody has taken over: it tries every act that its file lists."""
 
 import os
 from pathlib import Path
@@ -6,27 +6,28 @@ from pathlib import Path
 from processors.contract import MediaError
 from schemas.errors import ErrorCode
 
+ACTS = {
+    "read": lambda path: Path(path).read_bytes(),
+    "list": lambda path: list(Path(path).iterdir()),
+    "write": lambda path: Path(path).write_text("mine now"),
+    "remove": lambda path: Path(path).unlink(),
+    "link": lambda path: os.link(path, "stolen"),
+    "signal": lambda pid: os.kill(int(pid) or os.getpid(), 0),
+    "become": lambda uid: os.setuid(int(uid)),
+    "hand over": lambda uid: os.chown("source.bin", int(uid), -1),
+}
+
 
 def around(run, job):
     """Set by MEDIALANE_PROCESSOR_AROUND=nosy:around. Fails with the tries that succeeded."""
-    tries = (each.split(" ", 1) for each in Path(job.source.path).read_text().splitlines())
-    reached = [f"{act} {path}" for act, path in tries if _succeeds(act, path)]
+    tries = (each.rsplit(" ", 1) for each in Path(job.source.path).read_text().splitlines())
+    reached = [f"{act} {what}" for act, what in tries if _succeeds(act, what)]
     raise MediaError(ErrorCode.PROCESSING_FAILED, "\n".join(reached))
 
 
-def _succeeds(act, path):
+def _succeeds(act, what):
     try:
-        match act:
-            case "read":
-                Path(path).read_bytes()
-            case "list":
-                list(Path(path).iterdir())
-            case "write":
-                Path(path).write_text("mine now")
-            case "remove":
-                Path(path).unlink()
-            case "link":
-                os.link(path, "stolen")
+        ACTS[act](what)
     except OSError:
         return False
     return True
