@@ -61,11 +61,11 @@ class Runner:
 
     async def start(self, part: Part) -> None:
         """Start a part and wait until it is ready. Raises `StackError`, with the part stopped again."""
-        if self.is_running(part.name):
-            raise StackError(f"{part.name} already runs")
+        self._require_stopped(part.name)
         for port in part.listens:
             require_free(part.name, port)
         await part.prepare()
+        self._require_stopped(part.name)  # somebody else's start may have been at it meanwhile
         running = self._spawn(part)
         try:
             await self._until_ready(running)
@@ -96,6 +96,10 @@ class Runner:
         kill_group(running.process.pid, running.process.started, number)
         if number == signal.SIGKILL:
             await running.ended.wait()
+
+    def _require_stopped(self, name: str) -> None:
+        if self.is_running(name):
+            raise StackError(f"{name} already runs")
 
     def _spawn(self, part: Part) -> Running:
         log = self._layout.log(part.name)

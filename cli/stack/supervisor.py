@@ -74,7 +74,7 @@ class Supervisor:
 
     async def _start_or_stop(self) -> bool:
         """Bring everything up, unless told to stop before that; says which by True or False."""
-        starting = asyncio.ensure_future(self._up(self._options.parts))
+        starting = asyncio.ensure_future(self._ensure(self._options.parts))
         stopping = asyncio.ensure_future(self._stopping.wait())
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()

@@ -139,6 +139,19 @@ def test_parts_stop_in_good_order_and_a_killed_one_can_be_started_again(folder):
     assert stack.state.parts["postgres"].exit_code == 0
 
 
+def test_who_comes_while_it_starts_waits_for_that_start(folder):
+    with subprocess.Popen([sys.executable, "-c", START, folder], stdout=subprocess.PIPE, text=True) as first:
+        stack = Stack(layout(folder))
+        while not (stack.is_running and layout(folder).control.exists()):
+            assert first.poll() is None
+            time.sleep(0.01)
+        assert not stack.state.ready
+        stack.ensure(PARTS)
+        assert first.stdout.readline() == "ready\n"
+        assert {view.name: view.ready for view in stack.status()} == dict.fromkeys(PARTS, True)
+        first.kill()
+
+
 def test_commands_show_it_and_take_it_down(folder):
     run = CliRunner().invoke
     Stack.start(folder, parts=PARTS).detach()
