@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from schemas.metrics import CATALOGUE, SLO_TARGETS, HistogramSpec, Metric
+from schemas.metrics import CATALOGUE, CONSUMER_LAG, SLO_TARGETS, GaugeSpec, HistogramSpec, Metric
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMETHEUS = ROOT / "deploy/prometheus"
@@ -77,6 +77,20 @@ def query_problems(expression: str) -> Iterator[str]:
 @pytest.mark.parametrize(("where", "expression"), list(expressions()))
 def test_every_query_asks_for_what_exists(where: str, expression: str) -> None:
     assert list(query_problems(expression)) == [], where
+
+
+def test_what_every_keeper_sees_is_not_added_up() -> None:
+    shared = [spec.name for spec in CATALOGUE if isinstance(spec, GaugeSpec) and spec.processes == ("keeper",)]
+    asked = [(where, text) for where, text in expressions() if any(name in text for name in shared)]
+    assert asked
+    assert [where for where, text in asked if "sum" in text] == []
+
+
+def test_consumers_of_the_same_topic_are_kept_apart() -> None:
+    asked = [text for _, text in expressions() if CONSUMER_LAG.name in text]
+    assert len(asked) >= 3
+    for text in asked:
+        assert all("job" in names.split(", ") for names in re.findall(r"by \(([^)]*)\)", text)), text
 
 
 @pytest.mark.parametrize(
