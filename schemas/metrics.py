@@ -108,7 +108,7 @@ CONSUMER_LAG = GaugeSpec(
 )
 DLQ_MESSAGES = CounterSpec(
     "media_dlq_messages_total",
-    "Dead letters written, by the topic that the record came from and the error code.",
+    "Dead letters written, by the topic that the record came from (its route, without the prefix) and the error code.",
     _ALL,
     ("topic", "reason"),
 )

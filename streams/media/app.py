@@ -94,7 +94,9 @@ async def _run(env: Mapping[str, str], kind: MediaKind) -> int:
             RecordProducer(kafka, telemetry.tracing), database, telemetry.tracing,
             topic=DEAD_LETTERS.name(kafka.topic_prefix), group=group,
         )  # fmt: skip
-        handler = MediaHandler(runner, undertaker, telemetry.metrics, topic=topic, group=group)
+        handler = MediaHandler(
+            runner, undertaker, telemetry.metrics, topic=topic, route=JOB_TOPICS[kind].route, group=group
+        )
         # One job more than there are children: it downloads while they compute.
         worker = MediaWorker(
             handler, kafka, worker_settings, telemetry.metrics, kind=kind, group=group, slots=cores + 1

@@ -24,12 +24,14 @@ class MediaHandler:
     """The lanes' handler (`streams.crew.Handler`) for one job topic."""
 
     def __init__(
-        self, runner: JobRunner, undertaker: Undertaker, metrics: Metrics, *, topic: str, group: str = ""
+        self, runner: JobRunner, undertaker: Undertaker, metrics: Metrics, *, topic: str, route: str, group: str = ""
     ) -> None:
+        """`route` is the topic's name without the installation's prefix."""
         self._runner = runner
         self._undertaker = undertaker
         self._metrics = metrics
         self._topic = topic
+        self._route = route
         self._group = group
 
     async def claim(self, payload: Payload) -> ClaimedJob | None:
@@ -44,7 +46,7 @@ class MediaHandler:
                 outcome = "stale" if job is None else "claimed"
             case Undecodable():
                 await self._undertaker.bury(payload)
-                self._metrics.counter(DLQ_MESSAGES, self._topic, ErrorCode.UNDECODABLE_RECORD).inc()
+                self._metrics.counter(DLQ_MESSAGES, self._route, ErrorCode.UNDECODABLE_RECORD).inc()
                 outcome = "undecodable"
             case Foreign(reason, record):
                 log.warning("record left to the keeper", reason=reason, **_names(record))

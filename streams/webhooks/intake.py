@@ -17,6 +17,7 @@ from connectors.telemetry import Metrics
 from connectors.telemetry.messaging import header_traceparent
 from schemas.errors import ErrorClass, ErrorCode, MedialaneError
 from schemas.metrics import DLQ_MESSAGES, EVENT_AGE, EVENT_PROCESSING_DURATION, EVENTS_PROCESSED
+from schemas.topics import EVENTS
 from streams.core.ledger import Entry, Ledger, Partition
 from streams.faust_app import Record
 from streams.webhooks.agent import WebhookAgent
@@ -151,7 +152,7 @@ class Intake:
                 log.warning("a dead letter waits", failures=failures, exc_info=None if expected else error)
                 await pause(failures, cap_s=CAP_S if expected else _DEFECT_PAUSE_S)
             else:
-                self._metrics.counter(DLQ_MESSAGES, entry.partition.topic, ErrorCode.UNDECODABLE_RECORD).inc()
+                self._metrics.counter(DLQ_MESSAGES, EVENTS.route, ErrorCode.UNDECODABLE_RECORD).inc()
                 return self._settle(entry, kind, "dead", started)
 
     def _signal(self, partition: Partition) -> None:

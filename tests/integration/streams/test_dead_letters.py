@@ -55,7 +55,11 @@ async def test_the_offset_moves_after_the_confirmation(bench, database):
     async with Database(DatabaseSettings(url=database.worker), application="test") as pool:
         metrics = Metrics(CollectorRegistry(), process="media-images")
         handler = MediaHandler(
-            NoJobs(), Undertaker(producer, pool, tracing, topic=dead, group=group), metrics, topic=topic
+            NoJobs(),
+            Undertaker(producer, pool, tracing, topic=dead, group=group),
+            metrics,
+            topic=topic,
+            route=IMAGE_JOBS.route,
         )
         worker = MediaWorker(handler, bench.kafka, bench.worker, metrics, kind=MediaKind.IMAGE, group=group, slots=2)
         trace = f"00-{'a' * 32}-{'b' * 16}-01"
@@ -68,6 +72,8 @@ async def test_the_offset_moves_after_the_confirmation(bench, database):
             await worker.drain(1)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+    # Under the name that it has where a job's end is counted, whatever the installation's prefix.
+    assert 'media_dlq_messages_total{reason="undecodable_record",topic="jobs.image"} 1.0' in metrics.render().decode()
     assert len(producer.seen) == 3
     assert not any(producer.seen), "nothing was committed past the record before the confirmation"
 

@@ -115,10 +115,7 @@ async def test_what_is_no_event_holds_its_offset_until_it_is_buried(world, monke
     await asyncio.sleep(0)  # the task's end is known a turn later
     assert world.intake.problems() == []
     assert world.buried[0][0] == 0
-    assert (
-        'media_dlq_messages_total{reason="undecodable_record",topic="media.events"} 1.0'
-        in world.metrics.render().decode()
-    )
+    assert 'media_dlq_messages_total{reason="undecodable_record",topic="events"} 1.0' in world.metrics.render().decode()
 
 
 async def test_an_event_that_breaks_the_agent_is_buried_too(world):
