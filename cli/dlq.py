@@ -155,6 +155,7 @@ def replay(
     _one_condition(letter_ids, tenant, code, before, since)
 
     async def choose(connection: AsyncConnection) -> tuple[tuple[Group, ...], tuple[Letter, ...]]:
+        await _require(connection, letter_ids)
         chosen = await _chosen(connection, tenant, code, before, since, ids=letter_ids)
         groups = await letters.count_letters(connection, chosen)
         return groups, await letters.list_letters(connection, chosen, limit=limit)
@@ -241,6 +242,14 @@ async def _send_again(database: Database, producer: RecordProducer, letter: Lett
 def _one_condition(letter_ids: tuple[UUID, ...], *conditions: object) -> None:
     if not letter_ids and all(condition is None for condition in conditions):
         raise click.UsageError("name letters by id, or at least one of --tenant, --code, --older-than, --since")
+
+
+async def _require(connection: AsyncConnection, letter_ids: tuple[UUID, ...]) -> None:
+    """Raise `MedialaneError` if one of these is no dead letter, be it replayed or not."""
+    everything = Chosen(ids=letter_ids, replayed=True)
+    known = {letter.id for letter in await letters.list_letters(connection, everything, limit=len(letter_ids))}
+    if unknown := ", ".join(str(letter_id) for letter_id in letter_ids if letter_id not in known):
+        raise MedialaneError(ErrorCode.NOT_FOUND, f"There is no dead letter {unknown}.")
 
 
 def _only(found: tuple[Letter, ...], letter_id: UUID) -> Letter:

@@ -116,6 +116,17 @@ def test_a_replay_says_first_what_it_would_do_and_does_it_once(operator, buried)
     assert operator.column(audited, t=buried[0].tenant_id) == ["dlq.replay"] * 2
 
 
+def test_an_id_that_is_no_letters_is_named_and_nothing_is_replayed(operator, buried):
+    slug, nowhere = operator.slug(buried[0].tenant_id), uuid7()
+    letter = json.loads(operator("dlq", "ls", "--tenant", slug, "--json"))[0]["id"]
+    ran = CliRunner().invoke(medialane, ["dlq", "replay", letter, str(nowhere)])
+    assert ran.exit_code == 1
+    assert str(ran.exception).endswith(f"There is no dead letter {nowhere}.")
+    assert operator("dlq", "ls", "--tenant", slug).count("\n") == 3
+    assert operator("dlq", "replay", letter) == "replayed 1, left alone 0\n"
+    assert operator("dlq", "replay", letter) == "replayed 0, left alone 0\n"
+
+
 def test_an_asset_that_has_moved_on_is_left_alone(operator, buried):
     gone, moved, _ = buried
 
