@@ -16,8 +16,8 @@ _PAGE = 200
 
 
 class Rotated(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run found: the present key, rows under others by place (sealed anew unless it was a dry run), and those
-    that no key opens.
+    """What a run found: the present key, rows under others by place that a key opens (sealed anew unless it was a dry
+    run), and how many no key opens.
     """
 
     key: str
@@ -61,28 +61,24 @@ async def _rotate(*, apply_it: bool) -> Rotated:
     rows, unreadable = {}, 0
     async with Database(database_settings, application="cli") as database:
         for place in sealed.PLACES:
-            if apply_it:
-                rows[place.name], lost = await _place(database, box, place)
-                unreadable += lost
-            else:
-                async with database.transaction() as connection:
-                    rows[place.name] = await sealed.count_others(connection, place, box.head)
+            rows[place.name], lost = await _place(database, box, place, apply_it=apply_it)
+            unreadable += lost
     return Rotated(key=box.key_id, rows=rows, unreadable=unreadable)
 
 
-async def _place(database: Database, box: SecretBox, place: sealed.Place) -> tuple[int, int]:
+async def _place(database: Database, box: SecretBox, place: sealed.Place, *, apply_it: bool) -> tuple[int, int]:
     after: sealed.Cursor | None = sealed.FIRST
     done = unreadable = 0
     while after is not None:
         async with database.transaction() as connection:
             page = await sealed.reseal_page(
-                connection, place, head=box.head, again=box.again, after=after, limit=_PAGE
+                connection, place, head=box.head, again=box.again, after=after, limit=_PAGE, write=apply_it
             )  # fmt: skip
-            if page.done:
+            if page.done and apply_it:
                 await audit.note(
                     connection, actor=audit.operator(), action="secrets.rotate", subject=box.key_id,
                     detail={"place": place.name, "rows": page.done},
                 )  # fmt: skip
         done, unreadable, after = done + page.done, unreadable + page.unreadable, page.after
-        click.echo(f"{place.name}: {done} sealed anew", err=True)
+        click.echo(f"{place.name}: {done} {'sealed anew' if apply_it else 'opened'}", err=True)
     return done, unreadable

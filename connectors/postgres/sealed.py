@@ -16,7 +16,6 @@ class Place(NamedTuple):
     """A column of sealed texts."""
 
     name: str
-    others: sa.TextClause
     page: sa.TextClause
     write: sa.TextClause
 
@@ -28,7 +27,6 @@ def _place(name: str, table: str, column: str, key: tuple[str, ...]) -> Place:
     other = f"{column} IS NOT NULL AND substring({column} FROM 1 FOR length(:head)) <> :head"
     return Place(
         name,
-        sa.text(f"SELECT count(*) FROM {table} WHERE {other}"),  # noqa: S608 - made of constants
         sa.text(f"""
             SELECT {names}, {column} AS sealed FROM {table} WHERE {other} AND ({names}) > ({after})
             ORDER BY {names} LIMIT :limit FOR NO KEY UPDATE
@@ -57,12 +55,6 @@ class Resealed(NamedTuple):
     after: Cursor | None
 
 
-async def count_others(connection: AsyncConnection, place: Place, head: bytes) -> int:
-    """How many rows are not sealed with `head`."""
-    count: int = (await connection.execute(place.others, {"head": head})).scalar_one()
-    return count
-
-
 async def reseal_page(
     connection: AsyncConnection,
     place: Place,
@@ -71,8 +63,12 @@ async def reseal_page(
     again: Callable[[bytes], bytes],
     after: Cursor,
     limit: int,
+    write: bool = True,
 ) -> Resealed:
-    """Seal the next rows anew that are not sealed with `head`; `again` opens and seals, or cannot open."""
+    """Seal the next rows anew that are not sealed with `head`; `again` opens and seals, or cannot open.
+
+    Without `write` it is only tried.
+    """
     rows = (await connection.execute(place.page, {**after, "head": head, "limit": limit})).mappings().all()
     done = 0
     for row in rows:
@@ -80,7 +76,8 @@ async def reseal_page(
             sealed = again(bytes(row["sealed"]))
         except SecretUnreadableError:
             continue
-        await connection.execute(place.write, {**row, "sealed": sealed})
+        if write:
+            await connection.execute(place.write, {**row, "sealed": sealed})
         done += 1
     last = {name: value for name, value in rows[-1].items() if name != "sealed"} if len(rows) == limit else None
     return Resealed(done, len(rows) - done, last)
