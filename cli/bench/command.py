@@ -26,6 +26,8 @@ from cli.stack import Stack, StackError
 
 _FOLDER = Path(".local/stack/bench")
 _RESULT = Path("build/bench.json")
+_PARTIAL = Path("build/bench-partial.json")
+"""Of a run that is not whole: what is published is one run's."""
 _DEMO = Path("build/demo.json")
 _DEMO_COLD = Path("build/demo-cold.json")
 """Written by the script that runs the demo on a bare machine."""
@@ -47,7 +49,10 @@ KINDS: dict[str, Callable[[Bench], list[Figure]]] = {
 @click.option("--quick", is_flag=True, help="Fewer jobs: to try it out, not to publish.")
 @click.option("--dir", "folder", type=click.Path(path_type=Path), default=_FOLDER, help="Its stack's new folder.")
 def bench(*, only: Sequence[str], quick: bool, folder: Path) -> None:
-    """Measure every published figure on a real stack and write build/bench.json."""
+    """Measure every published figure on a real stack and write build/bench.json.
+
+    With --only or --quick: build/bench-partial.json, so that the figures of the last whole run stay.
+    """
     console = Console(stderr=True)
     progress = Progress(console)
     wanted = set(only) or {*KINDS, "demo"}
@@ -61,7 +66,7 @@ def bench(*, only: Sequence[str], quick: bool, folder: Path) -> None:
     except KeyboardInterrupt:
         console.print("bench interrupted; everything it started is stopped")
         raise SystemExit(130) from None
-    _publish(console, figures, conditions)
+    _publish(console, figures, conditions, _PARTIAL if only or quick else _RESULT)
 
 
 def _measure(progress: Progress, folder: Path, wanted: set[str], *, quick: bool) -> tuple[list[Figure], dict[str, str]]:
@@ -98,7 +103,7 @@ def _demo_times(progress: Progress, wanted: set[str]) -> list[Figure]:
     return figures
 
 
-def _publish(console: Console, figures: Sequence[Figure], conditions: dict[str, str]) -> None:
+def _publish(console: Console, figures: Sequence[Figure], conditions: dict[str, str], path: Path) -> None:
     for name, value in conditions.items():
         console.print(f"{name}: {value}", highlight=False, soft_wrap=True)
     for figure in figures:
@@ -107,8 +112,8 @@ def _publish(console: Console, figures: Sequence[Figure], conditions: dict[str, 
         beside = verdict(figure)
         if beside:
             console.print(f"{line(figure):52} {beside}", highlight=False, soft_wrap=True)
-    _RESULT.parent.mkdir(exist_ok=True)
-    _RESULT.write_text(json.dumps({figure.name: figure.value for figure in figures}, indent=2) + "\n", encoding="utf-8")
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({figure.name: figure.value for figure in figures}, indent=2) + "\n", encoding="utf-8")
 
 
 def _speed() -> str:

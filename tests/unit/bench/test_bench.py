@@ -1,6 +1,7 @@
 """The bench's own arithmetic and tools: percentiles, goals, load, CPU accounting, the counting receiver."""
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -8,7 +9,9 @@ import time
 
 import pytest
 from aiohttp import web
+from click.testing import CliRunner
 
+from cli.bench import command
 from cli.bench.figures import GOALS, REFERENCE, Figure, Goal, line, quantiles, verdict
 from cli.bench.load import LoadError, drive, request
 from cli.bench.processes import cpu_seconds, resident_mb
@@ -25,6 +28,21 @@ def test_percentiles_are_nearest_ranks_in_milliseconds():
 def test_nothing_measured_is_an_error():
     with pytest.raises(ValueError, match="nothing was measured"):
         quantiles("x", [])
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [([], "bench.json"), (["--only", "images"], "bench-partial.json"), (["--quick"], "bench-partial.json")],
+)
+def test_figures_that_are_no_whole_runs_leave_the_last_whole_runs(tmp_path, monkeypatch, options, name):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "_measure", lambda *_, **__: ([Figure("x", 2.0, "s")], {}))
+    monkeypatch.setattr(command, "_demo_times", lambda *_: [])
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build" / "bench.json").write_text('{"x": 1.0}')
+    assert CliRunner().invoke(command.bench, options).exit_code == 0
+    assert json.loads((tmp_path / "build" / name).read_text()) == {"x": 2.0}
+    assert json.loads((tmp_path / "build" / "bench.json").read_text()) == {"x": 1.0 if options else 2.0}
 
 
 def test_a_line_is_name_value_unit():
