@@ -50,6 +50,8 @@ corpus: bootstrap ## Collect files that others made from the registries' package
 mutations: bootstrap ## Process some 5,000 files with random damage (SEED=1 changes the damage)
 	@SEED=$(SEED) MUTATIONS=27 $(PYTEST) --dist load --timeout 0 tests/integration/processors/test_mutations.py
 
-clean: ## Stop the default stack and delete everything that was made here
-	@if [ -x .venv/bin/medialane ] && [ -d .local/stack/default ]; then .venv/bin/medialane stack down --purge; fi
+# Some data of a stack of root's may lie outside of its folder: the stack knows where.
+clean: ## Stop the stacks of this folder and delete everything that was made here
+	@if [ -x .venv/bin/medialane ]; then for state in .local/stack/*/state.json; do \
+	  [ ! -f "$$state" ] || .venv/bin/medialane stack down --purge --dir "$${state%/state.json}" || exit 1; done; fi
 	rm -rf .local build dist .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
