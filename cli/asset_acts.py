@@ -1,23 +1,14 @@
 """`medialane assets cancel` and `remove`: what operators do in the database, for whichever tenant it is."""
 
-import asyncio
-import os
-from datetime import timedelta
 from uuid import UUID
 
 import click
 import sqlalchemy as sa
-from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cli.database import in_transaction
-from connectors.objectstore.s3 import S3ObjectStore
 from connectors.postgres import audit, cancel
-from connectors.postgres.database import Database
-from connectors.telemetry.metrics import Metrics
 from schemas.errors import ErrorCode, MedialaneError
-from schemas.settings import DatabaseSettings, KeeperSettings, ObjectStoreSettings, load
-from streams.keeper.purging import Purging, Swept
 
 _FIND = sa.text("""
     SELECT a.tenant_id, t.slug, a.state, a.size, (SELECT count(*) FROM variants v WHERE v.asset_id = a.id) AS variants,
@@ -59,26 +50,6 @@ def remove_asset(asset_id: UUID, dry_run: bool) -> None:
         return f"deleted {what}, {ended} jobs ended"
 
     click.echo(in_transaction(work))
-
-
-@click.command("sweep")
-@click.option("--older-than-hours", type=click.FloatRange(min=1), default=24.0, show_default=True, help="Age.")
-@click.option("--dry-run", is_flag=True, help="Count them, and change nothing.")
-def sweep_objects(older_than_hours: float, dry_run: bool) -> None:
-    """Operators: remove objects from the store that no row refers to; the keeper does so every day.
-
-    Needs MEDIALANE_DATABASE_URL (worker role) and MEDIALANE_S3_*.
-    """
-    swept = asyncio.run(_sweep(timedelta(hours=older_than_hours), dry_run=dry_run))
-    told = "would remove" if dry_run else "removed"
-    click.echo(f"{told} {swept.orphans} of {swept.objects} objects, {swept.size} bytes")
-
-
-async def _sweep(age: timedelta, *, dry_run: bool) -> Swept:
-    database_settings, store_settings = load(DatabaseSettings, os.environ), load(ObjectStoreSettings, os.environ)
-    async with Database(database_settings, application="cli") as database, S3ObjectStore(store_settings) as store:
-        metrics = Metrics(CollectorRegistry(), process="keeper")
-        return await Purging(database, store, KeeperSettings(), metrics).sweep(age, dry_run=dry_run)
 
 
 async def _find(connection: AsyncConnection, asset_id: UUID) -> sa.Row[tuple[UUID, str, str, int, int, int]]:

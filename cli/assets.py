@@ -5,19 +5,18 @@ from uuid import UUID
 import click
 import msgspec
 
-from cli.asset_acts import cancel_asset, remove_asset, sweep_objects
+from cli.asset_acts import cancel_asset, remove_asset
 from cli.client import Asset, AssetPage, MedialaneClient
 from cli.door import ask, with_door
 
 
 @click.group()
 def assets() -> None:
-    """A tenant's assets, as its API key shows them; `cancel`, `remove` and `sweep` are for operators."""
+    """A tenant's assets, as its API key shows them; `cancel` and `remove` are for operators."""
 
 
 assets.add_command(cancel_asset)
 assets.add_command(remove_asset)
-assets.add_command(sweep_objects)
 
 
 @assets.command("ls")
