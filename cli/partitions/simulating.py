@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import msgspec
@@ -40,6 +40,16 @@ class _History(msgspec.Struct):
     shares: Mapping[str, Share]
     running: int
     window: int
+
+
+class _Numbers(NamedTuple):
+    """The numbers of one setup; `credits` None: each tenant has its own."""
+
+    partitions: int
+    running: int
+    credits: int | None
+    workers: int
+    slots: int
 
 
 def _numbers(name: str, help_: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -166,22 +176,17 @@ def _by_hash(tenant: str, partitions: int) -> tuple[int, ...]:
 
 def _combinations(base: _Base, options: Mapping[str, Any]) -> list[tuple[Setup, str]]:
     """A setup for every combination of the numbers that were given, each with its description."""
-    names = ("partitions", "running", "credits", "workers", "slots")
-    own = {"partitions": base.situation.partitions, "running": base.bounds[0], "credits": 0, "workers": 1,
-           "slots": base.slots}  # fmt: skip
-    lists = [options[name] or (own[name],) for name in names]
-    if any(number < 1 for name in names for number in options[name] or ()):
+    own = _Numbers(base.situation.partitions, base.bounds[0], None, 1, base.slots)
+    lists = [options[name] or (number,) for name, number in own._asdict().items()]
+    if any(number < 1 for name in own._fields for number in options[name] or ()):
         raise click.UsageError("every number has to be at least 1")
     if math.prod(map(len, lists)) > _MOST_SETUPS:
         raise click.UsageError(f"that are more than {_MOST_SETUPS} combinations")
-    return [
-        _setup(base, dict(zip(names, numbers, strict=True)), options["placement"])
-        for numbers in itertools.product(*lists)
-    ]
+    return [_setup(base, _Numbers(*numbers), options["placement"]) for numbers in itertools.product(*lists)]
 
 
-def _setup(base: _Base, numbers: Mapping[str, int], placement: str | None) -> tuple[Setup, str]:
-    partitions = numbers["partitions"]
+def _setup(base: _Base, numbers: _Numbers, placement: str | None) -> tuple[Setup, str]:
+    partitions = numbers.partitions
     where = placement or ("recorded" if base.recorded else "now")
     if where == "planned":
         found = msgspec.structs.replace(base.situation, partitions=partitions, placed=_within(base.placed, partitions))
@@ -194,12 +199,13 @@ def _setup(base: _Base, numbers: Mapping[str, int], placement: str | None) -> tu
     placements |= {tenant: _by_hash(tenant, partitions) for tenant in missing}
     recorded = where == "recorded" and all(job.kpart < partitions for job in base.jobs)
     setup = Setup(
-        partitions=partitions, bounds=Bounds.of(running=numbers["running"], window=base.bounds[1]),
-        credits={} if numbers["credits"] else base.credits, default_credits=numbers["credits"] or _CREDITS,
-        workers=numbers["workers"], slots=numbers["slots"], shares=base.shares,
+        partitions=partitions, bounds=Bounds.of(running=numbers.running, window=base.bounds[1]),
+        credits=base.credits if numbers.credits is None else {},
+        default_credits=_CREDITS if numbers.credits is None else numbers.credits,
+        workers=numbers.workers, slots=numbers.slots, shares=base.shares,
         placements=None if recorded else placements, transport_s=base.transport_s,
     )  # fmt: skip
-    words = " ".join(f"{name}={number or 'own'}" for name, number in numbers.items())
+    words = " ".join(f"{name}={'own' if number is None else number}" for name, number in numbers._asdict().items())
     return setup, f"{words} placement={where}"
 
 
