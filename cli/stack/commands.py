@@ -100,7 +100,9 @@ def status(folder: Path | None) -> None:
 @_FOLDER
 @click.argument("part", required=False)
 @click.option("--follow", "-f", "followed", is_flag=True, help="Print further lines as they come.")
-@click.option("--lines", "-n", default=50, show_default=True, help="How many of the last lines.")
+@click.option(
+    "--lines", "-n", type=click.IntRange(min=0), default=50, show_default=True, help="How many of the last lines."
+)
 def logs(folder: Path | None, part: str | None, followed: bool, lines: int) -> None:
     """Print the end of a part's log, or of every part's."""
     files = layout(folder)

@@ -82,7 +82,8 @@ def follow(paths: Sequence[Path], *, lines: int, forever: bool) -> None:
         file = path.open("rb")
         file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
         files[path] = file
-        for line in file.read().decode(errors="replace").splitlines()[-lines:]:
+        last = file.read().decode(errors="replace").splitlines()
+        for line in last[max(0, len(last) - lines) :]:
             sys.stdout.write(f"{prefix[path]}{line}\n")
     try:
         while forever:

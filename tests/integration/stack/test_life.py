@@ -169,6 +169,9 @@ def test_commands_show_it_and_take_it_down(folder):
 
     logged = run(medialane, ["stack", "logs", "postgres", "--dir", str(folder)])
     assert "database system is ready to accept connections" in logged.output
+    assert run(medialane, ["stack", "logs", "postgres", "-n", "1", "--dir", str(folder)]).output.count("\n") == 1
+    assert run(medialane, ["stack", "logs", "postgres", "-n", "0", "--dir", str(folder)]).output == ""
+    assert run(medialane, ["stack", "logs", "postgres", "-n", "-1", "--dir", str(folder)]).exit_code == 2
     with pytest.raises(StackError, match=r"there is no log of redis.*Logs: .*postgres"):
         run(medialane, ["stack", "logs", "redis", "--dir", str(folder)], catch_exceptions=False)
 
