@@ -1,6 +1,7 @@
 """`medialane stack`: up, down, status, logs."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -44,8 +45,7 @@ def up(
     except StackError:
         running = None
     if running is not None:
-        if brokers not in {None, len(broker_names(running.state.ports))}:
-            raise StackError(f"the stack in {running.folder} runs with another number of brokers", "Stop it first")
+        _require_as_it_is(running, brokers, _pins(pins), foreground=foreground)
         _start_missing(running, parts)
         return
     with Progress() as progress:
@@ -112,6 +112,18 @@ def logs(folder: Path | None, part: str | None, followed: bool, lines: int) -> N
         known = ", ".join(sorted(path.stem for path in files.logs.glob("*.log"))) or "none"
         raise StackError(f"there is no log of {part or 'any part'} in {files.folder}", f"Logs: {known}")
     follow(paths, lines=lines, forever=followed)
+
+
+def _require_as_it_is(handle: Stack, brokers: int | None, pins: Mapping[str, int], *, foreground: bool) -> None:
+    """Raise `StackError` if a stack that runs would have to be started anew to be what is asked for."""
+    ports = handle.state.ports
+    if brokers not in {None, len(broker_names(ports))}:
+        raise StackError(f"the stack in {handle.folder} runs with another number of brokers", "Stop it first")
+    moved = ", ".join(f"{name}={number}" for name, number in pins.items() if ports.get(name) != number)
+    if moved:
+        raise StackError(f"the stack in {handle.folder} runs on other ports than {moved}", "Stop it first")
+    if foreground:
+        raise StackError(f"the stack in {handle.folder} runs already, and ends not with this command", "Stop it first")
 
 
 def _start_missing(handle: Stack, parts: tuple[str, ...]) -> None:

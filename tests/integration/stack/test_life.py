@@ -164,6 +164,16 @@ def test_commands_show_it_and_take_it_down(folder):
     assert {row[0]: (row[3], row[5]) for row in rows[1:]} == dict.fromkeys(PARTS, ("running", "yes"))
     assert all(int(row[4]) > 0 for row in rows[1:])
 
+    up = ["stack", "up", "--only-infra", "--dir", str(folder)]
+    port = Stack.attach(folder).state.ports["s3"]
+    for options, refusal in (
+        ([f"--port=s3={port + 1}"], rf"runs on other ports than s3={port + 1}\. Stop it first"),
+        ([f"--port=s3={port}", "--foreground"], "runs already, and ends not with this command"),
+        (["--brokers", "3"], "runs with another number of brokers"),
+    ):
+        with pytest.raises(StackError, match=refusal):
+            run(medialane, [*up, *options], catch_exceptions=False)
+
     Stack.attach(folder).kill("s3")
     assert run(medialane, ["stack", "status", "--dir", str(folder)]).exit_code == 1
 
