@@ -21,7 +21,7 @@ from schemas.states import BreakerState
 _TRIP = sa.text("""
     WITH suspects AS (
         SELECT DISTINCT tenant_id FROM dead_letters
-        WHERE created_at > clock_timestamp() - interval '1 minute' AND job_id IS NOT NULL
+        WHERE created_at > statement_timestamp() - interval '1 minute' AND job_id IS NOT NULL
     ), judged AS (
         SELECT s.tenant_id, ended.row_of, ended.jobs, ended.dead
         FROM suspects s LEFT JOIN breakers b ON b.tenant_id = s.tenant_id, LATERAL (

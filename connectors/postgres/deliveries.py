@@ -110,7 +110,7 @@ _LEASE = sa.text("""
         SELECT due.id FROM unnest(CAST(:endpoints AS uuid[]), CAST(:counts AS int[])) AS wanted (endpoint_id, count)
         CROSS JOIN LATERAL (
             SELECT id FROM webhook_deliveries
-            WHERE endpoint_id = wanted.endpoint_id AND state = 'waiting' AND due_at <= clock_timestamp()
+            WHERE endpoint_id = wanted.endpoint_id AND state = 'waiting' AND due_at <= statement_timestamp()
             ORDER BY due_at LIMIT wanted.count FOR NO KEY UPDATE SKIP LOCKED
         ) AS due
     ), leased AS (
@@ -144,13 +144,13 @@ _DUE = sa.text("""
         SELECT due_at FROM webhook_deliveries d
         WHERE d.endpoint_id = waiting.endpoint_id AND d.state = 'waiting' ORDER BY due_at LIMIT 1
     ) AS first
-    WHERE first.due_at <= clock_timestamp() ORDER BY first.due_at
+    WHERE first.due_at <= statement_timestamp() ORDER BY first.due_at
 """)
 # A Postgres that has just started finds all leases old: agents first write the results that they hold.
 _EXPIRE = sa.text("""
     WITH gone AS (
-        SELECT id FROM webhook_deliveries WHERE state = 'sending' AND lease_until < clock_timestamp()
-            AND pg_postmaster_start_time() < clock_timestamp() - :lease_s * interval '1 second'
+        SELECT id FROM webhook_deliveries WHERE state = 'sending' AND lease_until < statement_timestamp()
+            AND pg_postmaster_start_time() < statement_timestamp() - :lease_s * interval '1 second'
         ORDER BY lease_until LIMIT :batch FOR NO KEY UPDATE SKIP LOCKED
     )
     UPDATE webhook_deliveries d SET state = 'waiting', epoch = epoch + 1, owner = NULL, lease_until = NULL,

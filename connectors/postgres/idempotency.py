@@ -26,9 +26,9 @@ _CLAIM = sa.text("""
     VALUES (:tenant_id, :key, :fingerprint, 'running', clock_timestamp())
     ON CONFLICT (tenant_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, state = 'running', status = NULL,
         headers = NULL, body = NULL, created_at = excluded.created_at
-    WHERE known.created_at < clock_timestamp() - :kept * interval '1 second'
+    WHERE known.created_at < statement_timestamp() - :kept * interval '1 second'
         OR (known.state = 'running' AND known.fingerprint = excluded.fingerprint
-            AND known.created_at < clock_timestamp() - :claim * interval '1 second')
+            AND known.created_at < statement_timestamp() - :claim * interval '1 second')
     RETURNING created_at
 """)
 _READ = sa.text("""
@@ -42,7 +42,7 @@ _RELEASE = sa.text("""
     DELETE FROM idempotency_keys
     WHERE tenant_id = :tenant_id AND key = :key AND state = 'running' AND created_at = :token
 """)
-_PURGE = sa.text("DELETE FROM idempotency_keys WHERE created_at < clock_timestamp() - :kept * interval '1 second'")
+_PURGE = sa.text("DELETE FROM idempotency_keys WHERE created_at < statement_timestamp() - :kept * interval '1 second'")
 
 
 class Claim(NamedTuple):

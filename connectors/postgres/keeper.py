@@ -1,6 +1,7 @@
 """What the keeper puts right: due, expired and unclaimed jobs are emitted again through the outbox.
 
-Rows are taken with SKIP LOCKED, so that any number of keepers may run and none waits for a worker.
+Rows are taken with SKIP LOCKED, so that any number of keepers may run and none waits for a worker. What is looked for
+is compared with `statement_timestamp()`: no index is used for `clock_timestamp()`, which is another for every row.
 """
 
 from typing import NamedTuple
@@ -30,7 +31,7 @@ from schemas.states import JobClass, Stage
 _DUE = sa.text(f"""
     WITH due AS MATERIALIZED (
         SELECT id, tenant_id, topic, due_at, turn_at, job_class FROM jobs
-        WHERE state = 'waiting' AND due_at <= clock_timestamp()
+        WHERE state = 'waiting' AND due_at <= statement_timestamp()
         ORDER BY due_at LIMIT :batch FOR NO KEY UPDATE SKIP LOCKED
     ), used AS (
         SELECT of.tenant_id, of.topic, t.credits, (
@@ -59,7 +60,7 @@ _LET_SLEEP = [
             SELECT twin.id FROM jobs twin
                 JOIN {table} c ON c.tenant_id = twin.tenant_id AND c.sha256 = twin.content_sha256 AND {of_stage}
                 JOIN jobs leader ON leader.id = c.leader_job_id
-            WHERE twin.state = 'waiting' AND twin.reason = 'twin' AND twin.due_at <= clock_timestamp()
+            WHERE twin.state = 'waiting' AND twin.reason = 'twin' AND twin.due_at <= statement_timestamp()
                 AND c.state = 'open' AND leader.id <> twin.id AND leader.state = 'running'
             LIMIT :batch FOR NO KEY UPDATE OF twin, c SKIP LOCKED
         )
@@ -69,13 +70,13 @@ _LET_SLEEP = [
     for table, of_stage in (("content", "twin.stage LIKE '%.primary'"), ("content_stages", "c.stage = twin.stage"))
 ]
 _EXPIRED = sa.text(f"""
-    WITH gone AS (SELECT id FROM jobs WHERE state = 'running' AND lease_until < clock_timestamp()
+    WITH gone AS (SELECT id FROM jobs WHERE state = 'running' AND lease_until < statement_timestamp()
                   AND deaths + 1 < :max_deaths ORDER BY lease_until LIMIT :batch FOR NO KEY UPDATE SKIP LOCKED)
     {QUEUE}, deaths = deaths + 1 FROM gone WHERE jobs.id = gone.id {RETURNING}
 """)  # noqa: S608 - made of constants
 # The same dispatch again: a new one would make the record that waits behind a backlog stale, for ever.
 _UNCLAIMED = sa.text(f"""
-    WITH slow AS (SELECT id FROM jobs WHERE state = 'queued' AND next_emit_at <= clock_timestamp()
+    WITH slow AS (SELECT id FROM jobs WHERE state = 'queued' AND next_emit_at <= statement_timestamp()
                   ORDER BY next_emit_at LIMIT :batch FOR NO KEY UPDATE SKIP LOCKED)
     UPDATE jobs SET emissions = emissions + 1,
         next_emit_at = clock_timestamp() + :reemit * power(2, least(emissions, 10)) * interval '1 second',
@@ -84,7 +85,7 @@ _UNCLAIMED = sa.text(f"""
 """)  # noqa: S608 - made of constants
 _LOST = sa.text("""
     SELECT id AS job_id, asset_id, topic, stage, content_sha256 FROM jobs
-    WHERE state = 'running' AND lease_until < clock_timestamp()
+    WHERE state = 'running' AND lease_until < statement_timestamp()
         AND deaths + 1 >= :max_deaths ORDER BY lease_until LIMIT :batch
 """)
 _LOCK_ASSET = sa.text("""
@@ -93,7 +94,7 @@ _LOCK_ASSET = sa.text("""
 _END_LOST = sa.text("""
     UPDATE jobs SET state = 'failed', owner = NULL, lease_until = NULL, epoch = epoch + 1, deaths = deaths + 1,
         finished_at = clock_timestamp(), error_code = :code, error_detail = :detail
-    WHERE id = :id AND state = 'running' AND lease_until < clock_timestamp()
+    WHERE id = :id AND state = 'running' AND lease_until < statement_timestamp()
         AND content_sha256 IS NOT DISTINCT FROM CAST(:sha256 AS bytea)
     RETURNING id AS job_id, tenant_id, asset_id, generation, epoch, attempts, deaths, traceparent,
         created_at AS queued_at, finished_at AS claimed_at, job_class, record_topic, record_kpart, record_koffset,

@@ -22,7 +22,7 @@ PURGING = f"coalesce(purging_at > clock_timestamp() - interval '{2 * PURGE_BOUND
 
 _DUE = sa.text("""
     SELECT id FROM assets WHERE state = 'deleted' AND purged_at IS NULL
-        AND deleted_at < clock_timestamp() - :bound * interval '1 second'
+        AND deleted_at < statement_timestamp() - :bound * interval '1 second'
     ORDER BY deleted_at LIMIT :batch
 """)
 _LOCK = sa.text("""

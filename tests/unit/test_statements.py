@@ -1,4 +1,4 @@
-"""Statements name the columns of tables: one that is prepared fails, once, when a migration adds to what `*` means."""
+"""What statements must not say, since it shows only later: after a migration, or with many rows."""
 
 import re
 from pathlib import Path
@@ -11,12 +11,20 @@ import migrations
 SQL = "\n".join(path.read_text() for path in (Path(migrations.__file__).parent / "versions").glob("*.sql"))
 STORED = "|".join(sorted(set(re.findall(r"CREATE (?:TABLE|FUNCTION) (\w+)", SQL))))
 STAR = re.compile(rf"RETURNING\s+(?:\w+\.)?\*|[\w)]\s+(?:\w+\.)?\*(?:\s|,[^()]*?)FROM\s+(?:{STORED})\b")
+VOLATILE = re.compile(r"(?:due_at|lease_until|next_emit_at|created_at|deleted_at)\s*[<>]=?\s*clock_timestamp\(\)")
 MODULES = sorted(Path(connectors.postgres.__file__).parent.glob("*.py"))
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.name)
 def test_no_statement_takes_whatever_columns_a_table_has(module):
+    """One that is prepared fails, once, when a migration adds to what `*` means."""
     assert STAR.search(module.read_text()) is None
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.name)
+def test_what_is_searched_by_time_is_found_by_index(module):
+    """`clock_timestamp()` may be another for every row, so each row is looked at; `statement_timestamp()` is not."""
+    assert VOLATILE.findall(module.read_text()) == []
 
 
 @pytest.mark.parametrize(
