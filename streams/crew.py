@@ -15,7 +15,7 @@ P_contra = TypeVar("P_contra", contravariant=True)
 
 log = structlog.get_logger(__name__)
 
-_GIVE_BACK_BOUND_S = 8.0
+_GIVE_BACK_BOUND_S, _LEAST_GIVE_BACK_S = 8.0, 1.0
 _OUTCOMES = _FINISHED, _RETURNED, _ABANDONED = "finished", "returned", "abandoned"
 
 
@@ -100,7 +100,7 @@ class Crew(Generic[P, W]):
     async def drain(self, timeout_s: float) -> Drained[W]:
         """Wait for everything to end, then have the rest given back, both within `timeout_s`. Start nothing after this.
 
-        Giving back has the last 8 s of it, at most its half.
+        Giving back has the last 8 s of it, or its half if that is less.
         """
         outcomes = self._outcomes = []
         before = self._claiming | self._working.keys()
@@ -110,7 +110,7 @@ class Crew(Generic[P, W]):
         for run in self._runs:
             run.cancel()
         if late:
-            await asyncio.wait(late, timeout=_GIVE_BACK_BOUND_S)
+            await asyncio.wait(late, timeout=max(timeout_s - patience_s, _LEAST_GIVE_BACK_S))
         outcomes += [(work, _ABANDONED) for work in self._working.values()]
         ended = {which: tuple(work for work, outcome in outcomes if outcome == which) for which in _OUTCOMES}
         return Drained(ended[_FINISHED], ended[_RETURNED], ended[_ABANDONED])

@@ -364,7 +364,11 @@ class ShutdownSettings(Settings, frozen=True, kw_only=True):
     prefix: ClassVar[str] = "SHUTDOWN_"
 
     drain_timeout: Annotated[
-        float, Meta(ge=0, description="How long running jobs may go on after SIGTERM, seconds")
+        float,
+        Meta(
+            ge=0,
+            description="How long a drain may take, seconds; its last 8 are for giving jobs back",
+        ),
     ] = 30.0
 
 

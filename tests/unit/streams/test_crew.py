@@ -123,7 +123,7 @@ async def test_a_drain_tells_each_jobs_outcome():
 
 
 async def test_a_job_that_does_not_answer_is_abandoned(monkeypatch):
-    monkeypatch.setattr("streams.crew._GIVE_BACK_BOUND_S", 0.1)
+    monkeypatch.setattr("streams.crew._LEAST_GIVE_BACK_S", 0.1)
 
     class Deaf(Handler):
         async def run(self, work):
@@ -142,7 +142,8 @@ async def test_a_job_that_does_not_answer_is_abandoned(monkeypatch):
     assert crew.working == 0
 
 
-async def test_giving_back_has_its_share_of_the_time(monkeypatch):
+@pytest.mark.parametrize("bound_s", [4.0, 10.0, 30.0])
+async def test_giving_back_has_its_share_of_the_time(monkeypatch, bound_s):
     waits = []
 
     async def wait(tasks, **bound):
@@ -155,8 +156,8 @@ async def test_giving_back_has_its_share_of_the_time(monkeypatch):
     crew.start("slow", told()[1])
     await settle()
     monkeypatch.setattr("streams.crew.asyncio.wait", wait)
-    await crew.drain(30.0)
-    assert sum(seconds for seconds in waits if seconds) == 30.0
+    await crew.drain(bound_s)
+    assert sum(seconds for seconds in waits if seconds) == bound_s
 
 
 async def test_claims_done_waits_for_claims_only():
