@@ -55,7 +55,7 @@ class DueLoop:
         # Endpoints with due work, the next in turn first, and how often each was noticed.
         self._ready: OrderedDict[UUID, int] = OrderedDict()
         self._stopping = False
-        self._next_look, self._away_until = 0.0, -math.inf
+        self._next_look, self._away_until, self._late = 0.0, -math.inf, False
 
     def busy(self, endpoint: UUID) -> bool:
         """Whether deliveries are known to be due for the endpoint."""
@@ -115,8 +115,10 @@ class DueLoop:
     def _settled(self) -> bool:
         """Whether every agent had the time to write the results that it holds since the database was away."""
         now = asyncio.get_running_loop().time()
-        if now - self._next_look > _AWAY_S:
+        late = now - self._next_look > _AWAY_S
+        if late and not self._late:  # once per absence: one that is slow for ever must not keep leases for ever
             self._away_until = now
+        self._late = late
         return now - self._away_until > self._lease_s
 
     async def _lease(self) -> int:

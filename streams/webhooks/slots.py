@@ -22,6 +22,7 @@ class Slots:
         self._held: Counter[UUID] = Counter()
         self._in_flight = 0
         self._sick: set[UUID] = set()
+        self._sick_held = 0
         self.freed = asyncio.Event()  # set whenever a slot comes back
 
     @property
@@ -40,15 +41,18 @@ class Slots:
             return False
         self._held[endpoint] += 1
         self._in_flight += 1
+        self._sick_held += endpoint in self._sick
         return True
 
     def give_back(self, endpoint: UUID, *, answered: bool | None = None) -> None:
         """Return a slot; `answered` says whether the receiver did (None: nothing was sent)."""
         if self._held[endpoint] <= 0:
             raise RuntimeError("a slot was given back that nobody held")
+        self._sick_held -= self._held[endpoint] if endpoint in self._sick else 0
         if answered is not None:
             (self._sick.discard if answered else self._sick.add)(endpoint)
         self._held[endpoint] -= 1
+        self._sick_held += self._held[endpoint] if endpoint in self._sick else 0
         self._in_flight -= 1
         if not self._held[endpoint]:
             del self._held[endpoint]
@@ -57,6 +61,4 @@ class Slots:
     def _limit(self, endpoint: UUID) -> int:
         if endpoint not in self._sick:
             return min(self._per_endpoint, max(1, self.free // 2))
-        # Over those that hold slots: never more than there are slots, however many have fallen sick.
-        held = sum(count for one, count in self._held.items() if one in self._sick)
-        return 1 if held < max(1, self._total // 2) else 0
+        return 1 if self._sick_held < max(1, self._total // 2) else 0
