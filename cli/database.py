@@ -13,6 +13,8 @@ from schemas.settings import DatabaseSettings, load
 
 T = TypeVar("T")
 
+_IDLE_S = 120.0  # a command may compute over a million rows before it asks the next thing
+
 
 def in_transaction(work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
     """Run `work` in one transaction of the database that MEDIALANE_DATABASE_URL names (worker or owner role).
@@ -24,5 +26,6 @@ def in_transaction(work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
 
 
 async def _in_transaction(settings: DatabaseSettings, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-    async with Database(settings, application="cli") as database, database.transaction() as connection:
+    made = Database(settings, application="cli", idle_s=_IDLE_S)
+    async with made as database, database.transaction() as connection:
         return await work(connection)

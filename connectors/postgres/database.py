@@ -48,9 +48,15 @@ class Database(Closing):
     security shows one tenant's rows and nothing else.
     """
 
-    def __init__(self, settings: DatabaseSettings, *, application: str) -> None:
-        timeout_ms = int(settings.statement_timeout_s * 1000)
-        session = {"statement_timeout": timeout_ms, "timezone": "UTC", "idle_in_transaction_session_timeout": 5_000}
+    def __init__(self, settings: DatabaseSettings, *, application: str, idle_s: float = 5.0) -> None:
+        """`idle_s`: a transaction in which nothing is said for so long ends; a frozen process must not keep its locks
+        for as long as a lease lasts.
+        """
+        session = {
+            "statement_timeout": int(settings.statement_timeout_s * 1000),
+            "timezone": "UTC",
+            "idle_in_transaction_session_timeout": int(idle_s * 1000),
+        }
         url = sa.make_url(settings.url.replace("postgresql://", "postgresql+psycopg://", 1))
         self.engine = create_async_engine(
             url,
