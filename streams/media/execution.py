@@ -36,7 +36,6 @@ from streams.media.work import Parked, Work
 log = structlog.get_logger(__name__)
 
 _DEPENDENCY_PAUSE_S = 5.0
-_DOUBLINGS = 4
 
 
 class MediaJobRunner:
@@ -163,7 +162,7 @@ class MediaJobRunner:
         exhausted = job.attempts + 1 >= self._settings.max_attempts
         if error.error_class is ErrorClass.DEPENDENCY:
             log.warning("job waits for a shared dependency", **names)
-            await self._wait(job, error, _dependency_pause(job), costs_attempt=False)
+            await self._wait(job, error, _jitter(_DEPENDENCY_PAUSE_S), costs_attempt=False)
         elif error.error_class is ErrorClass.TRANSIENT and not exhausted:
             log.warning("job failed, to be tried again", attempt=job.attempts + 1, **names)
             await self._wait(job, error, self._backoff(job.attempts), costs_attempt=True)
@@ -211,12 +210,6 @@ class MediaJobRunner:
 
     def _backoff(self, attempts: int) -> float:
         return _jitter(min(self._settings.retry_base_s * 2.0**attempts, self._settings.retry_cap_s))
-
-
-def _dependency_pause(job: ClaimedJob) -> float:
-    """Seconds; longer each time that a claim of this job came to nothing, or one that never can would be all we do."""
-    in_vain = job.epoch - job.attempts - job.deaths - 1
-    return _jitter(_DEPENDENCY_PAUSE_S * 2.0 ** min(in_vain, _DOUBLINGS))
 
 
 def _jitter(seconds: float) -> float:

@@ -41,7 +41,7 @@ class Outputs:
         *,
         on_outage: Callable[[MedialaneError], None],
     ) -> None:
-        """`on_outage` is told of each time that the store did not take a file."""
+        """`on_outage` is told when the store does not take a file at first."""
         self._job = job
         self._sha256 = sha256
         self._database = database
@@ -95,7 +95,7 @@ class Outputs:
             lambda: self._store.put_file(key, path, content_type, sha256),
             ErrorCode.OBJECT_STORE_UNAVAILABLE,
             patience_s=patience_s,
-            on_failure=self._on_outage,
+            on_outage=self._on_outage,
         )
 
     async def _announce(self) -> list[NewVariant]:

@@ -23,22 +23,24 @@ async def until_back(
     away: ErrorCode,
     *,
     patience_s: float = math.inf,
-    on_failure: Callable[[MedialaneError], None] | None = None,
+    on_outage: Callable[[MedialaneError], None] = lambda _: None,
 ) -> T:
     """What `attempt` returns; tried again as long as it fails with the code `away`. A lost lease cancels the waiting.
 
-    Raises whatever else `attempt` raises, and its last failure once it has failed for `patience_s` seconds.
+    `on_outage` is told of the first failure only: what one file waits for is not always away for others. Raises
+    whatever else `attempt` raises, and its last failure once it has failed for `patience_s` seconds.
     """
-    began = time.monotonic()
+    began, waits = time.monotonic(), False
     while True:
         try:
             return await attempt()
         except MedialaneError as error:
             if error.code is not away:
                 raise
-            if on_failure is not None:
-                on_failure(error)
+            if not waits:
+                log.warning("finished work waits", code=error.code, error=str(error))
+                on_outage(error)
             if time.monotonic() - began > patience_s:
                 raise
-            log.warning("finished work waits", code=error.code, error=str(error))
+            waits = True
         await asyncio.sleep(_PAUSE_S * random.uniform(0.5, 1.0))  # noqa: S311 - spreads retries, guards nothing

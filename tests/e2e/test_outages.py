@@ -14,7 +14,7 @@ from schemas.errors import MedialaneError
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(900)]
 
 STORE_UP = 'media_dependency_up{dependency="object_store"}'
-ENDS_LATER = "the job's end waits for the database"
+ENDS_LATER = "finished work waits"
 QUEUED = 3
 
 
@@ -86,7 +86,7 @@ async def test_postgres_restarted(crew, owner, under_way, how):
         await asyncio.to_thread(crew.stack.stop_part, "postgres")
     else:
         await asyncio.to_thread(crew.stack.kill, "postgres", signal.SIGKILL)
-    for number in range(1, 10):  # a variant that could not be made known is a reason to begin anew, at no cost
+    for number in range(1, 10):
         one.let_go(number)
 
     async def end_waits():

@@ -23,6 +23,7 @@ async def test_of_two_who_rotate_a_key_at_once_one_makes_a_key(worker, seed):
             await rotate(connection)
 
     async with worker.transaction() as first:
+        await first.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         mine = (await first.execute(sa.text("SELECT pg_backend_pid()"))).scalar_one()
         assert await rotate(first)
         waiting = asyncio.create_task(second())

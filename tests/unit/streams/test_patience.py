@@ -28,8 +28,8 @@ def brief(monkeypatch):
 async def test_what_is_away_is_waited_for():
     told = []
     taker = Taker(MedialaneError(AWAY), MedialaneError(AWAY))
-    assert await until_back(taker.take, AWAY, on_failure=told.append) == "taken"
-    assert [error.code for error in told] == [AWAY, AWAY]
+    assert await until_back(taker.take, AWAY, on_outage=told.append) == "taken"
+    assert [error.code for error in told] == [AWAY], "once: what one file waits for may be there for others"
 
 
 @pytest.mark.parametrize("error", [MedialaneError(ErrorCode.SOURCE_MISSING), ValueError("a defect")])
