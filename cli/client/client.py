@@ -13,6 +13,7 @@ import aiohttp
 from yarl import URL
 
 from cli.client.errors import (
+    ApiError,
     AssetFailedError,
     RateLimitedError,
     ServerError,
@@ -31,7 +32,7 @@ from cli.client.models import (
     Presigned,
     StoredPart,
 )
-from cli.client.transport import Answer, call
+from cli.client.transport import PATIENCE_S, Answer, call
 
 _API = "/api/v1"
 _PARTS = "/uploads/s3/multipart"
@@ -145,8 +146,7 @@ class MedialaneClient:
 
         With `wait_s` not before its processing has ended, or so many seconds (60 at most) have passed.
         """
-        query = {"wait": f"{wait_s:.3f}"} if wait_s > 0 else None
-        return (await self._call("GET", f"/assets/{asset_id}", query=query)).data(Asset)
+        return await self._asset(asset_id, wait_s, PATIENCE_S)
 
     async def assets(self, *, limit: int = 50, cursor: str | None = None, state: str | None = None) -> AssetPage:
         """A page of assets, newest first; pass `next_cursor` back for the following page."""
@@ -213,17 +213,23 @@ class MedialaneClient:
             left_s = ends_at - time.monotonic()
             try:
                 # The API answers at the asset's end: following many costs few of the requests that a plan allows.
-                found = await self.asset(asset_id, wait_s=min(left_s, _LONGEST_LOOK_S, self._timeout_s / 2))
-            except (RateLimitedError, ServerError, UnreachableError):
-                # Whoever waits anyway waits for a service that is away for a moment, too.
-                if left_s < 0:
+                found = await self._asset(asset_id, min(left_s, _LONGEST_LOOK_S, self._timeout_s / 2), left_s)
+            except (RateLimitedError, ServerError, UnreachableError) as error:
+                # Whoever waits anyway waits for a service that is away for a moment, too, but not beyond the end.
+                later_s = (error.retry_after_s if isinstance(error, ApiError) else None) or 0.0
+                if time.monotonic() + later_s > ends_at:
                     raise
+                await asyncio.sleep(max(poll_s, later_s))
             else:
                 if ended(found):
                     return found
                 if left_s < 0:
                     raise StillProcessingError(found, timeout_s)
-            await asyncio.sleep(poll_s)
+                await asyncio.sleep(poll_s)
+
+    async def _asset(self, asset_id: UUID, wait_s: float, patience_s: float) -> Asset:
+        query = {"wait": f"{wait_s:.3f}"} if wait_s > 0 else None
+        return (await self._call("GET", f"/assets/{asset_id}", query=query, patience_s=patience_s)).data(Asset)
 
     async def download(self, variant: AssetVariant) -> bytes:
         """A variant's bytes, by its signed address."""
@@ -263,10 +269,11 @@ class MedialaneClient:
             raise UnreachableError(f"the object store did not answer: {error or type(error).__name__}") from error
 
     async def _call(
-        self, method: str, path: str, body: object = None, *, query: dict[str, str] | None = None
-    ) -> Answer:
+        self, method: str, path: str, body: object = None, *,
+        query: dict[str, str] | None = None, patience_s: float = PATIENCE_S,
+    ) -> Answer:  # fmt: skip
         address = URL(f"{self._base}{_API}{path}").with_query(query or {})
-        return await call(self._open(), method, address, headers=self._headers, body=body)
+        return await call(self._open(), method, address, headers=self._headers, body=body, patience_s=patience_s)
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:

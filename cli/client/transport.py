@@ -16,7 +16,8 @@ from cli.client.errors import ApiError, BadAnswerError, UnreachableError, api_er
 T = TypeVar("T")
 
 _LATER = (429, 503)
-_TRIES, _PATIENCE_S = 10, 60.0
+_TRIES = 10
+PATIENCE_S = 60.0
 
 
 class Answer(NamedTuple):
@@ -52,14 +53,15 @@ async def call(
     *,
     headers: dict[str, str],
     body: object = None,
+    patience_s: float = PATIENCE_S,
 ) -> Answer:
-    """Send a request, and again when the answer says to come later (429 or 503 with `Retry-After`), for a minute.
+    """Send a request, and again when the answer says to come later (429 or 503 with `Retry-After`), while patience lasts.
 
     Raises `UnreachableError`, `BadAnswerError` or a kind of `ApiError`.
     """
     payload = msgspec.json.encode(body) if body is not None else None
     sent = headers if payload is None else {**headers, "Content-Type": "application/json"}
-    gives_up_at = time.monotonic() + _PATIENCE_S
+    gives_up_at = time.monotonic() + patience_s
     tries = 1
     while True:
         try:
