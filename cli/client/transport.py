@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
+from uuid import uuid4
 
 import aiohttp
 import msgspec
@@ -16,6 +17,7 @@ from cli.client.errors import ApiError, BadAnswerError, UnreachableError, api_er
 T = TypeVar("T")
 
 _LATER = (429, 503)
+_IN_USE, _IN_USE_S = "idempotency_key_in_use", 1.0
 _TRIES = 10
 PATIENCE_S = 60.0
 
@@ -55,26 +57,39 @@ async def call(
     body: object = None,
     patience_s: float = PATIENCE_S,
 ) -> Answer:
-    """Send a request, and again when the answer says to come later (429 or 503 with `Retry-After`), while patience lasts.
+    """Send a request, and again while patience lasts if the answer (429, 503) says when, by `Retry-After`.
+
+    Each POST has an `Idempotency-Key` of its own, the same over its repeats: what was done and answered 503 is not
+    done twice.
 
     Raises `UnreachableError`, `BadAnswerError` or a kind of `ApiError`.
     """
     payload = msgspec.json.encode(body) if body is not None else None
     sent = headers if payload is None else {**headers, "Content-Type": "application/json"}
+    if method == "POST":
+        sent = {**sent, "Idempotency-Key": str(uuid4())}
     gives_up_at = time.monotonic() + patience_s
     tries = 1
     while True:
         try:
             return await _send(session, method, url, sent, payload)
         except ApiError as error:
-            if error.status not in _LATER or error.retry_after_s is None or tries == _TRIES:
+            later_s = _later_s(error)
+            if later_s is None or tries == _TRIES:
                 raise
             # Who was refused together was told the same moment, and comes later at different ones.
-            pause_s = error.retry_after_s * (tries + random.random())  # noqa: S311 - no secret
+            pause_s = later_s * (tries + random.random())  # noqa: S311 - no secret
             if time.monotonic() + pause_s > gives_up_at:
                 raise
         await asyncio.sleep(pause_s)
         tries += 1
+
+
+def _later_s(error: ApiError) -> float | None:
+    """When the call may be sent again, in seconds; None: never."""
+    if error.code == _IN_USE:  # nobody else has the key: our own try before this one has not been given up yet
+        return _IN_USE_S
+    return error.retry_after_s if error.status in _LATER else None
 
 
 async def _send(

@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 
 from cli import client as c
+from cli.client import transport
 
 ASSET = "0192a000-0000-7000-8000-000000000001"
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -131,6 +132,29 @@ async def test_a_call_comes_again_when_it_is_told_to(server, client, status):
         ("POST", b'{"fileName":"a.jpg","contentType":"image/jpeg","size":5}')
     }
     assert len(server.asked) == 3
+
+
+def keys_sent(server):
+    return [headers.get("Idempotency-Key") for _, _, headers, _ in server.asked]
+
+
+async def test_a_post_is_repeated_under_its_key_and_each_has_another(server, client):
+    made = (201, {"data": {"id": ASSET, "prefix": "abc", "scopes": [], "createdAt": "2026-01-01T00:00:00Z"}})
+    server.answers = [later(503, 0), made, made, (200, {"data": []})]
+    await client.mint_key([])
+    await client.mint_key([])
+    await client.keys()
+    first, again, second, get = keys_sent(server)
+    assert uuid.UUID(first)
+    assert (first == again, first == second, get) == (True, False, None)
+
+
+async def test_a_key_that_the_try_before_still_holds_is_waited_for(server, client, monkeypatch):
+    monkeypatch.setattr(transport, "_IN_USE_S", 0.0)
+    in_use = (409, {"message": "being worked on", "code": "idempotency_key_in_use"})
+    server.answers = [later(503, 0), in_use, (200, presigned(server))]
+    await client.presign("a.jpg", "image/jpeg", 5)
+    assert len(set(keys_sent(server))) == 1
 
 
 @pytest.mark.parametrize(("seconds", "tries"), [(0, 10), (3600, 1)])
