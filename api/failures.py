@@ -142,7 +142,7 @@ DESCRIPTIONS = {
     413: "The request's body is too large.",
     416: "None of the bytes is in the range that was asked for.",
     422: "Understood and refused.",
-    429: "More than the tenant's plan allows at a time; come again after `Retry-After` seconds.",
+    429: "More at a time than the tenant's plan or its share of a process; come again after `Retry-After` seconds.",
     500: "Something went wrong on our side.",
     503: "A part of the service does not answer; come again after `Retry-After` seconds.",
 }

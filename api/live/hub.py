@@ -7,15 +7,16 @@ not followed (yet), listeners look again every so often; nobody waits for it.
 
 import asyncio
 import contextlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 from uuid import UUID
 
 import msgspec
 
-from schemas.errors import ErrorCode, MedialaneError
+from api.places import Places
+from schemas.errors import ErrorCode
 
 MOST_PLACES = 256
 """Of a process: whoever listens holds a connection, and those are bounded. A tenant has a quarter of them at most."""
@@ -90,7 +91,10 @@ class Hub:
         self.closing = asyncio.Event()
         self._tail: Tail | None = None
         self._listeners: dict[str, set[Listener]] = defaultdict(set)
-        self._places: Counter[UUID] = Counter()
+        self._places = Places(
+            MOST_PLACES, MOST_PLACES // 4, what="assets are being followed", excess=ErrorCode.RATE_LIMITED,
+            retry_after_s=1,
+        )  # fmt: skip
 
     def hear_from(self, tail: Tail) -> None:
         """Be told by Kafka; without this, listeners only look."""
@@ -101,24 +105,12 @@ class Hub:
         """Whether Kafka tells of everything from now on."""
         return self._tail is not None and self._tail.follows
 
-    @contextmanager
-    def place(self, tenant_id: UUID) -> Iterator[None]:
+    def place(self, tenant_id: UUID) -> AbstractContextManager[None]:
         """A place among those who may listen, taken before anything is waited for.
 
-        Raises `MedialaneError(service_unavailable)` if there is none.
+        Raises `MedialaneError`: rate_limited beyond the tenant's share, service_unavailable if all are taken.
         """
-        if self._places.total() >= MOST_PLACES:
-            detail = "Too many follow assets by this process; come again."
-            raise MedialaneError(ErrorCode.SERVICE_UNAVAILABLE, detail, retry_after_s=1)
-        if self._places[tenant_id] >= MOST_PLACES // 4:
-            detail = "Too many of yours follow assets by this process; come again."
-            raise MedialaneError(ErrorCode.SERVICE_UNAVAILABLE, detail, retry_after_s=1)
-        self._places[tenant_id] += 1
-        try:
-            yield
-        finally:
-            self._places[tenant_id] -= 1
-            self._places += Counter()  # forgets who has none
+        return self._places.place(tenant_id)
 
     @contextmanager
     def listening(self, asset_id: UUID) -> Iterator[Listener]:

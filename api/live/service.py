@@ -30,7 +30,7 @@ class Live:
     async def wait(self, tenant_id: UUID, asset_id: UUID, patience_s: float) -> None:
         """Return when the asset is on its way no more, or after a while.
 
-        Raises `MedialaneError`: not_found, service_unavailable if too many listen.
+        Raises `MedialaneError`: not_found; rate_limited, service_unavailable if too many listen.
         """
         ends = time.monotonic() + patience_s
         with self._hub.place(tenant_id), self._hub.listening(asset_id) as listener:
@@ -43,7 +43,7 @@ class Live:
     async def begin(self, held: ExitStack, tenant_id: UUID, asset_id: UUID) -> None:
         """Whether there may be a stream, whose place is given back with `held`.
 
-        Raises `MedialaneError`: not_found, service_unavailable if too many listen.
+        Raises `MedialaneError`: not_found; rate_limited, service_unavailable if too many listen.
         """
         held.enter_context(self._hub.place(tenant_id))
         await self._state(tenant_id, asset_id)

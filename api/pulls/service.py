@@ -9,18 +9,17 @@ import contextlib
 import errno
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from uuid import UUID
 
 from yarl import URL
 
 from api.admission import Admission
 from api.announcing import Announced, announce, check_metadata, judge
 from api.idempotency import Keep
+from api.places import Places
 from api.pulls.models import PulledAsset, PullRequest
 from api.storage.models import CONTROLS
 from connectors.http.fetch import Fetcher
@@ -86,7 +85,10 @@ class PullService:
         self._admission = admission
         self._settings = settings
         self._max_bytes = min(settings.max_bytes, max_upload_bytes)
-        self._running: Counter[UUID] = Counter()
+        self._places = Places(
+            settings.at_once, max(1, settings.at_once // 2), what="files are being fetched",
+            excess=ErrorCode.TOO_MANY_UPLOADS, retry_after_s=_BUSY_S,
+        )  # fmt: skip
         self._temp: TempFolders | None = None
 
     async def pull(
@@ -100,7 +102,7 @@ class PullService:
         much metadata.
         """
         check_metadata(wanted.metadata)  # before anything is fetched
-        with self._turn(who.tenant_id):
+        with self._places.place(who.tenant_id):
             try:
                 async with asyncio.timeout(self._settings.timeout_s):
                     return await self._pull(who, wanted, keep, traceparent)
@@ -179,23 +181,6 @@ class PullService:
                 self._temp = TempFolders(Path(self._settings.temp_dir))
             with self._temp.job("pull") as path, contextlib.closing(_Spool(path / "file")) as spool:
                 yield spool
-
-    @contextmanager
-    def _turn(self, tenant_id: UUID) -> Iterator[None]:
-        """One of the pulls that this process may do at once; a tenant has half of them at most."""
-        most = self._settings.at_once
-        if self._running.total() >= most:
-            detail = "Too many files are being fetched; come again."
-            raise MedialaneError(ErrorCode.SERVICE_UNAVAILABLE, detail, retry_after_s=_BUSY_S)
-        if self._running[tenant_id] >= max(1, most // 2):
-            detail = "Too many files are being fetched for you; come again."
-            raise MedialaneError(ErrorCode.TOO_MANY_UPLOADS, detail, retry_after_s=_BUSY_S)
-        self._running[tenant_id] += 1
-        try:
-            yield
-        finally:
-            self._running[tenant_id] -= 1
-            self._running += Counter()  # forgets who has none
 
 
 def _name_in(url: str) -> str:

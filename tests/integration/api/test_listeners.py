@@ -33,9 +33,10 @@ async def test_a_burst_of_one_tenant_takes_its_share_and_leaves_the_rest(new_cal
     refused = [answer for answer in answers if answer.status != 200]
     assert len(refused) == 16
     for answer in refused:
-        assert (answer.status, (await answer.json())["code"]) == (503, "service_unavailable")
+        body = await answer.json()
+        assert (answer.status, body["code"], "for you" in body["message"]) == (429, "rate_limited", True)
         assert int(answer.headers["Retry-After"]) >= 1
-    assert (await caller.call("GET", f"/api/v1/assets/{asset_id}?wait=1s"))[0] == 503
+    assert (await caller.call("GET", f"/api/v1/assets/{asset_id}?wait=1s"))[0] == 429
     async with events(other, another) as answer:
         assert answer.status == 200
     for answer in answers:
@@ -48,13 +49,15 @@ async def test_a_burst_of_one_tenant_takes_its_share_and_leaves_the_rest(new_cal
 
 def test_tenants_together_take_what_a_process_has_and_no_more():
     hub = Hub()
+    tenants = [uuid7() for _ in range(4)]
     with ExitStack() as held:
-        for tenant in (uuid7() for _ in range(4)):
+        for tenant in tenants:
             for _ in range(SHARE):
                 held.enter_context(hub.place(tenant))
-        with pytest.raises(MedialaneError) as refused, hub.place(uuid7()):
-            pass
-        assert refused.value.code is ErrorCode.SERVICE_UNAVAILABLE
+        for tenant, code in ((uuid7(), ErrorCode.SERVICE_UNAVAILABLE), (tenants[0], ErrorCode.RATE_LIMITED)):
+            with pytest.raises(MedialaneError) as refused, hub.place(tenant):
+                pass
+            assert (refused.value.code, refused.value.retry_after_s) == (code, 1)
     with hub.place(uuid7()):
         pass
 
