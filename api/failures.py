@@ -54,7 +54,7 @@ def answer(request: Request[Any, Any, State], error: Exception) -> Response[Fail
     The shape is the reference system's, or RFC 9457's for a client that accepts `application/problem+json`.
     """
     found = _judge(request, error)
-    headers = dict(found.headers) | _of_status(request, found.status)
+    headers = _of_status(request, found.status) | dict(found.headers)
     if PROBLEM_TYPE not in request.headers.get("accept", ""):
         return Response(found.body, status_code=found.status, headers=headers, media_type=MediaType.JSON)
     problem = Problem(
@@ -96,14 +96,13 @@ def _judge(request: Request[Any, Any, State], error: Exception) -> _Refusal:
 
 
 def _known(request: Request[Any, Any, State], error: MedialaneError) -> _Refusal:
+    again_s = error.retry_after_s
+    headers = {} if again_s is None else {"Retry-After": str(max(1, math.ceil(again_s)))}
     if error.status < 500:
-        found = _refusal(error.status, error.code, error.detail, error.field)
-        if error.retry_after_s is None:
-            return found
-        return found._replace(headers={"Retry-After": str(max(1, math.ceil(error.retry_after_s)))})
+        return _refusal(error.status, error.code, error.detail, error.field)._replace(headers=headers)
     # Its detail is for operators: it may name parts that callers have no business with.
     _log.warning("request failed", code=error.code, detail=error.detail, path=_logged(request))
-    return _refusal(error.status, error.code, ERRORS[error.code].meaning)
+    return _refusal(error.status, error.code, ERRORS[error.code].meaning)._replace(headers=headers)
 
 
 def _is_of_the_body(error: RecursionError) -> bool:
