@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from litestar.types import ASGIApp, HTTPReceiveMessage, Receive, Scope, Send, WebSocketReceiveMessage
 
 LONGEST_S = 30.0
-"""For the whole of it, from the request's begin: bodies hold references, never media."""
+"""For the whole of it, from the first look for it: what went before (who is it, may they) is not the sender's time."""
 
 
 class Bodies:
@@ -27,13 +27,15 @@ class Bodies:
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
-        ends = asyncio.get_running_loop().time() + LONGEST_S
+        ends: float | None = None
         whole = False
 
         async def receive_in_time() -> "HTTPReceiveMessage | WebSocketReceiveMessage":
-            nonlocal whole
+            nonlocal ends, whole
             if whole:  # what comes now is the connection's end, whenever
                 return await receive()
+            if ends is None:
+                ends = asyncio.get_running_loop().time() + LONGEST_S
             try:
                 async with asyncio.timeout_at(ends):
                     message = await receive()
