@@ -22,25 +22,20 @@ _TOKENS = sa.text("""
 _SET_TOKENS = sa.text("""
     UPDATE allowances SET tokens = :tokens, refilled_at = clock_timestamp() WHERE tenant_id = :tenant_id
 """)
-# Whoever orders a count writes the tenant's row or its plan's in that transaction: the versions of both say by which
-# count room was leased. Where they were written for something else, a block is lost until the next count.
-_TERMS = """(
-    SELECT concat_ws(' ', t.xmin, p.xmin) FROM tenants t JOIN plans p ON p.name = t.plan WHERE t.id = :tenant_id
-)"""
-_USED = sa.text(f"""
-    SELECT assets, bytes, {_TERMS} AS terms FROM allowances WHERE tenant_id = :tenant_id FOR NO KEY UPDATE
-""")  # noqa: S608 - made of constants
+_USED = sa.text("SELECT assets, bytes, counts FROM allowances WHERE tenant_id = :tenant_id FOR NO KEY UPDATE")
 _COUNT = sa.text("""
     SELECT count(*) AS assets, CAST(coalesce(sum(size), 0) AS bigint) AS bytes FROM assets
     WHERE tenant_id = :tenant_id AND state <> 'deleted'
 """)
-_SET_USED = sa.text("UPDATE allowances SET assets = :assets, bytes = :bytes WHERE tenant_id = :tenant_id")
+_SET_USED = sa.text("""
+    UPDATE allowances SET assets = :assets, bytes = :bytes, counts = :counts WHERE tenant_id = :tenant_id
+""")
 # Where a count is ordered (NULL) it stays so: it will find what is given back gone.
 _LESS = """
     UPDATE allowances SET assets = greatest(assets - :assets, 0), bytes = greatest(bytes - :bytes, 0)
     WHERE tenant_id = :tenant_id AND assets IS NOT NULL AND bytes IS NOT NULL
 """
-_GIVE_BACK, _END_LEASE = sa.text(_LESS), sa.text(f"{_LESS} AND {_TERMS} = :terms")
+_GIVE_BACK, _END_LEASE = sa.text(_LESS), sa.text(f"{_LESS} AND counts = :terms")
 _OPEN_UPLOADS = sa.text("""
     SELECT count(*) FROM (
         SELECT FROM assets WHERE tenant_id = :tenant_id AND uploaded_at IS NULL AND state = 'pending'
@@ -76,10 +71,10 @@ class Space(NamedTuple):
 
 
 class Lease(NamedTuple):
-    """Room that a process holds. `terms`: by which count; after the next one it is not among what is used."""
+    """Room that a process holds. `terms`: by the count of which number; after the next it is not among what is used."""
 
     space: Space = Space()
-    terms: str = ""
+    terms: int = 0
 
 
 async def lease_tokens(connection: AsyncConnection, tenant_id: UUID, plan: Plan, wanted: int) -> Tokens:
@@ -100,11 +95,13 @@ async def lease_space(
     Returns what it holds then (less than the need, if that is not there) and what the tenant has used, this included.
     """
     row = await _locked(connection, tenant_id, _USED, {})
-    used = Space(row.assets, row.bytes) if row.assets is not None and row.bytes is not None else None
-    if used is None:
+    if row.assets is not None and row.bytes is not None:
+        used, counts = Space(row.assets, row.bytes), row.counts
+    else:
         used = Space(*(await connection.execute(_COUNT, {"tenant_id": tenant_id})).one())
-    if row.assets is None or row.terms != held.terms:
-        held = Lease(terms=row.terms)
+        counts = row.counts + 1
+    if counts != held.terms:
+        held = Lease(terms=counts)
     lacking = need.minus(held.space)
     granted = Space(
         _grant(plan.max_assets, used.assets, lacking.assets, max(block.assets, lacking.assets)),
@@ -113,7 +110,7 @@ async def lease_space(
     if not granted.covers(lacking):
         granted = Space()
     used = used.plus(granted)
-    await connection.execute(_SET_USED, {"tenant_id": tenant_id} | used._asdict())
+    await connection.execute(_SET_USED, {"tenant_id": tenant_id, "counts": counts} | used._asdict())
     return held._replace(space=held.space.plus(granted)), used
 
 

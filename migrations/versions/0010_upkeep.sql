@@ -15,3 +15,7 @@ CREATE INDEX dead_letters_job ON dead_letters (job_id) WHERE job_id IS NOT NULL;
 
 -- No statement asks who owns a job, and each claim wrote to it.
 DROP INDEX jobs_owner;
+
+-- Which count of what a tenant has used room was leased by: the row's own number, since other writes of the tenant's row
+-- or its plan's order none.
+ALTER TABLE allowances ADD COLUMN counts bigint NOT NULL DEFAULT 0;

@@ -1,12 +1,16 @@
 """What processes hold of a quota when its plan changes, or when what is used is counted anew."""
 
+import asyncio
+
 import pytest
+import sqlalchemy as sa
 
 from api.limits import Quotas
 from connectors.postgres.assets import NewAsset, create_assets
 from connectors.postgres.database import Database
 from connectors.postgres.keys import Principal
 from connectors.postgres.plans import Plan, assign_plan, put_plan
+from connectors.postgres.tenants import allow_origins
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7
 from schemas.settings import DatabaseSettings
@@ -132,6 +136,36 @@ async def test_what_is_leased_after_a_count_takes_nothing_along_from_before(app,
     # The first asset was counted; the one that was only announced holds its room, as if it were there.
     (row,) = await scene.operator.rows("SELECT bytes FROM allowances WHERE tenant_id = :id", id=scene.tenant.id)
     assert row["bytes"] == 10 + (1 << 30)
+
+
+async def test_what_is_held_outlives_other_writes_of_the_tenants_row_and_its_plans(app, scene):
+    quotas = Quotas(app)
+    who = await scene.put(max_assets=80)
+    assert await scene.upload(quotas, who)
+    assert await scene.used() > 1
+    async with scene.operator.database.transaction() as connection:
+        await allow_origins(connection, scene.tenant.slug, ["https://app.example"])
+        await connection.execute(sa.text("UPDATE plans SET name = name WHERE name = :plan"), {"plan": scene.plan})
+    await quotas.close()
+    assert await scene.used() == await scene.made() == 1
+
+
+async def test_what_is_leased_by_a_count_that_it_waited_for_is_given_back(app, scene):
+    quotas = Quotas(app)
+    who = await scene.put(max_assets=80)
+    assert await scene.upload(Quotas(app), who)
+    async with scene.operator.database.transaction() as connection:
+        mine = (await connection.execute(sa.text("SELECT pg_backend_pid()"))).scalar_one()
+        await assign_plan(connection, scene.tenant.slug, scene.plan)
+        leasing = asyncio.create_task(scene.upload(quotas, who))
+        blocked = "SELECT pid FROM pg_stat_activity WHERE :mine = ANY(pg_blocking_pids(pid))"
+        async with asyncio.timeout(60):
+            while not await scene.operator.rows(blocked, mine=mine):
+                assert not leasing.done()
+    assert await leasing
+    assert await scene.used() > await scene.made() == 2
+    await quotas.close()
+    assert await scene.used() == 2
 
 
 async def test_room_of_an_upload_that_failed_is_there_again(app, scene):
