@@ -133,7 +133,7 @@ def documented(*statuses: int) -> dict[int, ResponseSpec]:
 DESCRIPTIONS = {
     400: "The request is malformed; `field` names the culprit.",
     401: "The API key is missing, unknown, revoked or expired.",
-    403: "The API key may not do this, the plan has no room for it, or the signed address is not good (any more).",
+    403: "The API key may not do this, a limit of the tenant is reached, or the signed address is not good (any more).",
     404: "There is no such thing for this tenant.",
     406: "The picture is in none of the formats that `Accept` allows.",
     408: "The request's body did not arrive in time.",

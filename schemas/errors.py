@@ -124,7 +124,7 @@ ERRORS: dict[ErrorCode, ErrorSpec] = {
     ErrorCode.CONFLICT: ErrorSpec(_R, 409, "The request does not fit the present state."),
     ErrorCode.WEBHOOK_URL_REFUSED: ErrorSpec(_R, 422, "Webhooks are not sent to this address."),
     ErrorCode.RATE_LIMITED: ErrorSpec(_R, 429, "Too many requests; come again after `Retry-After` seconds."),
-    ErrorCode.QUOTA_EXCEEDED: ErrorSpec(_R, 403, "The tenant's plan has no room for this."),
+    ErrorCode.QUOTA_EXCEEDED: ErrorSpec(_R, 403, "A limit is reached: of the tenant's plan, or on webhook endpoints."),
     ErrorCode.TOO_MANY_UPLOADS: ErrorSpec(_R, 429, "Too many uploads are open; complete some, or come again later."),
     ErrorCode.UPLOAD_CHECKSUM_MISMATCH: ErrorSpec(_R, 409, "The uploaded object has not the declared checksum."),
     ErrorCode.PART_INVALID: ErrorSpec(_R, 409, "The parts do not make up the declared file."),

@@ -12,6 +12,7 @@ from api.idempotency import IdempotencyKey, Once
 from api.principals import SCOPE_OPT, TenantRequest, tenant_of
 from api.webhooks.models import EndpointCreated, EndpointOut, EndpointRequest
 from api.webhooks.service import WebhookService
+from connectors.postgres.endpoints import MAX_ENDPOINTS
 from schemas.scopes import Scope
 
 _NEEDED = {SCOPE_OPT: Scope.WEBHOOKS}
@@ -25,7 +26,8 @@ def webhooks_router(service: WebhookService, once: Once) -> Router:
         opt=_NEEDED,
         operation_id="registerWebhook",
         summary="Register an endpoint",
-        description="The answer holds the secret that deliveries are signed with; it is not shown again.",
+        description="The answer holds the secret that deliveries are signed with; it is not shown again. A tenant has "
+        f"{MAX_ENDPOINTS} endpoints at most; beyond them it is 403 (`quota_exceeded`).",
         responses=documented(400, 401, 403, 409, 413, 422, 429),
     )
     async def register(

@@ -62,7 +62,8 @@ class ObjectStore(Protocol):
     """One bucket.
 
     Every method that talks to the store raises `MedialaneError(object_store_unavailable)` when it does not answer or
-    refuses our credentials; no exception of a client library comes through.
+    refuses our credentials; no exception of a client library comes through. Short calls, which is all but those that
+    move files, also raise it when no thread gets free for them in time.
     """
 
     @property
