@@ -127,5 +127,5 @@ class ObjectStore(Protocol):
     async def delete(self, key: str) -> None:
         """Remove an object; nothing happens if there is none."""
 
-    async def check(self) -> None:
-        """Return if the bucket can be reached."""
+    async def check(self, *, patient: bool = False) -> None:
+        """Return if the bucket can be reached; `patient` waits for a free thread as long as transfers of files do."""

@@ -112,8 +112,8 @@ class S3ObjectStore(Closing):
     async def delete(self, key: str) -> None:
         await self._run(lambda: self._client.delete_object(Bucket=self._bucket, Key=key))
 
-    async def check(self) -> None:
-        await self._run(self._check)
+    async def check(self, *, patient: bool = False) -> None:
+        await self._run(self._check, patient=patient)
 
     async def close(self) -> None:
         """Drop the connections; calls that still run end with their answer."""

@@ -51,7 +51,8 @@ class StoreGate:
             await self._away.wait()
             await asyncio.sleep(self._probe_s)
             try:
-                await self._store.check()
+                # Patient: threads that are all busy with files would look as if the store were still away.
+                await self._store.check(patient=True)
             except MedialaneError:
                 continue
             self._away.clear()

@@ -166,6 +166,19 @@ async def test_a_caller_that_leaves_keeps_its_connection_until_the_store_has_ans
         assert await asyncio.wait_for(store.head("uploads/y"), BOUND_S) is None
 
 
+async def test_a_patient_check_waits_for_its_turn_behind_files(object_store_settings):
+    async with hanging(object_store_settings, connections=1, pool_timeout_s=0.2) as (store, server):
+        fetching = asyncio.create_task(becomes(store.download("uploads/x", Path("/dev/null"))))
+        while not server.asked:  # noqa: ASYNC110 - it looks from outside
+            await asyncio.sleep(0.01)
+        checking = asyncio.create_task(becomes(store.check(patient=True)))
+        assert await asyncio.wait_for(becomes(store.check()), BOUND_S) is AWAY
+        assert (checking.done(), server.asked) == (False, 1)
+        server.answers.set()
+        await asyncio.wait_for(asyncio.gather(fetching, checking), BOUND_S)
+        assert server.asked == 2, "it got its turn"
+
+
 async def test_a_short_call_is_given_up_soon_and_a_file_is_waited_for(object_store_settings, tmp_path):
     (tmp_path / "file").write_bytes(b"hello")
     async with hanging(object_store_settings, answer_timeout_s=0.05) as (store, server):

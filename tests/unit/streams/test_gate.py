@@ -11,13 +11,13 @@ from streams.media.gate import StoreGate
 
 
 class Store:
-    """Away for so many questions."""
+    """Away for so many questions, and for whoever does not wait until its threads are free."""
 
     def __init__(self, refusals):
         self.refusals = refusals
 
-    async def check(self):
-        if self.refusals:
+    async def check(self, *, patient=False):
+        if self.refusals or not patient:
             self.refusals -= 1
             raise MedialaneError(ErrorCode.OBJECT_STORE_UNAVAILABLE)
 
