@@ -12,6 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from processors.sandbox import limits
+
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same numbers on every architecture
 _VERSION_FLAG = 1
 _PATH_BENEATH = 1
@@ -67,6 +69,7 @@ def confine(programs: Sequence[str], reads: Sequence[Path], writes: Sequence[Pat
             _allow(ruleset, path, _READ_FILE | _READ_DIR)
         for path in writes:
             _allow(ruleset, path, (_EVERYTHING & ~_EXECUTE) | truncate)
+        limits.drop_privilege_gains()  # or only a privileged thread could; this, too, is the calling thread's alone
         _check(_libc.syscall(_RESTRICT_SELF, ruleset, ctypes.c_uint32(0)), "landlock_restrict_self")
     finally:
         os.close(ruleset)

@@ -1,5 +1,7 @@
 """What a program run on hostile bytes may do: its input, its folder, its time; and what its end is called."""
 
+from pathlib import Path
+
 import pytest
 
 from processors.contract import MediaError
@@ -55,12 +57,18 @@ def test_it_reaches_nothing_else(files, argv):
 
 
 def test_neither_the_caller_nor_what_it_hears_lines_with_is_confined(files):
-    seen = []
+    privileges, seen = no_new_privileges(), []
     # A library may start threads here that outlive the job; they must not be confined to its files.
     run("cat", str(files / "mine"), reads=files / "mine", on_line=lambda _: seen.append((files / "other").read_text()))
     assert seen == ["another tenant's"] * 2
     assert (files / "other").read_text()
     (files / "new").write_text("x")
+    assert no_new_privileges() == privileges
+
+
+def no_new_privileges():
+    lines = Path("/proc/thread-self/status").read_text().splitlines()
+    return next(line for line in lines if line.startswith("NoNewPrivs:"))
 
 
 def test_time_is_limited_by_the_clock_and_by_cpu(files):
