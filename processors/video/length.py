@@ -1,6 +1,5 @@
 """The length of a film that does not tell it, as browsers record them: its packets are read, and none is decoded."""
 
-import contextlib
 from pathlib import Path
 
 import ffmpeg
@@ -11,6 +10,7 @@ from processors.ffmpeg import helper
 from processors.ffmpeg.argv import command
 from processors.ffmpeg.progress import MICROSECONDS
 from processors.video.probe import Clip, check_length, input_options
+from schemas.errors import ErrorClass, ErrorCode
 from schemas.settings import ProcessorSettings
 
 _CPU_S, _WALL_S = 60.0, 300.0
@@ -19,7 +19,10 @@ _TIME = "out_time_us="
 
 
 def told(path: Path, clip: Clip, settings: ProcessorSettings) -> Clip:
-    """The clip with its duration, unless the file breaks off before one is known. Raises `MediaError` if too long."""
+    """The clip with its duration, unless the file breaks off before one is known.
+
+    Raises `MediaError` if it is too long, or if its measuring was cut off.
+    """
     if clip.duration_s is not None:
         return clip
     measured = msgspec.structs.replace(clip, duration_s=_measured(path, clip, settings.max_video_seconds + _BEYOND_S))
@@ -38,6 +41,10 @@ def _measured(path: Path, clip: Clip, longest_s: float) -> float | None:
 
     read = ffmpeg.input(f"file:{path}", **input_options(clip.demuxer), t=longest_s)
     argv = command(ffmpeg.output(read[str(clip.video)], "-", f="null", vcodec="copy"), "-progress", "pipe:1")
-    with contextlib.suppress(MediaError):  # what is wrong with it shows again, with its own word, when it is decoded
+    try:
         helper.run(argv, reads=path, cpu_s=_CPU_S, wall_s=_WALL_S, on_line=hear)
+    except MediaError as error:
+        # What is wrong with it shows again, with its own word, when it is decoded. A run cut off measured less.
+        if error.error_class is not ErrorClass.PERMANENT or error.code is ErrorCode.LIMIT_EXCEEDED:
+            raise
     return seconds or None
