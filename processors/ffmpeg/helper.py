@@ -28,10 +28,9 @@ _MEANINGS: tuple[tuple[str, ErrorCode], ...] = (
     ("File too large", ErrorCode.LIMIT_EXCEEDED),
     ("Cannot allocate memory", ErrorCode.LIMIT_EXCEEDED),
     ("moov atom not found", ErrorCode.TRUNCATED),
-    ("not in whitelist", ErrorCode.UNSUPPORTED_FORMAT),
-    ("not on whitelist", ErrorCode.UNSUPPORTED_FORMAT),
-    ("whitelist", ErrorCode.UNSUPPORTED_FORMAT),
 )
+# ffprobe's alone: ffmpeg says it, and goes on, of whatever lies beside the sound and the pictures.
+_FFPROBES_MEANINGS = (*_MEANINGS, ("whitelist", ErrorCode.UNSUPPORTED_FORMAT))
 
 
 class Finished(NamedTuple):
@@ -176,6 +175,7 @@ def _last_words(descriptor: int) -> str:
 
 
 def _failure(program: str, words: str) -> MediaError:
-    code = next((code for pattern, code in _MEANINGS if pattern in words), ErrorCode.CORRUPT)
+    meanings = _FFPROBES_MEANINGS if program == "ffprobe" else _MEANINGS
+    code = next((code for pattern, code in meanings if pattern in words), ErrorCode.CORRUPT)
     last = " / ".join(words.splitlines()[-3:])[:300]
     return MediaError(code, f"{program} gave up: {last or 'it did not say why'}")

@@ -1,5 +1,6 @@
 """What a program run on hostile bytes may do: its input, its folder, its time; and what its end is called."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,21 @@ def test_a_crash_may_pass_and_a_refusal_may_not(files):
             run("sh", "-c", f"echo file:/secret/place/in.mp4: {words} >&2; exit 1", reads=files / "mine")
         assert caught.value.code is code
         assert "secret" not in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("program", "code"), [("ffprobe", ErrorCode.UNSUPPORTED_FORMAT), ("ffmpeg", ErrorCode.CORRUPT)]
+)
+def test_only_ffprobe_gives_up_for_what_is_not_on_a_white_list(files, monkeypatch, program, code):
+    said = "[srt] Codec (srt) not on whitelist 'h264,aac'\nError while decoding"
+    (files / "bin").mkdir()
+    (files / "bin" / program).write_text(f'#!/bin/sh\necho "{said}" >&2\nexit 1\n')
+    (files / "bin" / program).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{files}/bin:{os.environ['PATH']}")
+    with pytest.raises(MediaError) as caught:
+        run(program, reads=files / "mine")
+    assert caught.value.code is code
+    assert "Error while decoding" in caught.value.detail
 
 
 def test_a_folder_that_grows_past_its_cap_ends_the_program(files):
