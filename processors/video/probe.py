@@ -16,9 +16,11 @@ DEMUXERS = {"mp4": "mov", "mov": "mov", "mkv": "matroska", "webm": "matroska", "
 _FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi"
 _VIDEO_CODECS = "h264,hevc,vp8,vp9,av1,mpeg4,msmpeg4v2,msmpeg4v3,h263,mpeg1video,mpeg2video,mjpeg,prores,dvvideo,theora"
 _AUDIO_CODECS = (
-    "aac,mp3,mp3float,mp2,opus,vorbis,flac,alac,ac3,eac3,amrnb,amrwb,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s32le,pcm_f32le,"
-    "pcm_u8,pcm_alaw,pcm_mulaw,adpcm_ms,adpcm_ima_wav"
+    "aac,mp3,mp3float,mp2,opus,vorbis,flac,alac,ac3,eac3,amr_nb,amr_wb,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s32le,"
+    "pcm_f32le,pcm_u8,pcm_alaw,pcm_mulaw,adpcm_ms,adpcm_ima_wav"
 )
+# What decoders of these are called where that is not the codec's name.
+_DECODERS = "libdav1d,libaom-av1,libvpx,libvpx-vp9,msmpeg4,libopus,amrnb,amrwb"
 _MAX_STREAMS = 32
 _MAX_FPS = 1000
 _HDR_TRANSFERS = frozenset({"smpte2084", "arib-std-b67"})
@@ -53,8 +55,7 @@ def input_options(demuxer: str) -> dict[str, str]:
         "f": demuxer,
         "protocol_whitelist": "file,pipe",
         "format_whitelist": _FORMATS,
-        # `libdav1d` and the like are the decoders' own names for the same codecs.
-        "codec_whitelist": f"{_VIDEO_CODECS},libdav1d,libaom-av1,libvpx,libvpx-vp9,{_AUDIO_CODECS},libopus",
+        "codec_whitelist": f"{_VIDEO_CODECS},{_AUDIO_CODECS},{_DECODERS}",
     }
 
 

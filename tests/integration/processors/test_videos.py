@@ -106,6 +106,7 @@ CLIPS = {
     ),
     "AV1": ({"options": ("-c:v", "libsvtav1", "-preset", "12"), "seconds": 0.4}, (320, 240)),
     "MPEG-4 in AVI": ({"name": "a.avi", "options": ("-c:v", "mpeg4")}, (320, 240)),
+    "DivX 3 in AVI": ({"name": "a.avi", "options": ("-c:v", "msmpeg4")}, (320, 240)),
     "fragmented": ({"options": ("-movflags", "frag_keyframe+empty_moov")}, (320, 240)),
     "live WebM without a duration": (
         {"name": "a.webm", "options": ("-c:v", "libvpx", "-deadline", "realtime", "-live", "1")},

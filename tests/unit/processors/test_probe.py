@@ -7,7 +7,7 @@ import pytest
 from processors.contract import MediaError
 from processors.video import boxes
 from processors.video.graph import Target, compile_run, target_size
-from processors.video.probe import probe, read
+from processors.video.probe import input_options, probe, read
 from schemas.errors import ErrorCode
 from schemas.profiles import profiles_for
 from schemas.settings import ProcessorSettings
@@ -46,6 +46,14 @@ def test_sound_that_cannot_be_read_is_left_out():
     streams = found()
     streams["streams"] += [audio(1, "evil"), audio(2, "aac", 0), audio(3, "pcm_s16le", 64), audio(4)]
     assert read(streams, "mov", SETTINGS).audio == 4
+
+
+@pytest.mark.parametrize("codec", ["amr_nb", "amr_wb"])
+def test_the_sound_of_old_phones_is_kept(codec):
+    streams = found()
+    streams["streams"].append(audio(codec=codec, channels=1))
+    assert read(streams, "mov", SETTINGS).audio == 1
+    assert {"amrnb", "amrwb"} <= set(input_options("mov")["codec_whitelist"].split(",")), "what the decoders are called"
 
 
 def test_a_duration_that_nobody_knows_is_none():
