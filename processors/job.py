@@ -15,12 +15,15 @@ from schemas.profiles import Profile
 from schemas.settings import ProcessorSettings
 from schemas.states import Stage
 
+# No film may claim more: it is less than the keeper's orphan age, after which its objects would count as nobody's.
+_LONGEST_S = 20 * 3600.0
+
 
 @dataclass(frozen=True)
 class Job:
     """What to make of which file, where, and whom to tell about each finished file and about progress (0 to 1).
 
-    `probed` is to be told a video's length in seconds, by which it may take longer.
+    `probed` is to be told a video's length in seconds of 1080p of 30 frames each, by which it may take longer.
     `threads` is how many threads an ffmpeg of this job may use.
     """
 
@@ -84,10 +87,9 @@ def place_of(profile: Profile, folder: Path) -> Path:
     return own / f"{profile.name}.{profile.extension}"
 
 
-def longest_s(settings: ProcessorSettings, duration_s: float | None) -> float:
-    """How long a job of a video of this length may take, seconds. No length that is claimed counts above the cap."""
-    counted = min(duration_s or 0.0, settings.max_video_seconds)
-    return max(settings.video_timeout_s, settings.video_timeout_ratio * counted)
+def longest_s(settings: ProcessorSettings, work_s: float) -> float:
+    """How long a job of a video may take, seconds. `work_s` is its length as if it were 1080p of 30 frames a second."""
+    return max(settings.video_timeout_s, min(settings.video_timeout_ratio * work_s, _LONGEST_S))
 
 
 @dataclass(frozen=True)

@@ -140,18 +140,18 @@ class MediaPool:
         try:
             async with asyncio.timeout(allowed) as bound:
 
-                def probed(duration_s: float) -> None:
+                def probed(work_s: float) -> None:
                     nonlocal allowed
-                    allowed = max(allowed, self._timeout(stage, duration_s))
+                    allowed = max(allowed, self._timeout(stage, work_s))
                     bound.reschedule(began + allowed)
 
                 return await conversation.hold(probed)
         except TimeoutError:
             raise MediaError(ErrorCode.PROCESSING_TIMEOUT, f"Not finished after {allowed:g} s.") from None
 
-    def _timeout(self, stage: Stage, duration_s: float = 0.0) -> float:
+    def _timeout(self, stage: Stage, work_s: float = 0.0) -> float:
         image = stage.kind is MediaKind.IMAGE
-        return self._settings.image_timeout_s if image else longest_s(self._settings, duration_s)
+        return self._settings.image_timeout_s if image else longest_s(self._settings, work_s)
 
     def _take(self) -> Child:
         try:
@@ -238,8 +238,8 @@ class _Conversation:
                 case wire.Progressed(fraction):
                     if self._on_progress:
                         self._on_progress(fraction)
-                case wire.Probed(duration_s):
-                    on_probed(duration_s)
+                case wire.Probed(work_s):
+                    on_probed(work_s)
                 case wire.Done() | wire.Failed():
                     return message
 

@@ -48,7 +48,7 @@ class _Child:
             task.stage, task.source, self._cell, task.profiles, task.skip, self._settings, self._threads,
             made=lambda rendition: self._tell(wire.Made(rendition)),
             progressed=lambda fraction: self._tell(wire.Progressed(fraction)),
-            probed=lambda duration_s: self._tell(wire.Probed(duration_s)),
+            probed=lambda work_s: self._tell(wire.Probed(work_s)),
         )  # fmt: skip
         before = _cpu_s()
         try:

@@ -84,9 +84,9 @@ class Progressed(msgspec.Struct, frozen=True, tag=True):
 
 
 class Probed(msgspec.Struct, frozen=True, tag=True):
-    """Child to worker: how long the video is, seconds."""
+    """Child to worker: how long the video is, in seconds of 1080p of 30 frames each."""
 
-    duration_s: float
+    work_s: float
 
 
 class Done(msgspec.Struct, frozen=True, tag=True):

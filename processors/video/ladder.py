@@ -54,7 +54,7 @@ def steps(clip: Clip, profile: Profile) -> tuple[Step, ...]:
 
 def make(job: Job, source: Path, clip: Clip, profile: Profile, *, gain_db: float, since: float = 0.0) -> float:
     """Make and announce the ladder; returns the peak memory of what was run, MiB. Raises `MediaError`."""
-    folder, limit = job.output(profile).parent, longest_s(job.settings, clip.duration_s)
+    folder, limit = job.output(profile).parent, longest_s(job.settings, clip.work_s)
     folder.mkdir()
     rungs = steps(clip, profile)
     argv = compile_run(source, clip, rungs, folder, job, gain_db=gain_db)

@@ -23,7 +23,7 @@ def process(job: Job, path: Path, video_format: str) -> Outcome:
         if video_format in _ISO:
             boxes.check_complete(path)
         clip = length.told(path, probe(path, video_format, job.settings), job.settings)
-        job.probed(clip.duration_s or 0.0)
+        job.probed(clip.work_s)
     clip, gain_db = _listened(job, path, clip)
     rss_mb = [0.0]
     targets = [Target(each, *target_size(clip, each), job.output(each)) for each in job.wanted if not each.is_bundle]
@@ -62,7 +62,7 @@ def _make(job: Job, path: Path, clip: Clip, targets: Sequence[Target], gain_db: 
     argv = compile_run(
         path, clip, targets, threads=job.threads, max_seconds=job.settings.max_video_seconds, gain_db=gain_db
     )
-    limit, listener = longest_s(job.settings, clip.duration_s), Listener(job, clip, targets)
+    limit, listener = longest_s(job.settings, clip.work_s), Listener(job, clip, targets)
     with job.timings.step("ffmpeg"):
         ran = helper.run(
             argv,

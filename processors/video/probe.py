@@ -23,6 +23,7 @@ _AUDIO_CODECS = (
 _DECODERS = "libdav1d,libaom-av1,libvpx,libvpx-vp9,msmpeg4,libopus,amrnb,amrwb"
 _MAX_STREAMS = 32
 _MAX_FPS = 1000
+_USUAL_PIXELS_PER_S = 1920 * 1080 * 30
 _HDR_TRANSFERS = frozenset({"smpte2084", "arib-std-b67"})
 # What HDR is taken for where a file tells its curve alone, by ffprobe's names and by those of ffmpeg's `setparams`.
 _HDR_COLOURS = {"color_primaries": ("color_primaries", "bt2020"), "color_space": ("colorspace", "bt2020nc")}
@@ -47,6 +48,12 @@ class Clip(msgspec.Struct, frozen=True):
     interlaced: bool
     assumed: tuple[tuple[str, str], ...] = ()
     channels: int = 2
+
+    @property
+    def work_s(self) -> float:
+        """How long it is in seconds of 1080p of 30 frames each, by what it takes; a smaller one counts like them."""
+        heavier = self.width * self.height * self.fps / _USUAL_PIXELS_PER_S
+        return (self.duration_s or 0.0) * max(1.0, heavier)
 
 
 def input_options(demuxer: str) -> dict[str, str]:

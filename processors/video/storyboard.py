@@ -28,7 +28,7 @@ _TIME = "pts_time:"
 def make(job: Job, source: Path, clip: Clip, profile: Profile) -> float:
     """Make and announce the storyboard; returns the peak memory of what was run, MiB. Raises `MediaError`."""
     vtt = job.output(profile)
-    folder, limit = vtt.parent, longest_s(job.settings, clip.duration_s)
+    folder, limit = vtt.parent, longest_s(job.settings, clip.work_s)
     folder.mkdir()
     width, height = tile_size(clip, profile)
     times: list[float] = []

@@ -221,7 +221,8 @@ class ProcessorSettings(Settings, frozen=True, kw_only=True):
         Meta(
             gt=0,
             description="Longest job of a video by its length: of an hour at 5, five hours (with one thread a ladder "
-            "takes 1.5 to 2.6). Of the longest video it has to be less than the keeper's orphan age",
+            "takes 1.5 to 2.6), and as much more as it has more pixels a second than 1080p of 30 frames. Never more "
+            "than 20 hours, which is less than the keeper's orphan age",
         ),
     ] = 5.0
     memory_mb: Annotated[int, Meta(ge=256, description="Address space of a child, MiB")] = 4096
