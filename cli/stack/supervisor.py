@@ -74,7 +74,7 @@ class Supervisor:
 
     async def _start_or_stop(self) -> bool:
         """Bring everything up, unless told to stop before that; says which by True or False."""
-        starting = asyncio.ensure_future(self._ensure(self._options.parts))
+        starting = asyncio.ensure_future(self._begin())
         stopping = asyncio.ensure_future(self._stopping.wait())
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -188,9 +188,19 @@ class Supervisor:
                 self.stop(quick=request.quick)
         return Answer()
 
+    async def _begin(self) -> None:
+        async with self._ensuring:
+            try:
+                await self._up(self._options.parts)
+            except BaseException:
+                self._stopping.set()  # before anybody who waits for the lock has it
+                raise
+
     async def _ensure(self, names: Sequence[str]) -> None:
         try:
             async with self._ensuring:
+                if self._stopping.is_set():
+                    raise StackError("the stack is ending", "Try again")
                 await self._up(names)
         except BaseExceptionGroup as group:
             raise _first_cause(group) or group from group
