@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from cli.stack.errors import StackError
+
 SOURCE = Path(__file__).resolve().parents[2]
 TEMPLATES = SOURCE / "deploy" / "local"
 DEFAULT_FOLDER = Path(".local/stack/default")
@@ -82,12 +84,19 @@ class Layout:
         return self.state.is_file()
 
     def delete(self) -> None:
-        """Delete everything that the stack ever wrote; it must not run. Other files stay, and the folder with them."""
-        if not self.postgres_data.is_relative_to(self.folder):
-            shutil.rmtree(self.postgres_data.parent, ignore_errors=True)
-        for folder in (self.folder / "data", self.logs, self.config, self.temp):
+        """Delete everything that the stack ever wrote; it must not run. Other files stay, and the folder with them.
+
+        Of what is a symbolic link only the link goes. Raises `StackError` if something withstands: it is a stack still.
+        """
+        elsewhere = () if self.postgres_data.is_relative_to(self.folder) else (self.postgres_data.parent,)
+        for folder in (*elsewhere, self.folder / "data", self.logs, self.config, self.temp):
+            if folder.is_symlink():
+                folder.unlink()
             shutil.rmtree(folder, ignore_errors=True)
-        for file in (self.control, self.lock, self.env, self.state):  # what tells a stack's folder goes last
+            if folder.exists():
+                raise StackError(f"{folder} cannot be deleted", "Look who owns it, and try again")
+        halves = (half for file in (self.env, self.state) for half in self.folder.glob(f".{file.name}.[0-9]*"))
+        for file in (*halves, self.control, self.lock, self.env, self.state):  # what tells a stack's folder goes last
             file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.folder.rmdir()

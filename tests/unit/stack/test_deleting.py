@@ -50,6 +50,32 @@ def test_files_that_the_stack_did_not_write_stay(tmp_path):
     assert not files.is_stack
 
 
+def test_data_on_another_disk_is_let_go_of_and_what_writing_left_goes_too(tmp_path):
+    files = stopped(tmp_path / "stack")
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "mine").touch()
+    files.data("postgres").rmdir()
+    (files.folder / "data").rmdir()
+    (files.folder / "data").symlink_to(tmp_path / "disk")
+    (files.folder / ".state.json.4711").touch()
+    (files.folder / ".env.4711").touch()
+    assert purge(files.folder).exit_code == 0
+    assert not files.folder.exists()
+    assert (tmp_path / "disk" / "mine").exists()
+
+
+def test_data_that_cannot_be_deleted_are_a_stacks_still(tmp_path, monkeypatch):
+    files = stopped(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("cli.stack.layout.shutil.rmtree", lambda *_, **__: None)
+        refused = purge(tmp_path)
+    assert isinstance(refused.exception, StackError)
+    assert refused.exception.cause == f"{tmp_path / 'data'} cannot be deleted"
+    assert files.is_stack
+    assert purge(tmp_path).exit_code == 0
+    assert not files.is_stack
+
+
 def test_a_program_begins_on_empty_data_in_its_own_folder_only(tmp_path):
     own, other = stopped(tmp_path / "own"), stopped(tmp_path / "other")
     begin_empty(own.folder, own=own.folder)
