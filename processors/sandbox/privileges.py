@@ -19,12 +19,14 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def drop_capabilities(needed: Iterable[Path]) -> bool:
     """Give up every capability, for this process and its descendants; False where one is left.
 
-    Root keeps the one to read anything if it leads alone to a folder of `needed`, say in another user's closed home.
+    Root keeps the one to read anything if it alone leads to a folder of `needed`, say in another user's closed home.
+    In a namespace of one's own it leads to nothing of other users', and goes.
     """
     had = _permitted()
     _hold(effective=0, permitted=had)
-    kept = 0 if all(map(_can_enter, needed)) else had & _READ_ANYTHING
+    closed = [folder for folder in needed if not _can_enter(folder)]
     _hold(effective=had, permitted=had)
+    kept = had & _READ_ANYTHING if any(map(_can_enter, closed)) else 0
     for number in range(_MOST):
         if not kept & 1 << number:
             _libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0)  # not ours to drop: then there is nothing to get back either

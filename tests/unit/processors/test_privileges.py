@@ -17,9 +17,12 @@ print(subprocess.check_output(["cat", "/proc/self/status"], text=True))
 """
 
 
-def left(*needed):
+NAMESPACE = ["unshare", "--user", "--keep-caps"]
+
+
+def left(*needed, inside=()):
     """What it says, and what a program that it starts afterwards could use."""
-    argv = [sys.executable, "-c", CODE, *map(str, needed)]
+    argv = [*inside, sys.executable, "-c", CODE, *map(str, needed)]
     said, *status = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
     effective = next(line for line in status if line.startswith("CapEff:"))
     return said == "True", int(effective.split()[1], 16)
@@ -43,3 +46,11 @@ def test_nothing_is_left(tmp_path):
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gets through other users' doors")
 def test_what_leads_to_the_code_is_left_and_said(closed):
     assert left(closed) == (False, 1 << 2)
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or subprocess.run([*NAMESPACE, "true"], check=False, capture_output=True).returncode != 0,
+    reason="needs another user's folder and a namespace of users",
+)
+def test_what_leads_nowhere_is_not_left(closed):
+    assert left(closed, inside=NAMESPACE) == (True, 0)
