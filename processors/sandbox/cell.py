@@ -5,6 +5,7 @@ the source as a second name of the same file, and what the child made is renamed
 can no longer reach it, before anybody looks at it.
 """
 
+import contextlib
 import os
 import shutil
 import stat
@@ -72,10 +73,12 @@ class Cell:
 
 
 def _link(path: str, name: Path) -> None:
-    try:
-        os.link(path, name)
-    except OSError:  # another disk, or a file that is not ours to link
-        shutil.copyfile(path, name)
+    # Of another user's file only root's privilege may open the door, and the child has none: it gets a copy.
+    if Path(path).stat().st_uid == os.geteuid():
+        with contextlib.suppress(OSError):  # on another disk it is copied, too
+            os.link(path, name)
+            return
+    shutil.copyfile(path, name)
 
 
 def _move(made: Path, target: Path) -> None:

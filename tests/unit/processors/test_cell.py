@@ -85,6 +85,16 @@ def test_a_source_on_another_disk_is_copied(cell, folder, monkeypatch):
     assert not Path(inside.path).samefile(folder / "source")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root reads another user's file")
+def test_another_users_source_comes_in_as_a_copy_of_ours(cell, folder):
+    (folder / "source").write_text("pixels")
+    (folder / "source").chmod(0o600)
+    os.chown(folder / "source", 65_534, 65_534)
+    inside = Path(cell.bring_in(Source(str(folder / "source"), 6, "", "")).path)
+    assert (inside.read_text(), inside.stat().st_uid) == ("pixels", os.geteuid())
+    assert (folder / "source").stat().st_uid == 65_534
+
+
 def test_a_source_that_is_not_there_is_a_typed_failure(cell, folder):
     with pytest.raises(MediaError):
         cell.bring_in(Source(str(folder / "none"), 1, "", ""))
