@@ -5,12 +5,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from schemas.details import Details
+from schemas.details import NO_NUL, Details, Text
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.events import Part
-
-NO_NUL = r"^[^\x00]*$"
-"""What a child says may go into rows, and Postgres takes no NUL: the child that says one talks nonsense."""
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -32,16 +29,16 @@ class Rendition(msgspec.Struct, frozen=True):
     `parts` are the files beside it that it names, in the order in which they have to be stored, itself last.
     """
 
-    profile: str
+    profile: Text
     profile_version: int
     path: str
-    content_type: str
-    format: str
+    content_type: Text
+    format: Text
     width: int
     height: int
     duration_s: float | None
     size: int
-    sha256: str
+    sha256: Text
     parts: tuple[Part, ...] = ()
 
 
@@ -69,7 +66,7 @@ class ProcessingReport(Cost, frozen=True, kw_only=True):
     """What the source was and what it cost. Width and height are the upright source's, in pixels, 0 for sound."""
 
     kind: Literal["image", "video", "audio"]
-    format: str
+    format: Text
     width: int
     height: int
     duration_s: float | None

@@ -5,8 +5,13 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+NO_NUL = r"^[^\x00]*$"
+"""What a child says may go into rows, and Postgres takes no NUL: the child that says one talks nonsense."""
+
+Text = Annotated[str, Meta(pattern=NO_NUL)]
+
 # What a child that read hostile bytes says goes no further than it must.
-_Word = Annotated[str, Meta(max_length=64)]
+_Word = Annotated[str, Meta(max_length=64, pattern=NO_NUL)]
 
 
 class Details(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -23,7 +28,7 @@ class Details(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     alpha: Annotated[bool | None, Meta(description="Whether it has transparency")] = None
     bit_depth: Annotated[int | None, Meta(description="Bits per channel of the source")] = None
     color_space: Annotated[
-        str | None,
+        _Word | None,
         Meta(description="The source's: `srgb`, `display-p3`, `rec2020`, `cmyk`, `gray`, `other`"),
     ] = None
     frames: Annotated[int | None, Meta(description="Frames of an animation; 1 for a still picture")] = None

@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from schemas.details import Details
+from schemas.details import Details, Text
 from schemas.states import MediaKind, Stage
 
 
@@ -32,10 +32,10 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
 class Part(msgspec.Struct, frozen=True):
     """An object that a variant's own one names: `name` in the same folder, size in bytes, sha256 in hex."""
 
-    name: str
-    content_type: str
+    name: Text
+    content_type: Text
     size: int
-    sha256: str
+    sha256: Text
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):

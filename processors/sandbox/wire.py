@@ -6,7 +6,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from processors.contract import NO_NUL, Cost, ProcessingReport, Rendition, Source, Walls
+from processors.contract import Cost, ProcessingReport, Rendition, Source, Walls
+from schemas.details import NO_NUL
 from schemas.errors import ErrorCode
 from schemas.profiles import Profile
 from schemas.settings import ProcessorSettings
