@@ -18,6 +18,7 @@ from streams.core.queues import Beyond, Item
 T = TypeVar("T")
 
 _LEARN = 0.3  # how much of an estimate is the newest cost
+_OVERDRAFT = 2.0  # estimates: the job that ran last and cost more than was charged, and the one that was lost
 _LEAST = 1e-3  # a job costs at least this, or estimates of idle work would divide by zero
 
 
@@ -87,7 +88,7 @@ class DeficitRoundRobin(Generic[T]):
     """A lane's queue (`streams.core.queues.LaneQueue`): per-tenant queues, first in, first out within a tenant.
 
     Only what was offered before goes ahead: whoever lost it, it has waited its turn already. For the same reason every
-    other start is for tenants that have such an item, if they can pay.
+    other start is for tenants that have such an item. They have paid for it once, and may be two jobs in debt by it.
     """
 
     def __init__(self, shares: Shares | None = None, *, first_estimate: float = 1.0) -> None:
@@ -212,20 +213,20 @@ class DeficitRoundRobin(Generic[T]):
         able = [tenant for tenant in self._ring if self._below_cap(tenant)]
         if not able:
             raise IndexError("nothing may start")
-        solvent = [tenant for tenant in able if self._missing(tenant) <= 0]
-        if not solvent:
+        candidates = [tenant for tenant in able if self._may_start(tenant)]
+        if not candidates:
             # As many rounds at once as the tenant needs that needs the fewest.
             quantum = self._estimate
             rounds = min(
                 math.ceil(self._missing(tenant) / (quantum * self._shares.of(tenant).weight)) for tenant in able
             )
             self._credit_all(rounds * quantum)
-            solvent = [tenant for tenant in able if self._missing(tenant) <= 0]
+            candidates = [tenant for tenant in able if self._may_start(tenant)]
         # Where there are both kinds they take turns, so that neither keeps the other from starting for ever: what was
         # offered before and what was not, and in either of them newcomers and the others.
-        solvent = _in_turn(solvent, lambda one: self._accounts[one].waiting[0].again, went=self._again_went)
-        solvent = _in_turn(solvent, lambda one: self._accounts[one].new, went=self._newcomer_went)
-        return solvent[0]
+        candidates = _in_turn(candidates, lambda one: self._accounts[one].waiting[0].again, went=self._again_went)
+        candidates = _in_turn(candidates, lambda one: self._accounts[one].new, went=self._newcomer_went)
+        return candidates[0]
 
     def _line_up_behind_newcomers(self, tenant: str) -> None:
         self._ring.insert(sum(self._accounts[one].new for one in self._ring), tenant)
@@ -241,6 +242,11 @@ class DeficitRoundRobin(Generic[T]):
             account.deficit = credited
             if account.settled:
                 del self._accounts[tenant]
+
+    def _may_start(self, tenant: str) -> bool:
+        account = self._accounts[tenant]
+        favoured = account.waiting[0].again and not self._again_went
+        return self._missing(tenant) <= (_OVERDRAFT * account.estimate if favoured else 0.0)
 
     def _missing(self, tenant: str) -> float:
         account = self._accounts[tenant]
