@@ -18,7 +18,6 @@ from streams.core.queues import Beyond, Item
 T = TypeVar("T")
 
 _LEARN = 0.3  # how much of an estimate is the newest cost
-_OVERDRAFT = 2.0  # estimates: the job that ran last and cost more than was charged, and the one that was lost
 _LEAST = 1e-3  # a job costs at least this, or estimates of idle work would divide by zero
 
 
@@ -73,6 +72,7 @@ class _Account(Generic[T]):
         self.deficit = estimate
         self.estimate = estimate
         self.new = True  # nothing of it was started yet
+        self.overdrawn = False  # its last start was not paid for
 
     @property
     def idle(self) -> bool:
@@ -88,7 +88,7 @@ class DeficitRoundRobin(Generic[T]):
     """A lane's queue (`streams.core.queues.LaneQueue`): per-tenant queues, first in, first out within a tenant.
 
     Only what was offered before goes ahead: whoever lost it, it has waited its turn already. For the same reason every
-    other start is for tenants that have such an item. They have paid for it once, and may be two jobs in debt by it.
+    other start is for tenants that have such an item. They have paid for it once, and may start one of them in debt.
     """
 
     def __init__(self, shares: Shares | None = None, *, first_estimate: float = 1.0) -> None:
@@ -135,6 +135,7 @@ class DeficitRoundRobin(Generic[T]):
         """Take the next item and charge its tenant; raises `IndexError` when nobody may start one."""
         tenant, self._turn = self.turn, None
         account = self._accounts[tenant]
+        account.overdrawn = self._missing(tenant) > 0
         item = account.waiting.popleft()
         account.charged.append(account.estimate)
         account.deficit -= account.estimate
@@ -245,8 +246,8 @@ class DeficitRoundRobin(Generic[T]):
 
     def _may_start(self, tenant: str) -> bool:
         account = self._accounts[tenant]
-        favoured = account.waiting[0].again and not self._again_went
-        return self._missing(tenant) <= (_OVERDRAFT * account.estimate if favoured else 0.0)
+        favoured = account.waiting[0].again and not self._again_went and not account.overdrawn
+        return favoured or self._missing(tenant) <= 0
 
     def _missing(self, tenant: str) -> float:
         account = self._accounts[tenant]

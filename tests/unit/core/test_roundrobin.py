@@ -195,11 +195,11 @@ def test_what_was_offered_before_waits_for_no_queue_of_newcomers():
 
 
 def test_what_was_offered_before_does_not_wait_until_its_tenant_has_paid():
-    """Its tenant's last job cost twice what it was charged; a worker that held another one of it was killed."""
+    """Its tenant's last job cost ten times what it was charged; a worker that held another one of it was killed."""
     queue = DeficitRoundRobin()
     queue.push(item("unlucky", 0))
     queue.pop()
-    queue.settle("unlucky", 2.0)
+    queue.settle("unlucky", 10.0)
     for number in range(1, 21):
         queue.push(item(f"newcomer {number}", number))
     queue.push(item("unlucky", 21, again=True))
