@@ -16,7 +16,7 @@ from connectors.postgres.content import doom_content
 from connectors.postgres.credits import pass_on
 from connectors.postgres.jobs import ClaimedJob, FencedError
 from connectors.postgres.locks import lock_assets, lock_held
-from connectors.postgres.variants import Addition, NewVariant, add_variants
+from connectors.postgres.variants import Addition, NewVariant, add_variants, committed_profiles
 from schemas.errors import ErrorCode
 from schemas.events import AssetFailed, JobFailed, VariantReady
 
@@ -36,12 +36,19 @@ _ASSET_FAILED = sa.text("""
 async def commit_variants(
     connection: AsyncConnection, job: ClaimedJob, variants: Sequence[NewVariant], *, traceparent: str | None
 ) -> None:
-    """Make finished outputs known: rows and `variant.ready`, fenced. Raises `FencedError`."""
+    """Make finished outputs known: rows and `variant.ready`, fenced. Raises `FencedError`.
+
+    Those that are known already are left out: an earlier call may have been committed although its answer was lost.
+    """
     await lock_assets(connection, [job.asset_id])
     if not await lock_held(connection, [(job.job_id, job.epoch)]):
         raise FencedError(str(job.job_id))
-    await add_variants(connection, [Addition(job.tenant_id, job.asset_id, job.generation, variants)])
-    makers = [partial(VariantReady, variant=variant.public()) for variant in variants]
+    known = await committed_profiles(connection, job.asset_id, job.generation)
+    new = [variant for variant in variants if variant.profile not in known]
+    if not new:
+        return
+    await add_variants(connection, [Addition(job.tenant_id, job.asset_id, job.generation, new)])
+    makers = [partial(VariantReady, variant=variant.public()) for variant in new]
     await outbox.emit(connection, job.asset_id, makers, traceparent=traceparent)
 
 

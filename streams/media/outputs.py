@@ -18,8 +18,7 @@ from connectors.objectstore.port import ObjectStore, Stored
 from connectors.postgres import endings
 from connectors.postgres.database import Database
 from connectors.postgres.jobs import ClaimedJob
-from connectors.postgres.locks import lock_assets
-from connectors.postgres.variants import NewVariant, committed_profiles
+from connectors.postgres.variants import NewVariant
 from connectors.telemetry.tracing import current_traceparent
 from processors.contract import Rendition
 from schemas.errors import ErrorCode, MedialaneError
@@ -109,14 +108,8 @@ class Outputs:
             await until_back(partial(self._commit, batch), ErrorCode.DATABASE_UNAVAILABLE)
 
     async def _commit(self, batch: Sequence[NewVariant]) -> None:
-        job = self._job
         async with self._database.transaction() as connection:
-            # An earlier try may have been committed although its answer was lost; under the lock that is known.
-            await lock_assets(connection, [job.asset_id])
-            known = await committed_profiles(connection, job.asset_id, job.generation)
-            new = [variant for variant in batch if variant.profile not in known]
-            if new:
-                await endings.commit_variants(connection, job, new, traceparent=current_traceparent())
+            await endings.commit_variants(connection, self._job, batch, traceparent=current_traceparent())
 
     def _take_stored(self) -> list[NewVariant]:
         taken = [self._stored.get_nowait() for _ in range(self._stored.qsize())]

@@ -251,38 +251,54 @@ async def test_a_leader_that_fails_by_no_fault_of_the_bytes_leaves_the_lead_to_i
     assert (await join(worker, heir)).role is Role.LEADER
 
 
+async def leader_and_other(worker, seed, seeded):
+    """Two claimed jobs of the same new bytes, of which the first leads: both jobs, and the bytes' hash."""
+    first, second = [await seed.asset(worker, seeded.tenant_id) for _ in range(2)]
+    sha256 = UUID(int=first.job_id.int).bytes * 2
+    leader, other = await claim(worker, first.dispatch()), await claim(worker, second.dispatch())
+    await join(worker, leader, sha256)
+    return leader, other, sha256
+
+
+async def is_due(worker, seed, job):
+    due = "SELECT id FROM jobs WHERE id = :j AND due_at <= clock_timestamp()"
+    return await seed.column(worker, due, j=job.job_id) == [job.job_id]
+
+
 async def test_parking_and_the_leaders_end_at_once_never_leave_a_sleeping_twin(worker, seed, seeded):
     for _ in range(10):
-        first, second = [await seed.asset(worker, seeded.tenant_id) for _ in range(2)]
-        sha256 = UUID(int=first.job_id.int).bytes * 2
-        leader, twin = await claim(worker, first.dispatch()), await claim(worker, second.dispatch())
-        await join(worker, leader, sha256)
+        leader, twin, sha256 = await leader_and_other(worker, seed, seeded)
         decision, _ = await asyncio.gather(
             join(worker, twin, sha256), finish(worker, leader, [variant(sha256=sha256)], sha256)
         )
         if decision.role is Role.TWIN:
-            due = "SELECT id FROM jobs WHERE id = :j AND due_at <= clock_timestamp()"
-            assert await seed.column(worker, due, j=second.job_id) == [second.job_id]
+            assert await is_due(worker, seed, twin)
         else:
             assert decision.role is Role.REUSE
 
 
 async def test_sleeping_on_and_the_leaders_end_at_once_never_leave_a_sleeping_twin(worker, seed, seeded):
     for _ in range(10):
-        first, second = [await seed.asset(worker, seeded.tenant_id) for _ in range(2)]
-        sha256 = UUID(int=first.job_id.int).bytes * 2
-        leader, twin = await claim(worker, first.dispatch()), await claim(worker, second.dispatch())
-        await join(worker, leader, sha256)
+        leader, twin, sha256 = await leader_and_other(worker, seed, seeded)
         await join(worker, twin, sha256)
-        await seed.change(worker, "UPDATE jobs SET due_at = now() WHERE id = :j", j=second.job_id)
+        await seed.change(worker, "UPDATE jobs SET due_at = now() WHERE id = :j", j=twin.job_id)
 
         async def sleep_on():
             async with worker.transaction() as connection:
                 await keeper.let_sleep(connection, batch=10)
 
         await asyncio.gather(sleep_on(), finish(worker, leader, [variant(sha256=sha256)], sha256))
-        due = "SELECT id FROM jobs WHERE id = :j AND due_at <= clock_timestamp()"
-        assert await seed.column(worker, due, j=second.job_id) == [second.job_id]
+        assert await is_due(worker, seed, twin)
+
+
+async def test_outputs_whose_commit_was_not_answered_are_made_known_once(worker, seed, seeded):
+    job = await claim(worker, seeded.dispatch())
+    await join(worker, job)
+    for made in ([variant("a")], [variant("a"), variant("b")], [variant("a")]):
+        async with worker.transaction() as connection:
+            await endings.commit_variants(connection, job, made, traceparent=None)
+    told = "SELECT subject FROM asset_events WHERE asset_id = :a AND type = 'variant.ready' ORDER BY seq"
+    assert await seed.column(worker, told, a=seeded.asset_id) == ["a", "b"]
 
 
 async def test_events_of_one_asset_stay_in_commit_order_under_concurrency(worker, seed, seeded):
