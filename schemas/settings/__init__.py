@@ -3,6 +3,13 @@
 A variable's name is `MEDIALANE_` + the group's prefix + the field, upper case. A field without a default is required.
 """
 
+from schemas.settings.connections import (
+    ConnectSettings,
+    DatabaseSettings,
+    KafkaSettings,
+    ObjectStoreSettings,
+    TopicsSettings,
+)
 from schemas.settings.groups import (
     LANE_RUNNING,
     LANE_WINDOW,
@@ -10,19 +17,14 @@ from schemas.settings.groups import (
     ApiSettings,
     AuthSettings,
     BreakerSettings,
-    ConnectSettings,
-    DatabaseSettings,
-    KafkaSettings,
     KeeperSettings,
     MediaSettings,
     MigrationSettings,
-    ObjectStoreSettings,
     ProcessorSettings,
     ProfileSettings,
     PullSettings,
     ShutdownSettings,
     TelemetrySettings,
-    TopicsSettings,
     UsageSettings,
     WebhookSettings,
     WorkerSettings,
