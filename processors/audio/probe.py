@@ -64,8 +64,7 @@ def read(found: dict[str, Any], demuxer: str, settings: ProcessorSettings) -> Tr
     if channels > MOST_CHANNELS or rate > _MAX_RATE_HZ:
         raise MediaError(ErrorCode.LIMIT_EXCEEDED, f"{channels} channels at {rate} Hz are more than is processed.")
     duration = _seconds(found.get("format", {}).get("duration")) or _seconds(sound.get("duration"))
-    if duration is not None and duration > settings.max_video_seconds:
-        raise MediaError(ErrorCode.TOO_LONG, f"{duration:.0f} s; allowed are {settings.max_video_seconds:.0f} s.")
+    ffprobe.check_length(duration, settings)
     return Track(demuxer, duration, int(sound["index"]), channels)
 
 

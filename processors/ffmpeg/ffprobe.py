@@ -1,4 +1,7 @@
-"""One question to ffprobe about a file, within bounds; what may be opened and decoded is the caller's to say."""
+"""One question to ffprobe about a file, within bounds; what may be opened and decoded is the caller's to say.
+
+And what is checked of every answer: the length.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,7 +9,10 @@ from typing import Any
 
 import msgspec
 
+from processors.contract import MediaError
 from processors.ffmpeg import helper
+from schemas.errors import ErrorCode
+from schemas.settings import ProcessorSettings
 
 _CPU_S, _WALL_S = 20.0, 60.0
 # ffprobe gives up on a file if it may not open the decoder of each of its streams, wanted or not: these it may open
@@ -26,3 +32,9 @@ def ask(path: Path, input_options: Mapping[str, str]) -> dict[str, Any]:
     found = helper.run([*argv, "-i", f"file:{path}"], reads=path, cpu_s=_CPU_S, wall_s=_WALL_S)
     answer: dict[str, Any] = msgspec.json.decode(found.output)
     return answer
+
+
+def check_length(duration_s: float | None, settings: ProcessorSettings) -> None:
+    """Raises `MediaError` if it is known to be too long."""
+    if duration_s is not None and duration_s > settings.max_video_seconds:
+        raise MediaError(ErrorCode.TOO_LONG, f"{duration_s:.0f} s; allowed are {settings.max_video_seconds:.0f} s.")

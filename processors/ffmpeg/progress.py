@@ -2,7 +2,13 @@
 
 from processors.job import Job
 
-MICROSECONDS = 1_000_000
+_MICROSECONDS = 1_000_000
+
+
+def reached_s(line: str) -> float | None:
+    """How far ffmpeg is, seconds, if the line says so."""
+    name, _, value = line.strip().partition("=")
+    return int(value) / _MICROSECONDS if name == "out_time_us" and value.lstrip("-").isdigit() else None
 
 
 class Progress:
@@ -15,8 +21,8 @@ class Progress:
 
     def hear(self, line: str) -> bool:
         """Take one line; true at the end of a block of them, which comes twice a second."""
-        name, _, value = line.strip().partition("=")
-        if name == "out_time_us" and self._duration_s and value.lstrip("-").isdigit():
-            done = min(1.0, max(0.0, int(value) / MICROSECONDS / self._duration_s))
+        reached = reached_s(line)
+        if reached is not None and self._duration_s:
+            done = min(1.0, max(0.0, reached / self._duration_s))
             self._job.progressed(self._since + (1 - self._since) * done)
-        return name == "progress"
+        return line.strip().partition("=")[0] == "progress"

@@ -9,7 +9,7 @@ import pyvips
 from processors.contract import MediaError
 from processors.images.colour import to_srgb
 from processors.images.png import code_points
-from processors.images.protocol import SIDEWAYS
+from processors.images.protocol import turned
 from processors.images.vips import translated
 from schemas.errors import ErrorCode
 
@@ -24,7 +24,7 @@ def animated_webp(path: Path, image_format: str, orientation: int, width: int, h
 
     `orientation` is EXIF's number of what is stored. Raises `MediaError`, permanent.
     """
-    across, down = (height, width) if orientation in SIDEWAYS else (width, height)
+    across, down = turned(orientation, width, height)
     try:
         if image_format == "png":
             frames = _joined(path, across, down)

@@ -54,9 +54,7 @@ def color_space(image: Any) -> str:
 
 def profile_name(profile: bytes | None) -> str:
     """A word for the colours of an ICC profile; none means sRGB."""
-    if profile is None:
-        return "srgb"
-    if is_srgb(profile):
+    if profile is None or is_srgb(profile):
         return "srgb"
     told = description(profile)
     return next((word for word, name in _NAMES if name in told), "other")

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
 WEBP_MAX_SIDE = 16_383
-SIDEWAYS = frozenset({5, 6, 7, 8})
-"""EXIF orientations that swap width and height."""
+_SIDEWAYS = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
 
 Focus = Literal["attention", "centre"] | tuple[float, float]
 """What a crop keeps: what draws the eye, the middle, or a point in shares of width and height."""
@@ -15,6 +14,11 @@ Focus = Literal["attention", "centre"] | tuple[float, float]
 def public(text: str) -> str:
     """A library's message as one line, without paths of temporary files or of sources."""
     return re.sub(r"[\"'`]?(\w+:)?/[^\s\"'`:]*[\"'`]?", "the file", " ".join(text.split()))[:300]
+
+
+def turned(orientation: int, width: int, height: int) -> tuple[int, int]:
+    """Width and height as they are upright, of those that are stored; or the other way round."""
+    return (height, width) if orientation in _SIDEWAYS else (width, height)
 
 
 class Header(NamedTuple):

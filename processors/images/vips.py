@@ -11,7 +11,7 @@ from processors.images.colour import color_space, to_srgb
 from processors.images.heif import code_points
 from processors.images.light import Cicp
 from processors.images.picture import VipsPicture, scaled
-from processors.images.protocol import SIDEWAYS, Header, public
+from processors.images.protocol import Header, public, turned
 from schemas.errors import ErrorCode
 
 # The loaders of libvips by format; all others are blocked, so that its own sniffing cannot choose, say, SVG.
@@ -63,13 +63,11 @@ class VipsEngine:
             image = self._open(path, image_format)
         except pyvips.Error as error:
             raise translated(error) from error
-        width, height = int(image.width), int(image.height)
         frames = int(image.get("n-pages")) if image.get_typeof("n-pages") else 1
         if image_format == "png":
             frames = png.frames(path)
         orientation = _orientation(image, image_format)
-        if orientation in SIDEWAYS:
-            width, height = height, width
+        width, height = turned(orientation, int(image.width), int(image.height))
         cicp = _code_points(path, image_format)
         space = cicp.color_space if cicp else color_space(image)
         return Header(width, height, frames, orientation, bool(image.hasalpha()), _bit_depth(image), space)
@@ -103,9 +101,7 @@ class VipsEngine:
         """Scaled in all of its bits: `thumbnail` would leave eight, of which a curve of HDR makes bands."""
         fail_on = _STRICTNESS.get(image_format, "error")
         image = pyvips.Image.new_from_file(str(path), access="sequential", fail_on=fail_on)
-        sideways = _orientation(image, image_format) in SIDEWAYS
-        across, down = (height, width) if sideways else (width, height)
-        return scaled(image, across, down).copy_memory().autorot()
+        return scaled(image, *turned(_orientation(image, image_format), width, height)).copy_memory().autorot()
 
     def _open(self, path: Path, image_format: str) -> Any:
         if image_format not in LOADERS:
@@ -131,7 +127,7 @@ def _shrunk_jpeg(path: Path, header: Any, width: int, height: int) -> Any:
     factor = max(header.width, header.height) / max(width, height)
     shrink = next(scale for scale in (8, 4, 2, 1) if factor >= scale or scale == 1)
     image = pyvips.Image.jpegload(str(path), shrink=shrink, access="sequential", autorotate=True, fail_on="truncated")
-    return image.resize(width / image.width, vscale=height / image.height)
+    return scaled(image, width, height)
 
 
 def _bit_depth(image: Any) -> int:

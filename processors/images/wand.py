@@ -20,7 +20,7 @@ from wand.resource import limits
 from processors.contract import MediaError
 from processors.images.colour import profile_name, to_srgb
 from processors.images.picture import VipsPicture, scaled
-from processors.images.protocol import SIDEWAYS, Header, public
+from processors.images.protocol import Header, public, turned
 from schemas.errors import ErrorCode
 
 # The coder that is forced by format: ImageMagick's own guess would also consider scripts, vectors and video.
@@ -46,10 +46,8 @@ class WandEngine:
     def inspect(self, path: Path, image_format: str) -> Header:
         """See `protocol.Engine.inspect`."""
         with _translating(), Image.ping(filename=_address(path, image_format)) as image:
-            width, height = int(image.width), int(image.height)
             orientation = max(1, ORIENTATION_TYPES.index(image.orientation))
-            if orientation in SIDEWAYS:
-                width, height = height, width
+            width, height = turned(orientation, int(image.width), int(image.height))
             colors = profile_name(image.profiles.get("icc")) if image.colorspace == "srgb" else str(image.colorspace)
             alpha, depth = bool(image.alpha_channel), int(image.depth)
         if not (width and height):

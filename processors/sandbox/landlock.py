@@ -70,7 +70,7 @@ def confine(programs: Sequence[str], reads: Sequence[Path], writes: Sequence[Pat
         for path in writes:
             _allow(ruleset, path, (_EVERYTHING & ~_EXECUTE) | truncate)
         limits.drop_privilege_gains()  # or only a privileged thread could; this, too, is the calling thread's alone
-        _check(_libc.syscall(_RESTRICT_SELF, ruleset, ctypes.c_uint32(0)), "landlock_restrict_self")
+        limits.checked(_libc.syscall(_RESTRICT_SELF, ruleset, ctypes.c_uint32(0)), "landlock_restrict_self")
     finally:
         os.close(ruleset)
     return True
@@ -90,7 +90,7 @@ class _PathBeneath(ctypes.Structure):
 def _made(forbidden: _Attributes) -> int:
     size = ctypes.c_size_t(ctypes.sizeof(forbidden))
     made = _libc.syscall(_CREATE_RULESET, ctypes.byref(forbidden), size, ctypes.c_uint32(0))
-    return _check(made, "landlock_create_ruleset")
+    return limits.checked(made, "landlock_create_ruleset")
 
 
 def _allow(ruleset: int, path: Path, access: int) -> None:
@@ -102,7 +102,7 @@ def _allow(ruleset: int, path: Path, access: int) -> None:
         allowed = access if path.is_dir() else access & _ON_FILES
         rule = _PathBeneath(allowed, descriptor)
         added = _libc.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, ctypes.byref(rule), ctypes.c_uint32(0))
-        _check(added, f"landlock_add_rule for {path}")
+        limits.checked(added, f"landlock_add_rule for {path}")
     finally:
         os.close(descriptor)
 
@@ -112,10 +112,3 @@ def homes_of(programs: Sequence[str]) -> set[Path]:
     found = (shutil.which(program) for program in programs)
     libraries = os.environ.get("LD_LIBRARY_PATH", "").split(":")
     return {Path(path).resolve().parent for path in found if path} | {Path(path) for path in libraries if path}
-
-
-def _check(result: int, what: str) -> int:
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")
-    return result

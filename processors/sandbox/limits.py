@@ -119,10 +119,16 @@ def os_failure(error: OSError) -> MediaError:
     return MediaError(code, f"{type(error).__name__}: {error.strerror}")
 
 
-def _prctl(option: int, value: int) -> None:
-    if _libc.prctl(option, value, 0, 0, 0) != 0:
+def checked(result: int, what: str) -> int:
+    """A system call's result; raises its `OSError` if it failed."""
+    if result < 0:
         number = ctypes.get_errno()
-        raise OSError(number, f"prctl({option}): {os.strerror(number)}")
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+    return result
+
+
+def _prctl(option: int, value: int) -> None:
+    checked(_libc.prctl(option, value, 0, 0, 0), f"prctl({option})")
 
 
 def _lower(which: int, limit: int) -> None:

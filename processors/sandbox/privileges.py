@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from processors.sandbox import limits
+
 _PR_CAPBSET_DROP = 24
 _VERSION_3 = 0x2008_0522
 _MOST = 64
@@ -46,9 +48,7 @@ def _can_enter(folder: Path) -> bool:
 
 def _permitted() -> int:
     header, sets = (ctypes.c_uint32 * 2)(_VERSION_3, 0), (ctypes.c_uint32 * 6)()
-    if _libc.capget(header, sets) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"capget: {os.strerror(number)}")
+    limits.checked(_libc.capget(header, sets), "capget")
     return sets[1] | sets[4] << 32
 
 

@@ -8,14 +8,14 @@ import msgspec
 from processors.contract import MediaError
 from processors.ffmpeg import helper
 from processors.ffmpeg.argv import command
-from processors.ffmpeg.progress import MICROSECONDS
-from processors.video.probe import Clip, check_length, input_options
+from processors.ffmpeg.ffprobe import check_length
+from processors.ffmpeg.progress import reached_s
+from processors.video.probe import Clip, input_options
 from schemas.errors import ErrorClass, ErrorCode
 from schemas.settings import ProcessorSettings
 
 _CPU_S, _WALL_S = 60.0, 300.0
 _BEYOND_S = 1.0
-_TIME = "out_time_us="
 
 
 def told(path: Path, clip: Clip, settings: ProcessorSettings) -> Clip:
@@ -26,7 +26,7 @@ def told(path: Path, clip: Clip, settings: ProcessorSettings) -> Clip:
     if clip.duration_s is not None:
         return clip
     measured = msgspec.structs.replace(clip, duration_s=_measured(path, clip, settings.max_video_seconds + _BEYOND_S))
-    check_length(measured, settings)
+    check_length(measured.duration_s, settings)
     return measured
 
 
@@ -35,9 +35,7 @@ def _measured(path: Path, clip: Clip, longest_s: float) -> float | None:
 
     def hear(line: str) -> None:
         nonlocal seconds
-        value = line.strip().removeprefix(_TIME)
-        if line.startswith(_TIME) and value.isdigit():
-            seconds = max(seconds, int(value) / MICROSECONDS)
+        seconds = max(seconds, reached_s(line) or 0.0)
 
     read = ffmpeg.input(f"file:{path}", **input_options(clip.demuxer), t=longest_s)
     argv = command(ffmpeg.output(read[str(clip.video)], "-", f="null", vcodec="copy"), "-progress", "pipe:1")

@@ -111,17 +111,9 @@ def _check_limits(clip: Clip, video: dict[str, Any], settings: ProcessorSettings
         raise MediaError(
             ErrorCode.TOO_MANY_PIXELS, f"{clip.width} x {clip.height}; allowed are {settings.max_video_side} a side."
         )
-    check_length(clip, settings)
+    ffprobe.check_length(clip.duration_s, settings)
     if clip.fps > _MAX_FPS:
         raise MediaError(ErrorCode.TOO_MANY_FRAMES, f"{clip.fps:.0f} frames a second; allowed are {_MAX_FPS}.")
-
-
-def check_length(clip: Clip, settings: ProcessorSettings) -> None:
-    """Raises `MediaError` if it is known to be too long."""
-    if clip.duration_s is not None and clip.duration_s > settings.max_video_seconds:
-        raise MediaError(
-            ErrorCode.TOO_LONG, f"{clip.duration_s:.0f} s; allowed are {settings.max_video_seconds:.0f} s."
-        )
 
 
 def _check_codec(stream: dict[str, Any], allowed: str) -> None:
