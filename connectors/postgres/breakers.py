@@ -30,7 +30,7 @@ _TRIP = sa.text("""
             FROM (
                 SELECT state, row_number() OVER (ORDER BY finished_at DESC) AS number FROM jobs
                 WHERE tenant_id = s.tenant_id AND state IN ('done', 'failed')
-                    AND finished_at > greatest(clock_timestamp() - :window * interval '1 second', b.since)
+                    AND finished_at > greatest(statement_timestamp() - :window * interval '1 second', b.since)
                 ORDER BY finished_at DESC LIMIT :sample
             ) AS lately
         ) AS ended
