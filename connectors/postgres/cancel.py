@@ -4,7 +4,6 @@ The epoch moves, so a running child is fenced: at its worker's next heartbeat th
 child is killed. Whatever it still writes until then changes nothing. Locks: asset, content, jobs, tenant.
 """
 
-from collections.abc import Sequence
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -56,12 +55,11 @@ async def cancel_asset(
         await outbox.emit(connection, asset_id, [AssetCancelled], traceparent=traceparent)
     elif not stopped:
         raise MedialaneError(ErrorCode.CONFLICT, f"The asset is {state}: there is nothing to cancel.")
-    await pass_credit_on(connection, tenant_id, stopped)
     await audit.note(
         connection, actor=actor, action="asset.cancel", tenant_id=tenant_id, subject=str(asset_id),
-        detail={"state": state.value, "jobs": len(stopped)},
+        detail={"state": state.value, "jobs": stopped},
     )  # fmt: skip
-    return len(stopped)
+    return stopped
 
 
 async def delete_asset(
@@ -76,32 +74,27 @@ async def delete_asset(
     stopped = await stop_jobs(connection, tenant_id, asset_id)
     await connection.execute(_DELETED, {"id": asset_id})
     await outbox.emit(connection, asset_id, [AssetDeleted], traceparent=traceparent)
-    await pass_credit_on(connection, tenant_id, stopped)
     await give_back(connection, tenant_id, Space(1, size))
     await audit.note(
         connection, actor=actor, action="asset.delete", tenant_id=tenant_id, subject=str(asset_id),
-        detail={"state": state.value, "jobs": len(stopped)},
+        detail={"state": state.value, "jobs": stopped},
     )  # fmt: skip
-    return len(stopped)
+    return stopped
 
 
-async def stop_jobs(connection: AsyncConnection, tenant_id: UUID, asset_id: UUID) -> list[tuple[Stage, bool]]:
-    """End an asset's open jobs in `cancelled`; the caller has locked the asset.
+async def stop_jobs(connection: AsyncConnection, tenant_id: UUID, asset_id: UUID) -> int:
+    """End an asset's open jobs in `cancelled` and pass on their credit; the caller has locked the asset.
 
-    Returns the stage of each, and whether it held a credit. A job that joins its content at this very moment may leave
-    it without a leader: its twins look again by themselves after a while.
+    Returns how many. A job that joins its content at this very moment may leave it without a leader: its twins look
+    again by themselves after a while.
     """
     for job in (await connection.execute(_LEADERS, {"id": asset_id})).all():
         await hand_on(connection, tenant_id, bytes(job.content_sha256), job.id, Stage(job.stage))
-    rows = await connection.execute(_STOP, {"id": asset_id})
-    return [(Stage(row.stage), row.held_credit) for row in rows]
-
-
-async def pass_credit_on(connection: AsyncConnection, tenant_id: UUID, stopped: Sequence[tuple[Stage, bool]]) -> None:
-    """Give the credit of jobs that `stop_jobs` has ended to others of their tenant."""
-    for stage, held_credit in stopped:
-        if held_credit:
-            await pass_on(connection, tenant_id, stage)
+    rows = (await connection.execute(_STOP, {"id": asset_id})).all()
+    for row in rows:
+        if row.held_credit:
+            await pass_on(connection, tenant_id, Stage(row.stage))
+    return len(rows)
 
 
 async def _lock(connection: AsyncConnection, tenant_id: UUID, asset_id: UUID) -> tuple[AssetState, int]:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.postgres import outbox
-from connectors.postgres.cancel import pass_credit_on, stop_jobs
+from connectors.postgres.cancel import stop_jobs
 from connectors.postgres.content import reopen
 from connectors.postgres.credits import NewJob, make_jobs
 from schemas.errors import ErrorCode, MedialaneError
@@ -78,7 +78,7 @@ async def replay_asset(
     sha256 = None if row.content_sha256 is None else bytes(row.content_sha256)
     if sha256 is not None:
         await reopen(connection, row.tenant_id, sha256, job_id)
-    await pass_credit_on(connection, row.tenant_id, await stop_jobs(connection, row.tenant_id, asset_id))
+    await stop_jobs(connection, row.tenant_id, asset_id)
     numbered = outbox.Numbered(*(await connection.execute(_REOPEN, {"id": asset_id})).one())
     makers = (partial(AssetReopened, reason=reason), partial(JobStarting, job_id=job_id, stage=stage))
     await outbox.record_all(connection, [outbox.Recorded(asset_id, numbered, makers, traceparent)])
