@@ -104,13 +104,14 @@ async def lease_space(
         held = Lease(terms=counts)
     lacking = need.minus(held.space)
     granted = Space(
-        _grant(plan.max_assets, used.assets, lacking.assets, max(block.assets, lacking.assets)),
-        _grant(plan.max_bytes, used.bytes, lacking.bytes, max(block.bytes, lacking.bytes)),
+        _grant(plan.max_assets, used.assets, lacking.assets, block.assets),
+        _grant(plan.max_bytes, used.bytes, lacking.bytes, block.bytes),
     )
     if not granted.covers(lacking):
         granted = Space()
     used = used.plus(granted)
-    await connection.execute(_SET_USED, {"tenant_id": tenant_id, "counts": counts} | used._asdict())
+    if any(granted) or counts != row.counts:  # or else nothing changed: a tenant at its limit asks again and again
+        await connection.execute(_SET_USED, {"tenant_id": tenant_id, "counts": counts} | used._asdict())
     return held._replace(space=held.space.plus(granted)), used
 
 
@@ -130,11 +131,11 @@ async def count_open_uploads(connection: AsyncConnection, tenant_id: UUID, *, mo
     return count
 
 
-def _grant(limit: int | None, used: int, need: int, wanted: int) -> int:
+def _grant(limit: int | None, used: int, need: int, block: int) -> int:
     """Near the limit blocks become small, so that one process does not hold what another one is refused."""
     if limit is None:
-        return wanted
-    return max(need, min(wanted, (limit - used) // 8)) if used + need <= limit else 0
+        return max(need, block)
+    return max(need, min(block, (limit - used) // 8)) if used + need <= limit else 0
 
 
 async def _locked(
