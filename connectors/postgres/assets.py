@@ -111,10 +111,8 @@ class Upload(NamedTuple):
     expired: bool
 
 
-async def create_assets(
-    connection: AsyncConnection, tenant_id: UUID, assets: Sequence[NewAsset]
-) -> list[outbox.Emitted]:
-    """Write pending assets and their `asset.created`, which are returned in the order given."""
+async def create_assets(connection: AsyncConnection, tenant_id: UUID, assets: Sequence[NewAsset]) -> list[UUID]:
+    """Write pending assets and their `asset.created`; returns their ids."""
     values = {"tenant_id": tenant_id, "route": EVENTS.route, "assets": msgspec.json.encode(assets).decode()}
     taken = {row.id: outbox.Numbered(*row[1:]) for row in await connection.execute(_INSERT, values)}
     created = [
@@ -126,7 +124,8 @@ async def create_assets(
         )
         for asset in assets
     ]
-    return await outbox.record_all(connection, created)
+    await outbox.record_all(connection, created)
+    return [asset.id for asset in assets]
 
 
 async def find_upload(connection: AsyncConnection, tenant_id: UUID, asset_id: UUID) -> Upload | None:

@@ -20,13 +20,6 @@ EventMaker = Callable[..., Event]
 """An event type with its own fields bound (`functools.partial`); `emit` adds what every event carries."""
 
 
-class Emitted(NamedTuple):
-    """Events as they were written."""
-
-    time: datetime
-    events: tuple[Event, ...]
-
-
 class Numbered(NamedTuple):
     """Sequence numbers that were taken for an asset, up to `last_seq`; the columns of `TAKEN`, in its order."""
 
@@ -176,10 +169,9 @@ def spread(taken: Iterable[Sequence[Any]], emissions: Sequence[Emission]) -> lis
     return recorded[::-1]
 
 
-async def record_all(connection: AsyncConnection, recorded: Sequence[Recorded]) -> list[Emitted]:
-    """Write events whose numbers were taken, of one asset or several; what is returned has their order."""
-    emitted = [Emitted(one.numbered.now, _made(one)) for one in recorded]
-    rows = [(event, one) for one, (_, events) in zip(recorded, emitted, strict=True) for event in events]
+async def record_all(connection: AsyncConnection, recorded: Sequence[Recorded]) -> None:
+    """Write events whose numbers were taken, of one asset or several, in this order."""
+    rows = [(event, one) for one in recorded for event in _made(one)]
     await connection.execute(
         _INSERT_EVENTS,
         {
@@ -192,7 +184,6 @@ async def record_all(connection: AsyncConnection, recorded: Sequence[Recorded]) 
             "traceparents": [one.traceparent for _, one in rows],
         },
     )  # fmt: skip
-    return emitted
 
 
 def _made(one: Recorded) -> tuple[Event, ...]:

@@ -4,10 +4,13 @@ import asyncio
 import datetime as dt
 
 import pytest
+import sqlalchemy as sa
 
 from connectors.postgres.assets import Completed, NewAsset, complete_assets, create_assets
 from schemas.ids import uuid7
 from schemas.states import MediaKind
+
+_TOLD = sa.text("SELECT asset_id FROM asset_events WHERE asset_id = ANY(:ids) AND type = 'asset.created'")
 
 
 @pytest.fixture
@@ -25,9 +28,11 @@ async def announce(worker, tenant, kinds):
         for kind in kinds
     ]  # fmt: skip
     async with worker.transaction() as connection:
-        emitted = await create_assets(connection, tenant, made)
-    assert [one.events[0].asset_id for one in emitted] == [one.id for one in made]
-    return [one.id for one in made]
+        ids = await create_assets(connection, tenant, made)
+        told = await connection.execute(_TOLD, {"ids": ids})
+    assert ids == [one.id for one in made]
+    assert sorted(told.scalars()) == sorted(ids), "each has its event"
+    return ids
 
 
 async def complete(worker, tenant, ids):
