@@ -11,46 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schemas.events import Part, Variant
 from schemas.ids import uuid7
 
-# Named, here as everywhere: a statement that is prepared does not survive a column that `*` would add to its answer.
-_COLUMNS = """
-    profile, profile_version, content_sha256, object_key, content_type, format, width, height, duration_s, size, sha256,
-    parts
-"""
-# The rows that were there are those of the statement's beginning: of one that is replaced, `new` has what it is now.
-_ADD = sa.text(f"""
-    WITH new AS (
-        INSERT INTO variants (id, tenant_id, asset_id, generation, profile, profile_version, content_sha256, object_key,
-            content_type, format, width, height, duration_s, size, sha256, parts)
-        SELECT id, tenant_id, asset_id, generation, profile, profile_version, decode(content_sha256, 'hex'), object_key,
-            content_type, format, width, height, duration_s, size, decode(sha256, 'hex'), parts
-        FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS made (id uuid, tenant_id uuid, asset_id uuid, generation int,
-            profile text, profile_version int, content_sha256 text, object_key text, content_type text, format text,
-            width int, height int, duration_s double precision, size bigint, sha256 text, parts jsonb)
-        ON CONFLICT (asset_id, profile) DO UPDATE SET generation = excluded.generation,
-            profile_version = excluded.profile_version, content_sha256 = excluded.content_sha256,
-            object_key = excluded.object_key, content_type = excluded.content_type, format = excluded.format,
-            width = excluded.width, height = excluded.height, duration_s = excluded.duration_s, size = excluded.size,
-            sha256 = excluded.sha256, parts = excluded.parts, created_at = now()
-        RETURNING asset_id, created_at, {_COLUMNS}
-    )
-    SELECT asset_id, created_at, {_COLUMNS} FROM new
-    UNION ALL
-    SELECT asset_id, created_at, {_COLUMNS} FROM variants old WHERE asset_id = ANY(CAST(:assets AS uuid[]))
-        AND NOT EXISTS (SELECT FROM new WHERE (new.asset_id, new.profile) = (old.asset_id, old.profile))
-    ORDER BY created_at, profile
-""")  # noqa: S608 - made of constants
-_OF_CONTENT = sa.text(f"""
-    SELECT DISTINCT ON (profile, profile_version) {_COLUMNS} FROM variants
-    WHERE tenant_id = :tenant_id AND content_sha256 = :sha256
-    ORDER BY profile, profile_version, created_at
-""")  # noqa: S608 - made of constants
-_READABLE = sa.text(f"""
-    SELECT {_COLUMNS} FROM variants WHERE tenant_id = :tenant_id AND asset_id = :asset_id AND profile = ANY(:profiles)
-        AND EXISTS (SELECT FROM assets WHERE id = :asset_id AND state <> 'deleted')
-    ORDER BY created_at, profile
-""")  # noqa: S608 - made of constants
-_COMMITTED = sa.text("SELECT profile FROM variants WHERE asset_id = :asset_id AND generation = :generation")
-
 
 class NewVariant(msgspec.Struct, frozen=True, kw_only=True):
     """A variant whose object is stored; sizes in pixels, bytes and seconds, hashes as 32 bytes.
@@ -87,6 +47,44 @@ class NewVariant(msgspec.Struct, frozen=True, kw_only=True):
             profile=self.profile, content_type=self.content_type, width=self.width, height=self.height, size=self.size,
             sha256=self.sha256.hex(), object_key=self.object_key, duration_s=self.duration_s,
         )  # fmt: skip
+
+
+# Named, here as everywhere: a statement that is prepared does not survive a column that `*` would add to its answer.
+_COLUMNS = ", ".join(NewVariant.__struct_fields__)
+# The rows that were there are those of the statement's beginning: of one that is replaced, `new` has what it is now.
+_ADD = sa.text(f"""
+    WITH new AS (
+        INSERT INTO variants (id, tenant_id, asset_id, generation, profile, profile_version, content_sha256, object_key,
+            content_type, format, width, height, duration_s, size, sha256, parts)
+        SELECT id, tenant_id, asset_id, generation, profile, profile_version, decode(content_sha256, 'hex'), object_key,
+            content_type, format, width, height, duration_s, size, decode(sha256, 'hex'), parts
+        FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS made (id uuid, tenant_id uuid, asset_id uuid, generation int,
+            profile text, profile_version int, content_sha256 text, object_key text, content_type text, format text,
+            width int, height int, duration_s double precision, size bigint, sha256 text, parts jsonb)
+        ON CONFLICT (asset_id, profile) DO UPDATE SET generation = excluded.generation,
+            profile_version = excluded.profile_version, content_sha256 = excluded.content_sha256,
+            object_key = excluded.object_key, content_type = excluded.content_type, format = excluded.format,
+            width = excluded.width, height = excluded.height, duration_s = excluded.duration_s, size = excluded.size,
+            sha256 = excluded.sha256, parts = excluded.parts, created_at = now()
+        RETURNING asset_id, created_at, {_COLUMNS}
+    )
+    SELECT asset_id, created_at, {_COLUMNS} FROM new
+    UNION ALL
+    SELECT asset_id, created_at, {_COLUMNS} FROM variants old WHERE asset_id = ANY(CAST(:assets AS uuid[]))
+        AND NOT EXISTS (SELECT FROM new WHERE (new.asset_id, new.profile) = (old.asset_id, old.profile))
+    ORDER BY created_at, profile
+""")  # noqa: S608 - made of constants
+_OF_CONTENT = sa.text(f"""
+    SELECT DISTINCT ON (profile, profile_version) {_COLUMNS} FROM variants
+    WHERE tenant_id = :tenant_id AND content_sha256 = :sha256
+    ORDER BY profile, profile_version, created_at
+""")  # noqa: S608 - made of constants
+_READABLE = sa.text(f"""
+    SELECT {_COLUMNS} FROM variants WHERE tenant_id = :tenant_id AND asset_id = :asset_id AND profile = ANY(:profiles)
+        AND EXISTS (SELECT FROM assets WHERE id = :asset_id AND state <> 'deleted')
+    ORDER BY created_at, profile
+""")  # noqa: S608 - made of constants
+_COMMITTED = sa.text("SELECT profile FROM variants WHERE asset_id = :asset_id AND generation = :generation")
 
 
 class Addition(NamedTuple):
