@@ -75,6 +75,7 @@ class _Statements(NamedTuple):
     doom: sa.TextClause
     promote: sa.TextClause
     reopen: sa.TextClause
+    let_sleep: sa.TextClause
 
     @classmethod
     def of(cls, table: str, key: tuple[str, ...], facts: tuple[str, ...], twins: str, purging: str) -> Self:
@@ -131,6 +132,18 @@ class _Statements(NamedTuple):
                 UPDATE {table} SET leader_job_id = :job_id, state = 'open', error_code = NULL, error_detail = NULL
                 WHERE tenant_id = :tenant_id AND sha256 = :sha256 AND state = 'failed'
             """),  # noqa: S608 - made of constants
+            # Locks the content, too, as its leader's end does: a twin that was woken meanwhile is not put to sleep.
+            let_sleep=sa.text(f"""
+                WITH dozing AS (
+                    SELECT jobs.id FROM {table} c JOIN jobs ON {asleep.format(of="c.")}
+                        JOIN jobs leader ON leader.id = c.leader_job_id
+                    WHERE jobs.due_at <= statement_timestamp() AND c.state = 'open' AND leader.id <> jobs.id
+                        AND leader.state = 'running'
+                    LIMIT :batch FOR NO KEY UPDATE OF jobs, c SKIP LOCKED
+                )
+                UPDATE jobs SET due_at = clock_timestamp() + :check * interval '1 second'
+                FROM dozing WHERE jobs.id = dozing.id
+            """),  # noqa: S608 - made of constants
         )
 
 
@@ -170,6 +183,12 @@ async def reopen(connection: AsyncConnection, tenant_id: UUID, sha256: bytes, jo
     """Let a job try bytes again that failed for good, and those that follow it; does nothing if they did not."""
     for ask in (_PRIMARY, _SECONDARY):
         await connection.execute(ask.reopen, {"tenant_id": tenant_id, "sha256": sha256, "job_id": job_id})
+
+
+async def let_sleep(connection: AsyncConnection, *, batch: int) -> int:
+    """Let twins whose leader is at work sleep on: queued, they would take credit and come back; returns how many."""
+    values = {"batch": batch, "check": TWIN_CHECK_S}
+    return sum([(await connection.execute(ask.let_sleep, values)).rowcount for ask in (_PRIMARY, _SECONDARY)])
 
 
 async def join_content(

@@ -14,6 +14,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from connectors.postgres.locks import UP_FOR_A_LEASE
 from schemas.states import DeliveryState
 
 
@@ -146,17 +147,17 @@ _DUE = sa.text("""
     ) AS first
     WHERE first.due_at <= statement_timestamp() ORDER BY first.due_at
 """)
-# A Postgres that has just started finds all leases old: agents first write the results that they hold.
-_EXPIRE = sa.text("""
+# After a start agents first write the results that they hold.
+_EXPIRE = sa.text(f"""
     WITH gone AS (
         SELECT id FROM webhook_deliveries WHERE state = 'sending' AND lease_until < statement_timestamp()
-            AND pg_postmaster_start_time() < statement_timestamp() - :lease_s * interval '1 second'
+            AND {UP_FOR_A_LEASE}
         ORDER BY lease_until LIMIT :batch FOR NO KEY UPDATE SKIP LOCKED
     )
     UPDATE webhook_deliveries d SET state = 'waiting', epoch = epoch + 1, owner = NULL, lease_until = NULL,
         due_at = clock_timestamp()
     FROM gone WHERE d.id = gone.id
-""")
+""")  # noqa: S608 - made of constants
 _SETTLE = sa.text("""
     WITH given AS (
         SELECT * FROM json_to_recordset(CAST(:rows AS json)) AS g (id uuid, epoch int, attempt int, state text,

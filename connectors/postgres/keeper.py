@@ -10,7 +10,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from connectors.postgres.content import TWIN_CHECK_S, doom_content
+from connectors.postgres.content import doom_content
 from connectors.postgres.credits import (
     OPEN_BREAKER,
     QUEUE,
@@ -22,6 +22,7 @@ from connectors.postgres.credits import (
 )
 from connectors.postgres.endings import give_up
 from connectors.postgres.jobs import ClaimedJob, FencedError
+from connectors.postgres.locks import UP_FOR_A_LEASE
 from connectors.postgres.placements import KPART_OF_JOB
 from schemas.errors import ERRORS, ErrorCode
 from schemas.records import Origin
@@ -53,25 +54,10 @@ _DUE = sa.text(f"""
     )
     SELECT queued.* FROM due LEFT JOIN queued USING (id)
 """)  # noqa: S608 - made of constants
-# Locks the content, too, as its leader's end does: a twin that was woken meanwhile is not put to sleep again.
-_LET_SLEEP = [
-    sa.text(f"""
-        WITH asleep AS (
-            SELECT twin.id FROM jobs twin
-                JOIN {table} c ON c.tenant_id = twin.tenant_id AND c.sha256 = twin.content_sha256 AND {of_stage}
-                JOIN jobs leader ON leader.id = c.leader_job_id
-            WHERE twin.state = 'waiting' AND twin.reason = 'twin' AND twin.due_at <= statement_timestamp()
-                AND c.state = 'open' AND leader.id <> twin.id AND leader.state = 'running'
-            LIMIT :batch FOR NO KEY UPDATE OF twin, c SKIP LOCKED
-        )
-        UPDATE jobs SET due_at = clock_timestamp() + :check * interval '1 second'
-        FROM asleep WHERE jobs.id = asleep.id
-    """)  # noqa: S608 - made of constants
-    for table, of_stage in (("content", "twin.stage LIKE '%.primary'"), ("content_stages", "c.stage = twin.stage"))
-]
 _EXPIRED = sa.text(f"""
     WITH gone AS (SELECT id FROM jobs WHERE state = 'running' AND lease_until < statement_timestamp()
-                  AND deaths + 1 < :max_deaths ORDER BY lease_until LIMIT :batch FOR NO KEY UPDATE SKIP LOCKED)
+                  AND {UP_FOR_A_LEASE} AND deaths + 1 < :max_deaths
+                  ORDER BY lease_until LIMIT :batch FOR NO KEY UPDATE SKIP LOCKED)
     {QUEUE}, deaths = deaths + 1 FROM gone WHERE jobs.id = gone.id {RETURNING}
 """)  # noqa: S608 - made of constants
 # The same dispatch again: a new one would make the record that waits behind a backlog stale, for ever.
@@ -83,11 +69,11 @@ _UNCLAIMED = sa.text(f"""
         kpart = {KPART_OF_JOB}
     FROM slow WHERE jobs.id = slow.id {RETURNING}
 """)  # noqa: S608 - made of constants
-_LOST = sa.text("""
+_LOST = sa.text(f"""
     SELECT id AS job_id, asset_id, topic, stage, content_sha256 FROM jobs
-    WHERE state = 'running' AND lease_until < statement_timestamp()
+    WHERE state = 'running' AND lease_until < statement_timestamp() AND {UP_FOR_A_LEASE}
         AND deaths + 1 >= :max_deaths ORDER BY lease_until LIMIT :batch
-""")
+""")  # noqa: S608 - made of constants
 _LOCK_ASSET = sa.text("""
     SELECT tenant_id, object_key, etag, size, content_type, file_name FROM assets WHERE id = :id FOR NO KEY UPDATE
 """)
@@ -113,7 +99,6 @@ _OUTBOX_STATE = sa.text("""
     FROM (VALUES (1)) AS always
     LEFT JOIN pg_replication_slots slots ON slots.slot_name = :slot AND slots.database = current_database()
 """)
-_UP = sa.text("SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())::float8")
 # Partitions come and go under a lock that waits for every reader of the outbox, and all who write wait behind it.
 _WAIT_BRIEFLY = sa.text("SELECT set_config('lock_timeout', '300ms', true)")
 _ROTATE = sa.text("SELECT outbox_rotate(:keep * interval '1 second', :slot)")
@@ -147,12 +132,6 @@ class OutboxState(NamedTuple):
     retained_bytes: int
 
 
-async def up_for_s(connection: AsyncConnection) -> float:
-    """How long this Postgres has run, seconds."""
-    found: float = (await connection.execute(_UP)).scalar_one()
-    return found
-
-
 async def emit_due(connection: AsyncConnection, *, batch: int, reemit_s: float = REEMIT_AFTER_S) -> int:
     """Queue what waited long enough, or let it wait for what it lacks now; returns how many that were."""
     due = (await connection.execute(_DUE, {"batch": batch, "reemit": reemit_s})).all()
@@ -160,17 +139,16 @@ async def emit_due(connection: AsyncConnection, *, batch: int, reemit_s: float =
     return len(due)
 
 
-async def let_sleep(connection: AsyncConnection, *, batch: int) -> int:
-    """Let twins whose leader is at work sleep on: queued, they would take credit and come back; returns how many."""
-    values = {"batch": batch, "check": TWIN_CHECK_S}
-    return sum([(await connection.execute(statement, values)).rowcount for statement in _LET_SLEEP])
-
-
 async def emit_expired(
-    connection: AsyncConnection, *, batch: int, max_deaths: int, reemit_s: float = REEMIT_AFTER_S
+    connection: AsyncConnection,
+    *,
+    batch: int,
+    max_deaths: int,
+    reemit_s: float = REEMIT_AFTER_S,
+    lease_s: float = 0.0,
 ) -> int:
-    """Queue what lost its worker, counting a death; returns how many."""
-    values = {"batch": batch, "reemit": reemit_s, "max_deaths": max_deaths}
+    """Queue what lost its worker, counting a death; returns how many. None while Postgres has not run for a lease."""
+    values = {"batch": batch, "reemit": reemit_s, "max_deaths": max_deaths, "lease_s": lease_s}
     return await emit_queued(connection, await connection.execute(_EXPIRED, values))
 
 
@@ -179,12 +157,12 @@ async def emit_unclaimed(connection: AsyncConnection, *, batch: int, reemit_s: f
     return await emit_queued(connection, await connection.execute(_UNCLAIMED, {"batch": batch, "reemit": reemit_s}))
 
 
-async def lost_jobs(connection: AsyncConnection, *, batch: int, max_deaths: int) -> list[LostJob]:
+async def lost_jobs(connection: AsyncConnection, *, batch: int, max_deaths: int, lease_s: float = 0.0) -> list[LostJob]:
     """Jobs whose last permitted worker died; `bury_lost` ends each in its own transaction.
 
-    Those of a newer release's stages are left to its keeper.
+    None while Postgres has not run for a lease. Those of a newer release's stages are left to its keeper.
     """
-    rows = await connection.execute(_LOST, {"batch": batch, "max_deaths": max_deaths})
+    rows = await connection.execute(_LOST, {"batch": batch, "max_deaths": max_deaths, "lease_s": lease_s})
     known = [row for row in rows if row.stage in Stage.__members__.values()]
     return [LostJob(row.job_id, row.asset_id, row.topic, Stage(row.stage), row.content_sha256) for row in known]
 

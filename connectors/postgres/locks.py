@@ -17,6 +17,9 @@ RUNNING = """
 HELD = f"{RUNNING} ORDER BY jobs.id FOR NO KEY UPDATE OF jobs"
 """The same, locked."""
 
+UP_FOR_A_LEASE = "pg_postmaster_start_time() < statement_timestamp() - :lease_s * interval '1 second'"
+"""Whether whoever lives had the time to renew: a Postgres that has just started finds all leases old."""
+
 _ASSETS = sa.text("SELECT 1 FROM assets WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR NO KEY UPDATE")
 _HELD = sa.text(HELD)
 
@@ -35,5 +38,5 @@ async def lock_held(connection: AsyncConnection, held: Held) -> set[UUID]:
 
 
 def held_values(held: Held) -> dict[str, list[UUID] | list[int]]:
-    """The values of `HELD` in a statement."""
+    """The values of `RUNNING` and of `HELD` in a statement."""
     return {"ids": [job_id for job_id, _ in held], "epochs": [epoch for _, epoch in held]}

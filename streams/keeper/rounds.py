@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.postgres import breakers, keeper
 from connectors.postgres import credits as credit
+from connectors.postgres.content import let_sleep
 from connectors.postgres.database import Database
 from connectors.postgres.jobs import FencedError
 from connectors.telemetry.metrics import Metrics
@@ -71,22 +72,18 @@ class Rounds:
         batch, reemit_s = self._settings.batch, self._settings.requeue_after_s
         deaths = self._settings.max_deaths
         await self._tend_breakers()
-        await self._drain("asleep", lambda c: keeper.let_sleep(c, batch=batch))
+        await self._drain("asleep", lambda c: let_sleep(c, batch=batch))
         await self._drain("due", lambda c: keeper.emit_due(c, batch=batch, reemit_s=reemit_s))
-        if settled := await self._settled():
-            await self._drain(
-                "expired", lambda c: keeper.emit_expired(c, batch=batch, max_deaths=deaths, reemit_s=reemit_s)
-            )
+        await self._drain(
+            "expired",
+            lambda c: keeper.emit_expired(
+                c, batch=batch, max_deaths=deaths, reemit_s=reemit_s, lease_s=self._settings.lease_s
+            ),
+        )
         await self._drain("unclaimed", lambda c: keeper.emit_unclaimed(c, batch=batch, reemit_s=reemit_s))
         await self._drain("credit", lambda c: credit.mend(c, batch=batch, reemit_s=reemit_s))
-        if settled:
-            await self._bury_lost()
+        await self._bury_lost()
         await self._measure()
-
-    async def _settled(self) -> bool:
-        """Whether every live worker had the time to renew: a Postgres that has just started finds all leases old."""
-        async with self._database.transaction() as connection:
-            return await keeper.up_for_s(connection) > self._settings.lease_s
 
     async def _tend_breakers(self) -> None:
         batch, reemit_s = self._settings.batch, self._settings.requeue_after_s
@@ -116,9 +113,11 @@ class Rounds:
                 return
 
     async def _bury_lost(self) -> None:
-        batch, deaths = self._settings.batch, self._settings.max_deaths
+        settings = self._settings
         async with self._database.transaction() as connection:
-            lost = await keeper.lost_jobs(connection, batch=batch, max_deaths=deaths)
+            lost = await keeper.lost_jobs(
+                connection, batch=settings.batch, max_deaths=settings.max_deaths, lease_s=settings.lease_s
+            )
         for job in lost:
             try:
                 async with self._database.transaction() as connection:

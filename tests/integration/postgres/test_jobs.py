@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from connectors.postgres import content, endings, finishing, jobs, keeper
-from connectors.postgres.content import Role
+from connectors.postgres.content import Role, let_sleep
 from connectors.postgres.jobs import FencedError
 from connectors.postgres.variants import NewVariant
 from schemas.details import Facts
@@ -285,7 +285,7 @@ async def test_sleeping_on_and_the_leaders_end_at_once_never_leave_a_sleeping_tw
 
         async def sleep_on():
             async with worker.transaction() as connection:
-                await keeper.let_sleep(connection, batch=10)
+                await let_sleep(connection, batch=10)
 
         await asyncio.gather(sleep_on(), finish(worker, leader, [variant(sha256=sha256)], sha256))
         assert await is_due(worker, seed, twin)

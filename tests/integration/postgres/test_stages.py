@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from connectors.postgres import content, endings, finishing, jobs, keeper
-from connectors.postgres.content import Role
+from connectors.postgres.content import Role, let_sleep
 from connectors.postgres.variants import NewVariant
 from schemas.details import Details, Facts
 from schemas.errors import ErrorCode
@@ -142,7 +142,7 @@ async def test_twins_of_either_kind_sleep_on_while_their_leader_works(worker, se
         over = "UPDATE jobs SET due_at = now() WHERE tenant_id = :t AND state = 'waiting'"
         await seed.change(worker, over, t=seeded.tenant_id)
         async with worker.transaction() as connection:
-            return await keeper.let_sleep(connection, batch=10), await keeper.emit_due(connection, batch=10)
+            return await let_sleep(connection, batch=10), await keeper.emit_due(connection, batch=10)
 
     assert await look_again() == (2, 0)
     await finish(worker, lead)
