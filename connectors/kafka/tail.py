@@ -38,7 +38,7 @@ class TopicTail:
         }
         self._topic = topic
         self._heard = heard
-        self._following = asyncio.Event()
+        self._following = threading.Event()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -66,7 +66,7 @@ class TopicTail:
                 self._consume(loop)
             except KafkaException as error:
                 _log.warning("the end of the topic is not followed", topic=self._topic, error=str(error))
-                loop.call_soon_threadsafe(self._following.clear)
+                self._following.clear()
                 self._stop.wait(_AGAIN_S)
             except RuntimeError:
                 return  # the loop is closed: the process ends
@@ -75,7 +75,7 @@ class TopicTail:
         consumer = Consumer(self._options)
         try:
             known = self._assign(consumer)
-            loop.call_soon_threadsafe(self._following.set)
+            self._following.set()
             waited = 0.0
             while not self._stop.is_set():
                 message = consumer.poll(_POLL_S)
