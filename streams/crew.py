@@ -100,7 +100,7 @@ class Crew(Generic[P, W]):
     async def drain(self, timeout_s: float) -> Drained[W]:
         """Wait for everything to end, then have the rest given back, both within `timeout_s`. Start nothing after this.
 
-        Giving back has the last 8 s of it, or its half if that is less.
+        Giving back has the last 8 s of it, or its half if that is less, and a second at least.
         """
         outcomes = self._outcomes = []
         before = self._claiming | self._working.keys()

@@ -5,7 +5,6 @@ knows Kafka: a lane calls `claim`, moves its offset, and then calls `run`.
 """
 
 import asyncio
-import random
 from functools import partial
 
 import structlog
@@ -30,7 +29,7 @@ from streams.crew import NotReturnedError
 from streams.media.figures import JobFigures
 from streams.media.gate import StoreGate
 from streams.media.leases import Leases
-from streams.media.patience import until_back
+from streams.media.patience import jitter, until_back
 from streams.media.work import Parked, Work
 
 log = structlog.get_logger(__name__)
@@ -162,7 +161,7 @@ class MediaJobRunner:
         exhausted = job.attempts + 1 >= self._settings.max_attempts
         if error.error_class is ErrorClass.DEPENDENCY:
             log.warning("job waits for a shared dependency", **names)
-            await self._wait(job, error, _jitter(_DEPENDENCY_PAUSE_S), costs_attempt=False)
+            await self._wait(job, error, jitter(_DEPENDENCY_PAUSE_S), costs_attempt=False)
         elif error.error_class is ErrorClass.TRANSIENT and not exhausted:
             log.warning("job failed, to be tried again", attempt=job.attempts + 1, **names)
             await self._wait(job, error, self._backoff(job.attempts), costs_attempt=True)
@@ -209,11 +208,7 @@ class MediaJobRunner:
             raise NotReturnedError(str(error)) from error
 
     def _backoff(self, attempts: int) -> float:
-        return _jitter(min(self._settings.retry_base_s * 2.0**attempts, self._settings.retry_cap_s))
-
-
-def _jitter(seconds: float) -> float:
-    return seconds * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, guards nothing
+        return jitter(min(self._settings.retry_base_s * 2.0**attempts, self._settings.retry_cap_s))
 
 
 def _names(job: ClaimedJob) -> dict[str, object]:

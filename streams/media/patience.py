@@ -43,4 +43,9 @@ async def until_back(
             if time.monotonic() - began > patience_s:
                 raise
             waits = True
-        await asyncio.sleep(_PAUSE_S * random.uniform(0.5, 1.0))  # noqa: S311 - spreads retries, guards nothing
+        await asyncio.sleep(jitter(_PAUSE_S))
+
+
+def jitter(seconds: float) -> float:
+    """A pause of about so many seconds: half of them at least, so that not all who wait come back at once."""
+    return seconds * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, guards nothing

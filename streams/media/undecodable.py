@@ -35,7 +35,7 @@ class Undertaker:
         self._group = group
 
     async def bury(self, bad: Undecodable) -> None:
-        """Send the record to the dead-letter topic, wait for the confirmation, and remember it in a row.
+        """Remember the record in a row, then send it to the dead-letter topic and wait for the confirmation.
 
         Repeats after a crash may send it twice; the row is there once, and first: a topic that does not take the record
         must not lose it. Raises `MedialaneError` if the broker or the database does not answer.
@@ -47,7 +47,7 @@ class Undertaker:
                 await bury_record(connection, _row(bad, current_traceparent()))
             await self._send(record, self._reasons(bad, parent))
         log.error(
-            "record cannot be decoded, sent to the dead letters",
+            "record cannot be decoded, it is a dead letter",
             topic=record.partition.topic, kpart=record.partition.partition, offset=record.offset, reason=bad.reason,
         )  # fmt: skip
 

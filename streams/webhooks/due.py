@@ -16,9 +16,8 @@ import structlog
 from connectors.postgres import deliveries
 from connectors.postgres.database import Database
 from connectors.telemetry import Metrics
-from schemas.errors import ErrorClass, MedialaneError
 from schemas.metrics import WEBHOOK_DELIVERIES, WEBHOOK_ENDPOINTS_DISABLED, WEBHOOK_OLDEST_DUE_AGE
-from streams.webhooks.pace import pause
+from streams.webhooks.pace import is_outage, pause
 from streams.webhooks.sender import Sender
 from streams.webhooks.slots import Slots
 
@@ -90,8 +89,7 @@ class DueLoop:
                 failures = 0
             except Exception as error:
                 failures += 1
-                expected = isinstance(error, MedialaneError) and error.error_class is ErrorClass.DEPENDENCY
-                log.warning("due deliveries wait", failures=failures, exc_info=None if expected else error)
+                log.warning("due deliveries wait", failures=failures, exc_info=None if is_outage(error) else error)
                 await pause(failures)
 
     async def _wait(self, timeout_s: float) -> None:

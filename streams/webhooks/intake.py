@@ -15,14 +15,14 @@ import structlog
 
 from connectors.telemetry import Metrics
 from connectors.telemetry.messaging import header_traceparent
-from schemas.errors import ErrorClass, ErrorCode, MedialaneError
+from schemas.errors import ErrorCode, MedialaneError
 from schemas.metrics import DLQ_MESSAGES, EVENT_AGE, EVENT_PROCESSING_DURATION, EVENTS_PROCESSED
 from schemas.topics import EVENTS
 from streams.core.ledger import Entry, Ledger, Partition
 from streams.faust_app import Record
 from streams.webhooks.agent import WebhookAgent
 from streams.webhooks.message import read_event
-from streams.webhooks.pace import CAP_S, pause
+from streams.webhooks.pace import CAP_S, is_outage, pause
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +33,7 @@ _UNKNOWN = "unknown"
 _LAST_BURIALS_S = 5.0
 # After this a burial that still fails is said to be a problem: it holds its partition's offsets.
 _LASTING_S = 60.0
-# Of a burial that fails for no known reason: its letter may be sent already, once more with every try.
+# Of a burial that fails for no known reason: it will again, and each try is logged with its stack.
 _DEFECT_PAUSE_S = 60.0
 
 
@@ -148,7 +148,7 @@ class Intake:
                 await self._bury(record, reason)
             except Exception as error:
                 failures += 1
-                expected = isinstance(error, MedialaneError) and error.error_class is ErrorClass.DEPENDENCY
+                expected = is_outage(error)
                 log.warning("a dead letter waits", failures=failures, exc_info=None if expected else error)
                 await pause(failures, cap_s=CAP_S if expected else _DEFECT_PAUSE_S)
             else:

@@ -3,8 +3,15 @@
 import asyncio
 import random
 
+from schemas.errors import ErrorClass, MedialaneError
+
 CAP_S = 3.0
 _BASE_S = 0.1
+
+
+def is_outage(error: Exception) -> bool:
+    """Whether it only says that a dependency is away: no stack tells more about that."""
+    return isinstance(error, MedialaneError) and error.error_class is ErrorClass.DEPENDENCY
 
 
 async def pause(failures: int, *, cap_s: float = CAP_S) -> None:
