@@ -141,12 +141,9 @@ class MedialaneClient:
         await self.complete(presigned.asset_id)
         return presigned.asset_id
 
-    async def asset(self, asset_id: UUID, *, wait_s: float = 0) -> Asset:
-        """One asset: state, variants with addresses, timeline.
-
-        With `wait_s` not before its processing has ended, or so many seconds (60 at most) have passed.
-        """
-        return await self._asset(asset_id, wait_s, PATIENCE_S)
+    async def asset(self, asset_id: UUID) -> Asset:
+        """One asset: state, variants with addresses, timeline."""
+        return await self._asset(asset_id, 0, PATIENCE_S)
 
     async def assets(self, *, limit: int = 50, cursor: str | None = None, state: str | None = None) -> AssetPage:
         """A page of assets, newest first; pass `next_cursor` back for the following page."""
@@ -190,7 +187,7 @@ class MedialaneClient:
         await self._call("DELETE", f"/keys/{key_id}")
 
     async def wait_terminal(self, asset_id: UUID, *, timeout_s: float = 60.0, poll_s: float = 0.2) -> Asset:
-        """Follow an asset until it is ready or failed; raises `StillProcessingError` when patience ends."""
+        """Follow an asset until it is on its way no more; raises `StillProcessingError` when patience ends."""
         return await self._until(_is_terminal, asset_id, timeout_s, poll_s)
 
     async def wait_ready(self, asset_id: UUID, *, timeout_s: float = 60.0, poll_s: float = 0.2) -> Asset:

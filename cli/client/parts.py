@@ -66,23 +66,13 @@ class PartsUpload:
             return True
         if parts is None:
             return False
-        await self._send(upload_id, parts)
+        await self.send(upload_id, parts)
         return True
 
-    async def send(self, upload_id: UUID) -> None:
-        """Send what is not there yet, then complete."""
-        await self._send(upload_id, await self._client.stored_parts(upload_id))
-
-    async def _is_made(self, upload_id: UUID) -> bool:
-        try:
-            await self._client.complete(upload_id)
-        except (NotFoundError, ConflictError, RefusedError):
-            return False
-        return True
-
-    async def _send(self, upload_id: UUID, parts: Sequence[StoredPart]) -> None:
+    async def send(self, upload_id: UUID, stored: Sequence[StoredPart] = ()) -> None:
+        """Send what is not among the stored parts, then complete."""
         tags = {}
-        for part in parts:
+        for part in stored:
             if part.size == self._length(part.part_number):
                 tags[part.part_number] = part.e_tag
                 self._sent(part.size)
@@ -99,6 +89,13 @@ class PartsUpload:
                 }
             tags |= {number: task.result() for number, task in sending.items()}
         await self._client.complete_parts(upload_id, tags)
+
+    async def _is_made(self, upload_id: UUID) -> bool:
+        try:
+            await self._client.complete(upload_id)
+        except (NotFoundError, ConflictError, RefusedError):
+            return False
+        return True
 
     async def _put(self, upload_id: UUID, number: int, address: str, limit: asyncio.Semaphore) -> str:
         async with limit:
