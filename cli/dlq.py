@@ -112,9 +112,8 @@ def show(letter_id: UUID, as_json: bool) -> None:
     """Show one dead letter with everything that is known of it."""
 
     async def work(connection: AsyncConnection) -> tuple[Letter, letters.RawRecord]:
-        everything = Chosen(ids=(letter_id,), replayed=True)
-        found = await letters.list_letters(connection, everything, limit=1)
-        return _only(found, letter_id), await letters.raw_record(connection, letter_id)
+        (letter,) = await _named(connection, (letter_id,))
+        return letter, await letters.raw_record(connection, letter_id)
 
     letter, record = in_transaction(work)
     if as_json:
@@ -155,7 +154,7 @@ def replay(
     _one_condition(letter_ids, tenant, code, before, since)
 
     async def choose(connection: AsyncConnection) -> tuple[tuple[Group, ...], tuple[Letter, ...]]:
-        await _require(connection, letter_ids)
+        await _named(connection, letter_ids)
         chosen = await _chosen(connection, tenant, code, before, since, ids=letter_ids)
         groups = await letters.count_letters(connection, chosen)
         return groups, await letters.list_letters(connection, chosen, limit=limit)
@@ -244,18 +243,13 @@ def _one_condition(letter_ids: tuple[UUID, ...], *conditions: object) -> None:
         raise click.UsageError("name letters by id, or at least one of --tenant, --code, --older-than, --since")
 
 
-async def _require(connection: AsyncConnection, letter_ids: tuple[UUID, ...]) -> None:
-    """Raise `MedialaneError` if one of these is no dead letter, be it replayed or not."""
-    everything = Chosen(ids=letter_ids, replayed=True)
-    known = {letter.id for letter in await letters.list_letters(connection, everything, limit=len(letter_ids))}
+async def _named(connection: AsyncConnection, letter_ids: tuple[UUID, ...]) -> tuple[Letter, ...]:
+    """These dead letters, replayed or not. Raises `MedialaneError` if one of them is none."""
+    found = await letters.list_letters(connection, Chosen(ids=letter_ids, replayed=True), limit=len(letter_ids))
+    known = {letter.id for letter in found}
     if unknown := ", ".join(str(letter_id) for letter_id in letter_ids if letter_id not in known):
         raise MedialaneError(ErrorCode.NOT_FOUND, f"There is no dead letter {unknown}.")
-
-
-def _only(found: tuple[Letter, ...], letter_id: UUID) -> Letter:
-    if not found:
-        raise MedialaneError(ErrorCode.NOT_FOUND, f"There is no dead letter {letter_id}.")
-    return found[0]
+    return found
 
 
 def _tell(letter: Letter) -> None:
