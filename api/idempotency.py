@@ -114,13 +114,12 @@ class Once:
     ) -> Response[T]:
         kept = False
 
-        async def finish(connection: AsyncConnection, answer: T) -> bool:
-            sealed = Answer(status, self._box.seal(msgspec.json.encode(answer)))
-            return await idempotency.finish(connection, tenant_id, key, mine, sealed)
+        async def finish(connection: AsyncConnection, body: bytes) -> bool:
+            return await idempotency.finish(connection, tenant_id, key, mine, Answer(status, self._box.seal(body)))
 
         async def keep(connection: AsyncConnection, answer: T) -> None:
             nonlocal kept
-            kept = await finish(connection, answer)
+            kept = await finish(connection, msgspec.json.encode(answer))
             if not kept:  # it took so long that a retry has the key: what this one did is taken back
                 raise MedialaneError(_CODES[Refusal.RUNNING], field="Idempotency-Key")
 
@@ -135,10 +134,11 @@ class Once:
                 detail = "The request took too long."
                 raise MedialaneError(ErrorCode.SERVICE_UNAVAILABLE, detail, retry_after_s=_AGAIN_S) from error
             raise
+        body = msgspec.json.encode(answer)
         if not kept:
             async with self._database.tenant(tenant_id) as connection:
-                await finish(connection, answer)
-        return _answer(Answer(status, msgspec.json.encode(answer)), {})
+                await finish(connection, body)
+        return _answer(Answer(status, body), {})
 
     async def _release(self, tenant_id: UUID, key: str, mine: Claim) -> None:
         async with self._database.tenant(tenant_id) as connection:
