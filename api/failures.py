@@ -14,6 +14,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.serialization import decode_json
 
 from api.envelope import PROBLEM_TYPE, Failure, Problem
+from api.headers import bearer_of
 from api.media.addresses import PREFIX
 from schemas.errors import ERRORS, ErrorCode, MedialaneError
 
@@ -75,8 +76,7 @@ def _of_status(request: Request[Any, Any, State], status: int) -> dict[str, str]
     if status == 408:
         return {"Connection": "close"}  # the rest of the body may still come
     if status == 401:
-        kind, _, token = request.headers.get("authorization", "").partition(" ")
-        was_given = kind.lower() == "bearer" and token.strip() != ""
+        was_given = bearer_of(request.headers.get("authorization")) != ""
         return {"WWW-Authenticate": _CHALLENGE + (', error="invalid_token"' if was_given else "")}
     return {}
 
@@ -96,13 +96,14 @@ def _judge(request: Request[Any, Any, State], error: Exception) -> _Refusal:
 
 
 def _known(request: Request[Any, Any, State], error: MedialaneError) -> _Refusal:
+    message, field = error.detail, error.field
+    if error.status >= 500:
+        # Its detail is for operators: it may name parts that callers have no business with.
+        _log.warning("request failed", code=error.code, detail=error.detail, path=_logged(request))
+        message, field = ERRORS[error.code].meaning, None
     again_s = error.retry_after_s
     headers = {} if again_s is None else {"Retry-After": str(max(1, math.ceil(again_s)))}
-    if error.status < 500:
-        return _refusal(error.status, error.code, error.detail, error.field)._replace(headers=headers)
-    # Its detail is for operators: it may name parts that callers have no business with.
-    _log.warning("request failed", code=error.code, detail=error.detail, path=_logged(request))
-    return _refusal(error.status, error.code, ERRORS[error.code].meaning)._replace(headers=headers)
+    return _refusal(error.status, error.code, message, field)._replace(headers=headers)
 
 
 def _is_of_the_body(error: RecursionError) -> bool:

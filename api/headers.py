@@ -1,4 +1,7 @@
-"""Headers that go on an answer from wherever they are known, errors included; and those that go on every answer."""
+"""Headers that go on an answer from wherever they are known, errors included, and those that go on every answer.
+
+And how a request's `Authorization` is read.
+"""
 
 from collections.abc import Iterable
 from typing import Any
@@ -27,3 +30,9 @@ def headers_of(scope: Any) -> list[tuple[bytes, bytes]]:
     """What `add_headers` put there, and what every answer carries."""
     fixed = [*SECURITY, *(PRIVATE if str(scope.get("path", "")).startswith("/api/") else ())]
     return [*fixed, *scope.get("state", {}).get(_KEY, ())]
+
+
+def bearer_of(header: str | None) -> str:
+    """The token of an `Authorization: Bearer` header; empty if there is none."""
+    kind, _, token = (header or "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else ""

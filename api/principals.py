@@ -12,7 +12,7 @@ from litestar.datastructures import State
 from litestar.handlers.base import BaseRouteHandler
 from litestar.types import Guard
 
-from api.headers import add_headers
+from api.headers import add_headers, bearer_of
 from api.keys.usage import LastUsed
 from api.limits import RateLimiter
 from api.tokens import TokenReader
@@ -44,15 +44,15 @@ class Authenticator:
 
     async def principal(self, header: str | None) -> Principal:
         """Who this is. Raises `MedialaneError(unauthenticated)`, without telling what is wrong with a key."""
-        kind, _, text = (header or "").partition(" ")
-        if kind.lower() != "bearer" or not text:
+        text = bearer_of(header)
+        if not text:
             detail = "Send an API key: `Authorization: Bearer mp_...`."
             raise MedialaneError(ErrorCode.UNAUTHENTICATED, detail)
-        digest = hashlib.sha256(text.strip().encode()).digest()
+        digest = hashlib.sha256(text.encode()).digest()
         now = datetime.now(UTC)
         until, found = self._known.get(digest, (0.0, None))
         if found is None or until < time.monotonic():
-            found = await self._look_up(digest, text.strip(), now)
+            found = await self._look_up(digest, text, now)
         if found is None or (found.expires_at is not None and found.expires_at <= now):
             raise MedialaneError(ErrorCode.UNAUTHENTICATED)
         return found
