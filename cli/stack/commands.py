@@ -73,7 +73,7 @@ def down(folder: Path | None, purge: bool) -> None:
     begun = time.monotonic()
     handle = Stack(files)
     was_running = handle.is_running
-    left = handle.stop() if files.state.exists() else []
+    left = handle.stop() if files.is_stack else []
     if left:
         click.echo(f"stopped what a killed supervisor left: {', '.join(left)}")
     if was_running:

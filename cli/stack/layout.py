@@ -89,7 +89,7 @@ class Layout:
         Of what is a symbolic link only the link goes. Raises `StackError` if something withstands: it is a stack still.
         """
         elsewhere = () if self.postgres_data.is_relative_to(self.folder) else (self.postgres_data.parent,)
-        for folder in (*elsewhere, self.folder / "data", self.logs, self.config, self.temp):
+        for folder in (*elsewhere, *self._folders):
             if folder.is_symlink():
                 folder.unlink()
             shutil.rmtree(folder, ignore_errors=True)
@@ -103,8 +103,12 @@ class Layout:
 
     def make(self) -> None:
         """Make the folders."""
-        for folder in (self.folder, self.logs, self.config, self.temp, self.folder / "data"):
+        for folder in (self.folder, *self._folders):
             folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def _folders(self) -> tuple[Path, ...]:
+        return self.folder / "data", self.logs, self.config, self.temp
 
 
 def layout(folder: Path | None) -> Layout:
