@@ -36,8 +36,8 @@ class StorageService:
     async def presign(self, who: Principal, wanted: PresignRequest, *, traceparent: str | None) -> PresignedUpload:
         """Make the asset and sign its address.
 
-        Raises `MedialaneError`: unsupported_type, size_out_of_range, profiles_refused, quota_exceeded,
-        too_many_uploads.
+        Raises `MedialaneError`: unsupported_type, size_out_of_range, invalid_request for too much metadata,
+        profiles_refused, quota_exceeded, too_many_uploads.
         """
         asset = announce(
             who.tenant_id,

@@ -107,7 +107,7 @@ class MultipartService:
         return SignedParts(presignedUrls=signed, expires=self._store.upload_ttl_s)
 
     async def list(self, who: Principal, asset_id: UUID, key: str | None) -> tuple[UploadedPart, ...]:
-        """The parts that are there. Raises as `sign`."""
+        """The parts that are there. Raises `MedialaneError`: not_found, conflict for an upload that is over."""
         upload, upload_id = await self._open(who, asset_id, key)
         parts = await self._store.list_parts(upload.object_key, upload_id)
         if parts is None:
@@ -138,7 +138,7 @@ class MultipartService:
         return Location(location=self._store.public_url(upload.object_key), assetId=asset_id)
 
     async def abort(self, who: Principal, asset_id: UUID, key: str | None) -> None:
-        """Give the upload up and delete its asset. Raises as `sign`."""
+        """Give the upload up and delete its asset. Raises as `list`."""
         upload, upload_id = await self._open(who, asset_id, key)
         async with self._database.tenant(who.tenant_id) as connection:
             await delete_asset(connection, who.tenant_id, asset_id, actor=who.actor)

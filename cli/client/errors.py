@@ -33,7 +33,7 @@ class StoreRefusedError(ClientError):
 
 
 class AssetFailedError(ClientError):
-    """The asset reached the state failed; `asset` has the code and the reason."""
+    """The asset failed, or was cancelled or deleted; `asset` has the state, and a code and a reason if it failed."""
 
     def __init__(self, asset: "Asset") -> None:
         super().__init__(f"asset {asset.id} failed: {asset.error_code or 'unknown'}: {asset.error_detail or ''}")

@@ -79,7 +79,7 @@ class AssetJob(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Asset(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """An asset; `state` is pending, uploaded, processing, ready, failed or deleted."""
+    """An asset; `state` is pending, uploaded, processing, ready, failed, cancelled or deleted."""
 
     id: UUID
     state: str

@@ -57,10 +57,10 @@ async def call(
     body: object = None,
     patience_s: float = PATIENCE_S,
 ) -> Answer:
-    """Send a request, and again while patience lasts if the answer (429, 503) says when, by `Retry-After`.
+    """Send a request, and again while patience lasts, ten times at most, if the answer (429, 503) says when.
 
     Each POST has an `Idempotency-Key` of its own, the same over its repeats: what was done and answered 503 is not
-    done twice.
+    done twice. While the try before still holds that key (409), it is waited for.
 
     Raises `UnreachableError`, `BadAnswerError` or a kind of `ApiError`.
     """
