@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 from aiohttp import web
 from support import api
+from support.locks import until_waited_for, waiting_for
 
 from connectors.postgres import idempotency
 from schemas.scopes import Scope
@@ -29,16 +30,8 @@ async def test_a_kill_in_mid_complete_is_mended_by_the_retry(env, server, caller
         victim = api.Caller(doomed.address, caller.tenant_id, caller.key, caller.session)
         async with operator.database.transaction() as connection:
             await connection.execute(sa.text("SELECT FROM assets WHERE id = :id FOR UPDATE"), {"id": asset_id})
-            mine = (
-                await connection.execute(sa.text("SELECT CAST(CAST(pg_current_xact_id() AS xid) AS text)"))
-            ).scalar_one()
             completing = asyncio.create_task(victim.call("POST", path, headers=headers))
-
-            async def is_held():
-                waiting = "SELECT FROM pg_locks WHERE NOT granted AND CAST(transactionid AS text) = :mine"
-                return await operator.rows(waiting, mine=mine)
-
-            await until(is_held)
+            await until_waited_for(connection, operator.database, completing)
             doomed.process.kill()
             with contextlib.suppress(aiohttp.ClientError):
                 await completing
@@ -108,8 +101,7 @@ async def test_what_is_made_once_and_its_answer_are_there_together(
     headers = {"Idempotency-Key": "once"}
 
     def held_by(holder):
-        blocked = "SELECT pid FROM pg_stat_activity WHERE :mine = ANY(pg_blocking_pids(pid))"
-        return operator.rows(blocked, mine=holder.info.backend_pid)
+        return waiting_for(operator.database, holder.info.backend_pid)
 
     with psycopg.connect(database.owner) as answers, api.running(env) as doomed:
         victim = api.Caller(doomed.address, caller.tenant_id, caller.key, caller.session)

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 import sqlalchemy as sa
+from support.locks import until_waited_for
 
 from api.limits import Quotas
 from connectors.postgres.assets import NewAsset, create_assets
@@ -155,13 +156,9 @@ async def test_what_is_leased_by_a_count_that_it_waited_for_is_given_back(app, s
     who = await scene.put(max_assets=80)
     assert await scene.upload(Quotas(app), who)
     async with scene.operator.database.transaction() as connection:
-        mine = (await connection.execute(sa.text("SELECT pg_backend_pid()"))).scalar_one()
         await assign_plan(connection, scene.tenant.slug, scene.plan)
         leasing = asyncio.create_task(scene.upload(quotas, who))
-        blocked = "SELECT pid FROM pg_stat_activity WHERE :mine = ANY(pg_blocking_pids(pid))"
-        async with asyncio.timeout(60):
-            while not await scene.operator.rows(blocked, mine=mine):
-                assert not leasing.done()
+        await until_waited_for(connection, scene.operator.database, leasing)
     assert await leasing
     assert await scene.used() > await scene.made() == 2
     await quotas.close()

@@ -7,6 +7,7 @@ import boto3
 import pytest
 import sqlalchemy as sa
 from support.api import PHOTO
+from support.locks import until_waited_for
 
 from connectors.postgres.abandoned import Abandoned, mark_abandoned
 from connectors.postgres.assets import Completed, complete_assets
@@ -97,13 +98,9 @@ async def _completed(connection, tenant_id, asset_id):
 async def test_complete_tells_what_became_of_the_asset_while_it_looked_at_the_object(caller, operator, act, answered):
     asset_id = UUID(await caller.upload())
     async with operator.database.transaction() as connection:
-        mine = (await connection.execute(sa.text("SELECT pg_backend_pid()"))).scalar_one()
         await connection.execute(sa.text("SELECT FROM assets WHERE id = :id FOR UPDATE"), {"id": asset_id})
         completing = asyncio.create_task(caller.call("POST", f"/api/v1/assets/{asset_id}/complete"))
-        blocked = "SELECT pid FROM pg_stat_activity WHERE :mine = ANY(pg_blocking_pids(pid))"
-        async with asyncio.timeout(60):
-            while not await operator.rows(blocked, mine=mine):
-                assert not completing.done()
+        await until_waited_for(connection, operator.database, completing)
         await act(connection, caller.tenant_id, asset_id)
     assert (await completing)[0] == answered
     jobs = await operator.rows("SELECT FROM jobs WHERE asset_id = :id", id=asset_id)

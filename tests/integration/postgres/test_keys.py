@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-import sqlalchemy as sa
+from support.locks import until_waited_for
 
 from connectors.postgres.keys import mint_key, rotate_key
 from schemas.errors import ErrorCode, MedialaneError
@@ -23,14 +23,9 @@ async def test_of_two_who_rotate_a_key_at_once_one_makes_a_key(worker, seed):
             await rotate(connection)
 
     async with worker.transaction() as first:
-        await first.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = 0"))
-        mine = (await first.execute(sa.text("SELECT pg_backend_pid()"))).scalar_one()
         assert await rotate(first)
         waiting = asyncio.create_task(second())
-        blocked = "SELECT pid FROM pg_stat_activity WHERE :mine = ANY(pg_blocking_pids(pid))"
-        async with asyncio.timeout(60):
-            while not await seed.column(worker, blocked, mine=mine):
-                assert not waiting.done()
+        await until_waited_for(first, worker, waiting)
     with pytest.raises(MedialaneError) as caught:
         await waiting
     assert caught.value.code is ErrorCode.CONFLICT
