@@ -7,6 +7,7 @@ import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from jwt.algorithms import OKPAlgorithm
+from support.servers import serving
 
 from connectors.jwks import KeySet
 from schemas.errors import ErrorCode, MedialaneError
@@ -26,7 +27,8 @@ class Issuer:
         self.asked, self.answer = 0, away
         self.held, self.go = asyncio.Event(), asyncio.Event()
 
-    async def handle(self, _request):
+    async def handle(self, request):
+        assert (request.method, request.path) == ("GET", "/")
         self.asked += 1
         self.held.set()
         await self.go.wait()
@@ -36,15 +38,10 @@ class Issuer:
 @pytest.fixture
 async def issuer():
     issuer = Issuer()
-    app = web.Application()
-    app.router.add_get("/", issuer.handle)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    issuer.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
-    yield issuer
-    issuer.go.set()
-    await runner.cleanup()
+    async with serving(issuer.handle) as address:
+        issuer.url = f"{address}/"
+        yield issuer
+        issuer.go.set()
 
 
 def asked(keys, *names):

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from aiohttp import web
 from support import api
 from support.locks import until_waited_for, waiting_for
+from support.servers import serving
 
 from connectors.postgres import idempotency
 from schemas.scopes import Scope
@@ -55,16 +56,12 @@ async def test_a_kill_in_mid_complete_is_mended_by_the_retry(env, server, caller
 async def photo():
     """The address of a photo on another server."""
 
-    async def handle(_request):
+    async def handle(request):
+        assert request.path == "/a.jpg"
         return web.Response(body=api.PHOTO, content_type="image/jpeg")
 
-    app = web.Application()
-    app.router.add_get("/a.jpg", handle)
-    runner = web.AppRunner(app, shutdown_timeout=0)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}/a.jpg"
-    await runner.cleanup()
+    async with serving(handle) as address:
+        yield f"{address}/a.jpg"
 
 
 async def _minting(*_):

@@ -6,6 +6,7 @@ import socket
 import pytest
 from aiohttp import web
 from support import api
+from support.servers import serving
 
 
 async def get(session, address, method="GET"):
@@ -97,15 +98,9 @@ class SlowStore:
 @pytest.fixture
 async def slow_store():
     store = SlowStore()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", store.handle)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    store.address = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield store
-    store.go.set()
-    await runner.cleanup()
+    async with serving(store.handle) as store.address:
+        yield store
+        store.go.set()
 
 
 async def test_sigterm_finishes_what_is_in_flight(env, slow_store, new_caller, operator):

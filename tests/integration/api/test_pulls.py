@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 from support import api
 from support.api import PHOTO
+from support.servers import serving
 
 PATH = "/api/v1/assets"
 
@@ -72,15 +73,9 @@ class Files:
 @pytest.fixture
 async def files():
     made = Files()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", made.handle)
-    runner = web.AppRunner(app, shutdown_timeout=0)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    made.base = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield made
-    made.go.set()
-    await runner.cleanup()
+    async with serving(made.handle) as made.base:
+        yield made
+        made.go.set()
 
 
 async def pull(caller, url, *, headers=None, **about):

@@ -2,25 +2,12 @@
 
 import asyncio
 import socket
-from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
+from support.servers import serving
 
 from connectors.http.client import HttpClient, Outcome
-
-
-@asynccontextmanager
-async def serving(handler):
-    app = web.Application()
-    app.router.add_route("*", "/{tail:.*}", handler)
-    runner = web.AppRunner(app, shutdown_timeout=0)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
 
 
 @pytest.fixture

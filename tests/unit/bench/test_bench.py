@@ -10,6 +10,7 @@ import time
 import pytest
 from aiohttp import web
 from click.testing import CliRunner
+from support.servers import serving
 
 from cli.bench import command
 from cli.bench.figures import GOALS, REFERENCE, Figure, Goal, line, quantiles, verdict
@@ -80,13 +81,8 @@ async def server():
             return answer
         return web.Response(status=500 if request.path == "/bad" else 200, text="fine")
 
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", handle)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}", seen
-    await runner.cleanup()
+    async with serving(handle) as address:
+        yield address, seen
 
 
 async def test_every_request_is_sent_once_and_timed(server):

@@ -6,6 +6,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp import web
+from support.servers import serving
 
 from cli import client as c
 from cli.client import transport
@@ -32,14 +33,8 @@ class Server:
 @pytest.fixture
 async def server():
     server = Server()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", server.handle)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield server
-    await runner.cleanup()
+    async with serving(server.handle) as server.url:
+        yield server
 
 
 @pytest.fixture
