@@ -81,6 +81,16 @@ async def pause_over(worker, seed, tenant_id):
     await seed.change(worker, "UPDATE breakers SET retry_at = now() WHERE tenant_id = :t", t=tenant_id)
 
 
+async def half_open(worker, seed, tenant, rounds):
+    """A breaker that tries a job: returns it, and as it was claimed."""
+    await bury(worker, seed, tenant, 3)
+    await rounds.round()
+    made = await seed.upload(worker, tenant)
+    await pause_over(worker, seed, tenant)
+    await rounds.round()
+    return made, await claim(worker, seed, made)
+
+
 async def test_dead_letters_in_a_row_open_it_and_hold_that_tenants_jobs_only(worker, seed, tenant, rounds):
     other = await seed.upload(worker, await seed.tenant(worker))
     queued = await seed.upload(worker, tenant)
@@ -135,12 +145,8 @@ async def test_one_job_is_tried_and_its_good_end_closes_it(worker, seed, tenant,
 
 
 async def test_a_probe_that_fails_doubles_the_pause(worker, seed, tenant, rounds):
-    await bury(worker, seed, tenant, 3)
-    await rounds.round()
-    first = await seed.upload(worker, tenant)
-    await pause_over(worker, seed, tenant)
-    await rounds.round()
-    await fail(worker, await claim(worker, seed, first))
+    _, probe = await half_open(worker, seed, tenant, rounds)
+    await fail(worker, probe)
     await rounds.round()
     found = await breaker(worker, tenant)
     assert (found.state, found.trips) == (BreakerState.OPEN, 1)
@@ -185,16 +191,6 @@ async def test_the_job_that_is_tried_leads_its_bytes_though_a_replay_that_is_hel
     await pause_over(worker, seed, tenant)
     await rounds.round()
     assert await join(worker, await claim(worker, seed, held), sha256) is role
-
-
-async def half_open(worker, seed, tenant, rounds):
-    """A breaker that tries a job: returns it, and as it was claimed."""
-    await bury(worker, seed, tenant, 3)
-    await rounds.round()
-    made = await seed.upload(worker, tenant)
-    await pause_over(worker, seed, tenant)
-    await rounds.round()
-    return made, await claim(worker, seed, made)
 
 
 async def test_a_probe_that_finds_no_room_is_tried_again_without_room(worker, seed, tenant, rounds):
