@@ -1,11 +1,11 @@
 """What keeps a stack from starting is said cause first, then cure."""
 
-import multiprocessing
 import os
 import tempfile
 from pathlib import Path
 
 import pytest
+from support.nobody import as_nobody
 
 from cli.stack import checks
 from cli.stack.errors import StackError
@@ -64,27 +64,16 @@ def test_too_little_memory_says_how_much_there_is(tmp_path):
 
 
 def complaint_of_nobody(folder):
-    """What `check_owner` says to a user who owns nothing; asked in a process that has become that user."""
+    """What `check_owner` says to a user who owns nothing."""
 
-    def ask(answers):
-        if os.geteuid() == 0:
-            os.setgid(65_534)
-            os.setuid(65_534)
+    def ask():
         try:
             checks.check_owner(folder)
-            answers.send("no complaint")
         except StackError as error:
-            answers.send(str(error))
+            return str(error)
+        return "no complaint"
 
-    context = multiprocessing.get_context("fork")
-    ours, theirs = context.Pipe(duplex=False)
-    child = context.Process(target=ask, args=(theirs,))
-    child.start()
-    theirs.close()  # so that a child that fails ends the pipe, and does not leave us waiting
-    try:
-        return ours.recv()
-    finally:
-        child.join()
+    return as_nobody(ask)
 
 
 @pytest.fixture
