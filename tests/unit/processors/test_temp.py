@@ -13,7 +13,6 @@ from schemas.errors import ErrorClass, ErrorCode
 
 OWNER = """
 import sys
-from types import SimpleNamespace
 from pathlib import Path
 from processors.temp import TempFolders
 folders = TempFolders(Path(sys.argv[1]))
