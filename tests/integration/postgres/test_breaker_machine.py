@@ -1,19 +1,17 @@
 """Random histories of a tenant behind a breaker, with twins and little credit, on the real SQL: nobody waits for ever."""
 
-import asyncio
-
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 from prometheus_client import CollectorRegistry
+from support.machines import SqlMachine
 
 from connectors.postgres import cancel, endings, finishing, jobs
 from connectors.postgres.content import Role, join_content
-from connectors.postgres.database import Database
 from connectors.telemetry.metrics import Metrics
 from schemas.details import Facts
 from schemas.errors import ErrorCode
-from schemas.settings import BreakerSettings, DatabaseSettings, KeeperSettings
+from schemas.settings import BreakerSettings, KeeperSettings
 from schemas.states import WaitReason
 from streams.keeper.rounds import Rounds
 
@@ -21,23 +19,19 @@ NUMBERS = st.integers(0, 99)
 NEVER = BreakerSettings(consecutive=1000, minimum=1000)
 
 
-class Held(RuleBasedStateMachine):
+class Held(SqlMachine):
     """Two contents, so that many are twins; the breaker opens when a rule says so, and closes by a probe's good end.
 
     At first one job runs, and another is tried.
     """
 
-    url: str
-    seed: object
-
     def __init__(self):
         super().__init__()
-        self.loop = asyncio.Runner()
         self.made, self.running = {}, []
 
     @initialize(credits_=st.sampled_from([1, 2, 4]))
     def begin(self, credits_):
-        self.database = Database(DatabaseSettings(url=self.url, pool_size=2), application="machine")
+        self.connect()
         self.rounds = Rounds(self.database, KeeperSettings(), Metrics(CollectorRegistry(), process="keeper"), NEVER)
         self.tenant = self.run(self.seed.tenant(self.database))
         self.change("UPDATE tenants SET credits = :n WHERE id = :t", n=credits_)
@@ -47,27 +41,11 @@ class Held(RuleBasedStateMachine):
         self.trip()
         self.keep()
 
-    def teardown(self):
-        if hasattr(self, "database"):
-            self.everything_gets_done()
-            self.run(self.database.close())
-        self.loop.close()
-
-    def run(self, coroutine):
-        return self.loop.run(coroutine)
-
     def change(self, statement, **values):
-        self.run(self.seed.change(self.database, statement, t=self.tenant, **values))
+        super().change(statement, t=self.tenant, **values)
 
     def column(self, statement, **values):
-        return self.run(self.seed.column(self.database, statement, t=self.tenant, **values))
-
-    def transact(self, act):
-        async def body():
-            async with self.database.transaction() as connection:
-                return await act(connection)
-
-        return self.run(body())
+        return super().column(statement, t=self.tenant, **values)
 
     @rule(content=st.sampled_from([1, 2]))
     def make(self, content):
@@ -82,10 +60,7 @@ class Held(RuleBasedStateMachine):
         if not queued:
             return
         made, sha256 = self.made[queued[number % len(queued)]]
-        (dispatch,) = self.run(
-            self.seed.column(self.database, "SELECT dispatch FROM jobs WHERE id = :j", j=made.job_id)
-        )
-        job = self.transact(lambda c: jobs.claim(c, made.dispatch(dispatch), owner="w", lease_s=3600))
+        job = self.run(self.seed.claim(self.database, made))
         join = {"tenant_id": self.tenant, "sha256": sha256, "job_id": job.job_id, "epoch": job.epoch}
         if self.transact(lambda c: join_content(c, **join)).role is not Role.TWIN:
             self.running.append((job, sha256))
@@ -133,7 +108,7 @@ class Held(RuleBasedStateMachine):
     def keep(self):
         self.run(self.rounds.round())
 
-    def everything_gets_done(self):
+    def run_to_the_end(self):
         """Whatever happened: where time passes, the keeper keeps and workers work, all comes to its end.
 
         Also where all that runs has to wait first: nobody's end wakes the others.

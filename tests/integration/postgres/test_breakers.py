@@ -27,12 +27,6 @@ def rounds(worker):
     return Rounds(worker, KeeperSettings(), Metrics(CollectorRegistry(), process="keeper"), BUDGET)
 
 
-async def claim(worker, seed, made):
-    (number,) = await seed.column(worker, "SELECT dispatch FROM jobs WHERE id = :j", j=made.job_id)
-    async with worker.transaction() as connection:
-        return await jobs.claim(connection, made.dispatch(number), owner="w", lease_s=60)
-
-
 async def fail(worker, job, sha256=None):
     async with worker.transaction() as connection:
         values = {"code": ErrorCode.CORRUPT, "detail": "", "sha256": sha256, "report": {}, "traceparent": None}
@@ -64,7 +58,7 @@ async def try_again(worker, job):
 
 async def bury(worker, seed, tenant_id, count):
     for _ in range(count):
-        await fail(worker, await claim(worker, seed, await seed.upload(worker, tenant_id)))
+        await fail(worker, await seed.claim(worker, await seed.upload(worker, tenant_id)))
 
 
 async def breaker(worker, tenant_id):
@@ -88,7 +82,7 @@ async def half_open(worker, seed, tenant, rounds):
     made = await seed.upload(worker, tenant)
     await pause_over(worker, seed, tenant)
     await rounds.round()
-    return made, await claim(worker, seed, made)
+    return made, await seed.claim(worker, made)
 
 
 async def test_dead_letters_in_a_row_open_it_and_hold_that_tenants_jobs_only(worker, seed, tenant, rounds):
@@ -103,9 +97,9 @@ async def test_dead_letters_in_a_row_open_it_and_hold_that_tenants_jobs_only(wor
     assert (found.state, found.waiting) == (BreakerState.OPEN, 1)
     assert found.cause == "3 of the last 3 jobs were given up"
     assert await reason(worker, seed, queued) == "waiting breaker"
-    assert await claim(worker, seed, queued) is None, "its record is stale"
+    assert await seed.claim(worker, queued) is None, "its record is stale"
     assert await reason(worker, seed, await seed.upload(worker, tenant)) == "waiting breaker"
-    assert await claim(worker, seed, other) is not None
+    assert await seed.claim(worker, other) is not None
 
 
 async def test_a_share_of_dead_letters_opens_it_too(worker, seed, tenant, rounds):
@@ -113,7 +107,7 @@ async def test_a_share_of_dead_letters_opens_it_too(worker, seed, tenant, rounds
         await bury(worker, seed, tenant, 1)
         await rounds.round()
         assert await breaker(worker, tenant) is None
-        await finish(worker, await claim(worker, seed, await seed.upload(worker, tenant)))
+        await finish(worker, await seed.claim(worker, await seed.upload(worker, tenant)))
     await bury(worker, seed, tenant, 1)
     await rounds.round()
     assert (await breaker(worker, tenant)).cause == "4 of the last 7 jobs were given up"
@@ -130,11 +124,11 @@ async def test_one_job_is_tried_and_its_good_end_closes_it(worker, seed, tenant,
     await rounds.round()
     assert [await reason(worker, seed, one) for one in waiting] == ["queued", "waiting breaker", "waiting breaker"]
     assert (await breaker(worker, tenant)).state is BreakerState.HALF_OPEN
-    probe = await claim(worker, seed, waiting[0])
+    probe = await seed.claim(worker, waiting[0])
     # A probe that has to be tried again is still the probe.
     await try_again(worker, probe)
     await rounds.round()
-    await finish(worker, await claim(worker, seed, waiting[0]))
+    await finish(worker, await seed.claim(worker, waiting[0]))
     await rounds.round()
     assert (await breaker(worker, tenant)).state is BreakerState.CLOSED
     assert [await reason(worker, seed, one) for one in waiting] == ["done", "queued", "queued"]
@@ -172,7 +166,7 @@ async def test_the_job_that_is_tried_leads_its_bytes_though_a_replay_that_is_hel
     worker, seed, tenant, rounds, end, role
 ):
     first = await seed.upload(worker, tenant)
-    sha256, job = first.asset_id.bytes * 2, await claim(worker, seed, first)
+    sha256, job = first.asset_id.bytes * 2, await seed.claim(worker, first)
     await join(worker, job, sha256)
     await fail(worker, job, sha256)
     await bury(worker, seed, tenant, 2)
@@ -184,18 +178,18 @@ async def test_the_job_that_is_tried_leads_its_bytes_though_a_replay_that_is_hel
     await pause_over(worker, seed, tenant)
     await rounds.round()
     assert [await reason(worker, seed, one) for one in (held, again)] == ["waiting breaker", "queued"]
-    probe = await claim(worker, seed, again)
+    probe = await seed.claim(worker, again)
     assert await join(worker, probe, sha256) is Role.LEADER
     await end(worker, probe, sha256)
     await rounds.round()
     await pause_over(worker, seed, tenant)
     await rounds.round()
-    assert await join(worker, await claim(worker, seed, held), sha256) is role
+    assert await join(worker, await seed.claim(worker, held), sha256) is role
 
 
 async def test_a_probe_that_finds_no_room_is_tried_again_without_room(worker, seed, tenant, rounds):
     for _ in range(2):
-        await claim(worker, seed, await seed.upload(worker, tenant))
+        await seed.claim(worker, await seed.upload(worker, tenant))
     made, probe = await half_open(worker, seed, tenant, rounds)
     await try_again(worker, probe)
     await seed.change(worker, "UPDATE tenants SET credits = 2 WHERE id = :t", t=tenant)
@@ -203,14 +197,14 @@ async def test_a_probe_that_finds_no_room_is_tried_again_without_room(worker, se
     assert await reason(worker, seed, made) == "waiting credit"
     await rounds.round()
     assert await reason(worker, seed, made) == "queued"
-    await finish(worker, await claim(worker, seed, made))
+    await finish(worker, await seed.claim(worker, made))
     await rounds.round()
     assert (await breaker(worker, tenant)).state is BreakerState.CLOSED
 
 
 async def test_a_probe_that_is_the_twin_of_a_held_job_makes_way_for_it(worker, seed, tenant, rounds):
     sha256, first = uuid7().bytes * 2, await seed.upload(worker, tenant)
-    leader = await claim(worker, seed, first)
+    leader = await seed.claim(worker, first)
     assert await join(worker, leader, sha256) is Role.LEADER
     twin, probe = await half_open(worker, seed, tenant, rounds)
     assert await join(worker, probe, sha256) is Role.TWIN
@@ -219,7 +213,7 @@ async def test_a_probe_that_is_the_twin_of_a_held_job_makes_way_for_it(worker, s
     assert await reason(worker, seed, first) == "waiting breaker"
     await rounds.round()
     assert await reason(worker, seed, first) == "queued"
-    await finish(worker, await claim(worker, seed, first), sha256)
+    await finish(worker, await seed.claim(worker, first), sha256)
     await rounds.round()
     assert (await breaker(worker, tenant)).state is BreakerState.CLOSED
     assert await reason(worker, seed, twin) == "queued"

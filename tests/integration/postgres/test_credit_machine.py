@@ -4,24 +4,20 @@ The model is a list of rows and one sentence: of each class's first waiting job,
 fewer jobs are dispatched than its class may see.
 """
 
-import asyncio
-
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     invariant,
     precondition,
     rule,
     run_state_machine_as_test,
 )
+from support.machines import SqlMachine
 
 from connectors.postgres import cancel, endings, jobs, keeper
 from connectors.postgres import credits as credit
-from connectors.postgres.database import Database
 from schemas.errors import ErrorCode
-from schemas.settings import DatabaseSettings
 from schemas.states import JobClass, Stage, WaitReason
 
 SHARE = {"primary": 1, "secondary": 2, "bulk": 8}
@@ -49,36 +45,16 @@ def next_to_go(rows, total, credits_):
     return min(going, key=lambda row: (row.turn_at, row.id), default=None)
 
 
-class Credits(RuleBasedStateMachine):
-    url: str
-    seed: object
-
+class Credits(SqlMachine):
     def __init__(self):
         super().__init__()
-        self.loop = asyncio.Runner()
         self.made, self.credits = [], 8
 
     @initialize(credits_=st.sampled_from([1, 3, 8, 16]))
     def begin(self, credits_):
-        self.database = Database(DatabaseSettings(url=self.url, pool_size=2), application="machine")
+        self.connect()
         self.tenant = self.run(self.seed.tenant(self.database))
         self.set_credits(credits_)
-
-    def teardown(self):
-        if hasattr(self, "database"):
-            self.everything_gets_done()
-            self.run(self.database.close())
-        self.loop.close()
-
-    def run(self, coroutine):
-        return self.loop.run(coroutine)
-
-    def transact(self, act):
-        async def body():
-            async with self.database.transaction() as connection:
-                return await act(connection)
-
-        return self.run(body())
 
     def rows(self):
         async def read(connection):
@@ -89,9 +65,7 @@ class Credits(RuleBasedStateMachine):
         return self.transact(read)
 
     def set_credits(self, credits_):
-        self.run(
-            self.seed.change(self.database, "UPDATE tenants SET credits = :n WHERE id = :t", n=credits_, t=self.tenant)
-        )
+        self.change("UPDATE tenants SET credits = :n WHERE id = :t", n=credits_, t=self.tenant)
         self.credits = credits_
 
     def some(self, state, number):
@@ -111,7 +85,7 @@ class Credits(RuleBasedStateMachine):
     def make(self, kind):
         before = self.rows()
         made = self.run(self.seed.asset(self.database, self.tenant))
-        self.run(self.seed.change(self.database, "DELETE FROM jobs WHERE id = :j", j=made.job_id))
+        self.change("DELETE FROM jobs WHERE id = :j", j=made.job_id)
         queued = self.transact(
             lambda c: credit.make_jobs(
                 c,
@@ -136,8 +110,7 @@ class Credits(RuleBasedStateMachine):
         if job_id is None:
             return None
         made = next(one for one in self.made if one.job_id == job_id)
-        (dispatch,) = self.run(self.seed.column(self.database, "SELECT dispatch FROM jobs WHERE id = :j", j=job_id))
-        return self.transact(lambda c: jobs.claim(c, made.dispatch(dispatch), owner="w", lease_s=3600))
+        return self.run(self.seed.claim(self.database, made))
 
     @precondition(lambda self: self.made)
     @rule(number=st.integers(0, 99), delay_s=st.sampled_from([0, 3600]))
@@ -182,7 +155,7 @@ class Credits(RuleBasedStateMachine):
         waiting = [row.id for row in self.rows() if row.state == "waiting"]
         if waiting:
             statement = "UPDATE jobs SET turn_at = now() - interval '1 s' WHERE id = :j"
-            self.run(self.seed.change(self.database, statement, j=waiting[number % len(waiting)]))
+            self.change(statement, j=waiting[number % len(waiting)])
 
     @rule(credits_=st.sampled_from([1, 3, 8, 16]))
     def change_credits(self, credits_):
@@ -219,19 +192,19 @@ class Credits(RuleBasedStateMachine):
                     SELECT FROM outbox o WHERE o.aggregateid = j.id::text AND o.type = 'job.dispatch'
                         AND (o.payload::json->>'dispatch')::int = j.dispatch)
             """
-            assert self.run(self.seed.column(self.database, statement, t=self.tenant)) == [0]
+            assert self.column(statement, t=self.tenant) == [0]
 
-    def everything_gets_done(self):
+    def run_to_the_end(self):
         """Whatever happened, working and mending on leaves nobody waiting."""
         statement = "UPDATE jobs SET due_at = now() WHERE tenant_id = :t AND reason = 'retry'"
-        self.run(self.seed.change(self.database, statement, t=self.tenant))
+        self.change(statement, t=self.tenant)
         for _ in range(3 * len(self.made) + 3):
             self.transact(lambda c: keeper.emit_due(c, batch=100))
             self.transact(lambda c: credit.mend(c, batch=100))
             for row in self.rows():
                 if row.state == "running":
                     release = "UPDATE jobs SET state = 'failed', lease_until = NULL, finished_at = now() WHERE id = :j"
-                    self.run(self.seed.change(self.database, release, j=row.id))
+                    self.change(release, j=row.id)
             job = self.claim(0)
             if job is not None:
                 self.give_up(job)

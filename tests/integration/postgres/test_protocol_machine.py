@@ -3,27 +3,23 @@
 The model (`tests/unit/protocol`) is walked exhaustively there; here the same steps run as the product's transactions.
 """
 
-import asyncio
-
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     invariant,
     precondition,
     rule,
     run_state_machine_as_test,
 )
+from support.machines import SqlMachine
 
 from connectors.postgres import breakers, cancel, endings, finishing, jobs, keeper, replay
 from connectors.postgres import credits as credit
 from connectors.postgres.content import join_content
-from connectors.postgres.database import Database
 from connectors.postgres.jobs import FencedError
 from schemas.details import Facts
 from schemas.errors import ErrorCode, MedialaneError
-from schemas.settings import DatabaseSettings
 from schemas.states import JobClass, WaitReason
 
 WORKERS = st.sampled_from([0, 1])
@@ -31,15 +27,11 @@ MAX_DEATHS = 3
 TERMINAL = ("done", "failed", "cancelled")
 
 
-class Life(RuleBasedStateMachine):
+class Life(SqlMachine):
     """The model's half: what state, dispatch and epoch the row must have. The other half is Postgres."""
-
-    url: str
-    seed: object
 
     def __init__(self):
         super().__init__()
-        self.loop = asyncio.Runner()
         self.state, self.dispatch, self.epoch, self.deaths = "queued", 1, 0, 0
         self.lease_valid = False
         self.held = [None, None]
@@ -48,23 +40,8 @@ class Life(RuleBasedStateMachine):
 
     @initialize()
     def begin(self):
-        self.database = Database(DatabaseSettings(url=self.url, pool_size=2), application="machine")
+        self.connect()
         self.job = self.run(self.seed.asset(self.database, self.run(self.seed.tenant(self.database))))
-
-    def teardown(self):
-        self.run_to_the_end()
-        self.run(self.database.close())
-        self.loop.close()
-
-    def run(self, coroutine):
-        return self.loop.run(coroutine)
-
-    def transact(self, act):
-        async def body():
-            async with self.database.transaction() as connection:
-                return await act(connection)
-
-        return self.run(body())
 
     def holds(self, worker):
         held = self.held[worker]
@@ -159,7 +136,7 @@ class Life(RuleBasedStateMachine):
     @rule()
     def expire(self):
         statement = "UPDATE jobs SET lease_until = now() - interval '1 s' WHERE id = :j AND state = 'running'"
-        self.run(self.seed.change(self.database, statement, j=self.job.job_id))
+        self.change(statement, j=self.job.job_id)
         self.lease_valid = False
 
     @rule()
@@ -237,7 +214,7 @@ class Life(RuleBasedStateMachine):
     @rule()
     def emit_slow_record_again(self):
         statement = "UPDATE jobs SET next_emit_at = now() WHERE id = :j AND state = 'queued'"
-        self.run(self.seed.change(self.database, statement, j=self.job.job_id))
+        self.change(statement, j=self.job.job_id)
         assert self.transact(lambda c: keeper.emit_unclaimed(c, batch=10)) == (self.state == "queued")
 
     @invariant()
@@ -245,10 +222,10 @@ class Life(RuleBasedStateMachine):
         if not hasattr(self, "job"):
             return
         statement = "SELECT concat_ws(' ', state, dispatch, epoch, deaths) FROM jobs WHERE id = :j"
-        (row,) = self.run(self.seed.column(self.database, statement, j=self.job.job_id))
+        (row,) = self.column(statement, j=self.job.job_id)
         assert row == f"{self.state} {self.dispatch} {self.epoch} {self.deaths}"
         statement = "SELECT state FROM jobs WHERE asset_id = :a ORDER BY generation"
-        states = self.run(self.seed.column(self.database, statement, a=self.job.asset_id))
+        states = self.column(statement, a=self.job.asset_id)
         assert states == [*self.ends, self.state], "a former generation stays as it ended"
 
     def run_to_the_end(self):
@@ -273,7 +250,7 @@ class Life(RuleBasedStateMachine):
         }
         for generation, end in enumerate([*self.ends, self.state], start=1):
             statement = "SELECT type FROM asset_events WHERE asset_id = :a AND generation = :g ORDER BY seq"
-            types = self.run(self.seed.column(self.database, statement, a=self.job.asset_id, g=generation))
+            types = self.column(statement, a=self.job.asset_id, g=generation)
             last = generation == self.generation
             told = [kind for kind in types if kind in words.values()]
             if last and self.deleted:
