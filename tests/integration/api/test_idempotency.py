@@ -10,13 +10,11 @@ from api.idempotency import Once
 from api.keys.models import KeyRequest
 from api.keys.service import KeyService
 from connectors.postgres import idempotency
-from connectors.postgres.database import Database
 from connectors.postgres.keys import Principal
 from connectors.secrets import SecretBox
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7
 from schemas.scopes import Scope
-from schemas.settings import DatabaseSettings
 
 BODY = {"fileName": "a.jpg", "contentType": "image/jpeg", "size": 5}
 PRESIGN = "/api/v1/storage/presign"
@@ -89,12 +87,6 @@ async def test_a_claim_whose_process_died_holds_for_its_time_and_no_longer(calle
     assert (status, answer["code"]) == (409, "idempotency_key_in_use")
     await operator.rows(unfinish, id=caller.tenant_id, age=idempotency.CLAIM_S + 1)
     assert (await caller.call("POST", PRESIGN, BODY, headers=key))[0] == 200
-
-
-@pytest.fixture
-async def app(database):
-    async with Database(DatabaseSettings(url=database.app, pool_size=2), application="test") as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -13,10 +13,8 @@ from api.live.hub import MOST_PLACES, Hub
 from api.live.routes import live_router
 from api.live.service import Live
 from api.principals import Authenticator
-from connectors.postgres.database import Database
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7
-from schemas.settings import DatabaseSettings
 
 SHARE = MOST_PLACES // 4
 
@@ -114,10 +112,8 @@ class Streamed:
 
 
 @pytest.fixture
-async def streamed(database):
-    opened = Database(DatabaseSettings(url=database.app, pool_size=2), application="test")
-    yield Streamed(opened)
-    await opened.close()
+def streamed(app):
+    return Streamed(app)
 
 
 async def test_a_stream_that_nobody_began_to_read_gives_its_place_back(caller, streamed):

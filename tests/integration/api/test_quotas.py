@@ -8,20 +8,12 @@ from support.locks import until_waited_for
 
 from api.limits import Quotas
 from connectors.postgres.assets import NewAsset, create_assets
-from connectors.postgres.database import Database
 from connectors.postgres.keys import Principal
 from connectors.postgres.plans import Plan, assign_plan, put_plan
 from connectors.postgres.tenants import allow_origins
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7
-from schemas.settings import DatabaseSettings
 from schemas.states import MediaKind
-
-
-@pytest.fixture
-async def app(database):
-    async with Database(DatabaseSettings(url=database.app, pool_size=2), application="test") as opened:
-        yield opened
 
 
 class Scene:

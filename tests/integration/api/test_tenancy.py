@@ -10,11 +10,9 @@ from support.api import SIGNING_KEY
 
 from api.media.grants import Grant, GrantSigner, object_id
 from connectors.postgres import asset_views, assets, endpoints, keys, variants
-from connectors.postgres.database import Database
 from connectors.postgres.variants import Addition, NewVariant, add_variants
 from schemas.ids import uuid7
 from schemas.scopes import Scope
-from schemas.settings import DatabaseSettings
 
 BODIES = {
     "/api/v1/uploads/s3/multipart/{asset_id}/complete": {"parts": [{"PartNumber": 1, "ETag": "x"}]},
@@ -117,16 +115,10 @@ def no_filters(monkeypatch):
     return stripped
 
 
-@pytest.fixture
-async def app_database(database):
-    async with Database(DatabaseSettings(url=database.app, pool_size=2), application="test") as opened:
-        yield opened
-
-
-async def test_row_level_security_alone_keeps_tenants_apart(no_filters, caller, foreign, app_database, operator):
+async def test_row_level_security_alone_keeps_tenants_apart(no_filters, caller, foreign, app, operator):
     _, ids = foreign
     mine = await caller.upload()
-    async with app_database.tenant(caller.tenant_id) as connection:
+    async with app.tenant(caller.tenant_id) as connection:
         tenant = caller.tenant_id
         assert await assets.find_upload(connection, tenant, ids["asset_id"]) is None
         completed = [assets.Completed(ids["asset_id"], "x", None)]
@@ -161,19 +153,19 @@ async def test_the_filters_of_the_queries_alone_would_do_too(caller, foreign, op
         assert await asset_views.list_assets(connection, tenant, limit=100) == ()
 
 
-async def test_the_app_role_sees_nothing_without_a_tenant_and_no_outbox_ever(app_database, foreign, caller):
-    async with app_database.transaction() as connection:
+async def test_the_app_role_sees_nothing_without_a_tenant_and_no_outbox_ever(app, foreign, caller):
+    async with app.transaction() as connection:
         for table in ("assets", "webhook_endpoints", "api_keys", "tenants", "jobs"):
             assert (await connection.execute(sa.text(f"SELECT count(*) FROM {table}"))).scalar_one() == 0
     with pytest.raises(sa.exc.ProgrammingError, match="permission denied"):
-        async with app_database.tenant(caller.tenant_id) as connection:
+        async with app.tenant(caller.tenant_id) as connection:
             await connection.execute(sa.text("SELECT count(*) FROM outbox"))
 
 
-async def test_a_row_cannot_be_written_for_another_tenant(app_database, foreign, caller):
+async def test_a_row_cannot_be_written_for_another_tenant(app, foreign, caller):
     other, _ = foreign
     with pytest.raises(sa.exc.ProgrammingError, match="row-level security"):
-        async with app_database.tenant(caller.tenant_id) as connection:
+        async with app.tenant(caller.tenant_id) as connection:
             await endpoints.register_endpoint(
                 connection, other.tenant_id, url="https://example.com/", sealed_secret=b"x", events=["*"]
             )

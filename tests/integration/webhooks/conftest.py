@@ -9,6 +9,7 @@ import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import CollectorRegistry
 
+from cli.receiver import Receiver
 from connectors.postgres.database import Database
 from connectors.postgres.endpoints import register_endpoint
 from connectors.secrets import SecretBox
@@ -118,6 +119,12 @@ def offered(agent, event):
     done = asyncio.get_running_loop().create_future()
     agent.offer(event, durable=lambda: done.set_result(None), broken=done.set_exception)
     return done
+
+
+@pytest.fixture
+async def receiver():
+    async with Receiver() as made:
+        yield made
 
 
 @pytest.fixture

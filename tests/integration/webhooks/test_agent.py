@@ -13,12 +13,6 @@ from schemas.settings import SettingsError
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
-@pytest.fixture
-async def receiver():
-    async with Receiver() as made:
-        yield made
-
-
 async def test_an_event_is_delivered_signed_and_in_its_trace(world, receiver):
     endpoint = await world.endpoint(receiver.url())
     event = world.event(traceparent=PARENT)

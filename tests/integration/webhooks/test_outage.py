@@ -4,10 +4,8 @@ import asyncio
 import contextlib
 from contextlib import asynccontextmanager
 
-import pytest
 from sqlalchemy import make_url
 
-from cli.receiver import Receiver
 from connectors.postgres import deliveries
 from connectors.postgres.database import Database
 from schemas.errors import ErrorCode, MedialaneError
@@ -15,12 +13,6 @@ from schemas.settings import DatabaseSettings
 from streams.webhooks import due
 
 from .conftest import offered
-
-
-@pytest.fixture
-async def receiver():
-    async with Receiver() as made:
-        yield made
 
 
 class Cable:

@@ -10,19 +10,12 @@ import msgspec
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from cli.receiver import Receiver
 from schemas.topics import DEAD_LETTERS, EVENTS
 from streams.webhooks.app import group_name
 
 from .conftest import KEY
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-
-
-@pytest.fixture
-async def receiver():
-    async with Receiver() as made:
-        yield made
 
 
 @pytest.fixture
