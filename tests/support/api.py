@@ -18,8 +18,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from yarl import URL
 
 from connectors.postgres.database import Database
+from connectors.postgres.idempotency import CLAIM_S
 from connectors.postgres.keys import mint_key, revoke_key
 from connectors.postgres.placements import confirm_partitions
+from connectors.postgres.plans import Plan, assign_plan, put_plan
 from connectors.postgres.tenants import create_tenant
 from schemas.ids import uuid7
 from schemas.scopes import DEFAULT_SCOPES
@@ -159,6 +161,20 @@ class Operator:
         expires_at = None if expires_in_s is None else datetime.now(UTC) + timedelta(seconds=expires_in_s)
         async with self.database.transaction() as connection:
             return await mint_key(connection, tenant_id, scopes=scopes, expires_at=expires_at)
+
+    async def put_on_plan(self, slug, **limits):
+        """Put a tenant on a plan of its own."""
+        plan = Plan(name=f"p-{uuid7().hex[-12:]}", **limits)
+        async with self.database.transaction() as connection:
+            await put_plan(connection, plan)
+            await assign_plan(connection, slug, plan.name)
+
+    async def outlive_claims(self, tenant_id):
+        """Make the claims of a tenant's idempotency keys older than a claim may get."""
+        await self.rows(
+            "UPDATE idempotency_keys SET created_at = now() - :age * interval '1 second' WHERE tenant_id = :id RETURNING key",
+            age=CLAIM_S + 1, id=tenant_id,
+        )  # fmt: skip
 
     async def revoke(self, key):
         async with self.database.transaction() as connection:

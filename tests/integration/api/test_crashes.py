@@ -12,7 +12,6 @@ from support import api
 from support.locks import until_waited_for, waiting_for
 from support.servers import serving
 
-from connectors.postgres import idempotency
 from schemas.scopes import Scope
 
 
@@ -40,10 +39,7 @@ async def test_a_kill_in_mid_complete_is_mended_by_the_retry(env, server, caller
     assert (status, answer["code"]) == (409, "idempotency_key_in_use"), "nobody knows yet that it is dead"
     if in_time:
         assert (await caller.call("POST", path))[0] == 200  # without the key nothing holds it back
-    await operator.rows(
-        "UPDATE idempotency_keys SET created_at = now() - :age * interval '1 second' WHERE tenant_id = :id RETURNING key",
-        age=idempotency.CLAIM_S + 1, id=caller.tenant_id,
-    )  # fmt: skip
+    await operator.outlive_claims(caller.tenant_id)
     first, second = [await caller.call("POST", path, headers=headers) for _ in range(2)]
     assert (first[0], second[0], second[2].get("Idempotent-Replayed")) == (200, 200, "true")
     rows = await operator.rows("SELECT state FROM jobs WHERE asset_id = :id", id=asset_id)
@@ -111,10 +107,7 @@ async def test_what_is_made_once_and_its_answer_are_there_together(
         doomed.process.kill()
         with contextlib.suppress(aiohttp.ClientError):
             await making_it
-    await operator.rows(
-        "UPDATE idempotency_keys SET created_at = now() - :age * interval '1 second' WHERE tenant_id = :id RETURNING key",
-        age=idempotency.CLAIM_S + 1, id=caller.tenant_id,
-    )  # fmt: skip
+    await operator.outlive_claims(caller.tenant_id)
     with api.running(env) as other:
         retrying = api.Caller(other.address, caller.tenant_id, caller.key, caller.session)
         first, second = [await retrying.call("POST", path, body, headers=headers) for _ in range(2)]

@@ -132,10 +132,7 @@ async def test_an_answer_that_is_lost_after_the_commit_is_there_for_the_retry(mi
 
 async def test_who_is_overtaken_by_the_retry_takes_back_what_it_did(minting, caller, operator):
     async def overtaken(mint):
-        await operator.rows(
-            "UPDATE idempotency_keys SET created_at = now() - :age * interval '1 second' WHERE tenant_id = :id RETURNING key",
-            age=idempotency.CLAIM_S + 1, id=caller.tenant_id,
-        )  # fmt: skip
+        await operator.outlive_claims(caller.tenant_id)
         assert (await minting(lambda retry: retry())).status_code == 201
         return await mint()
 

@@ -5,9 +5,6 @@ import asyncio
 import pytest
 from support import api
 
-from connectors.postgres.plans import Plan, assign_plan, put_plan
-from schemas.ids import uuid7
-
 PRESIGN = {"fileName": "a.jpg", "contentType": "image/jpeg", "size": 5}
 
 
@@ -23,10 +20,8 @@ def tenant_on(operator, session, servers):
     """Two callers, one per process, of a new tenant on a plan of its own."""
 
     async def make(**limits):
-        tenant, plan = await operator.tenant(), Plan(name=f"p-{uuid7().hex[-12:]}", **limits)
-        async with operator.database.transaction() as connection:
-            await put_plan(connection, plan)
-            await assign_plan(connection, tenant.slug, plan.name)
+        tenant = await operator.tenant()
+        await operator.put_on_plan(tenant.slug, **limits)
         key = await operator.key(tenant.id)
         return [api.Caller(server.address, tenant.id, key.text, session) for server in servers]
 

@@ -6,8 +6,6 @@ import pytest
 from support.api import PHOTO
 from yarl import URL
 
-from connectors.postgres.plans import Plan, assign_plan, put_plan
-
 MULTIPART = "/api/v1/uploads/s3/multipart"
 FIRST = PHOTO + bytes(5 << 20)
 LAST = b"the last part"
@@ -158,9 +156,7 @@ async def test_what_cannot_become_an_asset_is_refused(caller, change, field):
 
 async def test_an_upload_in_parts_counts_as_open(caller, operator):
     rows = await operator.rows("SELECT slug FROM tenants WHERE id = :id", id=caller.tenant_id)
-    async with operator.database.transaction() as connection:
-        await put_plan(connection, Plan(name="one-upload", max_uploads=1))
-        await assign_plan(connection, rows[0]["slug"], "one-upload")
+    await operator.put_on_plan(rows[0]["slug"], max_uploads=1)
     made = await begin(caller)
     body = {"filename": "b.jpg", "type": "image/jpeg", "size": 5}
     assert (await caller.call("POST", MULTIPART, body))[0] == 429
@@ -170,9 +166,7 @@ async def test_an_upload_in_parts_counts_as_open(caller, operator):
 
 async def test_an_upload_that_was_given_up_gives_its_room_back(caller, operator):
     rows = await operator.rows("SELECT slug FROM tenants WHERE id = :id", id=caller.tenant_id)
-    async with operator.database.transaction() as connection:
-        await put_plan(connection, Plan(name="two-assets", max_assets=2))
-        await assign_plan(connection, rows[0]["slug"], "two-assets")
+    await operator.put_on_plan(rows[0]["slug"], max_assets=2)
     made = [await begin(caller) for _ in range(2)]
     body = {"filename": "b.jpg", "type": "image/jpeg", "size": 5}
     assert (await caller.call("POST", MULTIPART, body))[0] == 403

@@ -13,7 +13,6 @@ from cli.client import MedialaneClient, UnreachableError
 from cli.client.parts import PartsUpload
 from cli.upload import _note
 from connectors.objectstore.s3 import S3ObjectStore
-from connectors.postgres.plans import Plan, assign_plan, put_plan
 from schemas.ids import uuid7
 
 
@@ -185,11 +184,8 @@ async def test_a_torn_note_counts_as_none(caller, operator, film, own_env, torn)
 
 
 async def test_more_files_than_the_plan_lets_ask_at_once_are_all_uploaded(caller, operator, tmp_path, own_env):
-    plan = Plan(name=f"p-{uuid7().hex[-12:]}", requests_per_s=10, request_burst=2)
     slug = (await operator.rows("SELECT slug FROM tenants WHERE id = :id", id=caller.tenant_id))[0]["slug"]
-    async with operator.database.transaction() as connection:
-        await put_plan(connection, plan)
-        await assign_plan(connection, slug, plan.name)
+    await operator.put_on_plan(slug, requests_per_s=10, request_burst=2)
     paths = [tmp_path / f"{number}.jpg" for number in range(12)]
     for path in paths:
         path.write_bytes(api.PHOTO)
