@@ -126,6 +126,22 @@ def make_video(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def long_video(make_video, tmp_path_factory):
+    """Takes minutes of CPU to process, and is made in two seconds: one clip, repeated."""
+    path = tmp_path_factory.mktemp("long") / "long.mp4"
+    clip = make_video("-g", "12", size="1280x720", seconds=2, rate=30)
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-stream_loop", "100", "-i", clip, "-c", "copy", path]
+    subprocess.run(command, check=True)
+    return path
+
+
+@pytest.fixture
+def children(monkeypatch):
+    """Children find the modules that a test has them run `around` their jobs."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "children"))
+
+
+@pytest.fixture(scope="session")
 def ffprobe():
     """Streams of a file, by type."""
 

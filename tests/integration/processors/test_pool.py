@@ -3,20 +3,17 @@
 import asyncio
 import errno
 import os
-import re
 import signal
 import subprocess
 import sys
 import threading
-import time
-from pathlib import Path
 
 import pytest
 from PIL import Image
+from support.processes import alive, descendants, ffmpeg_below, until
 
 from processors.contract import MediaError, Source
 from processors.pool import MediaPool
-from processors.sandbox import landlock
 from schemas.errors import ErrorClass, ErrorCode
 from schemas.profiles import profiles_for
 from schemas.settings import ProcessorSettings
@@ -24,59 +21,6 @@ from schemas.states import Stage
 
 VIDEO = Stage.VIDEO_PRIMARY
 PHOTO = len(profiles_for(Stage.IMAGE_PRIMARY))  # renditions of one
-
-
-def alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def descendants(pid):
-    """Living processes below one, by walking /proc."""
-    parents = {}
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = entry.read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if fields[0] != "Z":
-            parents[int(entry.parent.name)] = int(fields[1])
-    found, front = set(), {pid}
-    while front := {child for child, parent in parents.items() if parent in front}:
-        found |= front
-    return found
-
-
-def command(pid):
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    except (FileNotFoundError, ProcessLookupError):  # gone meanwhile
-        return ""
-
-
-def until(condition, what, bound_s=30):
-    """Wait for a condition; the bound only ends a test that would hang."""
-    end = time.monotonic() + bound_s
-    while not (value := condition()):
-        assert time.monotonic() < end, f"never: {what}"
-        time.sleep(0.01)
-    return value
-
-
-def ffmpeg_below(pid):
-    return {p for p in descendants(pid) if command(p) == "ffmpeg"}
-
-
-@pytest.fixture(scope="module")
-def long_video(make_video, tmp_path_factory):
-    """Takes minutes of CPU to process, and is made in two seconds: one clip, repeated."""
-    path = tmp_path_factory.mktemp("long") / "long.mp4"
-    clip = make_video("-g", "12", size="1280x720", seconds=2, rate=30)
-    command = ["ffmpeg", "-nostdin", "-v", "error", "-stream_loop", "100", "-i", clip, "-c", "copy", path]
-    subprocess.run(command, check=True)
-    return path
 
 
 def test_a_killed_child_is_a_transient_failure_and_the_next_job_works(make_bench, long_video, photo, tmp_path):
@@ -115,8 +59,7 @@ def test_a_timeout_kills_child_and_ffmpeg(make_bench, long_video, photo, tmp_pat
     assert len(bench.run(photo, tmp_path)[0]) == PHOTO
 
 
-def test_a_long_film_may_take_longer_than_a_short_one(make_bench, make_video, photo, tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "children"))
+def test_a_long_film_may_take_longer_than_a_short_one(children, make_bench, make_video, photo, tmp_path):
     bench = make_bench(video_timeout_s=4.0, video_timeout_ratio=600.0, around="late:around")
     bench.run(photo, tmp_path)
     made, _ = bench.run(make_video(), tmp_path, VIDEO)
@@ -233,106 +176,11 @@ def test_a_file_larger_than_a_child_may_write_is_a_permanent_failure(make_bench,
         assert caught.value.error_class is ErrorClass.PERMANENT, caught.value
 
 
-def test_children_see_no_secret_and_no_network(monkeypatch, make_bench, photo, tmp_path):
-    monkeypatch.setenv("MEDIALANE_DATABASE_URL", "postgresql://user:SECRET-MARK@host/db")
-    bench = make_bench()
-    bench.run(photo, tmp_path)
-    for pid in bench.pool.pids:
-        assert b"SECRET-MARK" not in Path(f"/proc/{pid}/environ").read_bytes()
-        same_network = Path(f"/proc/{pid}/ns/net").readlink() == Path("/proc/self/ns/net").readlink()
-        assert same_network is not bench.pool.walls.network
-    child = bench.pool.pids[1]
-    # Standard streams and the socket to the worker; nothing of the worker's or of other children's.
-    assert len(list(Path(f"/proc/{child}/fd").iterdir())) <= 8
-    assert re.search(r"Max core file size +0 +0 ", Path(f"/proc/{child}/limits").read_text())
-
-
 def test_children_stand_back_behind_their_worker(make_bench, photo, tmp_path):
     bench = make_bench(nice=7)
     bench.run(photo, tmp_path)
     own = os.getpriority(os.PRIO_PROCESS, 0)
     assert [os.getpriority(os.PRIO_PROCESS, pid) for pid in bench.pool.pids] == [max(own, 7)] * 2
-
-
-@pytest.mark.skipif(not landlock.version(), reason="this kernel has no Landlock")
-@pytest.mark.parametrize("stage", [Stage.IMAGE_PRIMARY, VIDEO])
-def test_a_child_that_was_taken_over_reaches_its_cell_and_no_other_file(monkeypatch, make_bench, tmp_path, stage):
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "children"))
-    other = tmp_path / "other"
-    other.write_text("another tenant's")
-    bench = make_bench(workers=2, around="nosy:around")
-    assert bench.pool.walls.files
-    cells = list(bench.folder.glob("cell-*"))
-    assert len(cells) == 2
-    tries = [
-        f"read {other}", f"write {other}", f"remove {other}", f"link {other}", f"write {tmp_path}/new",
-        f"list {tmp_path}", f"list {bench.folder}", "list /", "read /etc/passwd", "read /proc/self/environ",
-        f"read /proc/{os.getpid()}/environ", f"read {Path(__file__).parents[3]}/README.md", "write /tmp/medialane-new",
-    ]  # fmt: skip
-    in_reach = ["read source.bin", "write mine", *(f"list {cell}" for cell in cells)]
-    (tmp_path / "tries").write_text("\n".join([*tries, *in_reach]))
-    with pytest.raises(MediaError) as caught:
-        bench.run(tmp_path / "tries", tmp_path, stage)
-    read, wrote, own = caught.value.detail.splitlines()
-    assert (read, wrote) == ("read source.bin", "write mine")
-    assert own in {f"list {cell}" for cell in cells}, "its own cell, and not its sibling's"
-    assert other.read_text() == "another tenant's"
-    assert not any(any(cell.iterdir()) for cell in cells), "nothing stays for the next job"
-
-
-@pytest.mark.skipif(not landlock.keeps_signals(), reason="this kernel's Landlock cannot keep signals in")
-@pytest.mark.parametrize("stage", [Stage.IMAGE_PRIMARY, VIDEO])
-def test_a_child_that_was_taken_over_signals_nobody_but_itself(monkeypatch, make_bench, tmp_path, stage):
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "children"))
-    bench = make_bench(workers=2, around="nosy:around")
-    assert bench.pool.walls.signals
-
-    def signalled(*pids):
-        (tmp_path / "tries").write_text("\n".join(f"signal {pid}" for pid in pids))
-        with pytest.raises(MediaError) as caught:
-            bench.run(tmp_path / "tries", tmp_path, stage)
-        return caught.value.detail.splitlines()
-
-    assert signalled(0) == ["signal 0"]
-    nursery, *children = until(lambda: len(bench.pool.pids) == 3 and bench.pool.pids, "both children are known")
-    own, by_number = signalled(0, os.getpid(), nursery, *children)
-    assert own == "signal 0"
-    assert by_number in {f"signal {child}" for child in children}, "its own number, and not its sibling's"
-
-
-def closed_to_the_powerless():
-    """Whether root reaches the code by privilege alone, as in another user's closed home: then it has to keep it."""
-    code = map(str, [*landlock.of_python(), *landlock.homes_of(("ffmpeg", "ffprobe"))])
-    argv = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "ls", *code]
-    return os.geteuid() == 0 and subprocess.run(argv, capture_output=True, check=False).returncode != 0
-
-
-@pytest.mark.skipif(closed_to_the_powerless(), reason="the code is in another user's closed folder")
-def test_children_and_ffmpeg_hold_no_capability(monkeypatch, make_bench, long_video, photo, tmp_path):
-    bench = make_bench()
-    assert bench.pool.walls.privileges
-    bench.run(photo, tmp_path)
-    child = bench.pool.pids[1]
-    job = bench.submit(long_video, tmp_path, VIDEO)
-    encoders = until(lambda: ffmpeg_below(child), "ffmpeg runs")
-    for pid in (*bench.pool.pids, *encoders):
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-        held = dict(
-            line.split(":\t") for line in lines if line.startswith(("CapPrm", "CapEff", "CapInh", "NoNewPrivs"))
-        )
-        assert {name: int(value, 16) for name, value in held.items()} == {
-            "CapPrm": 0, "CapEff": 0, "CapInh": 0, "NoNewPrivs": 1
-        }  # fmt: skip
-    job.cancel()
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root has what could be taken")
-def test_a_child_of_roots_is_nobody_special(monkeypatch, make_bench, tmp_path):
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "children"))
-    (tmp_path / "tries").write_text("become 65534\nhand over 65534\nsignal 0")
-    with pytest.raises(MediaError) as caught:
-        make_bench(around="nosy:around").run(tmp_path / "tries", tmp_path)
-    assert caught.value.detail == "signal 0"
 
 
 def test_a_dead_nursery_fails_its_jobs_and_is_started_again(make_bench, long_video, photo, tmp_path):

@@ -1,0 +1,47 @@
+"""Processes of this machine as /proc shows them, and waiting for what they come to."""
+
+import time
+from pathlib import Path
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def descendants(pid):
+    """Living processes below one, by walking /proc."""
+    parents = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = entry.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if fields[0] != "Z":
+            parents[int(entry.parent.name)] = int(fields[1])
+    found, front = set(), {pid}
+    while front := {child for child, parent in parents.items() if parent in front}:
+        found |= front
+    return found
+
+
+def command(pid):
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):  # gone meanwhile
+        return ""
+
+
+def until(condition, what, bound_s=30):
+    """Wait for a condition; the bound only ends a test that would hang."""
+    end = time.monotonic() + bound_s
+    while not (value := condition()):
+        assert time.monotonic() < end, f"never: {what}"
+        time.sleep(0.01)
+    return value
+
+
+def ffmpeg_below(pid):
+    return {p for p in descendants(pid) if command(p) == "ffmpeg"}
