@@ -46,7 +46,7 @@ class Completion:
         judge(upload.kind, upload.content_type, beginning)
         if upload.expected_sha256 is not None:
             await self._compare_checksum(upload, head.etag)
-        if await self._completed.submit(tenant_id, Completed(asset_id, head.etag, traceparent)):
+        if await self._completed.submit(tenant_id, Completed(asset_id, head.etag, traceparent, head.version_id)):
             return
         # Since it was found, somebody else has completed it, or it was deleted or swept away.
         if await self._uploads.submit(tenant_id, asset_id) is None:

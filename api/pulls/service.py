@@ -149,7 +149,8 @@ class PullService:
             raise MedialaneError(ErrorCode.OBJECT_STORE_UNAVAILABLE, "The object store lost what it had taken.")
         async with self._database.tenant(who.tenant_id) as connection:
             await create_assets(connection, who.tenant_id, [asset])
-            await complete_assets(connection, who.tenant_id, [Completed(asset.id, head.etag, asset.traceparent)])
+            done = Completed(asset.id, head.etag, asset.traceparent, head.version_id)
+            await complete_assets(connection, who.tenant_id, [done])
             # The host only: what follows it may be a permission.
             await audit.note(
                 connection, actor=who.actor, action="asset.pull", tenant_id=who.tenant_id, subject=str(asset.id),

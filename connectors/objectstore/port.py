@@ -112,8 +112,10 @@ class ObjectStore(Protocol):
     async def list_page(self, prefix: str, after: str | None = None) -> tuple[Listed, ...]:
         """Up to a thousand objects under a prefix, by key, from after a key."""
 
-    async def download(self, key: str, path: Path, *, if_match: str | None = None) -> str:
-        """Write an object to a new or emptied file; returns its SHA-256 in hex.
+    async def download(
+        self, key: str, path: Path, *, if_match: str | None = None, version_id: str | None = None
+    ) -> str:
+        """Write an object, or a version of it, to a new or emptied file; returns its SHA-256 in hex.
 
         Raises `MedialaneError`: source_missing, source_changed (the entity tag is not `if_match`), no_temp_space.
         """

@@ -99,10 +99,12 @@ class S3ObjectStore(Closing):
     async def list_page(self, prefix: str, after: str | None = None) -> tuple[Listed, ...]:
         return await self._run(lambda: self._list_page(prefix, after))
 
-    async def download(self, key: str, path: Path, *, if_match: str | None = None) -> str:
+    async def download(
+        self, key: str, path: Path, *, if_match: str | None = None, version_id: str | None = None
+    ) -> str:
         stop = threading.Event()
         try:
-            return await self._run(lambda: self._download(key, path, if_match, stop), patient=True)
+            return await self._run(lambda: self._download(key, path, if_match, version_id, stop), patient=True)
         finally:
             stop.set()  # a cancelled caller must not leave a thread that goes on writing
 
@@ -143,9 +145,16 @@ class S3ObjectStore(Closing):
         return await self._threads.run(guarded, patient=patient)
 
     def _ask(
-        self, method: str, key: str, headers: Mapping[str, str], *, body: BinaryIO | None = None, stream: bool = False
+        self,
+        method: str,
+        key: str,
+        headers: Mapping[str, str],
+        *,
+        body: BinaryIO | None = None,
+        stream: bool = False,
+        query: Mapping[str, str] | None = None,
     ) -> urllib3.BaseHTTPResponse:
-        url = self._inner.sign(method, key, ttl_s=_SIGNED_FOR_S, headers=headers, now=datetime.now(UTC))
+        url = self._inner.sign(method, key, ttl_s=_SIGNED_FOR_S, headers=headers, now=datetime.now(UTC), query=query)
         patience = _FOR_FILES if stream or body is not None else self._for_all_else
         return self._http.request(
             method, url, headers=headers, body=body, redirect=False, preload_content=not stream, decode_content=False,
@@ -190,10 +199,13 @@ class S3ObjectStore(Closing):
             detail = "The object store has no such bucket."
             raise MedialaneError(ErrorCode.OBJECT_STORE_UNAVAILABLE, detail) from error
 
-    def _download(self, key: str, path: Path, if_match: str | None, stop: threading.Event) -> str:
+    def _download(
+        self, key: str, path: Path, if_match: str | None, version_id: str | None, stop: threading.Event
+    ) -> str:
         condition = {} if if_match is None else {"If-Match": f'"{if_match}"'}
+        query = None if version_id is None else {"versionId": version_id}
         digest = hashlib.sha256()
-        with path.open("wb") as file, closing(self._ask("GET", key, condition, stream=True)) as found:
+        with path.open("wb") as file, closing(self._ask("GET", key, condition, stream=True, query=query)) as found:
             if found.status != 200:
                 raise refused(found.status, code_of(found.read()))
             for chunk in found.stream(_CHUNK):

@@ -53,13 +53,13 @@ _CHANGE = sa.text("""
 # order of their ids, so that two who complete the same assets together do not wait for each other.
 _COMPLETE = sa.text(f"""
     WITH done AS (
-        SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:etags AS text[]), CAST(:traceparents AS text[]))
-            AS d (id, etag, traceparent)
+        SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:etags AS text[]), CAST(:versions AS text[]),
+            CAST(:traceparents AS text[])) AS d (id, etag, version_id, traceparent)
     ), locked AS MATERIALIZED (
         SELECT id FROM assets WHERE tenant_id = :tenant_id AND id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE
     )
-    UPDATE assets SET state = 'uploaded', etag = done.etag, uploaded_at = clock_timestamp(),
-        traceparent = done.traceparent, event_seq = event_seq + 2
+    UPDATE assets SET state = 'uploaded', etag = done.etag, version_id = done.version_id,
+        uploaded_at = clock_timestamp(), traceparent = done.traceparent, event_seq = event_seq + 2
     FROM locked JOIN done USING (id)
     WHERE assets.id = locked.id AND assets.state = 'pending'
     RETURNING assets.id, {outbox.TAKEN}, kind, size
@@ -88,11 +88,12 @@ class NewAsset(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Completed(NamedTuple):
-    """An asset whose bytes are there; `etag` pins them."""
+    """An asset whose bytes are there; `etag` pins them, and `version_id` where the bucket keeps versions."""
 
     id: UUID
     etag: str
     traceparent: str | None
+    version_id: str | None = None
 
 
 class Upload(NamedTuple):
@@ -184,6 +185,7 @@ async def complete_assets(connection: AsyncConnection, tenant_id: UUID, complete
     once = {one.id: one for one in completed}  # two callers may have brought the same one
     values = {
         "tenant_id": tenant_id, "ids": list(once), "etags": [one.etag for one in once.values()],
+        "versions": [one.version_id for one in once.values()],
         "traceparents": [one.traceparent for one in once.values()],
     }  # fmt: skip
     rows = {row.id: row for row in await connection.execute(_COMPLETE, values)}

@@ -51,6 +51,7 @@ class ClaimedJob(msgspec.Struct, frozen=True, kw_only=True):
     content_sha256: bytes | None
     object_key: str
     etag: str
+    version_id: str | None = None
     size: int
     content_type: str
     file_name: str
@@ -70,7 +71,8 @@ _CLAIM = sa.text("""
             CAST(:partitions AS int[]), CAST(:offsets AS bigint[]), CAST(:groups AS text[])) WITH ORDINALITY
             AS o (job_id, dispatch, topic, kpart, koffset, consumers, place)
     ), asset AS MATERIALIZED (
-        SELECT a.id, a.object_key, a.etag, a.size, a.content_type, a.file_name, a.profiles, j.started_at, o.*
+        SELECT a.id, a.object_key, a.etag, a.version_id, a.size, a.content_type, a.file_name, a.profiles, j.started_at,
+            o.*
         FROM offered o JOIN jobs j ON j.id = o.job_id JOIN assets a ON a.id = j.asset_id
         WHERE j.state = 'queued' AND j.dispatch = o.dispatch
         ORDER BY a.id FOR NO KEY UPDATE OF a
@@ -83,8 +85,9 @@ _CLAIM = sa.text("""
     WHERE jobs.id = asset.job_id AND jobs.asset_id = asset.id AND jobs.state = 'queued'
         AND jobs.dispatch = asset.dispatch
     RETURNING jobs.id AS job_id, jobs.tenant_id, jobs.asset_id, jobs.generation, jobs.stage, jobs.epoch, jobs.attempts,
-        jobs.deaths, jobs.traceparent, jobs.content_sha256, asset.object_key, asset.etag, asset.size,
-        asset.content_type, asset.file_name, asset.profiles, coalesce(jobs.emitted_at, jobs.created_at) AS queued_at,
+        jobs.deaths, jobs.traceparent, jobs.content_sha256, asset.object_key, asset.etag, asset.version_id,
+        asset.size, asset.content_type, asset.file_name, asset.profiles,
+        coalesce(jobs.emitted_at, jobs.created_at) AS queued_at,
         extract(epoch FROM clock_timestamp() - jobs.created_at)::float8 AS wait_s,
         clock_timestamp() AS claimed_at, jobs.job_class, asset.started_at IS NULL AS first, asset.place
 """)

@@ -146,7 +146,9 @@ class Work:
     async def _download(self) -> tuple[Path, bytes]:
         path = self._folder / "source"
         with self._stage("download"):
-            sha256 = await self._store.download(self._job.object_key, path, if_match=self._job.etag)
+            sha256 = await self._store.download(
+                self._job.object_key, path, if_match=self._job.etag, version_id=self._job.version_id
+            )
         return path, bytes.fromhex(sha256)
 
     async def _already_known(self) -> frozenset[str]:

@@ -12,6 +12,9 @@ from support.locks import until_waited_for
 from connectors.postgres.abandoned import Abandoned, mark_abandoned
 from connectors.postgres.assets import Completed, complete_assets
 from connectors.postgres.cancel import delete_asset
+from connectors.postgres.jobs import claim
+from schemas.records import Dispatch
+from schemas.states import Stage
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -107,6 +110,25 @@ async def test_complete_tells_what_became_of_the_asset_while_it_looked_at_the_ob
     assert len(jobs) == (answered == 200)
 
 
+async def test_where_the_bucket_keeps_versions_a_second_put_changes_nothing(
+    caller, operator, store, s3, bucket, tmp_path
+):
+    s3.put_bucket_versioning(Bucket=bucket.bucket, VersioningConfiguration={"Status": "Enabled"})
+    presigned = await caller.presign(size=5)
+    await caller.put(presigned, PHOTO)
+    await caller.call("GET", f"/api/v1/assets/{presigned['assetId']}/complete")
+    await caller.put(presigned, PHOTO[:4] + b"!")
+    (made,) = await operator.rows("SELECT id, dispatch FROM jobs WHERE asset_id = :id", id=presigned["assetId"])
+    dispatch = Dispatch(
+        job_id=made["id"], tenant_id=caller.tenant_id, asset_id=UUID(presigned["assetId"]), stage=Stage.IMAGE_PRIMARY,
+        dispatch=made["dispatch"],
+    )  # fmt: skip
+    async with operator.database.transaction() as connection:
+        job = await claim(connection, dispatch, owner="w", lease_s=60)
+    await store.download(job.object_key, tmp_path / "file", if_match=job.etag, version_id=job.version_id)
+    assert (tmp_path / "file").read_bytes() == PHOTO
+
+
 async def test_a_second_put_is_not_what_was_completed(caller, operator):
     presigned = await caller.presign(size=5)
     await caller.put(presigned, PHOTO)
@@ -118,16 +140,20 @@ async def test_a_second_put_is_not_what_was_completed(caller, operator):
 
 
 @pytest.fixture
-def stored(bucket):
-    """Puts an object behind the API's back, past what the signed address allows."""
-    client = boto3.client(
+def s3(bucket):
+    return boto3.client(
         "s3",
         endpoint_url=bucket.endpoint,
         region_name=bucket.region,
         aws_access_key_id=bucket.access_key,
         aws_secret_access_key=bucket.secret_key,
     )
-    return lambda key, data, kind: client.put_object(Bucket=bucket.bucket, Key=key, Body=data, ContentType=kind)
+
+
+@pytest.fixture
+def stored(s3, bucket):
+    """Puts an object behind the API's back, past what the signed address allows."""
+    return lambda key, data, kind: s3.put_object(Bucket=bucket.bucket, Key=key, Body=data, ContentType=kind)
 
 
 @pytest.mark.parametrize(

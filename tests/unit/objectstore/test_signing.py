@@ -50,6 +50,12 @@ def test_a_get_is_signed_as_botocore_signs_it(signer, boto, key):
     assert ours == boto.generate_presigned_url("get_object", {"Bucket": "media", "Key": key}, ExpiresIn=60)
 
 
+def test_a_get_of_a_version_is_signed_as_botocore_signs_it(signer, boto):
+    ours = signer.sign("GET", "a.jpg", ttl_s=60, headers={}, now=NOW, query={"versionId": "v/1+2"})
+    params = {"Bucket": "media", "Key": "a.jpg", "VersionId": "v/1+2"}
+    assert ours == boto.generate_presigned_url("get_object", params, ExpiresIn=60)
+
+
 def test_capitals_in_the_host_are_neither_signed_nor_sent():
     def sign(endpoint):
         signer = QuerySigner(endpoint=endpoint, bucket="Media", region="eu-west-1", access_key="AK", secret_key="s")

@@ -1,0 +1,16 @@
+"""Uploads are pinned by version where the store has any."""
+
+from migrations.scripts import run_script
+
+revision = "0013"
+down_revision = "0010"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    run_script("0013_ends.sql")
+
+
+def downgrade() -> None:
+    raise NotImplementedError("Expand-only: the release before runs on this schema as it is.")
