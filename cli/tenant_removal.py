@@ -33,7 +33,7 @@ class Removed(msgspec.Struct, kw_only=True):
 @click.option("--apply", "apply_it", is_flag=True, help="Remove; without this, only say what would be.")
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as a JSON object.")
 def delete(slug: str, *, apply_it: bool, as_json: bool) -> None:
-    """Delete the tenant SLUG: its keys first, then its rows and objects, for good. Nothing goes without --apply.
+    """Delete the tenant SLUG: nobody is let in any more, and its rows and objects go for good. Only with --apply.
 
     May be interrupted and repeated. What running workers or open upload addresses still store after it is found by the
     keeper's sweep. The audit log keeps what was done; Kafka's topics keep their records for their retention.
@@ -72,15 +72,20 @@ class _Removal:
         self._tenant_id = tenant_id
         self._slug = slug
         self._found = found
+        self._gone = 0
 
     async def run(self) -> None:
         async with self._database.transaction() as connection:
             await tenant_removal.shut_out(connection, self._tenant_id)
             await self._note(connection, "tenant.shut_out", {})
-        gone = 0
+        await self._belongings()
+        while not await self._tenant():
+            await self._belongings()  # of a request that was let in before
+
+    async def _belongings(self) -> None:
         while count := await self._assets():
-            gone += count
-            click.echo(f"{gone} of {self._found.assets} assets", err=True)
+            self._gone += count
+            click.echo(f"{self._gone} of {self._found.assets} assets", err=True)
         for forget in (tenant_removal.forget_deliveries, tenant_removal.forget_contents):
             while await self._some(forget):
                 pass
@@ -90,9 +95,13 @@ class _Removal:
                     await self._store.delete(item.key)
                 self._found.objects += len(page)
                 click.echo(f"{self._found.objects} objects", err=True)
+
+    async def _tenant(self) -> bool:
         async with self._database.transaction() as connection:
-            await tenant_removal.forget_tenant(connection, self._tenant_id)
-            await self._note(connection, "tenant.delete", msgspec.structs.asdict(self._found))
+            forgotten = await tenant_removal.forget_tenant(connection, self._tenant_id)
+            if forgotten:
+                await self._note(connection, "tenant.delete", msgspec.structs.asdict(self._found))
+        return forgotten
 
     async def _assets(self) -> int:
         async with self._database.transaction() as connection:
@@ -102,7 +111,7 @@ class _Removal:
             if asset.upload_id is not None:
                 await self._store.abort_multipart(asset.object_key, asset.upload_id)
         async with self._database.transaction() as connection:
-            await tenant_removal.forget_assets(connection, [asset.id for asset in held])
+            await tenant_removal.forget_assets(connection, held)
         return len(held)
 
     async def _some(self, forget: Callable[..., Awaitable[int]]) -> int:

@@ -1,4 +1,4 @@
-"""Uploads are pinned by version where the store has any."""
+"""Uploads are pinned by version where the store has any; a tenant that goes is closed first."""
 
 from migrations.scripts import run_script
 
