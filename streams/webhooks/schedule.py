@@ -68,10 +68,11 @@ def _retry_after_s(value: str | None) -> float:
     """Seconds that a Retry-After header asks for (seconds or a date); 0 for none or nonsense."""
     if value is None:
         return 0.0
-    if value.strip().isascii() and value.strip().isdigit():
-        return float(value)
+    text = value.strip(" \t")  # nothing else: what Python takes for white space, float() may not
+    if text.isascii() and text.isdigit():
+        return float(text)
     try:
-        at = parsedate_to_datetime(value)
+        at = parsedate_to_datetime(text)
     except (ValueError, OverflowError):  # the latter of a year or an offset with too many digits
         return 0.0
     at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)

@@ -73,6 +73,7 @@ def test_the_default_schedule_spreads_over_three_days():
         ("999999999", MAX_RETRY_AFTER_S),
         ("9" * 400, MAX_RETRY_AFTER_S),
         ("-5", 10), ("soon", 10), ("", 10), ("1e9", 10), ("²", 10),
+        (" 60\t", 60), ("\x1c60", 10), ("60\x1f", 10),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 10),
         ("Fri, 01 Jan 2100 00:00:00 GMT", MAX_RETRY_AFTER_S),
         ("Wed, 21 Oct 2015 07:28:00 +9999999999999", 10),
