@@ -36,7 +36,8 @@ def _range(network: str, reason: str, *, private: bool = False) -> _Range:
     return _Range(ipaddress.ip_network(network), reason, private)
 
 
-# The IANA special-purpose registries, without what is globally reachable, and two addresses that clouds use inside.
+# The IANA special-purpose registries, without what is globally reachable, and addresses that clouds use inside. The
+# first that matches decides.
 _REFUSED: tuple[_Range, ...] = (
     _range("0.0.0.0/8", "this network"),
     _range("10.0.0.0/8", "private", private=True),
@@ -55,6 +56,8 @@ _REFUSED: tuple[_Range, ...] = (
     _range("224.0.0.0/4", "multicast"),
     _range("240.0.0.0/4", "reserved or broadcast"),
     _range("::1/128", "loopback", private=True),
+    _range("fd00:ec2::/32", "cloud metadata"),
+    _range("fd20:ce::/64", "cloud metadata"),
     _range("fc00::/7", "unique local", private=True),
     _range("fe80::/10", "link-local"),
     _range("ff00::/8", "multicast"),
