@@ -5,10 +5,11 @@ For what may be missed: whoever listens has another place to look at what was sa
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 
 import structlog
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from connectors.kafka.options import client_options
 from schemas.settings import KafkaSettings
@@ -66,7 +67,6 @@ class TopicTail:
                 self._consume(loop)
             except KafkaException as error:
                 _log.warning("the end of the topic is not followed", topic=self._topic, error=str(error))
-                self._following.clear()
                 self._stop.wait(_AGAIN_S)
             except RuntimeError:
                 return  # the loop is closed: the process ends
@@ -74,25 +74,27 @@ class TopicTail:
     def _consume(self, loop: asyncio.AbstractEventLoop) -> None:
         consumer = Consumer(self._options)
         try:
-            known = self._assign(consumer)
+            known, counted_at = self._assign(consumer), time.monotonic()
             self._following.set()
-            waited = 0.0
             while not self._stop.is_set():
                 message = consumer.poll(_POLL_S)
-                if message is None:
-                    waited += _POLL_S
-                    if waited > _NEW_PARTITIONS_S:
-                        waited = 0.0
-                        if self._count(consumer) != known:
-                            return  # assigned anew by the next round
-                    continue
-                error, key, value = message.error(), message.key(), message.value()
-                if error is not None:
-                    raise KafkaException(error)
-                if isinstance(key, bytes) and isinstance(value, bytes):
-                    loop.call_soon_threadsafe(self._heard, key.decode(errors="replace"), value)
+                if message is not None:
+                    self._tell(loop, message)
+                # By the clock: on a busy topic no poll comes back empty.
+                if time.monotonic() - counted_at > _NEW_PARTITIONS_S:
+                    counted_at = time.monotonic()
+                    if self._count(consumer) != known:
+                        return  # assigned anew by the next round
         finally:
+            self._following.clear()  # the next round begins at the ends of then: what lies between is not heard
             consumer.close()
+
+    def _tell(self, loop: asyncio.AbstractEventLoop, message: Message) -> None:
+        error, key, value = message.error(), message.key(), message.value()
+        if error is not None:
+            raise KafkaException(error)
+        if isinstance(key, bytes) and isinstance(value, bytes):
+            loop.call_soon_threadsafe(self._heard, key.decode(errors="replace"), value)
 
     def _assign(self, consumer: Consumer) -> int:
         """Every partition, at the end that it has at this moment."""
