@@ -12,6 +12,8 @@ from support import stack as shared
 from connectors.postgres import outbox
 from schemas.events import AssetReopened
 
+BOUND_S = 120
+
 
 async def events_of(response, count):
     """The first events of a stream, as (id, type, data)."""
@@ -80,7 +82,8 @@ async def test_a_read_that_waits_answers_at_the_end(caller, operator):
     status, answer, _ = await caller.call("GET", f"/api/v1/assets/{asset_id}?wait=0.2")
     assert (status, answer["data"]["state"], waiting.done()) == (200, "uploaded", False)
     await operator.rows("UPDATE assets SET state = 'ready' WHERE id = :id RETURNING id", id=asset_id)
-    status, answer, _ = await waiting
+    async with asyncio.timeout(30):  # half of what it may wait
+        status, answer, _ = await waiting
     assert (status, answer["data"]["state"]) == (200, "ready")
 
 
@@ -105,6 +108,7 @@ async def test_a_stream_does_not_hold_the_process(env, new_caller):
 @pytest.mark.stack
 async def test_over_kafka_every_event_comes_once_in_order(stack_api, operator, session):
     caller = await stack_api()
+    await until_kafka_is_heard(caller, operator)
     asset_id = (await caller.presign())["assetId"]
     readers = 4
 
@@ -112,15 +116,31 @@ async def test_over_kafka_every_event_comes_once_in_order(stack_api, operator, s
         async with stream(caller, asset_id) as response:
             return [event[0] for event in await events_of(response, 41)]
 
-    async with asyncio.TaskGroup() as group:
+    async with asyncio.timeout(BOUND_S), asyncio.TaskGroup() as group:
         reading = [group.create_task(read()) for _ in range(readers)]
         group.create_task(emit(operator, asset_id, 40))
     assert {tuple(task.result()) for task in reading} == {tuple(range(1, 42))}
 
 
+async def until_kafka_is_heard(caller, operator):
+    """A reader of the API below is told of what happens by nobody else."""
+    asset_id = (await caller.presign())["assetId"]
+    async with asyncio.timeout(BOUND_S), stream(caller, asset_id) as response:
+        reading = asyncio.create_task(events_of(response, 2))
+        while not reading.done():
+            await emit(operator, asset_id)
+            await asyncio.wait({reading}, timeout=0.5)
+    await reading
+
+
 @pytest.fixture
-async def stack_api(stack, kafka, database, bucket, operator, session):
-    """Callers of an API that hears from Kafka, with a connector on this module's outbox."""
+async def stack_api(stack, kafka, database, bucket, operator, session, monkeypatch):
+    """Callers of an API whose streams look at the database once and hear all else from Kafka, from a connector on this
+    module's outbox.
+    """
+    names = ("api.live.hub.LOOK_AGAIN_S", "api.live.hub.LOOK_WITHOUT_KAFKA_S", "api.live.service._HEARTBEAT_S")
+    slow = "; ".join(f"{name} = {2 * BOUND_S}" for name in names)
+    monkeypatch.setattr(api, "_RUN", f"import api.live.hub, api.live.service; {slow}; {api._RUN}")
     change = {"MEDIALANE_KAFKA_BROKERS": kafka.brokers, "MEDIALANE_KAFKA_TOPIC_PREFIX": kafka.topic_prefix}
     async with shared.outbox_connector(stack, database, kafka):
         with api.running(api.environment(database, bucket, **change)) as started:
