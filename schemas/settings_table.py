@@ -60,7 +60,7 @@ def _shown(default: Any) -> str:
         return f"`{str(default).lower()}`"
     if isinstance(default, tuple):
         return f"`{','.join(item if isinstance(item, str) else f'{item:g}' for item in default)}`"
-    return f"`{default:g}`" if isinstance(default, float) and default < 1e6 else f"`{default}`"
+    return f"`{default:.12g}`" if isinstance(default, float) else f"`{default}`"
 
 
 def _kind(annotation: Any) -> str:

@@ -1,4 +1,4 @@
-"""Uploads are pinned by version where the store has any; a tenant that goes is closed first."""
+"""Uploads are pinned by version where there are any; a tenant that goes is closed first; old deliveries go."""
 
 from migrations.scripts import run_script
 

@@ -23,3 +23,6 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
         p.max_uploads
     FROM tenants t JOIN plans p ON p.name = t.plan WHERE t.slug = wanted AND t.closed_at IS NULL
 $$;
+
+-- Deliveries that ended are kept for a time only.
+CREATE INDEX webhook_deliveries_ended ON webhook_deliveries (finished_at) WHERE finished_at IS NOT NULL;

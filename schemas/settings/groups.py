@@ -197,6 +197,14 @@ class KeeperSettings(Settings, frozen=True, kw_only=True):
         float,
         Meta(ge=3600, description="How long after its last address has ended an upload nobody completed goes, seconds"),
     ] = 86_400.0
+    delivery_retention_s: Annotated[
+        float,
+        Meta(
+            ge=604_800,
+            description="How long webhook deliveries that ended are kept with their attempts, seconds. Not less than "
+            "what `media.events` keeps: an event that is read again later would be delivered again",
+        ),
+    ] = 2_592_000.0
 
 
 class BreakerSettings(Settings, frozen=True, kw_only=True):

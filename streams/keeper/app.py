@@ -76,7 +76,7 @@ async def _run(env: Mapping[str, str]) -> int:
             "rounds": rounds.run,
             "outbox": upkeep.run,
             "watchdog": watchdog.run,
-            "cleaning": Housekeeping(database).run,
+            "cleaning": Housekeeping(database, settings).run,
             "purging": Purging(database, store, settings, metrics).run,
             "abandoned": AbandonedUploads(database, store, settings, metrics).run,
         }

@@ -4,20 +4,27 @@ import asyncio
 
 import structlog
 
-from connectors.postgres import idempotency
+from connectors.postgres import idempotency, old_deliveries
 from connectors.postgres.database import Database
 from schemas.errors import MedialaneError
+from schemas.settings import KeeperSettings
 
 log = structlog.get_logger(__name__)
 
 _INTERVAL_S = 60.0
+_BATCH = 1000
+_MOST_BATCHES = 50  # in a round: a first one may find months of them, and the others' turn has to come
 
 
 class Housekeeping:
-    """Deletes answers to idempotent requests that may no longer be repeated, once a minute, until cancelled."""
+    """Deletes answers to idempotent requests that may not be repeated any more, and webhook deliveries of long ago.
 
-    def __init__(self, database: Database) -> None:
+    Once a minute, until cancelled.
+    """
+
+    def __init__(self, database: Database, settings: KeeperSettings) -> None:
         self._database = database
+        self._kept_s = settings.delivery_retention_s
 
     async def run(self) -> None:
         """Clean for ever; an outage of the database is waited out."""
@@ -34,3 +41,15 @@ class Housekeeping:
             purged = await idempotency.purge(connection)
         if purged:
             log.info("old answers deleted", answers=purged)
+        await self._deliveries()
+
+    async def _deliveries(self) -> None:
+        gone = 0
+        for _ in range(_MOST_BATCHES):
+            async with self._database.transaction() as connection:
+                purged = await old_deliveries.purge(connection, kept_s=self._kept_s, batch=_BATCH)
+            gone += purged
+            if purged < _BATCH:
+                break
+        if gone:
+            log.info("old webhook deliveries deleted", deliveries=gone)

@@ -1,6 +1,10 @@
 """The queries of the due-table, judged by what Postgres does with them."""
 
-from connectors.postgres import deliveries
+import sqlalchemy as sa
+
+from connectors.postgres import deliveries, old_deliveries
+from schemas.settings import KeeperSettings
+from streams.keeper.housekeeping import Housekeeping
 
 
 async def test_due_work_is_found_by_endpoint_and_not_by_walking_over_what_waits(world):
@@ -39,3 +43,28 @@ async def test_a_postgres_that_has_just_started_lets_no_lease_run_out(world):
         assert await deliveries.expire(connection, batch=10, lease_s=86_400.0) == 0
         assert await deliveries.expire(connection, batch=0, lease_s=0.0) == 0
         assert await deliveries.expire(connection, batch=10, lease_s=0.0) == 1
+
+
+async def test_what_ended_long_ago_goes_with_its_attempts_and_nothing_else(world):
+    endpoint = await world.endpoint("http://a.example/")
+    row = """
+        WITH made AS (
+            INSERT INTO webhook_deliveries (id, tenant_id, endpoint_id, event_id, event_type, asset_id, seq, payload,
+                state, due_at, finished_at)
+            SELECT gen_random_uuid(), %s, %s, gen_random_uuid(), %s, gen_random_uuid(), 1, '{}', %s, now(),
+                now() - %s * interval '1 day' FROM generate_series(1, %s) RETURNING id, tenant_id
+        )
+        INSERT INTO webhook_attempts (delivery_id, attempt, tenant_id) SELECT id, 1, tenant_id FROM made
+    """
+    for name, state, days, count in (
+        ("old", "delivered", 31, 1100), ("old", "dead", 31, 5), ("young", "delivered", 29, 2), ("open", "waiting", None, 3),
+    ):  # fmt: skip
+        await world.execute(row, world.tenant_id, endpoint, name, state, days, count)
+    await world.execute("ANALYZE webhook_deliveries")
+    async with world.database.transaction() as connection:
+        values = {"kept": 2_592_000, "batch": 10}
+        plan = (await connection.execute(sa.text(f"EXPLAIN {old_deliveries._PURGE.text}"), values)).scalars().all()
+    assert "webhook_deliveries_ended" in "\n".join(plan)
+    await Housekeeping(world.database, KeeperSettings()).clean()
+    assert sorted(left["event_type"] for left in await world.rows()) == ["open"] * 3 + ["young"] * 2
+    assert len(await world.attempts()) == 5
