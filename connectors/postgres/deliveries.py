@@ -37,7 +37,6 @@ class NewDelivery(msgspec.Struct, frozen=True, kw_only=True):
     endpoint_id: UUID
     event_id: UUID
     event_type: str
-    event_time: datetime
     asset_id: UUID
     seq: int
     payload: str
@@ -58,7 +57,6 @@ class LeasedDelivery(msgspec.Struct, frozen=True, kw_only=True):
     traceparent: str | None
     epoch: int
     attempt: int
-    event_time: datetime | None = None  # known only to the agent that read the event
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):

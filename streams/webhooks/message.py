@@ -41,7 +41,12 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True):
     data: msgspec.Raw
 
 
+class _Dated(msgspec.Struct, frozen=True):
+    timestamp: datetime
+
+
 _decoder = msgspec.json.Decoder(Envelope)
+_dated = msgspec.json.Decoder(_Dated)
 _encoder = msgspec.json.Encoder()
 
 
@@ -66,3 +71,8 @@ def body_of(event: IncomingEvent) -> bytes:
             data=msgspec.Raw(event.value),
         )
     )
+
+
+def age_of(body: str, now: datetime) -> float:
+    """How old the event of a body that `body_of` has made is, seconds: a delivery may have waited in its row."""
+    return max(0.0, (now - _dated.decode(body).timestamp).total_seconds())

@@ -92,7 +92,6 @@ class Planner:
                 endpoint_id=subscriber.id,
                 event_id=envelope.id,
                 event_type=envelope.type,
-                event_time=envelope.time,
                 asset_id=envelope.asset_id,
                 seq=envelope.seq,
                 payload=payload,
@@ -125,5 +124,4 @@ def _leased(delivery: NewDelivery, to: Subscriber) -> LeasedDelivery:
         traceparent=delivery.traceparent,
         epoch=1,
         attempt=1,
-        event_time=delivery.event_time,
     )

@@ -20,6 +20,7 @@ from schemas.metrics import (
     WEBHOOK_FIRST_ATTEMPT_AGE,
     WEBHOOK_IN_FLIGHT,
 )
+from streams.webhooks.message import age_of
 from streams.webhooks.schedule import Schedule, Verdict
 from streams.webhooks.settling import Settled, Settling
 from streams.webhooks.signing import signed_headers
@@ -74,9 +75,8 @@ class Sender:
     async def _attempt(self, delivery: LeasedDelivery) -> bool:
         """One attempt; returns whether the receiver answered."""
         first = delivery.attempt == 1
-        if first and delivery.event_time is not None:
-            age = (datetime.now(UTC) - delivery.event_time).total_seconds()
-            self._metrics.histogram(WEBHOOK_FIRST_ATTEMPT_AGE).observe(max(0.0, age))
+        if first:
+            self._metrics.histogram(WEBHOOK_FIRST_ATTEMPT_AGE).observe(age_of(delivery.payload, datetime.now(UTC)))
         # Hours may pass before a retry: it gets a trace of its own, with a link to the event's.
         with self._tracing.span(
             "webhook attempt",

@@ -8,6 +8,7 @@ import pytest
 
 from cli.receiver import Receiver
 from connectors.telemetry import trace_id
+from schemas.metrics import WEBHOOK_FIRST_ATTEMPT_AGE
 from schemas.settings import SettingsError
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -257,6 +258,8 @@ async def test_more_than_there_are_slots_for_is_delivered_all_the_same(world, re
     async with world.running(in_flight=2, in_flight_per_endpoint=1, poll_interval_s=3600.0) as agent:
         await world.offer(agent, *(world.event(number) for number in range(50)))
         await receiver.wait_for(lambda got: len(got) == 50, timeout_s=90)
+    ages = agent.metrics.histogram(WEBHOOK_FIRST_ATTEMPT_AGE)
+    assert sum(bucket.get() for bucket in ages._buckets) == 50, "those that waited for a slot count, too"
 
 
 async def test_a_deleted_endpoint_gets_nothing_any_more(world, receiver):

@@ -1,7 +1,7 @@
 """What deliveries say."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -9,7 +9,7 @@ import pytest
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.events import JobDone, encode_event
 from schemas.states import Stage
-from streams.webhooks.message import body_of, read_event
+from streams.webhooks.message import age_of, body_of, read_event
 
 
 def event(**changes):
@@ -32,6 +32,13 @@ def test_the_body_has_the_standard_shape_and_the_older_fields():
         "job_id": str(done.job_id),
         "data": json.loads(value),
     }
+
+
+def test_a_body_tells_how_old_its_event_is():
+    made = event()
+    body = body_of(read_event(encode_event(made), None)).decode()
+    assert age_of(body, made.time + timedelta(minutes=7)) == 420
+    assert age_of(body, made.time - timedelta(seconds=1)) == 0, "clocks differ"
 
 
 def test_the_same_event_gives_the_same_bytes():
