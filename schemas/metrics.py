@@ -280,7 +280,7 @@ WEBHOOK_ATTEMPT_DURATION = HistogramSpec(
 )
 WEBHOOK_FIRST_ATTEMPT_AGE = HistogramSpec(
     "media_webhook_first_attempt_age_seconds",
-    "Age of the event when its first attempt starts; the SLO is at 10 s.",
+    "Age of the event when its first attempt starts, unless its receiver holds it back; the SLO is at 10 s.",
     ("webhooks",),
     Buckets.AGE,
 )
@@ -298,7 +298,14 @@ WEBHOOK_FENCED = CounterSpec(
     ("webhooks",),
 )
 WEBHOOK_OLDEST_DUE_AGE = GaugeSpec(
-    "media_webhook_oldest_due_age_seconds", "How long the oldest due delivery is overdue.", ("webhooks",)
+    "media_webhook_oldest_due_age_seconds",
+    "How long the oldest due delivery is overdue that its receiver does not hold back.",
+    ("webhooks",),
+)
+WEBHOOK_OLDEST_HELD_BACK_AGE = GaugeSpec(
+    "media_webhook_oldest_held_back_age_seconds",
+    "How long the oldest due delivery is overdue whose receiver does not answer, or not fast enough for its own slots.",
+    ("webhooks",),
 )
 WEBHOOK_ENDPOINTS_DISABLED = GaugeSpec(
     "media_webhook_endpoints_disabled", "Endpoints that are registered and disabled.", ("webhooks",)

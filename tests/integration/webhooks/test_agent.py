@@ -8,7 +8,7 @@ import pytest
 
 from cli.receiver import Receiver
 from connectors.telemetry import trace_id
-from schemas.metrics import WEBHOOK_FIRST_ATTEMPT_AGE
+from schemas.metrics import WEBHOOK_FIRST_ATTEMPT_AGE, WEBHOOK_OLDEST_DUE_AGE, WEBHOOK_OLDEST_HELD_BACK_AGE
 from schemas.settings import SettingsError
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -154,6 +154,23 @@ async def test_a_receiver_that_hangs_times_out_and_delays_no_other(world, receiv
         assert states.count("waiting") >= 50  # they hold no lease and no slot
 
 
+async def test_what_a_receiver_that_hangs_holds_back_is_told_apart(world, receiver):
+    await world.endpoint(receiver.url())
+    receiver.hang_next(1000)
+
+    async with world.running(drain_s=0.1, timeout_s=0.2, schedule_s=(600.0,)) as agent:
+        await world.offer(agent, *(world.event(number) for number in range(60)))
+
+        async def told():
+            due, held_back = (
+                agent.metrics.gauge(spec)._value.get()
+                for spec in (WEBHOOK_OLDEST_DUE_AGE, WEBHOOK_OLDEST_HELD_BACK_AGE)
+            )
+            return due == 0 and held_back > 0
+
+        await world.until(told)
+
+
 async def test_no_answer_in_time(world, receiver):
     receiver.hang_next(1)
     await world.endpoint(receiver.url())
@@ -255,7 +272,7 @@ async def test_stopping_finishes_what_is_in_flight_and_gives_back_the_rest(world
 
 async def test_more_than_there_are_slots_for_is_delivered_all_the_same(world, receiver):
     await world.endpoint(receiver.url())
-    async with world.running(in_flight=2, in_flight_per_endpoint=1, poll_interval_s=3600.0) as agent:
+    async with world.running(in_flight=2, in_flight_per_endpoint=2, poll_interval_s=3600.0) as agent:
         await world.offer(agent, *(world.event(number) for number in range(50)))
         await receiver.wait_for(lambda got: len(got) == 50, timeout_s=90)
     ages = agent.metrics.histogram(WEBHOOK_FIRST_ATTEMPT_AGE)

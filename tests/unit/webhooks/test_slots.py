@@ -61,6 +61,18 @@ def test_an_answer_heals():
     assert fill(slots, ENDPOINTS[0]) == 16
 
 
+def test_a_receiver_holds_back_its_own_if_it_is_sick_or_full_and_not_if_the_process_is():
+    slots = Slots(8, 2)
+    sick, full, other = ENDPOINTS[:3]
+    slots.take(sick)
+    slots.give_back(sick, answered=False)
+    assert fill(slots, full) == 2
+    while fill(slots, uuid4()):
+        pass
+    assert slots.free == 0
+    assert [slots.held_back(endpoint) for endpoint in (sick, full, other)] == [True, True, False]
+
+
 def test_a_slot_that_nobody_holds_cannot_come_back():
     with pytest.raises(RuntimeError):
         Slots(4, 4).give_back(ENDPOINTS[0])
