@@ -9,8 +9,6 @@ from msgspec import Meta
 from api.storage.models import FileName, MetadataKey, MetadataValue, ProfileNames, Tags
 
 MOST_PARTS = 10_000
-SMALLEST_PART = 5 << 20
-"""Bytes: what S3 asks of every part but the last."""
 
 PartNumber = Annotated[int, Meta(ge=1, le=MOST_PARTS)]
 

@@ -17,7 +17,6 @@ from api.admission import Admission
 from api.announcing import Announced, announce
 from api.assets.completion import Completion
 from api.uploads.models import (
-    SMALLEST_PART,
     DonePart,
     Location,
     MultipartCreated,
@@ -26,7 +25,7 @@ from api.uploads.models import (
     SignedParts,
     UploadedPart,
 )
-from connectors.objectstore.port import ObjectStore, Part
+from connectors.objectstore.port import SMALLEST_PART, ObjectStore, Part
 from connectors.postgres.assets import Upload, begin_again, create_assets, find_upload
 from connectors.postgres.cancel import delete_asset
 from connectors.postgres.database import Database

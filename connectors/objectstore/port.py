@@ -7,6 +7,9 @@ from typing import Literal, Protocol
 
 import msgspec
 
+SMALLEST_PART = 5 << 20
+"""Bytes: what S3 asks of every part but the last."""
+
 
 class Presigned(msgspec.Struct, frozen=True, kw_only=True):
     """An address that carries its own permission; `headers` must be sent with it as they are."""

@@ -26,3 +26,6 @@ $$;
 
 -- Deliveries that ended are kept for a time only.
 CREATE INDEX webhook_deliveries_ended ON webhook_deliveries (finished_at) WHERE finished_at IS NOT NULL;
+
+-- Open uploads in parts are looked at in turn. Partial by what changes at complete, as assets_open is.
+CREATE INDEX assets_open_parts ON assets (id) WHERE upload_id IS NOT NULL AND uploaded_at IS NULL;

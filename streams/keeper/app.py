@@ -22,6 +22,7 @@ from schemas.settings import (
 from streams.keeper.abandoned import AbandonedUploads
 from streams.keeper.housekeeping import Housekeeping
 from streams.keeper.outbox import OutboxUpkeep
+from streams.keeper.oversized import OversizedUploads
 from streams.keeper.purging import Purging
 from streams.keeper.rounds import Rounds
 from streams.lifecycle import live
@@ -79,6 +80,7 @@ async def _run(env: Mapping[str, str]) -> int:
             "cleaning": Housekeeping(database, settings).run,
             "purging": Purging(database, store, settings, metrics).run,
             "abandoned": AbandonedUploads(database, store, settings, metrics).run,
+            "oversized": OversizedUploads(database, store).run,
         }
         try:
             return await live(telemetry, telemetry_settings, tasks, ready=ready)
