@@ -106,6 +106,20 @@ async def test_a_round_moves_what_is_due_and_counts_it(worker, seed, seeded, rou
     assert f'{JOBS_OLDEST_WAITING.name}{{reason="queued"}}' in text
 
 
+async def test_the_backlog_is_not_read_in_every_round(rounds, monkeypatch):
+    monkeypatch.setattr("streams.keeper.rounds._MEASURE_S", 3600)
+    real, read = keeper.backlog, []
+
+    async def backlog(connection):
+        read.append(await real(connection))
+        return read[-1]
+
+    monkeypatch.setattr(keeper, "backlog", backlog)
+    for _ in range(3):
+        await rounds.round()
+    assert len(read) == 1
+
+
 async def test_one_round_reaches_what_is_due_behind_many_of_a_tenant_without_room(worker, seed, seeded, metrics):
     await seed.change(worker, "UPDATE tenants SET credits = 1 WHERE id = :t", t=seeded.tenant_id)
     for _ in range(5):
