@@ -6,6 +6,7 @@ meets these bytes waits. Each step may be repeated: whoever crashes between two 
 """
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -21,9 +22,10 @@ PURGING = f"coalesce(purging_at > clock_timestamp() - interval '{2 * PURGE_BOUND
 """SQL: whether objects of a content are being removed, so that nothing may be adopted from the store."""
 
 _DUE = sa.text("""
-    SELECT id FROM assets WHERE state = 'deleted' AND purged_at IS NULL
+    SELECT deleted_at, id FROM assets WHERE state = 'deleted' AND purged_at IS NULL
         AND deleted_at < statement_timestamp() - :bound * interval '1 second'
-    ORDER BY deleted_at LIMIT :batch
+        AND (deleted_at, id) > (CAST(:after_time AS timestamptz), CAST(:after_id AS uuid))
+    ORDER BY deleted_at, id LIMIT :batch
 """)
 _LOCK = sa.text("""
     SELECT tenant_id, object_key, upload_id, content_sha256 FROM assets
@@ -72,15 +74,29 @@ _PURGED = sa.text("""
     WHERE id = :id AND purged_at IS NULL RETURNING tenant_id
 """)
 _SOURCES = sa.text("SELECT object_key FROM assets WHERE object_key = ANY(:keys) AND purged_at IS NULL")
-_VARIANTS = sa.text("SELECT object_key FROM variants WHERE object_key = ANY(:keys)")
-# What lies beside a variant's own object, in the folder that its key names.
-_PARTS = sa.text("""
-    SELECT left(made.object_key, length(made.object_key) - strpos(reverse(made.object_key), '/') + 1)
-        || (part ->> 'name')
-    FROM unnest(CAST(:tenants AS uuid[]), CAST(:contents AS bytea[])) AS wanted (tenant_id, sha256)
-        JOIN variants made ON made.tenant_id = wanted.tenant_id AND made.content_sha256 = wanted.sha256,
-        jsonb_array_elements(made.parts) AS part
+# By the contents that the keys name: variants are found by those. Beside a variant's own object lie its parts, in the
+# folder that its key names.
+_VARIANTS = sa.text("""
+    WITH made AS (
+        SELECT v.object_key, v.parts
+        FROM unnest(CAST(:tenants AS uuid[]), CAST(:contents AS bytea[])) AS wanted (tenant_id, sha256)
+            JOIN variants v ON v.tenant_id = wanted.tenant_id AND v.content_sha256 = wanted.sha256
+    )
+    SELECT object_key FROM made
+    UNION SELECT left(object_key, length(object_key) - strpos(reverse(object_key), '/') + 1) || (part ->> 'name')
+    FROM made, jsonb_array_elements(parts) AS part
 """)
+
+
+class Due(NamedTuple):
+    """An asset that may be purged, and when it was deleted."""
+
+    deleted_at: datetime
+    asset_id: UUID
+
+
+FIRST = Due(datetime.min.replace(tzinfo=UTC), UUID(int=0))
+"""Before every asset that is due."""
 
 
 class Going(NamedTuple):
@@ -114,9 +130,10 @@ def content_of(key: str) -> tuple[UUID, bytes] | None:
         return None
 
 
-async def due(connection: AsyncConnection, *, bound_s: float, batch: int) -> Sequence[UUID]:
-    """Assets that were deleted longer ago than any lease lasts, with the time that a kill takes."""
-    return list((await connection.execute(_DUE, {"bound": bound_s, "batch": batch})).scalars())
+async def due(connection: AsyncConnection, *, bound_s: float, batch: int, after: Due = FIRST) -> Sequence[Due]:
+    """Assets that were deleted longer ago than any lease lasts, with the time that a kill takes: those after one."""
+    values = {"bound": bound_s, "batch": batch, "after_time": after.deleted_at, "after_id": after.asset_id}
+    return [Due(*row) for row in await connection.execute(_DUE, values)]
 
 
 async def begin(connection: AsyncConnection, asset_id: UUID) -> Going | None:
@@ -154,12 +171,11 @@ async def finish(connection: AsyncConnection, going: Going, *, objects: int, act
 
 async def orphans(connection: AsyncConnection, keys: Sequence[str]) -> list[str]:
     """Those of the keys that no row refers to, in their order."""
-    known: set[str] = set()
-    for statement in (_SOURCES, _VARIANTS):
-        known |= set((await connection.execute(statement, {"keys": list(keys)})).scalars())
+    known = set((await connection.execute(_SOURCES, {"keys": list(keys)})).scalars())
     contents = list({found for found in map(content_of, keys) if found is not None})
-    values = {"tenants": [tenant for tenant, _ in contents], "contents": [sha256 for _, sha256 in contents]}
-    known |= set((await connection.execute(_PARTS, values)).scalars())
+    if contents:
+        values = {"tenants": [tenant for tenant, _ in contents], "contents": [sha256 for _, sha256 in contents]}
+        known |= set((await connection.execute(_VARIANTS, values)).scalars())
     return [key for key in keys if key not in known]
 
 

@@ -51,8 +51,7 @@ class Purging:
         """Purge and sweep for ever; an outage of the database or the store is waited out."""
         while True:
             try:
-                while await self.purge() == _BATCH:
-                    continue
+                await self.purge()
                 if time.monotonic() - self._swept_at > self._settings.sweep_interval_s:
                     self._swept_at = time.monotonic()
                     swept = await self.sweep(timedelta(seconds=self._settings.orphan_age_s))
@@ -62,13 +61,23 @@ class Purging:
             await asyncio.sleep(_INTERVAL_S)
 
     async def purge(self) -> int:
-        """One batch of deleted assets; returns how many there were."""
-        bound_s = self._settings.lease_s + _KILL_BOUND_S
-        async with self._database.transaction() as connection:
-            assets = await purge.due(connection, bound_s=bound_s, batch=_BATCH)
-        for asset_id in assets:
-            await self._purge_one(asset_id)
-        return len(assets)
+        """Every deleted asset whose time has come; returns how many there were.
+
+        One whose objects can not be removed now is left for the next time, and does not stand before the others.
+        """
+        bound_s, after, seen = self._settings.lease_s + _KILL_BOUND_S, purge.FIRST, 0
+        while True:
+            async with self._database.transaction() as connection:
+                page = await purge.due(connection, bound_s=bound_s, batch=_BATCH, after=after)
+            for one in page:
+                try:
+                    await self._purge_one(one.asset_id)
+                except MedialaneError as error:
+                    log.warning("an asset was not purged", asset_id=str(one.asset_id), error=str(error))
+            seen += len(page)
+            if len(page) < _BATCH:
+                return seen
+            after = page[-1]
 
     async def sweep(
         self, age: timedelta, *, dry_run: bool = False, tell: Callable[[Listed], None] = lambda _: None

@@ -11,6 +11,7 @@ from connectors.postgres.content import Role, join_content
 from connectors.postgres.variants import NewVariant
 from connectors.telemetry.metrics import Metrics
 from schemas.details import Facts
+from schemas.errors import ErrorCode, MedialaneError
 from schemas.events import Part
 from schemas.ids import uuid7
 from schemas.settings import KeeperSettings
@@ -107,6 +108,34 @@ async def test_the_last_one_with_the_bytes_takes_their_objects_along(worker, see
     assert row == "deleted  t"
     audited = "SELECT action FROM audit_log WHERE subject = :s ORDER BY id"
     assert await seed.column(worker, audited, s=str(second.asset_id)) == ["asset.delete", "asset.purge"]
+
+
+async def test_one_that_can_not_be_removed_does_not_stand_before_the_others(
+    worker, seed, store, tmp_path, purging, monkeypatch
+):
+    monkeypatch.setattr("streams.keeper.purging._BATCH", 1)
+    tenant = await seed.tenant(worker)
+    stuck, other = [await ready(worker, seed, store, tmp_path, tenant, uuid7().bytes * 2) for _ in range(2)]
+    for made, *_ in (stuck, other):
+        await delete(worker, seed, made)
+    earlier = "UPDATE assets SET deleted_at = deleted_at - interval '1 hour' WHERE id = :a"
+    await seed.change(worker, earlier, a=stuck[0].asset_id)
+    real = store.delete
+
+    async def held(key):
+        if key == stuck[1]:
+            raise MedialaneError(ErrorCode.OBJECT_STORE_UNAVAILABLE)
+        await real(key)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "delete", held)
+        await purging.purge()
+    assert await there(store, stuck[1], other[1], other[2]) == [True, False, False]
+    await purging.purge()
+    assert await there(store, stuck[1]) == [True], "its content is marked by who began, for some minutes"
+    await seed.change(worker, "UPDATE content SET purging_at = now() - interval '1 day' WHERE tenant_id = :t", t=tenant)
+    await purging.purge()
+    assert await there(store, stuck[1], stuck[2]) == [False, False]
 
 
 async def test_a_job_at_work_on_the_bytes_keeps_their_objects(worker, seed, store, tmp_path, purging):

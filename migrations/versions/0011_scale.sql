@@ -1,0 +1,5 @@
+-- Only additions: the release before runs on this schema.
+
+-- Is anybody at work on these bytes? Asked for each content whose objects are to go.
+CREATE INDEX IF NOT EXISTS jobs_content ON jobs (tenant_id, content_sha256)
+    WHERE state IN ('waiting', 'queued', 'running') AND content_sha256 IS NOT NULL;
