@@ -42,7 +42,13 @@ _RELEASE = sa.text("""
     DELETE FROM idempotency_keys
     WHERE tenant_id = :tenant_id AND key = :key AND state = 'running' AND created_at = :token
 """)
-_PURGE = sa.text("DELETE FROM idempotency_keys WHERE created_at < statement_timestamp() - :kept * interval '1 second'")
+_PURGE = sa.text("""
+    DELETE FROM idempotency_keys WHERE (tenant_id, key) IN (
+        SELECT tenant_id, key FROM idempotency_keys
+        WHERE created_at < statement_timestamp() - :kept * interval '1 second'
+        ORDER BY created_at LIMIT :batch FOR UPDATE SKIP LOCKED
+    )
+""")
 
 
 class Claim(NamedTuple):
@@ -90,6 +96,6 @@ async def release(connection: AsyncConnection, tenant_id: UUID, key: str, mine: 
     await connection.execute(_RELEASE, {"tenant_id": tenant_id, "key": key, "token": mine.token})
 
 
-async def purge(connection: AsyncConnection) -> int:
-    """Delete what is too old to be repeated; returns how many. For the worker role."""
-    return (await connection.execute(_PURGE, {"kept": KEPT_S})).rowcount
+async def purge(connection: AsyncConnection, *, batch: int) -> int:
+    """Delete some of what is too old to be repeated; returns how many. For the worker role."""
+    return (await connection.execute(_PURGE, {"kept": KEPT_S, "batch": batch})).rowcount

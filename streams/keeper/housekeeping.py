@@ -1,8 +1,12 @@
 """What is kept for a time only, deleted when the time is over."""
 
 import asyncio
+from collections.abc import Mapping
+from functools import partial
+from typing import Protocol
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.postgres import idempotency, old_deliveries
 from connectors.postgres.database import Database
@@ -12,44 +16,50 @@ from schemas.settings import KeeperSettings
 log = structlog.get_logger(__name__)
 
 _INTERVAL_S = 60.0
-_BATCH = 1000
-_MOST_BATCHES = 50  # in a round: a first one may find months of them, and the others' turn has to come
+_BATCH = 500
+_MOST_BATCHES = 100  # in a round: a first one may find months of them, and the others' turn has to come
+
+
+class Rule(Protocol):
+    """Deletes up to `batch` rows whose time is over; returns how many."""
+
+    async def __call__(self, connection: AsyncConnection, *, batch: int) -> int: ...
 
 
 class Housekeeping:
-    """Deletes answers to idempotent requests that may not be repeated any more, and webhook deliveries of long ago.
-
-    Once a minute, until cancelled.
-    """
+    """Deletes what may no longer be asked for, once a minute, until cancelled. Any number of keepers may."""
 
     def __init__(self, database: Database, settings: KeeperSettings) -> None:
         self._database = database
-        self._kept_s = settings.delivery_retention_s
+        self._rules: Mapping[str, Rule] = {
+            "answers": idempotency.purge,
+            "deliveries": partial(old_deliveries.purge, kept_s=settings.delivery_retention_s),
+        }
 
     async def run(self) -> None:
         """Clean for ever; an outage of the database is waited out."""
         while True:
-            try:
-                await self.clean()
-            except MedialaneError as error:
-                log.warning("nothing was cleaned", error=str(error))
+            await self.clean()
             await asyncio.sleep(_INTERVAL_S)
 
     async def clean(self) -> None:
-        """One round."""
-        async with self._database.transaction() as connection:
-            purged = await idempotency.purge(connection)
-        if purged:
-            log.info("old answers deleted", answers=purged)
-        await self._deliveries()
+        """One round; what can not be deleted now stands before nothing else."""
+        for what, rule in self._rules.items():
+            try:
+                deleted = await self._delete(rule)
+            except MedialaneError as error:
+                log.warning("not everything old was deleted", what=what, error=str(error))
+                continue
+            if deleted:
+                log.info("old rows deleted", what=what, rows=deleted)
 
-    async def _deliveries(self) -> None:
-        gone = 0
+    async def _delete(self, rule: Rule) -> int:
+        """So many rows in a transaction that none lasts long, whatever has gathered."""
+        deleted = 0
         for _ in range(_MOST_BATCHES):
             async with self._database.transaction() as connection:
-                purged = await old_deliveries.purge(connection, kept_s=self._kept_s, batch=_BATCH)
-            gone += purged
-            if purged < _BATCH:
+                some = await rule(connection, batch=_BATCH)
+            deleted += some
+            if some < _BATCH:
                 break
-        if gone:
-            log.info("old webhook deliveries deleted", deliveries=gone)
+        return deleted

@@ -152,7 +152,7 @@ async def test_after_a_day_a_key_is_new_and_may_be_purged(caller, operator, key)
     assert first[1]["data"]["assetId"] != second[1]["data"]["assetId"]
     await operator.rows(age, id=caller.tenant_id)
     async with operator.database.transaction() as connection:
-        assert await idempotency.purge(connection) == 1
+        assert await idempotency.purge(connection, batch=500) == 1
 
 
 async def test_what_is_kept_of_an_answer_is_sealed(caller, operator, key):

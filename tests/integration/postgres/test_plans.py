@@ -8,7 +8,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from connectors.postgres import abandoned, keeper, partition_views, purge
+from connectors.postgres import abandoned, idempotency, keeper, partition_views, purge
 
 ROWS = 30_000
 TENANT, ASSET = UUID(int=1), UUID(int=2)
@@ -35,13 +35,16 @@ FILL = f"""
     SELECT gen_random_uuid(), '{TENANT}', id, 1, 'thumbnail', 1, sha256, 'media/' || id, 'image/webp', 'webp', 1, 1, 1,
         sha256 FROM n;
     INSERT INTO content (tenant_id, sha256, state, leader_job_id) SELECT '{TENANT}', sha256, 'done', id FROM n;
-    ANALYZE assets, jobs, variants, content;
+    INSERT INTO idempotency_keys (tenant_id, key, fingerprint, state, created_at)
+    SELECT '{TENANT}', i, '', 'done', at FROM n;
+    ANALYZE assets, jobs, variants, content, idempotency_keys;
 """
-LARGE = {"assets", "jobs", "variants", "content"}
+LARGE = {"assets", "jobs", "variants", "content", "idempotency_keys"}
+# Batches are to these tables what theirs are to tables of millions.
 VALUES = {
-    "after": UUID(int=0), "after_id": ASSET, "after_time": datetime(2020, 1, 1, tzinfo=UTC), "age": 3600, "batch": 500,
-    "bound": 30, "code": "truncated", "contents": [bytes(32)], "detail": "", "going": True, "id": ASSET, "keep": 86400,
-    "keys": ["uploads/a"], "lease_s": 0, "limit": 200, "max_deaths": 3, "reemit": 30, "sha256": bytes(32), "slot": "s",
+    "after": UUID(int=0), "after_id": ASSET, "after_time": datetime(2020, 1, 1, tzinfo=UTC), "age": 3600, "batch": 20,
+    "bound": 30, "kept": 86400, "code": "truncated", "contents": [bytes(32)], "detail": "", "going": True, "id": ASSET, "keep": 86400,
+    "keys": ["uploads/a"], "lease_s": 0, "limit": 20, "max_deaths": 3, "reemit": 30, "sha256": bytes(32), "slot": "s",
     "tenant_id": TENANT, "tenants": [TENANT],
 }  # fmt: skip
 
@@ -55,6 +58,7 @@ def statements(module: ModuleType) -> dict[str, sa.TextClause]:
 
 
 ASKED = {name: found for module in (keeper, purge, abandoned) for name, found in statements(module).items()} | {
+    "idempotency._PURGE": idempotency._PURGE,
     "partition_views._STATES": partition_views._STATES,
 }
 
