@@ -3,6 +3,7 @@
 A deleted asset is purged once every lease that could still be believed in must be over. Objects of its content go only
 when nothing else of the tenant refers to the same bytes; while they go, the content's row is marked, and a job that
 meets these bytes waits. Each step may be repeated: whoever crashes between two of them is followed by the next round.
+The rows follow a week later.
 """
 
 from collections.abc import Sequence
@@ -17,6 +18,9 @@ from connectors.postgres import audit
 
 PURGE_BOUND_S = 300.0
 """How long a keeper may remove objects of a content; after twice this time the mark counts as left by a crash."""
+
+KEPT_S = 7 * 86_400.0
+"""How long the rows of a purged asset are kept: as long as Kafka keeps its events."""
 
 PURGING = f"coalesce(purging_at > clock_timestamp() - interval '{2 * PURGE_BOUND_S} seconds', false)"
 """SQL: whether objects of a content are being removed, so that nothing may be adopted from the store."""
@@ -72,6 +76,12 @@ _FORGET_CONTENT = sa.text(f"""
 _PURGED = sa.text("""
     UPDATE assets SET purged_at = clock_timestamp(), file_name = '', metadata = '{}', tags = '{}', upload_id = NULL
     WHERE id = :id AND purged_at IS NULL RETURNING tenant_id
+""")
+_FORGET = sa.text("""
+    DELETE FROM assets WHERE id IN (
+        SELECT id FROM assets WHERE purged_at < statement_timestamp() - :kept * interval '1 second'
+        ORDER BY purged_at LIMIT :batch FOR UPDATE SKIP LOCKED
+    )
 """)
 _SOURCES = sa.text("SELECT object_key FROM assets WHERE object_key = ANY(:keys) AND purged_at IS NULL")
 # By the contents that the keys name: variants are found by those. Beside a variant's own object lie its parts, in the
@@ -167,6 +177,14 @@ async def finish(connection: AsyncConnection, going: Going, *, objects: int, act
         connection, actor=actor, action="asset.purge", tenant_id=going.tenant_id, subject=str(going.asset_id),
         detail={"objects": objects},
     )  # fmt: skip
+
+
+async def forget(connection: AsyncConnection, *, batch: int) -> int:
+    """Delete the rows of some assets that were purged long ago, and with each its jobs, dead letters and timeline.
+
+    Returns how many assets that were.
+    """
+    return (await connection.execute(_FORGET, {"kept": KEPT_S, "batch": batch})).rowcount
 
 
 async def orphans(connection: AsyncConnection, keys: Sequence[str]) -> list[str]:

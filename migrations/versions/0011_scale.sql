@@ -3,5 +3,9 @@
 -- Is anybody at work on these bytes? Asked for each content whose objects are to go.
 CREATE INDEX IF NOT EXISTS jobs_content ON jobs (tenant_id, content_sha256)
     WHERE state IN ('waiting', 'queued', 'running') AND content_sha256 IS NOT NULL;
+
 -- Answers are deleted a day after their request.
 CREATE INDEX IF NOT EXISTS idempotency_keys_age ON idempotency_keys (created_at);
+
+-- The rows of purged assets go some days later.
+CREATE INDEX IF NOT EXISTS assets_purged ON assets (purged_at) WHERE purged_at IS NOT NULL;

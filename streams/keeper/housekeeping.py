@@ -8,7 +8,7 @@ from typing import Protocol
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from connectors.postgres import idempotency, old_deliveries
+from connectors.postgres import idempotency, old_deliveries, purge
 from connectors.postgres.database import Database
 from schemas.errors import MedialaneError
 from schemas.settings import KeeperSettings
@@ -34,6 +34,7 @@ class Housekeeping:
         self._rules: Mapping[str, Rule] = {
             "answers": idempotency.purge,
             "deliveries": partial(old_deliveries.purge, kept_s=settings.delivery_retention_s),
+            "assets": purge.forget,
         }
 
     async def run(self) -> None:

@@ -148,6 +148,24 @@ async def test_a_job_at_work_on_the_bytes_keeps_their_objects(worker, seed, stor
     assert await there(store, source, variant) == [False, True]
 
 
+async def test_bytes_whose_first_job_is_forgotten_cost_others_no_processing(worker, seed, store, tmp_path, purging):
+    tenant, sha256 = await seed.tenant(worker), uuid7().bytes * 2
+    leader, _, _ = await ready(worker, seed, store, tmp_path, tenant, sha256)
+    _, source, variant = await ready(worker, seed, store, tmp_path, tenant, sha256)
+    await delete(worker, seed, leader)
+    await purging.purge()
+    past = "UPDATE assets SET purged_at = now() - :kept * interval '1 second' WHERE id = :a"
+    await seed.change(worker, past, kept=purge.KEPT_S + 60, a=leader.asset_id)
+    async with worker.transaction() as connection:
+        assert await purge.forget(connection, batch=500) == 1
+    for table in ("jobs", "asset_events"):
+        left = f"SELECT count(*) FROM {table} WHERE asset_id = :a"
+        assert await seed.column(worker, left, a=leader.asset_id) == [0]
+    _, _, decision = await claimed(worker, seed, tenant, sha256)
+    assert decision.role is Role.REUSE
+    assert await there(store, source, variant) == [True, True]
+
+
 async def test_a_job_that_meets_bytes_whose_objects_go_waits(worker, seed, store, tmp_path, purging):
     tenant, sha256 = await seed.tenant(worker), uuid7().bytes * 2
     made, _, variant = await ready(worker, seed, store, tmp_path, tenant, sha256)
