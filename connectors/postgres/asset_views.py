@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -25,26 +26,16 @@ _COLUMNS = """
 _ONE = sa.text(f"""
     SELECT {_COLUMNS} FROM assets WHERE tenant_id = :tenant_id AND id = :id AND state <> 'deleted'
 """)  # noqa: S608 - made of constants
-# The row comparison lets the listing index carry the page, however deep it lies.
-_PAGE = f"""
-    SELECT {_COLUMNS} FROM assets
-    WHERE tenant_id = :tenant_id AND state <> 'deleted'
-        AND (CAST(:state AS text) IS NULL OR state = :state)
-        AND (CAST(:kind AS text) IS NULL OR kind = :kind)
-        AND (CAST(:from AS timestamptz) IS NULL OR created_at >= :from)
-        AND (CAST(:to AS timestamptz) IS NULL OR created_at < :to)
-        AND (CAST(:before_time AS timestamptz) IS NULL
-             OR (created_at, id) < (CAST(:before_time AS timestamptz), CAST(:before_id AS uuid)))
-        {{more}}
-    ORDER BY created_at DESC, id DESC LIMIT :limit
-"""  # noqa: S608 - made of constants
-# Each filter that has an index of its own is in the statement only when it is used, so that the planner sees it.
-_BY_METADATA = "AND metadata <> '{}' AND metadata @> CAST(:metadata AS jsonb)"
-_BY_TAGS = "AND tags <> '{}' AND tags @> CAST(:tags AS text[])"
-_PAGES = {
-    (metadata, tags): sa.text(_PAGE.replace("{more}", f"{_BY_METADATA if metadata else ''} {_BY_TAGS if tags else ''}"))
-    for metadata in (False, True)
-    for tags in (False, True)
+# Each in the statement only when it is used: the planner then sees what it may look for by an index. The row comparison
+# lets that carry the page, however deep it lies.
+_FILTERS = {
+    "state": "state = :state",
+    "kind": "kind = :kind",
+    "from": "created_at >= :from",
+    "to": "created_at < :to",
+    "before_time": "(created_at, id) < (CAST(:before_time AS timestamptz), CAST(:before_id AS uuid))",
+    "metadata": "metadata <> '{}' AND metadata @> CAST(:metadata AS jsonb)",
+    "tags": "tags <> '{}' AND tags @> CAST(:tags AS text[])",
 }
 _VARIANTS = sa.text("""
     SELECT asset_id, profile, content_type, width, height, size, encode(sha256, 'hex') AS sha256, object_key, duration_s
@@ -182,16 +173,15 @@ async def list_assets(
     where: AssetFilter = EVERY_ASSET,
 ) -> tuple[AssetRow, ...]:
     """Up to `limit` assets, newest first, from after a position."""
-    values: dict[str, Any] = {
-        "tenant_id": tenant_id, "limit": limit, "state": where.state.value if where.state else None,
-        "kind": where.kind.value if where.kind else None, "from": where.created_from, "to": where.created_to,
-        "before_time": after.created_at if after else None, "before_id": after.id if after else None,
+    given = {
+        "tenant_id": tenant_id, "limit": limit, "state": where.state and where.state.value,
+        "kind": where.kind and where.kind.value, "from": where.created_from, "to": where.created_to,
+        "before_time": after and after.created_at, "before_id": after and after.id,
+        "metadata": msgspec.json.encode(where.metadata).decode() if where.metadata else None,
+        "tags": list(where.tags) or None,
     }  # fmt: skip
-    if where.metadata:
-        values["metadata"] = msgspec.json.encode(where.metadata).decode()
-    if where.tags:
-        values["tags"] = list(where.tags)
-    statement = _PAGES[bool(where.metadata), bool(where.tags)]
+    values = {name: value for name, value in given.items() if value is not None}
+    statement = _page(tuple(name for name in _FILTERS if name in values))
     return tuple(_convert(row, AssetRow) for row in (await connection.execute(statement, values)).mappings())
 
 
@@ -219,6 +209,15 @@ async def read_variants(
         asset_id = fields.pop("asset_id")
         found[asset_id] = (*found.get(asset_id, ()), Variant(**fields))
     return found
+
+
+@cache
+def _page(filters: tuple[str, ...]) -> sa.TextClause:
+    more = "".join(f" AND {_FILTERS[name]}" for name in filters)
+    return sa.text(f"""
+        SELECT {_COLUMNS} FROM assets WHERE tenant_id = :tenant_id AND deleted_at IS NULL{more}
+        ORDER BY created_at DESC, id DESC LIMIT :limit
+    """)  # noqa: S608 - made of constants
 
 
 def _convert(row: sa.RowMapping, kind: type[T]) -> T:

@@ -7,5 +7,10 @@ CREATE INDEX IF NOT EXISTS jobs_content ON jobs (tenant_id, content_sha256)
 -- Answers are deleted a day after their request.
 CREATE INDEX IF NOT EXISTS idempotency_keys_age ON idempotency_keys (created_at);
 
+-- A page of a tenant's assets is found without walking over those that it has deleted, or that are not asked for.
+-- `assets_listing` stays for whoever pages through all of them.
+CREATE INDEX IF NOT EXISTS assets_live ON assets (tenant_id, created_at DESC, id DESC) WHERE deleted_at IS NULL;
+CREATE INDEX IF NOT EXISTS assets_state ON assets (tenant_id, state, created_at DESC, id DESC) WHERE deleted_at IS NULL;
+CREATE INDEX IF NOT EXISTS assets_kind ON assets (tenant_id, kind, created_at DESC, id DESC) WHERE deleted_at IS NULL;
 -- The rows of purged assets go some days later.
 CREATE INDEX IF NOT EXISTS assets_purged ON assets (purged_at) WHERE purged_at IS NOT NULL;

@@ -1,0 +1,81 @@
+"""Pages of a tenant that has deleted much, or asks for what it has little of: no more rows are read than shown."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from connectors.postgres.asset_views import EVERY_ASSET, AssetFilter, Position, list_assets
+from connectors.postgres.database import Database
+from schemas.settings import DatabaseSettings
+from schemas.states import AssetState, MediaKind
+
+TENANT, ROWS, LIMIT = UUID(int=1), 20_000, 5
+NEWEST = datetime(2026, 1, 1, tzinfo=UTC)
+# The newest half of them are deleted; of the others, one in a thousand is something else than a ready picture.
+FILL = f"""
+    INSERT INTO tenants (id, slug) VALUES ('{TENANT}', 'listed');
+    INSERT INTO assets (id, tenant_id, state, kind, file_name, content_type, size, object_key, created_at, deleted_at)
+    SELECT gen_random_uuid(), '{TENANT}', CASE WHEN i < {ROWS} / 2 THEN 'deleted' WHEN i % 1000 = 7 THEN 'failed'
+            WHEN i % 1000 = 8 THEN 'cancelled' WHEN i % 1000 = 9 THEN 'pending' ELSE 'ready' END,
+        CASE i % 1000 WHEN 1 THEN 'audio' WHEN 2 THEN 'video' ELSE 'image' END, 'a', 'image/jpeg', 3, 'uploads/' || i,
+        '{NEWEST}'::timestamptz - i * interval '1 minute', CASE WHEN i < {ROWS} / 2 THEN now() END
+    FROM generate_series(1, {ROWS}) AS i;
+    ANALYZE assets;
+"""
+
+
+class Counting:
+    """A connection that counts the assets which the plan of each statement has looked at."""
+
+    def __init__(self, connection):
+        self._connection = connection
+        self.looked_at = 0
+
+    async def execute(self, statement, values):
+        explained = sa.text(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement.text}")
+        nodes = [(await self._connection.execute(explained, values)).scalar_one()[0]["Plan"]]
+        while nodes:
+            node = nodes.pop()
+            nodes += node.get("Plans", ())
+            if node.get("Relation Name") == "assets":
+                rows = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+                self.looked_at += rows * node["Actual Loops"]
+        return await self._connection.execute(statement, values)
+
+
+@pytest.fixture(scope="module")
+def filled(database):
+    with psycopg.connect(database.owner) as owner:
+        owner.execute(FILL)
+
+
+@pytest.fixture
+async def app(database):
+    async with Database(DatabaseSettings(url=database.app, pool_size=1), application="test") as opened:
+        yield opened
+
+
+ASKED = {
+    "all": EVERY_ASSET,
+    "failed": AssetFilter(state=AssetState.FAILED),
+    "cancelled": AssetFilter(state=AssetState.CANCELLED),
+    "pending": AssetFilter(state=AssetState.PENDING),
+    "processing": AssetFilter(state=AssetState.PROCESSING),
+    "audio": AssetFilter(kind=MediaKind.AUDIO),
+    "ready films": AssetFilter(state=AssetState.READY, kind=MediaKind.VIDEO),
+    "from": AssetFilter(created_from=NEWEST),
+    "to": AssetFilter(created_to=NEWEST - timedelta(minutes=ROWS - 3)),
+}
+DEEP = Position(NEWEST - timedelta(minutes=ROWS - 100), UUID(int=0))
+
+
+@pytest.mark.parametrize("after", [None, DEEP], ids=["first", "deep"])
+@pytest.mark.parametrize("asked", ASKED)
+async def test_a_page_looks_at_what_it_shows(app, filled, asked, after):
+    async with app.tenant(TENANT) as connection:
+        counting = Counting(connection)
+        shown = await list_assets(counting, TENANT, limit=LIMIT, where=ASKED[asked], after=after)
+    assert counting.looked_at <= len(shown) + 1
