@@ -129,6 +129,20 @@ def test_the_app_role_sees_one_tenant_and_cannot_read_the_outbox(database):
                 app.execute(statement)
 
 
+@pytest.mark.parametrize("index", ["jobs_leases", "jobs_emissions", "jobs_due", "webhook_deliveries_leases"])
+def test_what_is_read_every_second_is_vacuumed_long_before_a_fifth_of_its_table_is_dead(database, index):
+    asked = """
+        SELECT o.option_name, o.option_value FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid,
+            pg_options_to_table(c.reloptions) AS o
+        WHERE i.indexrelid = %s::regclass
+    """
+    with psycopg.connect(database.owner) as owner:
+        found = dict(owner.execute(asked, (index,)).fetchall())
+    dead = int(found["autovacuum_vacuum_threshold"]) + float(found["autovacuum_vacuum_scale_factor"]) * 90_000_000
+    assert dead <= 250_000, "rows of ninety million"
+    assert found["vacuum_index_cleanup"] == "on"
+
+
 def test_an_outbox_row_may_only_name_a_confirmed_partition(database):
     insert = (
         "INSERT INTO outbox (id, aggregatetype, aggregateid, kkey, type, kpart, payload)"
