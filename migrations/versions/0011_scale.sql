@@ -22,3 +22,40 @@ ALTER TABLE jobs SET (autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_sca
 ALTER TABLE webhook_deliveries SET (autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_scale_factor = 0.002, vacuum_index_cleanup = on);
 ALTER TABLE assets SET (autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_scale_factor = 0.01);
 ALTER TABLE content SET (autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_scale_factor = 0.01);
+
+-- A slot that was lost and made anew counts every closed day as confirmed at once, before its snapshot has read them. So a
+-- day goes only some hours after it was first seen confirmed.
+ALTER TABLE outbox_partitions ADD COLUMN IF NOT EXISTS confirmed_at timestamptz;
+CREATE OR REPLACE FUNCTION outbox_rotate(keep interval, slot text) RETURNS SETOF text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp SET timezone = 'UTC' AS $$
+DECLARE
+    day date;
+    part text;
+    old record;
+    confirmed pg_lsn;
+    grace CONSTANT interval := '6 hours';
+BEGIN
+    FOR day IN SELECT generate_series(current_date, current_date + 2, interval '1 day')::date LOOP
+        part := 'outbox_' || to_char(day, 'YYYYMMDD');
+        CONTINUE WHEN to_regclass('public.' || part) IS NOT NULL;
+        -- Rows that came while no partition existed stay in the default one; their day cannot be attached any more.
+        CONTINUE WHEN EXISTS (SELECT FROM outbox_default WHERE created_at >= day AND created_at < day + 1);
+        EXECUTE format('CREATE TABLE %I PARTITION OF outbox FOR VALUES FROM (%L) TO (%L)',
+                       part, day::timestamptz, (day + 1)::timestamptz);
+        INSERT INTO outbox_partitions (name, upper_bound) VALUES (part, day + 1);
+    END LOOP;
+    UPDATE outbox_partitions SET closed_lsn = pg_current_wal_lsn()
+        WHERE closed_lsn IS NULL AND upper_bound < now() - interval '1 minute';
+    SELECT confirmed_flush_lsn INTO confirmed FROM pg_replication_slots
+        WHERE slot_name = slot AND database = current_database();
+    -- Anew whenever the slot is gone or behind: one that was made again confirms at once what it has yet to read.
+    UPDATE outbox_partitions SET confirmed_at = CASE WHEN closed_lsn <= confirmed THEN now() END
+        WHERE coalesce(closed_lsn <= confirmed, false) <> (confirmed_at IS NOT NULL);
+    FOR old IN SELECT name FROM outbox_partitions
+               WHERE upper_bound < now() - keep AND confirmed_at <= now() - grace ORDER BY upper_bound LOOP
+        EXECUTE format('DROP TABLE %I', old.name);
+        DELETE FROM outbox_partitions WHERE name = old.name;
+        RETURN NEXT old.name;
+    END LOOP;
+    DELETE FROM outbox_heartbeat WHERE at < now() - keep;
+END $$;

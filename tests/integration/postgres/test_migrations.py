@@ -158,23 +158,38 @@ def test_an_outbox_row_may_only_name_a_confirmed_partition(database):
             worker.execute(insert, (0, "x" * 70_000))
 
 
-def test_an_outbox_partition_goes_only_when_old_and_confirmed(database):
+def test_an_outbox_partition_goes_only_when_old_and_confirmed_for_some_hours(database):
     rotate = "SELECT outbox_rotate(interval '1 day', 'rotation_test')"
+    make_slot = "SELECT pg_create_logical_replication_slot('rotation_test', 'pgoutput')"
+    drop_slot = "SELECT pg_drop_replication_slot('rotation_test')"
+    hours_pass = "UPDATE outbox_partitions SET confirmed_at = confirmed_at - interval '7 hours'"
     with (
         psycopg.connect(database.owner, autocommit=True) as owner,
         psycopg.connect(database.worker, autocommit=True) as worker,
     ):
-        owner.execute(
-            "CREATE TABLE outbox_20200101 PARTITION OF outbox FOR VALUES FROM ('2020-01-01') TO ('2020-01-02')"
-        )
-        owner.execute("INSERT INTO outbox_partitions (name, upper_bound) VALUES ('outbox_20200101', '2020-01-02')")
+        for name, day, bound in (("old", 1, "'2020-01-02'"), ("young", 2, "now() - interval '1 hour'")):
+            bounds = f"FROM ('2020-01-0{day}') TO ('2020-01-0{day + 1}')"
+            owner.execute(f"CREATE TABLE outbox_{name} PARTITION OF outbox FOR VALUES {bounds}")
+            owner.execute(f"INSERT INTO outbox_partitions (name, upper_bound) VALUES ('outbox_{name}', {bound})")
         assert worker.execute(rotate).fetchall() == [], "no slot: nothing is confirmed"
-        owner.execute("SELECT pg_create_logical_replication_slot('rotation_test', 'pgoutput')")
+        owner.execute(make_slot)
         try:
-            owner.execute("UPDATE outbox_partitions SET closed_lsn = 'FFFFFFFF/0' WHERE name = 'outbox_20200101'")
+            owner.execute("UPDATE outbox_partitions SET closed_lsn = 'FFFFFFFF/0' WHERE name = 'outbox_old'")
+            owner.execute(hours_pass)
             assert worker.execute(rotate).fetchall() == [], "the connector is behind it"
-            owner.execute("UPDATE outbox_partitions SET closed_lsn = '0/1' WHERE name = 'outbox_20200101'")
-            assert worker.execute(rotate).fetchall() == [("outbox_20200101",)]
-            assert worker.execute("SELECT to_regclass('outbox_20200101')").fetchone() == (None,)
+            owner.execute(
+                "UPDATE outbox_partitions SET closed_lsn = '0/1' WHERE name IN ('outbox_old', 'outbox_young')"
+            )
+            assert worker.execute(rotate).fetchall() == [], "a slot that was just made has sent nothing yet"
+            owner.execute(drop_slot)
+            assert worker.execute(rotate).fetchall() == []
+            owner.execute(hours_pass)
+            owner.execute(make_slot)
+            assert worker.execute(rotate).fetchall() == [], "nor has its successor"
+            owner.execute(hours_pass)
+            assert worker.execute(rotate).fetchall() == [("outbox_old",)], "the other is young, however confirmed"
+            assert worker.execute("SELECT to_regclass('outbox_old')").fetchone() == (None,)
         finally:
-            owner.execute("SELECT pg_drop_replication_slot('rotation_test')")
+            owner.execute(drop_slot)
+            owner.execute("DROP TABLE IF EXISTS outbox_old, outbox_young")
+            owner.execute("DELETE FROM outbox_partitions WHERE name IN ('outbox_old', 'outbox_young')")
