@@ -13,7 +13,7 @@ from connectors.postgres.database import Database
 from connectors.telemetry.metrics import Metrics
 from schemas.settings import DatabaseSettings, KeeperSettings, ObjectStoreSettings, load
 from streams.keeper.abandoned import AbandonedUploads
-from streams.keeper.purging import Purging
+from streams.keeper.orphans import Orphans
 
 _LEAST_HOURS = 1.0
 
@@ -78,7 +78,7 @@ async def _sweep(age: timedelta, *, orphans: bool, apply_it: bool) -> Swept:
         )
         if not orphans:
             return Swept(uploads=uploads.uploads, upload_bytes=uploads.size)
-        objects = await Purging(*keeping).sweep(
+        objects = await Orphans(*keeping).sweep(
             age,
             dry_run=not apply_it,
             tell=lambda found: click.echo(f"orphaned object {found.key}, {found.size} bytes", err=True),

@@ -59,3 +59,14 @@ BEGIN
     END LOOP;
     DELETE FROM outbox_heartbeat WHERE at < now() - keep;
 END $$;
+
+-- A walk over the whole bucket takes hours: it is one of all keepers', and outlasts each. `position`: the last key that was
+-- looked at; NULL: no walk is under way, and the next begins some time after `began_at`.
+CREATE TABLE sweeps (
+    name         text PRIMARY KEY,
+    began_at     timestamptz NOT NULL DEFAULT now(),
+    position     text,
+    lease_until  timestamptz NOT NULL DEFAULT '-infinity'
+);
+INSERT INTO sweeps (name) VALUES ('orphans');
+GRANT SELECT, UPDATE ON sweeps TO medialane_worker;

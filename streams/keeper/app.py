@@ -21,6 +21,7 @@ from schemas.settings import (
 )
 from streams.keeper.abandoned import AbandonedUploads
 from streams.keeper.housekeeping import Housekeeping
+from streams.keeper.orphans import Orphans
 from streams.keeper.outbox import OutboxUpkeep
 from streams.keeper.oversized import OversizedUploads
 from streams.keeper.purging import Purging
@@ -79,6 +80,7 @@ async def _run(env: Mapping[str, str]) -> int:
             "watchdog": watchdog.run,
             "cleaning": Housekeeping(database, settings).run,
             "purging": Purging(database, store, settings, metrics).run,
+            "sweeping": Orphans(database, store, settings, metrics).run,
             "abandoned": AbandonedUploads(database, store, settings, metrics).run,
             "oversized": OversizedUploads(database, store).run,
         }

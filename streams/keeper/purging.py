@@ -1,10 +1,8 @@
-"""Removes from the store what deletes have left, and what no row refers to: the one place where variants go."""
+"""Removes from the store what deletes have left."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from collections.abc import AsyncIterator
 from uuid import UUID
 
 import structlog
@@ -21,21 +19,19 @@ log = structlog.get_logger(__name__)
 
 _INTERVAL_S = 10.0
 _BATCH = 50
-_ROOTS = ("uploads/", "media/")
 _KILL_BOUND_S = 20.0
 _ACTOR = "keeper"
 
 
-class Swept(NamedTuple):
-    """What a sweep found: objects looked at, orphans, and their bytes."""
-
-    objects: int
-    orphans: int
-    size: int
+async def pages(store: ObjectStore, prefix: str, after: str | None = None) -> AsyncIterator[tuple[Listed, ...]]:
+    """All objects under a prefix whose keys come after one."""
+    while page := await store.list_page(prefix, after):
+        yield page
+        after = page[-1].key
 
 
 class Purging:
-    """Purges deleted assets every few seconds, and sweeps orphans now and then, until cancelled.
+    """Purges deleted assets every few seconds, until cancelled.
 
     Any number of keepers may run: an asset is locked by whoever decides on it, and removing twice is removing once.
     """
@@ -45,17 +41,12 @@ class Purging:
         self._store = store
         self._settings = settings
         self._metrics = metrics
-        self._swept_at = time.monotonic()
 
     async def run(self) -> None:
-        """Purge and sweep for ever; an outage of the database or the store is waited out."""
+        """Purge for ever; an outage of the database or the store is waited out."""
         while True:
             try:
                 await self.purge()
-                if time.monotonic() - self._swept_at > self._settings.sweep_interval_s:
-                    self._swept_at = time.monotonic()
-                    swept = await self.sweep(timedelta(seconds=self._settings.orphan_age_s))
-                    log.info("orphans swept", objects=swept.objects, removed=swept.orphans, size=swept.size)
             except MedialaneError as error:
                 log.warning("nothing was purged", error=str(error))
             await asyncio.sleep(_INTERVAL_S)
@@ -79,27 +70,6 @@ class Purging:
                 return seen
             after = page[-1]
 
-    async def sweep(
-        self, age: timedelta, *, dry_run: bool = False, tell: Callable[[Listed], None] = lambda _: None
-    ) -> Swept:
-        """Remove objects older than `age` that no row refers to; `tell` hears of each that was found.
-
-        The age covers what is on its way: an object is stored before its row is written.
-        """
-        seen = orphans = size = 0
-        before = datetime.now(UTC) - age
-        for root in _ROOTS:
-            async for page in self._pages(root):
-                seen += len(page)
-                old = {one.key: one for one in page if one.modified_at < before}
-                async with self._database.transaction() as connection:
-                    found = await purge.orphans(connection, list(old))
-                for key in found:
-                    if dry_run or await self._remove_orphan(key):
-                        orphans, size = orphans + 1, size + old[key].size
-                        tell(old[key])
-        return Swept(seen, orphans, size)
-
     async def _purge_one(self, asset_id: UUID) -> None:
         async with self._database.transaction() as connection:
             going = await purge.begin(connection, asset_id)
@@ -110,7 +80,7 @@ class Purging:
         await self._store.delete(going.source)
         removed, began = 1, time.monotonic()
         for prefix in going.prefixes:
-            async for page in self._pages(prefix):
+            async for page in pages(self._store, prefix):
                 for one in page:
                     if time.monotonic() - began > purge.PURGE_BOUND_S:
                         log.warning("purging took too long; a later round goes on", asset_id=str(asset_id))
@@ -121,28 +91,3 @@ class Purging:
             await purge.finish(connection, going, objects=removed, actor=_ACTOR)
         self._metrics.counter(OBJECTS_REMOVED, "purge").inc(removed)
         log.info("asset purged", asset_id=str(asset_id), tenant_id=str(going.tenant_id), objects=removed)
-
-    async def _remove_orphan(self, key: str) -> bool:
-        content = purge.content_of(key)
-        if content is not None:
-            async with self._database.transaction() as connection:
-                if not await purge.hold_content(connection, *content):
-                    return False
-        try:
-            # Asked again under the mark: a job may have adopted it, and written its row, a moment ago.
-            async with self._database.transaction() as connection:
-                if not await purge.orphans(connection, [key]):
-                    return False
-            await self._store.delete(key)
-        finally:
-            if content is not None:
-                async with self._database.transaction() as connection:
-                    await purge.let_go_of_content(connection, *content)
-        self._metrics.counter(OBJECTS_REMOVED, "orphan").inc()
-        return True
-
-    async def _pages(self, prefix: str) -> AsyncIterator[tuple[Listed, ...]]:
-        after: str | None = None
-        while page := await self._store.list_page(prefix, after):
-            yield page
-            after = page[-1].key

@@ -16,7 +16,8 @@ from schemas.events import Part
 from schemas.ids import uuid7
 from schemas.settings import KeeperSettings
 from schemas.states import Stage
-from streams.keeper.purging import Purging, Swept
+from streams.keeper.orphans import Orphans, Swept
+from streams.keeper.purging import Purging
 
 FACTS = Facts(width=4, height=3)
 
@@ -30,6 +31,11 @@ async def store(bucket):
 @pytest.fixture
 def purging(worker, store):
     return Purging(worker, store, KeeperSettings(), Metrics(CollectorRegistry(), process="keeper"))
+
+
+@pytest.fixture
+def sweeping(worker, store):
+    return Orphans(worker, store, KeeperSettings(), Metrics(CollectorRegistry(), process="keeper"))
 
 
 async def put(store, tmp_path, key):
@@ -241,7 +247,7 @@ async def test_a_purge_that_comes_back_too_late_leaves_the_bytes_to_their_new_le
     assert await seed.column(worker, "SELECT count(*) FROM content WHERE sha256 = :s", s=sha256) == [1]
 
 
-async def test_the_parts_of_a_variant_are_no_orphans(worker, seed, store, tmp_path, purging):
+async def test_the_parts_of_a_variant_are_no_orphans(worker, seed, store, tmp_path, purging, sweeping):
     tenant, sha256 = await seed.tenant(worker), uuid7().bytes * 2
     made, job, _ = await claimed(worker, seed, tenant, sha256)
     folder = f"{purge.content_prefix(tenant, sha256)}hls.v1-0123456789abcdef"
@@ -259,14 +265,14 @@ async def test_the_parts_of_a_variant_are_no_orphans(worker, seed, store, tmp_pa
             connection,
             finishing.Finish(job=job, variants=(ladder,), sha256=sha256, facts=FACTS, report={}, traceparent=None),
         )
-    await purging.sweep(datetime(2000, 1, 1, tzinfo=UTC) - datetime.now(UTC))
+    await sweeping.sweep(datetime(2000, 1, 1, tzinfo=UTC) - datetime.now(UTC))
     assert await there(store, *keys) == [True, True, True, False]
     await delete(worker, seed, made)
     await purging.purge()
     assert await there(store, *keys) == [False] * 4
 
 
-async def test_orphans_go_by_age_and_what_is_referred_to_or_under_way_stays(worker, seed, store, tmp_path, purging):
+async def test_orphans_go_by_age_and_what_is_referred_to_or_under_way_stays(worker, seed, store, tmp_path, sweeping):
     tenant, sha256 = await seed.tenant(worker), uuid7().bytes * 2
     _, source, variant = await ready(worker, seed, store, tmp_path, tenant, sha256)
     old_version = f"{purge.content_prefix(tenant, sha256)}thumbnail.v0.webp"
@@ -278,14 +284,14 @@ async def test_orphans_go_by_age_and_what_is_referred_to_or_under_way_stays(work
     mine = (source, variant, old_version, busy, nobodys, strange)
     for key in (old_version, busy, nobodys, strange):
         await put(store, tmp_path, key)
-    assert (await purging.sweep(timedelta(hours=1))).orphans == 0, "they are too young"
+    assert (await sweeping.sweep(timedelta(hours=1))).orphans == 0, "they are too young"
     assert await there(store, *mine) == [True] * 6
     ahead = datetime.now(UTC) - datetime(2000, 1, 1, tzinfo=UTC)
-    found = await purging.sweep(-ahead, dry_run=True)
+    found = await sweeping.sweep(-ahead, dry_run=True)
     assert isinstance(found, Swept)
     assert found.orphans >= 3
     assert await there(store, *mine) == [True] * 6
-    await purging.sweep(-ahead)
+    await sweeping.sweep(-ahead)
     assert await there(store, *mine) == [True, True, False, True, False, True]
     marked = "SELECT count(*) FROM content WHERE tenant_id = :t AND purging_at IS NOT NULL"
     assert await seed.column(worker, marked, t=tenant) == [0]
