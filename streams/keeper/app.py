@@ -20,6 +20,7 @@ from schemas.settings import (
     load,
 )
 from streams.keeper.abandoned import AbandonedUploads
+from streams.keeper.backlog import BacklogGauges
 from streams.keeper.housekeeping import Housekeeping
 from streams.keeper.orphans import Orphans
 from streams.keeper.outbox import OutboxUpkeep
@@ -76,6 +77,7 @@ async def _run(env: Mapping[str, str]) -> int:
 
         tasks = {
             "rounds": rounds.run,
+            "backlog": BacklogGauges(database, metrics).run,
             "outbox": upkeep.run,
             "watchdog": watchdog.run,
             "cleaning": Housekeeping(database, settings).run,

@@ -19,14 +19,10 @@ from connectors.telemetry.metrics import Metrics
 from schemas.errors import ERRORS, ErrorCode, MedialaneError
 from schemas.metrics import (
     BREAKER_CHANGES,
-    BREAKERS,
     DLQ_MESSAGES,
     JOBS_FINISHED,
-    JOBS_OLDEST_WAITING,
-    JOBS_WAITING,
     KEEPER_MOVES,
     KEEPER_ROUND_DURATION,
-    WAIT_REASONS,
 )
 from schemas.settings import BreakerSettings, KeeperSettings
 from schemas.states import BreakerState
@@ -34,9 +30,6 @@ from schemas.states import BreakerState
 log = structlog.get_logger(__name__)
 
 Rule = Callable[[AsyncConnection], Awaitable[int]]
-
-# To count a backlog is to read it: seldom enough to cost little, often enough for whoever scrapes.
-_MEASURE_S = 10.0
 
 
 class Rounds:
@@ -50,7 +43,6 @@ class Rounds:
         self._budget = budget or BreakerSettings()
         self._metrics = metrics
         self._last_good: float | None = None
-        self._measured_at = float("-inf")
 
     @property
     def seconds_since_good(self) -> float | None:
@@ -87,7 +79,6 @@ class Rounds:
         await self._drain("unclaimed", lambda c: keeper.emit_unclaimed(c, batch=batch, reemit_s=reemit_s))
         await self._drain("credit", lambda c: credit.mend(c, batch=batch, reemit_s=reemit_s))
         await self._bury_lost()
-        await self._measure()
 
     async def _tend_breakers(self) -> None:
         batch, reemit_s = self._settings.batch, self._settings.requeue_after_s
@@ -132,19 +123,3 @@ class Rounds:
             self._metrics.counter(JOBS_FINISHED, job.stage, "failed", ERRORS[ErrorCode.WORKER_LOST].error_class).inc()
             self._metrics.counter(DLQ_MESSAGES, job.topic, ErrorCode.WORKER_LOST).inc()
             log.error("job given up: it took too many workers with it", job_id=str(job.job_id))
-
-    async def _measure(self) -> None:
-        if time.monotonic() - self._measured_at < _MEASURE_S:
-            return
-        self._measured_at = time.monotonic()
-        async with self._database.transaction() as connection:
-            found = {(row.state, row.reason): row for row in await keeper.backlog(connection)}
-            open_ = [breaker.state for breaker in await breakers.list_breakers(connection)]
-        for state in (BreakerState.OPEN, BreakerState.HALF_OPEN):
-            self._metrics.gauge(BREAKERS, state).set(open_.count(state))
-        for reason in WAIT_REASONS:
-            row = found.get(("waiting", reason))
-            self._metrics.gauge(JOBS_WAITING, reason).set(row.jobs if row else 0)
-            self._metrics.gauge(JOBS_OLDEST_WAITING, reason).set(row.oldest_s if row else 0)
-        queued = found.get(("queued", ""))
-        self._metrics.gauge(JOBS_OLDEST_WAITING, "queued").set(queued.oldest_s if queued else 0)

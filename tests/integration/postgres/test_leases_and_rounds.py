@@ -10,9 +10,10 @@ from connectors.postgres import jobs, keeper, locks
 from connectors.postgres.database import Database
 from connectors.telemetry.metrics import Metrics
 from schemas.errors import ErrorCode, MedialaneError
-from schemas.metrics import JOBS_OLDEST_WAITING, KEEPER_MOVES
+from schemas.metrics import JOBS_OLDEST_WAITING, JOBS_WAITING, KEEPER_MOVES
 from schemas.settings import DatabaseSettings, KeeperSettings
 from schemas.states import WaitReason
+from streams.keeper.backlog import BacklogGauges
 from streams.keeper.rounds import Rounds
 from streams.media.leases import Leases
 
@@ -101,23 +102,24 @@ async def test_a_round_moves_what_is_due_and_counts_it(worker, seed, seeded, rou
     async with worker.transaction() as connection:
         await jobs.wait(connection, job, reason=WaitReason.RETRY, delay_s=0, costs_attempt=True)
     await rounds.round()
+    assert f'{KEEPER_MOVES.name}{{rule="due"}} 1.0' in metrics.render().decode()
+
+
+async def test_a_backlog_that_can_not_be_counted_costs_no_round(rounds, monkeypatch):
+    async def too_long(_):
+        raise MedialaneError(ErrorCode.DATABASE_UNAVAILABLE)
+
+    monkeypatch.setattr(keeper, "backlog", too_long)
+    await rounds.round()
+
+
+async def test_what_waits_is_counted_by_state_and_reason(worker, seed, seeded, metrics):
+    waiting = "UPDATE jobs SET state = 'waiting', reason = 'twin' WHERE id = :j"
+    await seed.change(worker, waiting, j=(await seed.asset(worker, seeded.tenant_id)).job_id)
+    await BacklogGauges(worker, metrics).measure()
     text = metrics.render().decode()
-    assert f'{KEEPER_MOVES.name}{{rule="due"}} 1.0' in text
-    assert f'{JOBS_OLDEST_WAITING.name}{{reason="queued"}}' in text
-
-
-async def test_the_backlog_is_not_read_in_every_round(rounds, monkeypatch):
-    monkeypatch.setattr("streams.keeper.rounds._MEASURE_S", 3600)
-    real, read = keeper.backlog, []
-
-    async def backlog(connection):
-        read.append(await real(connection))
-        return read[-1]
-
-    monkeypatch.setattr(keeper, "backlog", backlog)
-    for _ in range(3):
-        await rounds.round()
-    assert len(read) == 1
+    assert f'{JOBS_WAITING.name}{{reason="twin"}} 1.0' in text
+    assert f'{JOBS_OLDEST_WAITING.name}{{reason="queued"}} 0.0' not in text
 
 
 async def test_one_round_reaches_what_is_due_behind_many_of_a_tenant_without_room(worker, seed, seeded, metrics):

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from connectors.postgres import abandoned, idempotency, keeper, partition_views, purge
+from connectors.postgres import abandoned, content, idempotency, keeper, partition_views, purge
 
 ROWS = 30_000
 TENANT, ASSET = UUID(int=1), UUID(int=2)
@@ -43,8 +43,8 @@ LARGE = {"assets", "jobs", "variants", "content", "idempotency_keys"}
 # Batches are to these tables what theirs are to tables of millions.
 VALUES = {
     "after": UUID(int=0), "after_id": ASSET, "after_time": datetime(2020, 1, 1, tzinfo=UTC), "age": 3600, "batch": 20,
-    "bound": 30, "code": "truncated", "contents": [bytes(32)], "detail": "", "going": True, "id": ASSET, "keep": 86400, "kept": 86400,
-    "keys": ["uploads/a"], "lease_s": 0, "limit": 20, "max_deaths": 3, "reemit": 30, "sha256": bytes(32), "slot": "s",
+    "bound": 30, "check": 60, "code": "truncated", "contents": [bytes(32)], "detail": "", "going": True, "id": ASSET,
+    "keep": 86400, "kept": 86400, "keys": ["uploads/a"], "lease_s": 0, "limit": 20, "max_deaths": 3, "reemit": 30, "sha256": bytes(32), "slot": "s",
     "tenant_id": TENANT, "tenants": [TENANT],
 }  # fmt: skip
 
@@ -58,6 +58,8 @@ def statements(module: ModuleType) -> dict[str, sa.TextClause]:
 
 
 ASKED = {name: found for module in (keeper, purge, abandoned) for name, found in statements(module).items()} | {
+    "content.let_sleep": content._PRIMARY.let_sleep,
+    "content_stages.let_sleep": content._SECONDARY.let_sleep,
     "idempotency._PURGE": idempotency._PURGE,
     "partition_views._STATES": partition_views._STATES,
 }
