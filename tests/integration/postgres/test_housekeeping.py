@@ -6,6 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from connectors.postgres import purge
+from schemas.settings import KeeperSettings
 from streams.keeper.housekeeping import Housekeeping
 
 
