@@ -1,7 +1,7 @@
 """The plan of a fault run: all of it from its seed, and as hard as it is meant to be."""
 
 import pytest
-from harness.plan import SCENARIOS, make_plan
+from harness.plan import SCENARIOS, Upload, make_plan
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3, 77])
@@ -24,3 +24,11 @@ def test_a_full_run_has_what_it_promises(seed):
     assert sorted(fault.kind for fault in plan.faults) == sorted(scenario.faults)
     assert [fault.after for fault in plan.faults] == sorted(fault.after for fault in plan.faults)
     assert plan.faults[-1].after < len(plan.uploads)
+
+
+def test_what_must_come_of_an_upload():
+    photo, cut, video = (Upload(0, 0, kind, 0.0) for kind in ("photo", "cut", "video"))
+    assert sorted(map(len, photo.made.values())) == [3, 4]
+    assert photo.made.keys() == {"image.primary", "image.avif"}
+    assert video.made.keys() == {"video.primary", "video.ladder"}
+    assert (cut.made, cut.codes) == ({"image.primary": []}, ["truncated"])

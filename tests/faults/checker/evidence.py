@@ -1,8 +1,10 @@
 """Reads everything that a run left behind, as it is, into plain lists."""
 
 import base64
+import hashlib
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,6 +51,7 @@ class Evidence:
     requests: list[Request] = field(default_factory=list)
     versions: list[dict] = field(default_factory=list)  # key, version, size, deleted
     hashes: dict[str, str] = field(default_factory=dict)  # of the objects under media/, by key
+    probe: list[str] = field(default_factory=list)  # versions of the object that the run put twice
 
 
 def gather(manifest: dict) -> Evidence:
@@ -59,7 +62,9 @@ def gather(manifest: dict) -> Evidence:
     for route in ("events", "jobs.image", "jobs.video", "jobs.dlq"):
         found.records[route] = list(read_topic(manifest["brokers"], f"{prefix}.{route}"))
     found.requests = list(read_requests(Path(manifest["receiver_log"])))
-    found.versions, found.hashes = read_bucket(manifest["store"])
+    client, bucket = s3(manifest["store"]), manifest["store"]["bucket"]
+    found.versions, found.hashes = read_bucket(client, bucket)
+    found.probe = [one["version"] for one in read_versions(client, bucket, manifest["probe"])]
     return found
 
 
@@ -97,25 +102,29 @@ def read_requests(path: Path) -> Iterator[Request]:
             yield Request(one["path"], one["headers"], base64.b64decode(one["body"]), one["at"], one["status"])
 
 
-def read_bucket(store: dict) -> tuple[list[dict], dict[str, str]]:
-    """Every version of every object below media/, and the SHA-256 of each object's bytes."""
-    import hashlib
-    from concurrent.futures import ThreadPoolExecutor
-
-    client = boto3.client(
+def s3(store: dict):
+    return boto3.client(
         "s3", endpoint_url=store["endpoint"], region_name="us-east-1",
         aws_access_key_id=store["access_key"], aws_secret_access_key=store["secret_key"],
     )  # fmt: skip
-    versions = []
-    for page in client.get_paginator("list_object_versions").paginate(Bucket=store["bucket"], Prefix="media/"):
-        for kind in ("Versions", "DeleteMarkers"):
-            versions += [
-                {"key": one["Key"], "version": one["VersionId"], "size": one.get("Size"), "deleted": kind != "Versions"}
-                for one in page.get(kind, [])
-            ]
+
+
+def read_versions(client, bucket: str, prefix: str) -> list[dict]:
+    """Every version of every object with a key that begins so."""
+    return [
+        {"key": one["Key"], "version": one["VersionId"], "size": one.get("Size"), "deleted": kind != "Versions"}
+        for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix)
+        for kind in ("Versions", "DeleteMarkers")
+        for one in page.get(kind, [])
+    ]
+
+
+def read_bucket(client, bucket: str) -> tuple[list[dict], dict[str, str]]:
+    """Every version of every object below media/, and the SHA-256 of each object's bytes."""
+    versions = read_versions(client, bucket, "media/")
 
     def digest(key: str) -> str:
-        return hashlib.sha256(client.get_object(Bucket=store["bucket"], Key=key)["Body"].read()).hexdigest()
+        return hashlib.sha256(client.get_object(Bucket=bucket, Key=key)["Body"].read()).hexdigest()
 
     keys = sorted({one["key"] for one in versions if not one["deleted"]})
     with ThreadPoolExecutor(8) as pool:

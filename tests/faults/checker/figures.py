@@ -70,7 +70,7 @@ def summary(found: Evidence) -> dict:
         "claims_without_fruit": unfruitful_claims(found),
         "deaths": sum(row["deaths"] for row in jobs),
         "attempts_counted": sum(row["attempts"] for row in jobs if row["state"] == "done"),
-        "restarts": found.manifest["restarts"],
+        "restarts": dict(Counter(one["part"] for one in found.manifest["restarts"])),
         "takeovers": len(takeovers),
         "takeover_p95_s": p95(takeovers),
         "states": dict(Counter(row["state"] for row in jobs)),

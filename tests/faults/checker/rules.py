@@ -3,19 +3,21 @@
 import base64
 import hashlib
 import hmac
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from typing import NamedTuple
 
+from checker.bed import nothing_ended_by_itself, the_harm_was_done, the_store_keeps_versions
 from checker.evidence import Evidence
+from checker.uploads import (
+    every_profile_was_made_and_told,
+    every_upload_was_worked_through,
+    no_attempt_was_lost,
+    objects_are_of_the_upload,
+)
+from checker.verdict import DOUBLE, LOST, WRONG, Violation
 
-LOST, DOUBLE, WRONG = "lost", "double", "wrong"
 ENDS = {"asset.ready": "ready", "asset.failed": "failed"}
-
-
-class Violation(NamedTuple):
-    kind: str
-    what: str
 
 
 def every_upload_ended(found: Evidence) -> Iterator[Violation]:
@@ -138,6 +140,17 @@ def dead_letters_are_once(found: Evidence) -> Iterator[Violation]:
         told = sum(job in body for body in bodies)
         if told != 1:
             yield Violation(LOST if not told else DOUBLE, f"job {job} has {told} records among the dead letters")
+    for body in bodies:
+        job = _job_of(body)
+        if job not in failed:
+            yield Violation(WRONG, f"a record among the dead letters is about job {job}, which has not failed")
+
+
+def _job_of(body: str) -> str | None:
+    try:
+        return json.loads(body).get("job_id")
+    except (ValueError, AttributeError):
+        return None
 
 
 def _distinct(found: Evidence):
@@ -176,8 +189,9 @@ def _signed(request, secret: str) -> bool:
 
 
 RULES = (
-    every_upload_ended, every_job_ended_once, timelines_are_whole, kafka_tells_the_timeline, objects_are_once,
-    dead_letters_are_once, webhooks_arrived,
+    every_upload_ended, every_upload_was_worked_through, every_profile_was_made_and_told, every_job_ended_once,
+    timelines_are_whole, kafka_tells_the_timeline, objects_are_once, objects_are_of_the_upload, dead_letters_are_once,
+    webhooks_arrived, no_attempt_was_lost, the_harm_was_done, nothing_ended_by_itself, the_store_keeps_versions,
 )  # fmt: skip
 
 

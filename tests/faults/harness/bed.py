@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from schemas.settings import DatabaseSettings, load
 
 HERE = Path(__file__).parent
 CHILDREN = HERE.parent / "children"
+PROBE = "probe/put-twice"
 EVENTS = ("asset.ready", "asset.failed")
 EVERYTHING = (
     "asset.created",
@@ -80,7 +82,7 @@ class Bed:
     endpoints: list[dict] = field(default_factory=list)
     parts: dict[str, dict[str, str]] = field(default_factory=dict)
     down: set[str] = field(default_factory=set)
-    restarts: dict[str, int] = field(default_factory=dict)
+    restarts: list[dict] = field(default_factory=list)
 
     @property
     def api(self) -> str:
@@ -132,7 +134,7 @@ class Bed:
             for name in set(self.parts) - running - self.down:
                 code = self.stack.state.parts[name].exit_code
                 print(f"    {name} ended by itself (exit {code}); started again", flush=True)
-                self.restarts[name] = self.restarts.get(name, 0) + 1
+                self.restarts.append({"part": name, "exit": code, "at": time.time()})
                 await self.start(name)
 
     def store(self):
@@ -172,10 +174,17 @@ async def bed(folder: Path, scenario: Scenario) -> AsyncIterator[Bed]:
             await asyncio.to_thread(stack.restart, name, settings)
         await asyncio.gather(*(found.start(name) for name in found.parts))
         found.parts |= {"api": {}} | changed
-        bucket = stack.env["MEDIALANE_S3_BUCKET"]
-        found.store().put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        _keep_versions(found)
         await _register(found)
         yield found
+
+
+def _keep_versions(found: Bed) -> None:
+    """Have the bucket keep every version, and put one object twice, which must show as two."""
+    bucket, store = found.stack.env["MEDIALANE_S3_BUCKET"], found.store()
+    store.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    for body in (b"first", b"second"):
+        store.put_object(Bucket=bucket, Key=PROBE, Body=body)
 
 
 async def _register(found: Bed) -> None:

@@ -31,7 +31,7 @@ async def inflict(bed: Bed, fault: Fault) -> dict:
 
 async def kill_worker(bed: Bed, pick: int) -> dict:
     """SIGKILL in mid-job; it comes back when the others have taken its jobs over."""
-    name, held = await _busy(bed, pick)
+    name, held = await _frozen_at_work(bed, pick)
     bed.down.add(name)
     since = time.time()
     await asyncio.to_thread(bed.stack.kill, name)
@@ -207,6 +207,17 @@ async def _busy(bed: Bed, pick: int) -> tuple[str, dict[str, int]]:
                 if held := await held_by(bed, bed.stack.pid(name)):
                     return name, held
             await asyncio.sleep(0.05)
+
+
+async def _frozen_at_work(bed: Bed, pick: int) -> tuple[str, dict[str, int]]:
+    """A worker that is stopped while it holds jobs, and those: none of them ends before it is killed."""
+    async with asyncio.timeout(_HOLD_BOUND_S):
+        while True:
+            name, _ = await _busy(bed, pick)
+            await asyncio.to_thread(bed.stack.kill, name, signal.SIGSTOP)
+            if held := await held_by(bed, bed.stack.pid(name)):
+                return name, held
+            await asyncio.to_thread(bed.stack.kill, name, signal.SIGCONT)
 
 
 async def _topics_anew(bed: Bed) -> None:

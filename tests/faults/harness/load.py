@@ -1,6 +1,7 @@
 """Uploads through the real API, as a patient client does: whatever is not confirmed is done again."""
 
 import asyncio
+import hashlib
 import time
 
 import aiohttp
@@ -55,17 +56,19 @@ class Load:
                     continue
                 upload = self._plan.uploads[self._next]
                 self._next += 1
-            asset_id = await self._upload(session, upload)
+            asset_id, sha256 = await self._upload(session, upload)
             async with self._more:
                 self.accepted.append(
                     {
                         "asset_id": asset_id, "tenant_id": self._bed.tenants[upload.tenant].id, "number": upload.number,
                         "kind": upload.kind, "seconds": upload.seconds, "expected": upload.expected, "at": time.time(),
+                        "made": upload.made, "codes": upload.codes, "sha256": sha256,
                     }
                 )  # fmt: skip
                 self._more.notify_all()
 
-    async def _upload(self, session: aiohttp.ClientSession, upload: Upload) -> str:
+    async def _upload(self, session: aiohttp.ClientSession, upload: Upload) -> tuple[str, str]:
+        """The asset's id, and the SHA-256 of its bytes."""
         name, content_type, content = self._files.make(upload)
         key = self._bed.tenants[upload.tenant].key
         headers = {"Authorization": f"Bearer {key}"}
@@ -97,7 +100,7 @@ class Load:
                 return answer.status
 
         await _patiently(put_and_complete, "upload")
-        return presigned["assetId"]
+        return presigned["assetId"], hashlib.sha256(content).hexdigest()
 
 
 async def _patiently(call, what):

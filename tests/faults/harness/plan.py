@@ -3,6 +3,9 @@
 import random
 from dataclasses import dataclass
 
+from schemas.profiles import profiles_for
+from schemas.states import MediaKind, Stage
+
 TENANTS = 16  # more than partitions, so that every worker has work
 WORKERS = ("media-images", "media-images@2", "media-images@3")
 
@@ -16,6 +19,8 @@ KAFKA_LOSES = ("delete topics", "broker from nothing")
 PATIENT = (
     "stop worker 60 s", *["terminate worker"] * 3, "kill worker", "restart broker", *["nothing for 120 s"] * 2,
 )  # fmt: skip
+# A consumer whose topics went for good ends, to begin anew; nobody else ends by itself, whatever a fault does.
+MAY_END = dict.fromkeys(KAFKA_LOSES, (*WORKERS, "media-video", "webhooks"))
 CLUSTER = ("kill broker 1 of 3", "kill broker 2 of 3", "kill broker 3 of 3")  # one of them leads the quorum
 
 
@@ -62,6 +67,18 @@ class Upload:
     @property
     def expected(self) -> str:
         return "failed" if self.kind == "cut" else "ready"
+
+    @property
+    def made(self) -> dict[str, list[str]]:
+        """The profiles that must come of it, by stage: all of its kind, since the run's tenants choose none."""
+        kind = MediaKind.VIDEO if self.kind == "video" else MediaKind.IMAGE
+        stages = [stage for stage in Stage if stage.kind is kind and (stage.primary or self.expected == "ready")]
+        return {stage.value: [one.name for one in profiles_for(stage) if self.expected == "ready"] for stage in stages}
+
+    @property
+    def codes(self) -> list[str]:
+        """What it may fail of."""
+        return ["truncated"] if self.kind == "cut" else []
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ import sys
 import time
 from pathlib import Path
 
-from harness.bed import Bed, bed
+from harness.bed import PROBE, Bed, bed
 from harness.inflict import inflict
 from harness.load import Load
 from harness.media import Files, temporary_folder
-from harness.plan import SCENARIOS, Fault, Plan, make_plan
+from harness.plan import MAY_END, SCENARIOS, Fault, Plan, make_plan
 
 HERE = Path(__file__).resolve().parents[1]
 _AT_LEAST = 500
@@ -70,7 +70,7 @@ async def _one(found: Bed, load: Load, fault: Fault, following: int, uploading: 
     await _recovered(found, load, following)
     return {
         "kind": fault.kind, "after": fault.after, "began": began, "undone": undone, "ended": time.time(),
-        "takeovers": measured.pop("takeovers", []), "about": measured,
+        "takeovers": measured.pop("takeovers", []), "about": measured, "may_end": MAY_END.get(fault.kind, ()),
     }  # fmt: skip
 
 
@@ -118,7 +118,7 @@ def _manifest(found: Bed, load: Load, faults: list[dict], began: float) -> dict:
             "access_key": env["MEDIALANE_S3_ACCESS_KEY"], "secret_key": env["MEDIALANE_S3_SECRET_KEY"],
         },
         "receiver_log": str(found.receiver_log), "endpoints": found.endpoints, "uploads": load.accepted,
-        "faults": faults, "restarts": found.restarts, "began": began, "ended": time.time(),
+        "faults": faults, "restarts": found.restarts, "probe": PROBE, "began": began, "ended": time.time(),
     }  # fmt: skip
 
 
@@ -138,7 +138,8 @@ async def run(scenario_name: str, seed: int, jobs: int | None, out: Path, at_lea
     try:
         files = Files(seed, videos=scenario.videos > 0)
         async with bed(folder, scenario) as found:
-            manifest = await carry_out(found, plan, files) | {"scenario": scenario_name, "seed": seed}
+            manifest = await carry_out(found, plan, files)
+            manifest |= {"scenario": scenario_name, "seed": seed, "transactions": scenario.transactions}
             path = folder / "manifest.json"
             path.write_text(json.dumps(manifest))
             command = [sys.executable, "-m", "checker", str(path), "--out", str(out), "--at-least", str(at_least)]

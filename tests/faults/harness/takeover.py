@@ -31,16 +31,18 @@ class Takeovers(NamedTuple):
 
 
 async def taken_over(bed: Bed, orphans: dict[str, int], since: float) -> Takeovers:
-    """Wait until each orphan was claimed again."""
+    """Wait until each orphan was claimed again, which raises its epoch."""
     left, offered, claimed = dict(orphans), dict[str, float](), []
     while left:
         for row in await bed.rows(_NOW, list(left)):
             passed = round(time.time() - since, 2)
-            taken = row["epoch"] > left[row["id"]] or row["state"] in {"done", "failed", "cancelled"}
+            taken = row["epoch"] > left[row["id"]]
             if taken or row["state"] == "queued":
                 offered.setdefault(row["id"], passed)
-            if taken:
+            # Under its old epoch it has left `running` by its own worker, just before the kill: nobody took it over.
+            if taken or row["state"] not in {"running", "queued"}:
                 del left[row["id"]]
+            if taken:
                 claimed.append(passed)
         if time.time() - since > _BOUND_S:
             raise AssertionError(f"not taken over within {_BOUND_S:.0f} s: {left}; offered again after {offered}")
