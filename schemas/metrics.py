@@ -176,7 +176,7 @@ KEEPER_ROUND_DURATION = HistogramSpec(
 )
 ASSET_READY_DURATION = HistogramSpec(
     "media_asset_ready_duration_seconds",
-    "Time from complete to ready; images have their SLO at 30 s.",
+    "Time from an upload's complete to ready, with all waiting and retries; images have their SLO at 30 s.",
     _MEDIA,
     Buckets.WORK,
     ("kind",),

@@ -36,7 +36,8 @@ Refusal = Literal["stale", "conflict"]
 class ClaimedJob(msgspec.Struct, frozen=True, kw_only=True):
     """A job under a lease. `epoch` fences everything that is done for it from here on.
 
-    `profiles` are those that the upload has named; None: all that the tenant has chosen.
+    `profiles` are those that the upload has named; None: all that the tenant has chosen. `queued_at` is the time of its
+    latest dispatch, `created_at` that of the act that it comes of: complete, or an operator's.
     """
 
     job_id: UUID
@@ -56,6 +57,7 @@ class ClaimedJob(msgspec.Struct, frozen=True, kw_only=True):
     content_type: str
     file_name: str
     profiles: tuple[str, ...] | None = None
+    created_at: datetime
     queued_at: datetime
     claimed_at: datetime
     job_class: JobClass = JobClass.PRIMARY
@@ -86,7 +88,7 @@ _CLAIM = sa.text("""
         AND jobs.dispatch = asset.dispatch
     RETURNING jobs.id AS job_id, jobs.tenant_id, jobs.asset_id, jobs.generation, jobs.stage, jobs.epoch, jobs.attempts,
         jobs.deaths, jobs.traceparent, jobs.content_sha256, asset.object_key, asset.etag, asset.version_id,
-        asset.size, asset.content_type, asset.file_name, asset.profiles,
+        asset.size, asset.content_type, asset.file_name, asset.profiles, jobs.created_at,
         coalesce(jobs.emitted_at, jobs.created_at) AS queued_at,
         extract(epoch FROM clock_timestamp() - jobs.created_at)::float8 AS wait_s,
         clock_timestamp() AS claimed_at, jobs.job_class, asset.started_at IS NULL AS first, asset.place

@@ -83,8 +83,8 @@ _END_LOST = sa.text("""
     WHERE id = :id AND state = 'running' AND lease_until < statement_timestamp()
         AND content_sha256 IS NOT DISTINCT FROM CAST(:sha256 AS bytea)
     RETURNING id AS job_id, tenant_id, asset_id, generation, epoch, attempts, deaths, traceparent,
-        created_at AS queued_at, finished_at AS claimed_at, job_class, record_topic, record_kpart, record_koffset,
-        record_group
+        created_at, created_at AS queued_at, finished_at AS claimed_at, job_class, record_topic, record_kpart,
+        record_koffset, record_group
 """)
 # A question per state: each has a partial index, which a list of states has not.
 _BACKLOG = sa.text(

@@ -32,8 +32,10 @@ class JobFigures:
     def done(self, job: ClaimedJob, report: Mapping[str, Any]) -> None:
         """The job's variants are all there."""
         self._metrics.counter(JOBS_FINISHED, job.stage, "done", "none").inc()
-        if job.stage.primary:
-            seconds = time.time() - job.queued_at.timestamp()
+        # Later generations come of no upload: whoever reprocesses does not wait for the answer.
+        if job.stage.primary and job.generation == 1:
+            # Not from its dispatch: waiting for credit, retries and dead workers are part of what the uploader waits.
+            seconds = time.time() - job.created_at.timestamp()
             self._metrics.histogram(ASSET_READY_DURATION, job.stage.kind).observe(seconds)
         self._steps(job, report)
         for step in report["stages"]:

@@ -156,6 +156,9 @@ async def test_drain_costs_nothing_and_retry_costs_an_attempt(worker, seed, seed
     async with worker.transaction() as connection:
         assert await keeper.emit_due(connection, batch=10) == 1
     assert await dispatches(worker, seeded, seed) == [2, 3]
+    last = await claim(worker, seeded.dispatch(3))
+    assert job.queued_at < again.queued_at < last.queued_at
+    assert job.created_at == again.created_at == last.created_at <= job.queued_at
     assert await events(worker, seeded, seed) == ["job.started"], "a later claim is no new start"
 
 
