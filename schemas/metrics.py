@@ -184,7 +184,8 @@ ASSET_READY_DURATION = HistogramSpec(
 )
 JOBS_FINISHED = CounterSpec(
     "media_jobs_finished_total",
-    "Jobs that reached a terminal state, by stage, outcome and error class (none when done).",
+    "Jobs that reached a terminal state, by stage, outcome and error class: none when done, permanent when the input "
+    "is to blame, transient when it was tried, or lost with its worker, too often.",
     (*_MEDIA, "keeper"),
     ("stage", "outcome", "error_class"),
 )

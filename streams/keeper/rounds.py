@@ -16,7 +16,7 @@ from connectors.postgres.content import let_sleep
 from connectors.postgres.database import Database
 from connectors.postgres.jobs import FencedError
 from connectors.telemetry.metrics import Metrics
-from schemas.errors import ERRORS, ErrorCode, MedialaneError
+from schemas.errors import ErrorClass, ErrorCode, MedialaneError
 from schemas.metrics import (
     BREAKER_CHANGES,
     DLQ_MESSAGES,
@@ -120,6 +120,7 @@ class Rounds:
             except FencedError:
                 continue  # it came back to life, another keeper was faster, or its tenant was removed
             self._metrics.counter(KEEPER_MOVES, "lost").inc()
-            self._metrics.counter(JOBS_FINISHED, job.stage, "failed", ERRORS[ErrorCode.WORKER_LOST].error_class).inc()
+            # Never tried again, but no more the input's fault than what is: it counts against the success of jobs.
+            self._metrics.counter(JOBS_FINISHED, job.stage, "failed", ErrorClass.TRANSIENT).inc()
             self._metrics.counter(DLQ_MESSAGES, job.topic, ErrorCode.WORKER_LOST).inc()
             log.error("job given up: it took too many workers with it", job_id=str(job.job_id))

@@ -10,7 +10,7 @@ from connectors.postgres import jobs, keeper, locks
 from connectors.postgres.database import Database
 from connectors.telemetry.metrics import Metrics
 from schemas.errors import ErrorCode, MedialaneError
-from schemas.metrics import JOBS_OLDEST_WAITING, JOBS_WAITING, KEEPER_MOVES
+from schemas.metrics import JOBS_FINISHED, JOBS_OLDEST_WAITING, JOBS_WAITING, KEEPER_MOVES
 from schemas.settings import DatabaseSettings, KeeperSettings
 from schemas.states import WaitReason
 from streams.keeper.backlog import BacklogGauges
@@ -159,6 +159,20 @@ async def test_a_lost_job_that_has_met_its_bytes_meanwhile_is_left_to_the_next_r
     with pytest.raises(jobs.FencedError):
         async with worker.transaction() as connection:
             await keeper.bury_lost(connection, lost)
+
+
+async def test_a_lost_job_is_not_blamed_on_its_input(worker, seed, seeded, metrics):
+    """It counts against the success of jobs; what a file is to blame for does not."""
+    await expire(worker, seed, await claim(worker, seeded))
+    await Rounds(worker, KeeperSettings(max_deaths=1, lease_s=0.01), metrics).round()
+    assert await seed.column(worker, "SELECT state FROM jobs WHERE id = :j", j=seeded.job_id) == ["failed"]
+    ended = {"stage": "image.primary", "outcome": "failed"}
+    permanent, transient = (
+        metrics.registry.get_sample_value(JOBS_FINISHED.name, ended | {"error_class": name})
+        for name in ("permanent", "transient")
+    )
+    assert permanent is None
+    assert transient >= 1
 
 
 async def test_rounds_go_on_after_the_database_was_away(worker, metrics):
