@@ -160,7 +160,7 @@ JOBS_WAITING = GaugeSpec(
 )
 JOBS_OLDEST_WAITING = GaugeSpec(
     "media_jobs_oldest_waiting_seconds",
-    "How long the oldest waiting job of a reason is past its due time, or `queued` without a claim.",
+    "How long the oldest waiting job of a reason is past its due time or its turn, or `queued` without a claim.",
     ("keeper",),
     ("reason",),
     tuple((reason,) for reason in (*WAIT_REASONS, "queued")),
@@ -248,11 +248,13 @@ UPLOADS_ABANDONED = CounterSpec(
 # -- Outbox and Connect ----------------------------------------------------------------------------------------------
 OUTBOX_OLDEST_UNSENT_AGE = GaugeSpec(
     "media_outbox_oldest_unsent_age_seconds",
-    "Age of the oldest outbox row that the connector has not confirmed.",
+    "Age of the oldest outbox row that the connector has not confirmed, as far as this keeper has seen.",
     ("keeper",),
 )
 SLOT_RETAINED = GaugeSpec(
-    "media_replication_slot_retained_bytes", "WAL that Postgres keeps for the connector's slot.", ("keeper",)
+    "media_replication_slot_retained_bytes",
+    "WAL that Postgres keeps for the connector's slot; if that was lost, what it has missed since.",
+    ("keeper",),
 )
 CONNECTOR_TASK_UP = GaugeSpec(
     "media_connector_task_up", "1 while the outbox connector and its task run, else 0.", ("keeper",)

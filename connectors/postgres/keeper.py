@@ -86,23 +86,28 @@ _END_LOST = sa.text("""
         created_at, created_at AS queued_at, finished_at AS claimed_at, job_class, record_topic, record_kpart,
         record_koffset, record_group
 """)
-# A question per state: each has a partial index, which a list of states has not.
+# A question per state: each has a partial index, which a list of states has not. What waits is late from its due time
+# on, or from its turn: bulk jobs wait for that by design.
 _BACKLOG = sa.text(
     " UNION ALL ".join(
         f"""
-        SELECT '{state}' AS state, coalesce(reason, '') AS reason, count(*) AS jobs, coalesce(
-                extract(epoch FROM clock_timestamp() - min(coalesce(emitted_at, created_at))), 0
-            )::float8 AS oldest_s
+        SELECT '{state}' AS state, coalesce(reason, '') AS reason, count(*) AS jobs,
+            greatest(extract(epoch FROM clock_timestamp() - min({late_from})), 0)::float8 AS oldest_s
         FROM jobs WHERE state = '{state}' GROUP BY reason
         """  # noqa: S608 - made of constants
-        for state in ("waiting", "queued", "running")
+        for state, late_from in (
+            ("waiting", "coalesce(due_at, greatest(turn_at, emitted_at))"),
+            ("queued", "coalesce(emitted_at, created_at)"),
+            ("running", "coalesce(emitted_at, created_at)"),
+        )
     )
 )
+# A slot that was lost has no `restart_lsn`, and stands where it last confirmed: what it has missed grows on.
 _OUTBOX_STATE = sa.text("""
     SELECT (SELECT id FROM outbox ORDER BY id DESC LIMIT 1) AS newest,
         (pg_current_wal_lsn() - '0/0')::bigint AS end_lsn,
         (slots.confirmed_flush_lsn - '0/0')::bigint AS confirmed_lsn,
-        coalesce((pg_current_wal_lsn() - slots.restart_lsn)::bigint, 0) AS retained
+        coalesce((pg_current_wal_lsn() - coalesce(slots.restart_lsn, slots.confirmed_flush_lsn))::bigint, 0) AS retained
     FROM (VALUES (1)) AS always
     LEFT JOIN pg_replication_slots slots ON slots.slot_name = :slot AND slots.database = current_database()
 """)
@@ -112,7 +117,7 @@ _ROTATE = sa.text("SELECT outbox_rotate(:keep * interval '1 second', :slot)")
 
 
 class Backlog(NamedTuple):
-    """How many jobs are in a state (and reason), and how long the oldest has been in the system, seconds."""
+    """How many jobs are in a state (and reason), and for how long the oldest is late, or in that state, seconds."""
 
     state: str
     reason: str
@@ -131,7 +136,10 @@ class LostJob(NamedTuple):
 
 
 class OutboxState(NamedTuple):
-    """Where the outbox and its slot stand; LSNs as byte positions, None without a slot."""
+    """Where the outbox and its slot stand; LSNs as byte positions, None without a slot.
+
+    `retained_bytes` is what the slot holds back; if it was lost, what it has missed since it last confirmed.
+    """
 
     newest: UUID | None
     end_lsn: int

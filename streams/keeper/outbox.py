@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import deque
+from itertools import islice
 from typing import NamedTuple
 from uuid import UUID
 
@@ -29,11 +30,11 @@ class OutboxLag:
     """How long the oldest unsent row has waited, from samples: rows carry no LSN of their own.
 
     Each time a new row is seen, the WAL's end is noted; while the slot has not confirmed that position, the rows before
-    it are unsent. The figure is exact to one sampling interval.
+    it are unsent. The figure is exact to one sampling interval; after an outage of hours, to some of them.
     """
 
     def __init__(self) -> None:
-        self._open: deque[_Sample] = deque(maxlen=_SAMPLES)
+        self._open: deque[_Sample] = deque()
         self._newest: UUID | None = None
 
     def observe(self, *, now: float, newest: UUID | None, end_lsn: int, confirmed_lsn: int | None) -> float:
@@ -41,6 +42,8 @@ class OutboxLag:
         if newest is not None and newest != self._newest:
             self._newest = newest
             self._open.append(_Sample(now, end_lsn))
+            if len(self._open) > _SAMPLES:
+                self._open = deque(islice(self._open, 0, None, 2))  # every other one: the oldest is the age
         while self._open and confirmed_lsn is not None and self._open[0].lsn <= confirmed_lsn:
             self._open.popleft()
         return now - self._open[0].at if self._open else 0.0

@@ -32,3 +32,12 @@ def test_without_a_slot_everything_is_unsent():
     lag = OutboxLag()
     lag.observe(now=0, newest=ONE, end_lsn=100, confirmed_lsn=None)
     assert lag.observe(now=7, newest=ONE, end_lsn=100, confirmed_lsn=None) == 7
+
+
+def test_an_outage_of_many_hours_shows_as_such():
+    lag = OutboxLag()
+    for second in range(0, 36_001, 5):
+        age = lag.observe(now=second, newest=UUID(int=second), end_lsn=second + 1, confirmed_lsn=0)
+    assert age == 36_000
+    assert lag.observe(now=36_002, newest=UUID(int=36_000), end_lsn=36_001, confirmed_lsn=30_000) <= 6_010
+    assert lag.observe(now=36_003, newest=UUID(int=36_000), end_lsn=36_001, confirmed_lsn=36_001) == 0

@@ -1,0 +1,51 @@
+"""What the keeper's gauges are made of: how late waiting jobs are, and what the slot holds back."""
+
+import pytest
+import sqlalchemy as sa
+
+from connectors.postgres import keeper
+
+MINUTE = 60
+_SET = """
+    UPDATE jobs SET state = :state, reason = :reason, created_at = now() - interval '1 hour',
+        emitted_at = CASE WHEN :emitted THEN now() - interval '20 minutes' END,
+        turn_at = now() + :turn * interval '1 minute', due_at = now() + :due * interval '1 minute'
+    WHERE id = :job
+"""
+# A table of the session's own is found before the view of the same name.
+_SLOT = """
+    CREATE TEMP TABLE pg_replication_slots ON COMMIT DROP AS SELECT CAST('outbox' AS name) AS slot_name,
+        current_database() AS database, CAST(:restart AS pg_lsn) AS restart_lsn,
+        pg_current_wal_lsn() - 5000 AS confirmed_flush_lsn
+"""
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "emitted", "turn", "due", "minutes"),
+    [
+        ("waiting", "retry", True, -60, 5, 0), ("waiting", "retry", True, -60, -2, 2), ("waiting", "credit", False, 40, None, 0),
+        ("waiting", "credit", False, -10, None, 10), ("waiting", "credit", True, -60, None, 20),
+        ("waiting", "breaker", True, -60, None, 20), ("queued", None, True, 40, None, 20),
+    ],
+    ids=["retry, not due", "retry, due", "bulk, not its turn", "bulk, its turn", "credit after a retry", "breaker", "queued"],
+)  # fmt: skip
+async def test_a_job_is_late_from_its_due_time_or_its_turn_on(
+    worker, seed, seeded, state, reason, emitted, turn, due, minutes
+):
+    await seed.change(worker, "DELETE FROM jobs WHERE id <> :job", job=seeded.job_id)
+    values = {"state": state, "reason": reason, "emitted": emitted, "turn": turn, "due": due}
+    await seed.change(worker, _SET, job=seeded.job_id, **values)
+    async with worker.transaction() as connection:
+        [found] = await keeper.backlog(connection)
+    assert (found.state, found.reason, found.jobs) == (state, reason or "", 1)
+    assert found.oldest_s // MINUTE == minutes
+    assert found.oldest_s == 0 or minutes
+
+
+async def test_a_slot_that_was_lost_still_shows_how_far_behind_it_is(worker):
+    async with worker.transaction() as connection:
+        await connection.execute(sa.text(_SLOT), {"restart": None})
+        lost = await keeper.outbox_state(connection, slot="outbox")
+        none = await keeper.outbox_state(connection, slot="other")
+    assert lost.retained_bytes >= 5000
+    assert (none.retained_bytes, none.confirmed_lsn) == (0, None)
