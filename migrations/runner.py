@@ -130,12 +130,15 @@ def head() -> str:
 
 def expanded_head() -> str:
     """The newest revision before this release's last contract steps: the schema that its code must run on, too."""
-    steps = _steps("head", "base")
-    while len(steps) > 1 and steps[-1].phase == "contract":
-        steps.pop()
-    if not steps:
+    return expanded(_steps("head", "base")).revision
+
+
+def expanded(steps: Sequence[Step]) -> Step:
+    """The last of the steps that is to be applied while code of the release before runs."""
+    last = next((step for step in reversed(steps) if step.phase != "contract"), None)
+    if last is None:
         raise RuntimeError("this release holds no migrations")
-    return steps[-1].revision
+    return last
 
 
 def pending(url: str, target: str = "head") -> list[Step]:

@@ -34,6 +34,10 @@ def command(pid):
         return ""
 
 
+def environment(pid):
+    return Path(f"/proc/{pid}/environ").read_text().split("\0")
+
+
 def until(condition, what, bound_s=30):
     """Wait for a condition; the bound only ends a test that would hang."""
     end = time.monotonic() + bound_s

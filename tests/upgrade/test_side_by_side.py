@@ -5,7 +5,6 @@ What neither of them knows, a record of a release to come, waits in its row and 
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 from contextlib import AsyncExitStack
@@ -15,6 +14,7 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 from support import e2e
+from support.processes import environment
 
 import migrations
 from cli.samples import distinct
@@ -80,18 +80,6 @@ def test_each_release_reads_the_golden_records_of_the_other(yesterday):
     assert backwards["job.dispatch.json"] == "Offer"
 
 
-def test_this_release_works_on_the_tables_that_the_one_before_still_needs():
-    """Its contract steps are not applied yet while older processes run."""
-    if migrations.expanded_head() == migrations.head():
-        pytest.skip("no contract step is at the end: every other test runs on these tables")
-    tests = Path(__file__).parents[1] / "integration" / "postgres"
-    ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests)],
-        env=os.environ | {"MEDIALANE_TEST_SCHEMA": "expanded"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert ran.returncode == 0, ran.stdout[-5000:]
-
-
 def log_of(stack, part):
     lines = stack.log(part).read_bytes().splitlines()
     return [json.loads(line) for line in lines if line.startswith(b"{")]
@@ -104,7 +92,7 @@ def done_by(stack, part):
 async def test_workers_of_both_releases_share_the_work(alone, yesterday, samples):
     assert migrations.current(alone.env["MEDIALANE_MIGRATION_DATABASE_URL"]) == migrations.head()
     await asyncio.to_thread(alone.start_part, OLD, {"PYTHONPATH": str(yesterday)})
-    assert f"PYTHONPATH={yesterday}" in environment_of(alone.pid(OLD))
+    assert f"PYTHONPATH={yesterday}" in environment(alone.pid(OLD))
     photo = samples.photos[2].read_bytes()
     try:
         await e2e.eventually(lambda: joined(alone), "the release before has joined the group")
@@ -128,10 +116,6 @@ async def test_workers_of_both_releases_share_the_work(alone, yesterday, samples
             await e2e.eventually(all_logged, "both releases have worked, each on jobs of its own", 60)
     finally:
         await asyncio.to_thread(alone.stop_part, OLD)
-
-
-def environment_of(pid):
-    return Path(f"/proc/{pid}/environ").read_text().split("\0")
 
 
 def mine(stack, part, assets):

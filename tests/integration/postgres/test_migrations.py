@@ -115,6 +115,12 @@ def test_every_step_says_a_phase_that_exists_and_none_destroys_while_older_code_
     assert migrations.expanded_head() <= migrations.head()
 
 
+def test_the_contract_steps_at_the_end_are_for_when_older_code_is_gone():
+    assert runner.expanded(STEPS) == STEPS[-1]
+    contract = [runner.Step(number, "contract") for number in ("0005", "0006")]
+    assert runner.expanded([*STEPS, *contract]) == STEPS[-1], "one in the middle is a release's before"
+
+
 def test_the_app_role_sees_one_tenant_and_cannot_read_the_outbox(database):
     with psycopg.connect(database.owner, autocommit=True) as owner:
         for number in (1, 2):
