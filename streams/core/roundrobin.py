@@ -72,6 +72,7 @@ class _Account(Generic[T]):
         self.deficit = estimate
         self.estimate = estimate
         self.new = True  # nothing of it was started yet
+        self.learnt = False  # `estimate` is from costs of its own
         self.overdrawn = False  # its last start was not paid for
 
     @property
@@ -96,8 +97,10 @@ class DeficitRoundRobin(Generic[T]):
         self._accounts: dict[str, _Account[T]] = {}
         self._ring: deque[str] = deque()  # tenants with something waiting, in the order of their turns
         self._waiting = 0
-        self._estimate = first_estimate  # of a tenant that is not known: what jobs cost here lately
-        self._newcomer_went = self._again_went = False  # with the last item that was taken
+        self._estimate = first_estimate  # what jobs cost here lately
+        self._first_estimate = first_estimate  # and tenants' first ones: small jobs of others must not shrink the gift
+        self._again_went = False  # with the last item that was taken
+        self._newcomer_went = {False: False, True: False}  # with the last of those offered first, and of those again
         self._turn: tuple[str, int] | None = None  # who is next, and the version of the shares by which that is so
 
     def push(self, item: Item[T]) -> None:
@@ -109,7 +112,7 @@ class DeficitRoundRobin(Generic[T]):
         self._turn = None
         account = self._accounts.get(item.tenant)
         if account is None:
-            account = self._accounts[item.tenant] = _Account(self._estimate)
+            account = self._accounts[item.tenant] = _Account(self._first_estimate)
             self._line_up_behind_newcomers(item.tenant)
         elif not account.waiting:
             self._ring.append(item.tenant)
@@ -139,9 +142,12 @@ class DeficitRoundRobin(Generic[T]):
         item = account.waiting.popleft()
         account.charged.append(account.estimate)
         account.deficit -= account.estimate
-        self._newcomer_went, self._again_went, account.new = account.new, item.again, False
-        if self._newcomer_went:
-            self._credit_all(account.estimate / sum(self._shares.of(one).weight for one in self._accounts))
+        newcomer, account.new = account.new, False
+        self._again_went, self._newcomer_went[item.again] = item.again, newcomer
+        if newcomer:
+            # By the weights of those that are here: who left in debt is paid off, too, but takes nothing from them.
+            here = sum(self._shares.of(one).weight for one, other in self._accounts.items() if not other.idle)
+            self._credit_all(account.estimate / here)
         self._ring.remove(tenant)
         if account.waiting:
             self._ring.append(tenant)
@@ -153,8 +159,10 @@ class DeficitRoundRobin(Generic[T]):
         self._turn = None
         account = self._accounts[item.tenant]
         account.deficit += account.charged.pop()
-        if not account.waiting:
-            self._line_up_behind_newcomers(item.tenant)
+        account.overdrawn = False
+        if account.waiting:
+            self._ring.remove(item.tenant)
+        self._line_up_behind_newcomers(item.tenant)
         account.waiting.appendleft(item)
         self._waiting += 1
 
@@ -163,9 +171,13 @@ class DeficitRoundRobin(Generic[T]):
         self._turn = None
         account = self._accounts[tenant]
         account.deficit += account.charged.popleft() - cost
+        account.overdrawn = account.overdrawn and cost > 0  # a start that came to nothing uses up no favour
         if cost > 0:
-            account.estimate = max(_LEAST, (1 - _LEARN) * account.estimate + _LEARN * cost)
-            self._estimate = max(_LEAST, (1 - _LEARN) * self._estimate + _LEARN * cost)
+            account.estimate = _learn(account.estimate, cost)
+            self._estimate = _learn(self._estimate, cost)
+            if not account.learnt:
+                self._first_estimate = _learn(self._first_estimate, cost)
+            account.learnt = True
         self._forget(tenant)
 
     def beyond_share(self, room: int) -> list[Beyond[T]]:
@@ -224,9 +236,11 @@ class DeficitRoundRobin(Generic[T]):
             self._credit_all(rounds * quantum)
             candidates = [tenant for tenant in able if self._may_start(tenant)]
         # Where there are both kinds they take turns, so that neither keeps the other from starting for ever: what was
-        # offered before and what was not, and in either of them newcomers and the others.
-        candidates = _in_turn(candidates, lambda one: self._accounts[one].waiting[0].again, went=self._again_went)
-        candidates = _in_turn(candidates, lambda one: self._accounts[one].new, went=self._newcomer_went)
+        # offered before and what was not, and in either of them newcomers and the others. Each of the two has a turn of
+        # its own for that: one for both would move in step with them, and never come to the fourth.
+        candidates = _in_turn(candidates, self._offered_before, went=self._again_went)
+        again = self._offered_before(candidates[0])
+        candidates = _in_turn(candidates, lambda one: self._accounts[one].new, went=self._newcomer_went[again])
         return candidates[0]
 
     def _line_up_behind_newcomers(self, tenant: str) -> None:
@@ -244,9 +258,12 @@ class DeficitRoundRobin(Generic[T]):
             if account.settled:
                 del self._accounts[tenant]
 
+    def _offered_before(self, tenant: str) -> bool:
+        return self._accounts[tenant].waiting[0].again
+
     def _may_start(self, tenant: str) -> bool:
         account = self._accounts[tenant]
-        favoured = account.waiting[0].again and not self._again_went and not account.overdrawn
+        favoured = self._offered_before(tenant) and not self._again_went and not account.overdrawn
         return favoured or self._missing(tenant) <= 0
 
     def _missing(self, tenant: str) -> float:
@@ -263,6 +280,10 @@ class DeficitRoundRobin(Generic[T]):
             self._accounts.clear()
         elif account is not None and account.settled:
             del self._accounts[tenant]
+
+
+def _learn(estimate: float, cost: float) -> float:
+    return max(_LEAST, (1 - _LEARN) * estimate + _LEARN * cost)
 
 
 def _in_turn(tenants: list[str], kind: Callable[[str], bool], *, went: bool) -> list[str]:

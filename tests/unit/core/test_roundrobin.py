@@ -261,6 +261,44 @@ def test_nobody_waits_for_more_than_a_few_jobs_of_each_other_tenant(tenants, slo
             assert max(waited.values()) <= 4 * tenants
 
 
+@pytest.mark.parametrize("debt", [10.0, 100.0])
+@pytest.mark.parametrize("before", ["put back", "stale"])
+def test_a_start_that_came_to_nothing_uses_up_no_favour(before, debt):
+    """The database fails over during the claim, or the keeper has sent a record twice."""
+    queue = DeficitRoundRobin()
+    for number in range(30):
+        for tenant in ("a", "b", "c"):
+            queue.push(item(tenant, number))
+    queue.push(item("unlucky", 30))
+    while (tenant := queue.pop().tenant) != "unlucky":
+        queue.settle(tenant, 1.0)
+    queue.settle("unlucky", debt)
+    if before == "stale":
+        queue.push(item("unlucky", 31, again=True))
+    queue.push(item("unlucky", 32, again=True))
+    while (first := queue.pop()).tenant != "unlucky":
+        queue.settle(first.tenant, 1.0)
+    if before == "stale":
+        queue.settle("unlucky", 0.0)
+    else:
+        queue.put_back(first)
+    assert "unlucky" in {queue.pop().tenant for _ in range(3)}
+
+
+def test_what_is_put_back_keeps_its_turn():
+    queue = DeficitRoundRobin()
+    for number in range(2):
+        for tenant in ("a", "b", "c"):
+            queue.push(item(tenant, number))
+    for _ in range(3):
+        queue.settle(queue.pop().tenant, 1.0)
+    for tenant in ("a", "b", "c"):
+        queue.push(item(tenant, 2))
+    found = queue.pop()
+    queue.put_back(found)
+    assert queue.pop() is found
+
+
 def test_leaving_and_coming_back_pays_no_debts():
     """A tenant with one very long job at a time gets no more than its share for being idle in between."""
     queue = DeficitRoundRobin()
