@@ -1,6 +1,6 @@
 """What Kafka records look like: the dispatch of a job, and the headers that every record carries."""
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -25,14 +25,15 @@ CANARY_TYPE = "canary"
 class Dispatch(msgspec.Struct, frozen=True, kw_only=True):
     """A record in `media.jobs.*`: an offer to claim a job, never the job itself.
 
-    `dispatch` is the row's counter at emission: a claim succeeds only while the row still has it.
+    `dispatch` is the row's counter at emission: a claim succeeds only while the row still has it. A number that no row
+    can have makes the record undecodable: the claim's statement would fail of it, again and again.
     """
 
     job_id: UUID
     tenant_id: UUID
     asset_id: UUID
     stage: Stage
-    dispatch: int
+    dispatch: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
     v: int = 1
 
 

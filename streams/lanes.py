@@ -15,7 +15,7 @@ import structlog
 
 from schemas.errors import MedialaneError
 from streams.core.lane import Bounds, Lane, Signal
-from streams.core.ledger import Ledger, Partition
+from streams.core.ledger import Entry, Ledger, Partition
 from streams.core.queues import Beyond, Fifo, Item, LaneQueue
 from streams.core.slots import Slots
 from streams.crew import Callbacks, Crew, Drained, Handler
@@ -67,6 +67,7 @@ class Lanes(Generic[P, W]):
         self._lanes: dict[Partition, Lane[P]] = {}
         self._busy: dict[Partition, Lane[P]] = {}  # those in which something waits
         self._failures: dict[Partition, int] = {}
+        self._defects: dict[Entry, int] = {}  # records whose claims failed by a defect, how many times each
         self._closing = False
 
     # -- what the consumer calls ------------------------------------------------------------------------------------
@@ -224,7 +225,7 @@ class Lanes(Generic[P, W]):
         failures = self._failures[key] = self._failures.get(key, 0) + first
         names = {"topic": key.topic, "kpart": key.partition, "offset": item.entry.offset, "failures": failures}
         outage = isinstance(error, MedialaneError)
-        if not outage and failures >= _DEFECT_TRIES:
+        if not outage and self._tried(item.entry) >= _DEFECT_TRIES:
             # A defect, and the row owns the work: the keeper emits it again. Holding the partition would help nobody.
             log.error("record given up, left to the keeper", exc_info=error, **names)
             self._claimed(key, item)
@@ -243,6 +244,12 @@ class Lanes(Generic[P, W]):
             asyncio.get_running_loop().call_later(pause_s, self._resume, key, lane)
         self._slots.give_back(key, item.tenant)
         self.deal()
+
+    def _tried(self, entry: Entry) -> int:
+        """Count by record: others of the lane, that are claimed in between, say nothing about this one."""
+        self._defects[entry] = self._defects.get(entry, 0) + 1
+        self._defects = {one: times for one, times in self._defects.items() if self.ledger.is_open(one)}
+        return self._defects.get(entry, 0)
 
     def _resume(self, key: Partition, lane: Lane[P]) -> None:
         lane.resume()

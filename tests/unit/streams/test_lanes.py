@@ -1,6 +1,7 @@
 """Lanes with a handler that the test holds the strings of: what is claimed when, what may be committed, who is told."""
 
 import asyncio
+from itertools import count
 
 from schemas.errors import ErrorCode, MedialaneError
 from streams import lanes as lanes_module
@@ -233,6 +234,28 @@ async def test_a_defect_in_the_claim_does_not_hold_the_partition_for_ever():
     made.put(A, 0, "t", "a0")
     await until(lambda: made.positions() == {A: 1})
     assert made.slots.free == 2
+
+
+async def test_a_defect_is_counted_by_record_though_others_are_claimed_in_between(monkeypatch):
+    monkeypatch.setattr(lanes_module, "_PAUSE_S", 1e-4)
+    monkeypatch.setattr(lanes_module, "_LONGEST_PAUSE_S", 2e-4)
+    handler, tries, offsets = Handler(), [], count(1)
+
+    async def claim(payload):
+        if payload == "poison":
+            tries.append(payload)
+            raise KeyError(payload)
+        made.put(A, next(offsets), payload, payload)
+
+    handler.claim = claim
+    made, _ = lanes(handler, slots=3, running=2, window=64, queue=DeficitRoundRobin)
+    made.put(A, 0, "t0", "poison")
+    for tenant in ("t0", "t1", "t2"):
+        made.put(A, next(offsets), tenant, tenant)
+    await until(lambda: made.positions()[A] > 0 or len(tries) > 20)
+    assert len(tries) == 5
+    assert next(offsets) > 8, "others were claimed in between"
+    await made.stop_intake()
 
 
 async def test_bounds_change_while_it_runs():

@@ -44,8 +44,9 @@ def test_a_stage_of_the_other_topic_is_left():
 @pytest.mark.parametrize(
     "value",
     [None, b"", b"\x00\xff", b"null", b"[]", b"{}", b"not json", changed(job_id="nobody"), changed(dispatch="x"),
-     b"[" * 100_000, "ü".encode("latin-1")],
-    ids=["none", "empty", "bytes", "null", "list", "object", "text", "bad id", "bad number", "deep", "latin-1"],
+     changed(dispatch=2**31), changed(dispatch=10**30), changed(dispatch=0), b"[" * 100_000, "ü".encode("latin-1")],
+    ids=["none", "empty", "bytes", "null", "list", "object", "text", "bad id", "bad number",
+         "number of no row", "endless number", "number before the first", "deep", "latin-1"],
 )  # fmt: skip
 def test_what_is_no_dispatch_is_undecodable_and_says_why(value):
     found = read(record(value), IMAGE_JOBS.route)
