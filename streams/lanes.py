@@ -126,6 +126,8 @@ class Lanes(Generic[P, W]):
             return []
         taken = self._lanes[key].excess(newest=head + gap - 1, gap=gap, behind=behind)
         self._mark(key)
+        if not taken:
+            self._signal(key)
         return taken
 
     def done_with(self, item: Item[P]) -> None:

@@ -47,6 +47,7 @@ class Lane(Generic[T]):
         self._bounds = bounds
         self._running = 0
         self._full = False
+        self._stuck = False  # full of what may not start, though others could
         self._paused = False
         self.started = 0  # items taken so far
 
@@ -127,7 +128,10 @@ class Lane(Generic[T]):
             return []
         if gap >= self._bounds.ahead:
             return self._queue.older(newest - self._bounds.ahead // 2)
-        return self._queue.beyond_share(self._bounds.window // 4) if behind else []
+        out = self._queue.beyond_share(self._bounds.window // 4) if behind else []
+        # Each tenant keeps a record at least, and all of them may be at their caps: what comes behind them is not.
+        self._stuck = behind and not out and not self._queue.ready and self._running < self._bounds.running
+        return out
 
     def pause(self) -> None:
         """Start nothing until `resume`: what every item here needs is away."""
@@ -145,13 +149,16 @@ class Lane(Generic[T]):
     def signal(self, gap: int) -> Signal | None:
         """What to tell the consumer, if it changed; `gap` is how far the newest record is ahead of the lowest open one.
 
-        Between the two thresholds nothing changes, so that fetching does not flutter.
+        Between the two thresholds nothing changes, so that fetching does not flutter; but for a lane of which `excess`
+        has found that nothing in it may start or go.
         """
         waiting, bounds = len(self._queue), self._bounds
+        stuck, self._stuck = self._stuck, False
         if not self._full and (waiting * 2 >= bounds.window or gap >= bounds.ahead):
             self._full = True
             return Signal.FULL
-        if self._full and waiting * 4 <= bounds.window and gap * 2 <= bounds.ahead:
+        has_room = waiting * 4 <= bounds.window and gap * 2 <= bounds.ahead
+        if self._full and (has_room or (stuck and gap < bounds.ahead)):
             self._full = False
             return Signal.ROOM
         return None

@@ -8,15 +8,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from streams.core.lane import Bounds, Lane, Signal
 from streams.core.ledger import Entry, Partition
 from streams.core.queues import Fifo, Item
-from streams.core.roundrobin import DeficitRoundRobin
+from streams.core.roundrobin import DeficitRoundRobin, Share, Shares
 from streams.core.watermark import Ticket
 
 HERE = Partition("jobs", 0)
 BOUNDS = Bounds.of(running=3, window=8)
 
 
-def item(offset):
-    return Item(Entry(HERE, 1, Ticket(0, offset)), "tenant", offset)
+def item(offset, tenant="tenant"):
+    return Item(Entry(HERE, 1, Ticket(0, offset)), tenant, offset)
 
 
 class Model(RuleBasedStateMachine):
@@ -130,6 +130,33 @@ def test_a_full_lane_that_sees_everything_keeps_it():
     assert lane.excess(newest=5, gap=6, behind=False) == []
     assert len(lane.excess(newest=5, gap=6, behind=True)) == 5
     assert lane.signal(1) is Signal.ROOM
+
+
+@pytest.mark.parametrize("gap", [6, 20])
+@pytest.mark.parametrize("weight", [1.0, 100.0])
+def test_a_lane_that_is_full_of_what_may_not_start_reads_on(weight, gap):
+    """Each of its tenants is at its cap and keeps one record at least: together more than leave room."""
+    shares = Shares(default=Share(cap=1))
+    shares.set("t0", Share(weight, cap=1))
+    lane = Lane(DeficitRoundRobin(shares), Bounds.of(running=4, window=8))
+    for offset in range(9):
+        lane.put(item(offset, f"t{offset % 3}"))
+        if offset < 3:
+            lane.take()
+    assert lane.signal(gap) is Signal.FULL
+    assert lane.excess(newest=8, gap=gap, behind=True)
+    assert lane.signal(gap) is None, "what was taken out may come back"
+    assert lane.excess(newest=8, gap=gap, behind=False) == []
+    assert lane.signal(gap) is None, "it has seen everything"
+    assert lane.excess(newest=8, gap=gap, behind=True) == []
+    assert lane.signal(gap) is Signal.ROOM
+    for offset in range(9, 12):
+        lane.put(item(offset, "t1"))
+    assert lane.signal(gap) is Signal.FULL
+    lane.put(item(12, "another"))
+    lane.excess(newest=12, gap=gap, behind=True)
+    assert lane.excess(newest=12, gap=gap, behind=True) == []
+    assert lane.signal(gap) is None, "one of them may start"
 
 
 def test_other_bounds_count_from_now_on():

@@ -7,7 +7,7 @@ import pytest
 from schemas.errors import ErrorCode, MedialaneError
 from streams.core.lane import Bounds
 from streams.core.ledger import Partition
-from streams.core.roundrobin import DeficitRoundRobin
+from streams.core.roundrobin import DeficitRoundRobin, Share, Shares
 from streams.lanes import Lanes
 from streams.overflow import Overflow
 
@@ -75,6 +75,24 @@ async def test_excess_of_a_lane_that_has_not_seen_everything_goes_back(scene):
     delays = list(rows.back.values())
     assert all(0.8 <= delay <= 36 for delay in delays)
     assert min(delays[-10:]) >= max(delays[:3]) / 1.5, "later turns are due later"
+
+
+async def test_a_lane_that_is_full_of_tenants_at_their_caps_reads_on():
+    rows, flow, shares = Rows(), Flow(), Shares(default=Share(cap=1))
+    lanes = Lanes(
+        Handler(), lambda: flow, slots=8, bounds=Bounds.of(running=4, window=8), queue=lambda: DeficitRoundRobin(shares)
+    )
+    lanes.assign([A])
+    overflow = Overflow(lanes, rows, lambda _key: True)
+    for offset in range(9):
+        lanes.put(A, offset, f"t{offset % 3}", f"n{offset}")
+    assert lanes.lanes[A].full
+    await overflow.look()
+    await overflow.look()
+    assert not lanes.lanes[A].full
+    assert lanes.lanes[A].waiting == 3
+    await lanes.stop_intake()
+    await lanes.drain(0)
 
 
 async def test_while_the_database_is_away_everything_stays(scene):
