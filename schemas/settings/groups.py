@@ -76,7 +76,13 @@ class AuthSettings(Settings, frozen=True, kw_only=True):
 class WorkerSettings(Settings, frozen=True, kw_only=True):
     prefix: ClassVar[str] = "WORKER_"
 
-    slots: Annotated[int, Meta(ge=0, description="Jobs at once in this process; 0: one per core")] = 0
+    slots: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Children that compute at once; one job more is claimed, and downloads. 0: one per core",
+        ),
+    ] = 0
     lane_concurrency: Annotated[
         int,
         Meta(
