@@ -163,8 +163,8 @@ class Lanes(Generic[P, W]):
 
     # -- the end ----------------------------------------------------------------------------------------------------
 
-    async def stop_intake(self) -> None:
-        """Take in nothing more, drop what has not started, and wait until no claim is under way.
+    async def stop_intake(self, timeout_s: float = _CLAIM_BOUND_S) -> None:
+        """Take in nothing more, drop what has not started, and wait until no claim is under way: 8 s, or `timeout_s`.
 
         Then every outcome is known: commit and leave the group, while jobs go on.
         """
@@ -173,7 +173,7 @@ class Lanes(Generic[P, W]):
             lane.drop()
         self._busy.clear()
         try:
-            await self._crew.claims_done(_CLAIM_BOUND_S)
+            await self._crew.claims_done(min(timeout_s, _CLAIM_BOUND_S))
         except TimeoutError:
             log.warning("claims did not end in time; their records come again", claims=self._crew.claiming)
 

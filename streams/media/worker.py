@@ -1,6 +1,7 @@
 """A media worker between Kafka and the jobs: the Faust app of one topic, its lanes, their gauges and their watchdog."""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 
 import structlog
@@ -71,12 +72,14 @@ class MediaWorker:
         return self.member.problems()
 
     async def drain(self, timeout_s: float) -> Drained[ClaimedJob]:
-        """Take in nothing more, commit, leave the group, and let jobs finish for `timeout_s`; the rest is given back.
+        """Take in nothing more, commit, leave the group, let jobs finish, give the rest back: all in `timeout_s`.
 
         The group goes on without us at once: jobs are held by their leases, not by partitions.
         """
-        await self.lanes.stop_intake()
-        ended, _ = await asyncio.gather(self.lanes.drain(timeout_s), self.member.leave())
+        over = time.monotonic() + timeout_s
+        await self.lanes.stop_intake(timeout_s)
+        left_s = max(0.0, over - time.monotonic())  # a database that is silent may have kept claims waiting
+        ended, _ = await asyncio.gather(self.lanes.drain(left_s), self.member.leave())
         for outcome, jobs in ended._asdict().items():
             for job in jobs:
                 log.info("job at drain", outcome=outcome, job_id=str(job.job_id), asset_id=str(job.asset_id),
