@@ -4,6 +4,7 @@ What nothing inside can mend ends the process, with a reason in the log, so that
 """
 
 import asyncio
+import contextlib
 import faulthandler
 import os
 import sys
@@ -62,7 +63,8 @@ class DatabasePulse:
 class AssignmentWatch:
     """Raises `UnhealthyError` when a member has had no assignment from its group, not even an empty one, for
     `patience_s`: as when its topic was deleted and made anew while the group rebalanced. While no broker has answered
-    yet, ending would mend nothing.
+    yet, ending would mend nothing. Raises it at once when the consumer has stopped fetching: it would keep its
+    partitions, and take the end that it saw last for the end.
     """
 
     def __init__(
@@ -87,6 +89,8 @@ class AssignmentWatch:
 
     def look(self) -> None:
         """Look once. Raises `UnhealthyError`."""
+        if not self._member.fetching:
+            raise UnhealthyError("the consumer has stopped fetching, though its process and its membership go on")
         now = self._clock()
         # This process may have stood still (SIGSTOP, a laptop's lid): what it missed is nobody's fault.
         fine = self._member.joined or self._member.awaits_broker
@@ -151,15 +155,23 @@ class Watchdog:
 
 
 class LoopWatch:
-    """A thread that ends the process when the event loop has not run for `patience_s`: nothing inside the loop could.
+    """A thread that ends the process when an event loop has not run for `patience_s`: nothing inside the loop could.
 
-    It prints every thread's stack first. Leases expire, and others take the work over.
+    It watches the loop of `run`, and that of `other`, if there is one and it runs: the consumer has a thread and a loop
+    of its own. It prints every thread's stack first. Leases expire, and others take the work over.
     """
 
-    def __init__(self, *, patience_s: float = 30.0, interval_s: float = 1.0) -> None:
+    def __init__(
+        self,
+        other: Callable[[], asyncio.AbstractEventLoop | None] = lambda: None,
+        *,
+        patience_s: float = 30.0,
+        interval_s: float = 1.0,
+    ) -> None:
+        self._other = other
         self._patience_s = patience_s
         self._interval_s = interval_s
-        self._beat = time.monotonic()
+        self._beat = self._other_beat = time.monotonic()
         self._stop = threading.Event()
 
     async def run(self) -> None:
@@ -178,8 +190,20 @@ class LoopWatch:
             now = time.monotonic()
             # The whole process may have been stopped (SIGSTOP, a laptop's lid): then this thread was late as well.
             if now - seen > self._interval_s * 5:
-                self._beat = now
+                self._beat = self._other_beat = now
             seen = now
-            if now - self._beat > self._patience_s:
+            self._ask_other()
+            if now - min(self._beat, self._other_beat) > self._patience_s:
                 faulthandler.dump_traceback(file=sys.stderr)
                 os._exit(_STUCK_LOOP_EXIT)
+
+    def _ask_other(self) -> None:
+        loop = self._other()
+        if loop is None or not loop.is_running():
+            self._hear_other()
+            return
+        with contextlib.suppress(RuntimeError):  # it was closed just now
+            loop.call_soon_threadsafe(self._hear_other)
+
+    def _hear_other(self) -> None:
+        self._other_beat = time.monotonic()

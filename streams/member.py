@@ -9,6 +9,7 @@ import structlog
 
 from connectors.kafka.bootstrap import until_reachable
 from schemas.settings import KafkaSettings
+from streams.consumer_thread import fetching, loop_of
 from streams.core.ledger import Partition
 from streams.transport import coordinated, fetched
 
@@ -89,6 +90,15 @@ class Member:
     def joined(self) -> bool:
         """Whether the group has given this member an assignment, which may be empty, and is not rebalancing now."""
         return self._joined_once and not self._app.rebalancing
+
+    @property
+    def fetching(self) -> bool:
+        """Whether the consumer still asks brokers for records; True before the first assignment and while it leaves."""
+        return self._leaving or not self._joined_once or fetching(self._app.consumer)
+
+    def consumer_loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop of the consumer's thread; None before the first assignment."""
+        return loop_of(self._app.consumer) if self._joined_once else None
 
     @property
     def _joined_once(self) -> bool:

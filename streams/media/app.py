@@ -112,8 +112,8 @@ async def _run(env: Mapping[str, str], kind: MediaKind) -> int:
         overflow = Overflow(worker.lanes, ExcessReturn(database, telemetry.metrics, topic), worker.member.behind)
         tuner = Tuner(database, worker.lanes, worker.shares, topic=JOB_TOPICS[kind].route)
         tasks = {
-            "leases": leases.run, "pulse": pulse.run, "loop": LoopWatch().run, "gate": gate.run,
-            "overflow": overflow.run, "tuner": tuner.run, **worker.tasks,
+            "leases": leases.run, "pulse": pulse.run, "gate": gate.run, "overflow": overflow.run, "tuner": tuner.run,
+            "loop": LoopWatch(worker.member.consumer_loop).run, **worker.tasks,
         }  # fmt: skip
         return await live(telemetry, telemetry_settings, tasks, ready=ready, drain=drain)
 

@@ -57,7 +57,7 @@ async def _run(env: Mapping[str, str]) -> int:
 
     gauges = IntakeGauges(telemetry.metrics, books.ledger, member.highwater)
     tasks = {
-        "consumer": consume, "table": books.watch, "cleaning": books.clean, "loop": LoopWatch().run,
+        "consumer": consume, "table": books.watch, "cleaning": books.clean, "loop": LoopWatch(member.consumer_loop).run,
         "assignment": AssignmentWatch(member, patience_s=_RECOVERY_PATIENCE_S).run, "gauges": gauges.run,
     }  # fmt: skip
     try:

@@ -74,8 +74,9 @@ async def _run(env: Mapping[str, str]) -> int:
         agent.start()
         gauges = IntakeGauges(telemetry.metrics, intake.ledger, member.highwater)
         tasks = {
-            "consumer": member.run, "pulse": pulse.run, "loop": LoopWatch().run, "gauges": gauges.run,
-            "agent": agent.watch, "assignment": AssignmentWatch(member, patience_s=worker.watchdog_s).run,
+            "consumer": member.run, "pulse": pulse.run, "gauges": gauges.run, "agent": agent.watch,
+            "loop": LoopWatch(member.consumer_loop).run,
+            "assignment": AssignmentWatch(member, patience_s=worker.watchdog_s).run,
         }  # fmt: skip
         try:
             return await live(telemetry, telemetry_settings, tasks, ready=ready, drain=drain)

@@ -25,11 +25,12 @@ pytestmark = pytest.mark.stack
 BOUND_S = 120
 
 DEAF = """
-import asyncio, os, sys
+import asyncio, os, sys, time
 from prometheus_client import CollectorRegistry
 from connectors.telemetry import Telemetry
 from schemas.settings import KafkaSettings, TelemetrySettings, WorkerSettings, load
 from schemas.states import MediaKind
+from streams.health import LoopWatch
 from streams.lifecycle import live
 from streams.media.worker import MediaWorker
 
@@ -45,15 +46,22 @@ async def main():
     async def turn_deaf():
         while set(worker.lanes.positions().values()) != {1}:
             await asyncio.sleep(0.05)
-        for partition in worker.lanes.ledger.partitions:
-            worker.member.flow.on_buffer_full(partition)  # and nothing ever asks for more
+        thread = worker.member.flow._thread
+        if "full" in sys.argv:
+            for partition in worker.lanes.ledger.partitions:
+                worker.member.flow.on_buffer_full(partition)  # and nothing ever asks for more
+        elif "ended" in sys.argv:
+            thread.thread_loop.call_soon_threadsafe(thread._consumer._fetcher.error_future.cancel)
+        else:
+            thread.thread_loop.call_soon_threadsafe(time.sleep, 1000)
         print("deaf", flush=True)
         await asyncio.Event().wait()
 
     async def ready():
         return worker.problems()
 
-    tasks = {**worker.tasks, "deaf": turn_deaf}
+    watch = LoopWatch(worker.member.consumer_loop, patience_s=4)
+    tasks = {**worker.tasks, "deaf": turn_deaf, "loop": watch.run}
     return await live(telemetry, load(TelemetrySettings, os.environ), tasks, ready=ready, drain=lambda: worker.drain(1))
 
 sys.exit(asyncio.run(main()))
@@ -165,17 +173,26 @@ async def test_a_worker_that_gets_no_partitions_is_not_ready_and_ends(bench, dat
     assert int(lasted[1]) < WorkerSettings().watchdog_s, "the default, not what was set"
 
 
-async def test_a_worker_that_reads_nothing_though_it_could_ends(bench, environment):
+@pytest.mark.parametrize(
+    ("how", "code", "says"),
+    [
+        ("full", 1, "/0 has records that were not read"),
+        ("ended", 1, "the consumer has stopped fetching"),
+        ("stuck", 70, "Current thread"),
+    ],
+)
+async def test_a_worker_that_reads_nothing_though_it_could_ends(bench, environment, how, code, says):
     topic = await bench.topic(name=IMAGE_JOBS.name(bench.kafka.topic_prefix))
     await asyncio.to_thread(bench.send, topic, b"first", None, [])
-    async with running(environment, "-c", textwrap.dedent(DEAF)) as process:
+    async with running(environment, "-c", textwrap.dedent(DEAF), how) as process:
         async with asyncio.timeout(BOUND_S):
             while "deaf\n" not in process.lines:
                 assert process.returncode is None, "".join(process.lines)
                 await asyncio.sleep(0.05)
-        assert await readiness(environment) == 200
-        for _ in range(3):
-            await asyncio.to_thread(bench.send, topic, b"more", None, [])
-        code, log = await ended(process)
-    assert code == 1, log
-    assert f"{topic}/0 has records that were not read" in log
+        if how == "full":
+            assert await readiness(environment) == 200
+            for _ in range(3):
+                await asyncio.to_thread(bench.send, topic, b"more", None, [])
+        ended_with, log = await ended(process)
+    assert ended_with == code, log
+    assert says in log

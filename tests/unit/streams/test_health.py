@@ -20,6 +20,7 @@ class Scene:
         self.now = 0.0
         self.joined = True
         self.awaits_broker = False
+        self.fetching = True
         self.read, self.end = 5, 5
         self.ledger = Ledger()
         self.ledger.assign([A])
@@ -59,6 +60,13 @@ def test_while_no_broker_has_answered_yet_it_waits(scene):
     scene.pass_by(60)
     with pytest.raises(UnhealthyError, match="no assignment"):
         scene.pass_by(2)
+
+
+def test_a_consumer_that_fetches_no_more_ends_at_once_though_all_seems_read(scene):
+    scene.pass_by(300)
+    scene.fetching = False
+    with pytest.raises(UnhealthyError, match="stopped fetching"):
+        scene.pass_by(1)
 
 
 def test_a_rebalance_that_ends_in_time_is_fine(scene):
@@ -117,3 +125,41 @@ asyncio.run(hang_here())
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=False)
     assert ended.returncode == 70
     assert "hang_here" in ended.stderr
+
+
+def test_a_stuck_loop_in_another_thread_ends_the_process_too():
+    program = """
+import asyncio, threading, time
+from streams.health import LoopWatch
+other = asyncio.new_event_loop()
+threading.Thread(target=other.run_forever, daemon=True).start()
+def hang_there():
+    time.sleep(1000)
+async def main():
+    asyncio.create_task(LoopWatch(lambda: other, patience_s=0.5, interval_s=0.1).run())
+    await asyncio.sleep(1.5)
+    print("both run", flush=True)
+    other.call_soon_threadsafe(hang_there)
+    await asyncio.sleep(1000)
+asyncio.run(main())
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=False)
+    assert ended.returncode == 70, ended.stderr
+    assert ended.stdout == "both run\n"
+    assert "hang_there" in ended.stderr
+
+
+def test_a_loop_that_has_ended_is_not_stuck():
+    """As the consumer's, while the process drains."""
+    program = """
+import asyncio
+from streams.health import LoopWatch
+over = asyncio.new_event_loop()
+over.close()
+async def main():
+    watch = asyncio.create_task(LoopWatch(lambda: over, patience_s=0.2, interval_s=0.05).run())
+    await asyncio.sleep(1)
+    watch.cancel()
+asyncio.run(main())
+"""
+    assert subprocess.run([sys.executable, "-c", program], timeout=100, check=False).returncode == 0
