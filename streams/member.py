@@ -15,7 +15,7 @@ from streams.transport import coordinated, fetched
 
 log = structlog.get_logger(__name__)
 
-_LEAVE_BOUND_S = 10.0
+_LEAVE_BOUND_S, _LEAST_LEAVE_S = 10.0, 1.0
 
 
 class MemberLostError(Exception):
@@ -61,13 +61,16 @@ class Member:
         reason = getattr(self._app, "crash_reason", None)
         raise MemberLostError(f"the consumer stopped: {reason!r}") from reason
 
-    async def leave(self) -> None:
-        """Commit what is due, and leave the group at once, so that others take over now and not after a timeout."""
+    async def leave(self, timeout_s: float = _LEAVE_BOUND_S) -> None:
+        """Commit what is due, and leave the group at once, so that others take over now and not after a timeout.
+
+        Takes 10 s at most, or `timeout_s` if that is less, but for a second.
+        """
         self._leaving = True
         if not self._started:
             return
         try:
-            async with asyncio.timeout(_LEAVE_BOUND_S):
+            async with asyncio.timeout(max(min(timeout_s, _LEAVE_BOUND_S), _LEAST_LEAVE_S)):
                 if self._joined_once:
                     await self._app.consumer.commit()
                 await self._app.stop()

@@ -1,6 +1,5 @@
 """The usage process's composition root: settings in, a running process out."""
 
-import asyncio
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -52,8 +51,7 @@ async def _run(env: Mapping[str, str]) -> int:
         return member.problems()
 
     async def drain() -> None:
-        async with asyncio.timeout(shutdown.drain_timeout):
-            await member.leave()
+        await member.leave(shutdown.drain_timeout)
 
     gauges = IntakeGauges(telemetry.metrics, books.ledger, member.highwater)
     tasks = {

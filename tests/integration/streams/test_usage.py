@@ -284,7 +284,7 @@ async def test_a_process_whose_name_in_the_group_is_taken_ends_and_nothing_is_lo
     older = await bed.start(**name)
     await bed.send(200)
     await bed.until_counted("by the older one")
-    newer = await bed.start(**name)
+    newer = await bed.start(**name, MEDIALANE_SHUTDOWN_DRAIN_TIMEOUT="0")
     await bed.send(200)
     assert await asyncio.wait_for(older.wait(), BOUND_S) == 1
     assert "MEDIALANE_WORKER_INSTANCE_ID must be a name that no other process of the group has" in bed.log(0)
