@@ -29,7 +29,7 @@ from streams.crew import NotReturnedError
 from streams.media.figures import JobFigures
 from streams.media.gate import StoreGate
 from streams.media.leases import Leases
-from streams.media.patience import jitter, until_back
+from streams.media.patience import backoff, jitter, until_back
 from streams.media.work import Parked, Work
 
 log = structlog.get_logger(__name__)
@@ -164,7 +164,8 @@ class MediaJobRunner:
             await self._wait(job, error, jitter(_DEPENDENCY_PAUSE_S), costs_attempt=False)
         elif error.error_class is ErrorClass.TRANSIENT and not exhausted:
             log.warning("job failed, to be tried again", attempt=job.attempts + 1, **names)
-            await self._wait(job, error, self._backoff(job.attempts), costs_attempt=True)
+            pause_s = backoff(job.attempts, base_s=self._settings.retry_base_s, cap_s=self._settings.retry_cap_s)
+            await self._wait(job, error, pause_s, costs_attempt=True)
         else:
             log.warning("job given up", attempt=job.attempts + 1, **names)
             await until_back(lambda: self._fail(job, work, error), ErrorCode.DATABASE_UNAVAILABLE)
@@ -206,9 +207,6 @@ class MediaJobRunner:
             log.warning("job not given back: somebody else has it", **_names(job))
         except MedialaneError as error:
             raise NotReturnedError(str(error)) from error
-
-    def _backoff(self, attempts: int) -> float:
-        return jitter(min(self._settings.retry_base_s * 2.0**attempts, self._settings.retry_cap_s))
 
 
 def _names(job: ClaimedJob) -> dict[str, object]:

@@ -46,6 +46,11 @@ async def until_back(
         await asyncio.sleep(jitter(_PAUSE_S))
 
 
+def backoff(attempts: int, *, base_s: float, cap_s: float) -> float:
+    """The pause before the next attempt, after so many that failed before this one: doubles, up to the cap."""
+    return jitter(min(base_s * 2.0**attempts, cap_s))
+
+
 def jitter(seconds: float) -> float:
     """A pause of about so many seconds: half of them at least, so that not all who wait come back at once."""
     return seconds * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, guards nothing

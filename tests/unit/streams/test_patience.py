@@ -3,7 +3,7 @@
 import pytest
 
 from schemas.errors import ErrorCode, MedialaneError
-from streams.media.patience import until_back
+from streams.media.patience import backoff, until_back
 
 AWAY = ErrorCode.OBJECT_STORE_UNAVAILABLE
 
@@ -45,3 +45,10 @@ async def test_patience_ends():
     with pytest.raises(MedialaneError):
         await until_back(taker.take, AWAY, patience_s=0.0)
     assert len(taker.errors) >= 998
+
+
+@pytest.mark.parametrize(("attempts", "longest"), [(0, 2.0), (1, 4.0), (4, 32.0), (9, 300.0), (1000, 300.0)])
+def test_pauses_double_up_to_the_cap_and_are_spread(attempts, longest):
+    pauses = [backoff(attempts, base_s=2.0, cap_s=300.0) for _ in range(200)]
+    assert longest / 2 <= min(pauses) < longest * 0.6
+    assert longest * 0.9 < max(pauses) <= longest

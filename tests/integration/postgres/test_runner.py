@@ -1,0 +1,152 @@
+"""The worker's runner on real rows, with a child and a store that the test makes up: how a job goes from claim to end."""
+
+import hashlib
+from contextlib import asynccontextmanager
+
+import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from prometheus_client import CollectorRegistry
+
+from connectors.postgres import keeper
+from connectors.postgres.database import Database
+from connectors.telemetry.metrics import Metrics
+from connectors.telemetry.tracing import Tracing
+from processors.contract import Cost, MediaError, ProcessingReport
+from processors.temp import TempFolders
+from schemas.errors import ErrorCode, MedialaneError
+from schemas.settings import DatabaseSettings, WorkerSettings
+from streams.media.execution import MediaJobRunner
+from streams.media.gate import StoreGate
+from streams.media.leases import Leases
+
+BASE_S, CAP_S = 3600.0, 10_000.0
+
+
+class Child:
+    """Fails as often as it is told to, then has nothing to make."""
+
+    def __init__(self):
+        self.failures = []
+        self.steps = ()
+
+    async def process(self, stage, source, folder, profiles, *, on_rendition, on_progress):
+        if self.failures:
+            raise self.failures.pop()
+        cost = {"cpu_s": 0.5, "max_rss_mb": 1.0, "stages": self.steps}
+        return [], ProcessingReport(kind="image", format="JPEG", width=1, height=1, duration_s=None, **cost)
+
+
+class Store:
+    async def download(self, key, path, *, if_match):
+        path.write_bytes(key.encode())
+        return hashlib.sha256(key.encode()).hexdigest()
+
+
+class Forgetful(Database):
+    """The real one, which is away for some transactions, and does not answer some commits that it made."""
+
+    away = lose = 0
+
+    @asynccontextmanager
+    async def transaction(self):
+        if self.away:
+            self.away -= 1
+            raise MedialaneError(ErrorCode.DATABASE_UNAVAILABLE)
+        async with super().transaction() as connection:
+            yield connection
+        if self.lose:
+            self.lose -= 1
+            raise MedialaneError(ErrorCode.DATABASE_UNAVAILABLE)
+
+
+class Scene:
+    def __init__(self, database, job, seed, folders):
+        self.database = database
+        self.job = job
+        self.seed = seed
+        self.folders = folders
+        self.child = Child()
+        self.spans = InMemorySpanExporter()
+        self.runner = self.another("this one")
+
+    def another(self, owner):
+        metrics, store = Metrics(CollectorRegistry(), process="media-images"), Store()
+        self.leases = Leases(self.database, lease_s=10, heartbeat_s=3)
+        return MediaJobRunner(
+            database=self.database, store=store, pool=self.child, leases=self.leases,
+            settings=WorkerSettings(retry_base_s=BASE_S, retry_cap_s=CAP_S), owner=owner, folders=self.folders,
+            tracing=Tracing("test", exporter=self.spans), metrics=metrics, gate=StoreGate(store, metrics),
+        )  # fmt: skip
+
+    async def row(self):
+        statement = "SELECT concat_ws(' ', state, attempts, deaths, error_code) FROM jobs WHERE id = :j"
+        return await self.one(statement)
+
+    async def one(self, statement):
+        (found,) = await self.seed.column(self.database, statement, j=self.job.job_id)
+        return found
+
+    async def attempt(self, number):
+        job = await self.runner.claim(self.job.dispatch(number), None)
+        await self.runner.run(job)
+
+    async def due(self):
+        """Let its time come; returns for how long it would have waited, in seconds."""
+        pause = await self.one("SELECT extract(epoch FROM due_at - now())::float8 FROM jobs WHERE id = :j")
+        await self.seed.change(self.database, "UPDATE jobs SET due_at = now() WHERE id = :j", j=self.job.job_id)
+        async with self.database.transaction() as connection:
+            assert await keeper.emit_due(connection, batch=10) == 1
+        return pause
+
+
+@pytest.fixture
+async def scene(database, seed, seeded, tmp_path):
+    folders = TempFolders(tmp_path)
+    async with Forgetful(DatabaseSettings(url=database.worker), application="test") as opened:
+        yield Scene(opened, seeded, seed, folders)
+    folders.close()
+
+
+def died():
+    return MediaError(ErrorCode.CHILD_DIED, cost=Cost(cpu_s=1.0, max_rss_mb=1.0))
+
+
+@pytest.mark.parametrize("times", [1, 4])
+async def test_a_job_whose_child_dies_is_tried_again_after_growing_pauses(scene, times):
+    scene.child.failures = [died() for _ in range(times)]
+    for failed in range(times):
+        await scene.attempt(failed + 1)
+        assert await scene.row() == f"waiting {failed + 1} 0 child_died"
+        longest = min(BASE_S * 2**failed, CAP_S)
+        assert longest / 4 < await scene.due() <= longest
+    await scene.attempt(times + 1)
+    assert (await scene.row()).startswith(f"done {times} 0")
+
+
+async def test_a_job_whose_child_dies_five_times_is_given_up_with_one_dead_letter(scene):
+    scene.child.failures = [died() for _ in range(5)]
+    for failed in range(4):
+        await scene.attempt(failed + 1)
+        await scene.due()
+    await scene.attempt(5)
+    assert (await scene.row()).startswith("failed")
+    assert (await scene.row()).endswith("child_died")
+    assert await scene.one("SELECT count(*) FROM dead_letters WHERE job_id = :j") == 1
+
+
+async def test_a_defect_of_ours_costs_an_attempt(scene):
+    scene.child.failures = [KeyError("a defect")]
+    await scene.attempt(1)
+    assert await scene.row() == "waiting 1 0 processing_failed"
+
+
+async def test_a_dependency_that_is_away_costs_none(scene):
+    scene.child.failures = [MedialaneError(ErrorCode.DATABASE_UNAVAILABLE)]
+    await scene.attempt(1)
+    assert await scene.row() == "waiting 0 0 database_unavailable"
+
+
+async def test_what_cannot_succeed_is_not_tried_again(scene):
+    scene.child.failures = [MediaError(ErrorCode.CORRUPT)]
+    await scene.attempt(1)
+    assert (await scene.row()).startswith("failed")
