@@ -66,15 +66,21 @@ class ClaimedJob(msgspec.Struct, frozen=True, kw_only=True):
 
 _NOWHERE = (None,) * len(Origin._fields)
 
+_SOURCE = "a.id, a.object_key, a.etag, a.version_id, a.size, a.content_type, a.file_name, a.profiles"
+_TAKEN = """
+    RETURNING jobs.id AS job_id, jobs.tenant_id, jobs.asset_id, jobs.generation, jobs.stage, jobs.epoch, jobs.attempts,
+        jobs.deaths, jobs.traceparent, jobs.content_sha256, asset.object_key, asset.etag, asset.version_id,
+        asset.size, asset.content_type, asset.file_name, asset.profiles, jobs.created_at,
+        coalesce(jobs.emitted_at, jobs.created_at) AS queued_at, clock_timestamp() AS claimed_at, jobs.job_class
+"""
 # One statement: lock the assets (lock order), then move the jobs whose counters still have their records' values.
-_CLAIM = sa.text("""
+_CLAIM = sa.text(f"""
     WITH offered AS MATERIALIZED (
         SELECT * FROM unnest(CAST(:jobs AS uuid[]), CAST(:dispatches AS int[]), CAST(:topics AS text[]),
             CAST(:partitions AS int[]), CAST(:offsets AS bigint[]), CAST(:groups AS text[])) WITH ORDINALITY
             AS o (job_id, dispatch, topic, kpart, koffset, consumers, place)
     ), asset AS MATERIALIZED (
-        SELECT a.id, a.object_key, a.etag, a.version_id, a.size, a.content_type, a.file_name, a.profiles, j.started_at,
-            o.*
+        SELECT {_SOURCE}, j.started_at, o.*
         FROM offered o JOIN jobs j ON j.id = o.job_id JOIN assets a ON a.id = j.asset_id
         WHERE j.state = 'queued' AND j.dispatch = o.dispatch
         ORDER BY a.id FOR NO KEY UPDATE OF a
@@ -86,13 +92,17 @@ _CLAIM = sa.text("""
     FROM asset
     WHERE jobs.id = asset.job_id AND jobs.asset_id = asset.id AND jobs.state = 'queued'
         AND jobs.dispatch = asset.dispatch
-    RETURNING jobs.id AS job_id, jobs.tenant_id, jobs.asset_id, jobs.generation, jobs.stage, jobs.epoch, jobs.attempts,
-        jobs.deaths, jobs.traceparent, jobs.content_sha256, asset.object_key, asset.etag, asset.version_id,
-        asset.size, asset.content_type, asset.file_name, asset.profiles, jobs.created_at,
-        coalesce(jobs.emitted_at, jobs.created_at) AS queued_at,
-        extract(epoch FROM clock_timestamp() - jobs.created_at)::float8 AS wait_s,
-        clock_timestamp() AS claimed_at, jobs.job_class, asset.started_at IS NULL AS first, asset.place
-""")
+    {_TAKEN}, extract(epoch FROM clock_timestamp() - jobs.created_at)::float8 AS wait_s,
+        asset.started_at IS NULL AS first, asset.place
+""")  # noqa: S608 - made of constants
+# What a commit that was not answered has claimed after all. The new epoch fences whoever took it for his meanwhile.
+_ADOPT = sa.text(f"""
+    WITH asset AS (SELECT {_SOURCE} FROM jobs j JOIN assets a ON a.id = j.asset_id WHERE j.id = :job_id)
+    UPDATE jobs SET epoch = epoch + 1, lease_until = clock_timestamp() + :lease * interval '1 second'
+    FROM asset
+    WHERE jobs.id = :job_id AND jobs.state = 'running' AND jobs.dispatch = :dispatch AND jobs.owner = :owner
+    {_TAKEN}
+""")  # noqa: S608 - made of constants
 _HELD = sa.text("""
     SELECT jobs.id, jobs.dispatch FROM jobs
     JOIN unnest(CAST(:jobs AS uuid[]), CAST(:dispatches AS int[])) AS o (job_id, dispatch)
@@ -184,6 +194,17 @@ async def claim_all(
             if outcomes[place] == "stale" and (one.dispatch.job_id, one.dispatch.dispatch) in held:
                 outcomes[place] = "conflict"
     return outcomes
+
+
+async def adopt(connection: AsyncConnection, offered: Offered, *, owner: str, lease_s: float) -> ClaimedJob | None:
+    """Take the job that this owner's own claim of this dispatch has left behind; None if there is no such.
+
+    For a claim whose commit was not answered. Whatever of it goes on under the former epoch is fenced.
+    """
+    dispatch = offered.dispatch
+    values = {"job_id": dispatch.job_id, "dispatch": dispatch.dispatch, "owner": owner, "lease": lease_s}
+    row = (await connection.execute(_ADOPT, values)).mappings().one_or_none()
+    return None if row is None else _claimed(dict(row), offered.origin)
 
 
 def _claimed(fields: dict[str, Any], origin: Origin | None) -> ClaimedJob:

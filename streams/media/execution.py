@@ -6,6 +6,7 @@ knows Kafka: a lane calls `claim`, moves its offset, and then calls `run`.
 
 import asyncio
 from functools import partial
+from uuid import UUID
 
 import structlog
 
@@ -14,7 +15,7 @@ from connectors.postgres import endings, jobs
 from connectors.postgres.database import Database
 from connectors.postgres.finishing import finish_all
 from connectors.postgres.group_commit import across_tenants
-from connectors.postgres.jobs import ClaimedJob, FencedError, Offered
+from connectors.postgres.jobs import ClaimedJob, FencedError, Offered, Refusal
 from connectors.telemetry.metrics import Metrics
 from connectors.telemetry.tracing import Tracing, current_traceparent
 from processors.pool import MediaPool
@@ -61,7 +62,9 @@ class MediaJobRunner:
         self._pool = pool
         self._leases = leases
         self._settings = settings
+        self._owner = owner
         self._claims = across_tenants(database, partial(jobs.claim_all, owner=owner, lease_s=settings.lease_s))
+        self._unanswered: set[tuple[UUID, int]] = set()  # dispatches whose claims may have been committed
         self._ends = across_tenants(database, finish_all)
         self._folders = folders
         self._tracing = tracing
@@ -79,12 +82,29 @@ class MediaJobRunner:
         self._gate.check()
         self._folders.ensure_room(0)
         with self._tracing.span("claim", parent_traceparent=traceparent):
-            found = await self._claims.submit(None, Offered(record, current_traceparent(), origin))
+            found = await self._claim(Offered(record, current_traceparent(), origin))
         if isinstance(found, ClaimedJob):
             self._metrics.counter(CLAIMS, "claimed").inc()
             return found
         self._metrics.counter(CLAIMS, found).inc()
         return None
+
+    async def _claim(self, offered: Offered) -> ClaimedJob | Refusal:
+        asked = offered.dispatch.job_id, offered.dispatch.dispatch
+        try:
+            found = await self._claims.submit(None, offered)
+            unanswered = asked in self._unanswered
+            self._unanswered.discard(asked)
+            if found == "conflict" and unanswered:
+                # It may be ours: nobody renews its lease then, which would end as a death of this worker.
+                async with self._database.transaction() as connection:
+                    found = await jobs.adopt(
+                        connection, offered, owner=self._owner, lease_s=self._settings.lease_s
+                    ) or found  # fmt: skip
+        except MedialaneError:
+            self._unanswered.add(asked)
+            raise
+        return found
 
     async def run(self, job: ClaimedJob) -> float:
         """Work on a claimed job until its row has left `running`, or is somebody else's.

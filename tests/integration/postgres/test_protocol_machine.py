@@ -35,6 +35,7 @@ class Life(SqlMachine):
         self.state, self.dispatch, self.epoch, self.deaths = "queued", 1, 0, 0
         self.lease_valid = False
         self.held = [None, None]
+        self.owner = None
         self.reason, self.broken, self.deleted, self.former, self.generation = "", False, False, [], 1
         self.ends = []
 
@@ -60,8 +61,8 @@ class Life(SqlMachine):
             for name, value in then.items():
                 setattr(self, name, value)
 
-    @rule(worker=WORKERS, number=st.integers(1, 6), former=st.booleans())
-    def deliver(self, worker, number, former=False):
+    @rule(worker=WORKERS, number=st.integers(1, 6), former=st.booleans(), answered=st.booleans())
+    def deliver(self, worker, number, former=False, answered=True):
         """A record of any age, of the present job or of one of a former generation."""
         if self.held[worker] is not None:
             return
@@ -70,7 +71,22 @@ class Life(SqlMachine):
         expected = self.state == "queued" and number == self.dispatch and record.job_id == self.job.job_id
         assert (job is not None) == expected
         if job is not None:
-            self.state, self.epoch, self.lease_valid, self.held[worker] = "running", self.epoch + 1, True, job
+            self.state, self.owner = "running", worker
+            self.take(worker, job if answered else None)
+
+    @rule(worker=WORKERS, number=st.integers(1, 6))
+    def adopt(self, worker, number):
+        """A worker looks whether a claim of its own has left the job behind; whatever it has of it is fenced then."""
+        offered = jobs.Offered(self.job.dispatch(number))
+        job = self.transact(lambda c: jobs.adopt(c, offered, owner=f"w{worker}", lease_s=3600))
+        expected = self.state == "running" and number == self.dispatch and worker == self.owner
+        assert (job is not None) == expected
+        if job is not None:
+            self.take(worker, job)
+
+    def take(self, worker, job):
+        self.epoch, self.lease_valid, self.held[worker] = self.epoch + 1, True, job
+        if job is not None:
             assert job.epoch == self.epoch
             sha = self.job.job_id.bytes * 2
             join = {"tenant_id": job.tenant_id, "sha256": sha, "job_id": job.job_id, "epoch": job.epoch}

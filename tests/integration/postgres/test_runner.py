@@ -150,3 +150,40 @@ async def test_what_cannot_succeed_is_not_tried_again(scene):
     scene.child.failures = [MediaError(ErrorCode.CORRUPT)]
     await scene.attempt(1)
     assert (await scene.row()).startswith("failed")
+
+
+async def test_a_claim_whose_commit_was_not_answered_is_taken_over_by_the_process_that_made_it(scene):
+    record = scene.job.dispatch()
+    for _ in range(2):
+        scene.database.lose = 1
+        with pytest.raises(MedialaneError):
+            await scene.runner.claim(record, None)
+    assert await scene.row() == "running 0 0"
+    job = await scene.runner.claim(record, None)
+    assert job.job_id == scene.job.job_id
+    assert await scene.runner.claim(record, None) is None, "it is held now: a repeat of its record"
+    await scene.runner.run(job)
+    assert (await scene.row()).startswith("done 0 0")
+    assert await scene.one("SELECT count(*) FROM asset_events WHERE asset_id = (SELECT asset_id FROM jobs "
+                           "WHERE id = :j) AND type = 'job.started'") == 1  # fmt: skip
+
+
+async def test_nobody_takes_over_what_it_did_not_claim(scene):
+    record = scene.job.dispatch()
+    other = scene.another("another one")
+    assert await other.claim(record, None) is not None
+    scene.database.lose = 1
+    with pytest.raises(MedialaneError):
+        await scene.runner.claim(record, None)
+    assert await scene.runner.claim(record, None) is None
+
+
+async def test_a_repeat_that_was_answered_ends_the_doubt_about_the_first(scene):
+    """The record came twice: the first claim failed before it began, the second one got the job."""
+    record = scene.job.dispatch()
+    scene.database.away = 1
+    with pytest.raises(MedialaneError):
+        await scene.runner.claim(record, None)
+    assert await scene.runner.claim(record, None) is not None
+    assert await scene.runner.claim(record, None) is None
+    assert await scene.one("SELECT epoch FROM jobs WHERE id = :j") == 1

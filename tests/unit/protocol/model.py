@@ -23,13 +23,15 @@ IDLE: Held = (0, 0)
 class State(NamedTuple):
     """The present row, the records in Kafka, what the workers believe in, and what has taken effect.
 
-    `ends` counts the ends of each generation, `late` is set by an end of one that is not the present.
+    `ends` counts the ends of each generation, `late` is set by an end of one that is not the present. `owner` is the
+    worker whose claim the row shows, as long as that process lives.
     """
 
     state: str = "queued"
     generation: int = 1
     dispatch: int = 1
     epoch: int = 0
+    owner: int | None = None
     lease_valid: bool = False
     deaths: int = 0
     deleted: bool = False
@@ -45,13 +47,13 @@ class State(NamedTuple):
         return self._replace(workers=(held, self.workers[1]) if worker == 0 else (self.workers[0], held))
 
     def ended(self, state: str) -> "State":
-        return self._replace(state=state, lease_valid=False, ends=(*self.ends[:-1], self.ends[-1] + 1))
+        return self._replace(state=state, owner=None, lease_valid=False, ends=(*self.ends[:-1], self.ends[-1] + 1))
 
     def queued(self) -> "State":
         """Under a new dispatch, with its record."""
         again = self.dispatch + 1
         records = self.records | {(self.generation, again)}
-        return self._replace(state="queued", dispatch=again, lease_valid=False, records=records)
+        return self._replace(state="queued", dispatch=again, owner=None, lease_valid=False, records=records)
 
 
 def steps(now: State) -> Iterator[tuple[str, State]]:
@@ -69,22 +71,28 @@ def _kafka_and_claims(now: State) -> Iterator[tuple[str, State]]:
         yield f"lose {record}", now._replace(records=now.records - {record})
         for worker in WORKERS:
             # The record stays in Kafka after a claim: it may be delivered again at any time.
-            matches = now.state == "queued" and record == (now.generation, now.dispatch)
-            if now.workers[worker] == IDLE and matches and now.epoch < MAX_EPOCH:
-                taken = now._replace(state="running", epoch=now.epoch + 1, lease_valid=True)
+            matches = record == (now.generation, now.dispatch)
+            if now.workers[worker] != IDLE or not matches or now.epoch >= MAX_EPOCH:
+                continue
+            taken = now._replace(state="running", epoch=now.epoch + 1, owner=worker, lease_valid=True)
+            if now.state == "queued":
                 yield f"claim {worker}", taken.believing(worker, (taken.generation, taken.epoch))
+                yield f"claim without an answer {worker}", taken
+            if now.state == "running" and now.owner == worker:
+                yield f"adopt {worker}", taken.believing(worker, (taken.generation, taken.epoch))
 
 
 def _work(now: State, worker: int) -> Iterator[tuple[str, State]]:
-    yield f"crash {worker}", now.idle(worker)
+    gone = now._replace(owner=None) if now.owner == worker else now  # it comes back under another name
+    yield f"crash {worker}", gone.idle(worker)
     if now.state != "running" or (now.generation, now.epoch) != now.workers[worker]:
         yield f"fenced {worker}", now.idle(worker)
         return
     yield f"heartbeat {worker}", now._replace(lease_valid=True)
     yield f"finish {worker}", now.ended("done").idle(worker)
     yield f"permanent {worker}", now.ended("failed").idle(worker)
-    yield f"transient {worker}", now._replace(state="waiting", lease_valid=False).idle(worker)
-    yield f"park as a twin {worker}", now._replace(state="waiting", lease_valid=False).idle(worker)
+    yield f"transient {worker}", now._replace(state="waiting", owner=None, lease_valid=False).idle(worker)
+    yield f"park as a twin {worker}", now._replace(state="waiting", owner=None, lease_valid=False).idle(worker)
     if now.dispatch < MAX_DISPATCH:
         yield f"drain {worker}", now.queued().idle(worker)
 
@@ -121,6 +129,6 @@ def reopened(now: State) -> State:
     """The row of the next generation, dispatched; whatever is known of the old one stays where it is."""
     generation = now.generation + 1
     return now._replace(
-        state="queued", generation=generation, dispatch=1, epoch=0, lease_valid=False, deaths=0,
+        state="queued", generation=generation, dispatch=1, epoch=0, owner=None, lease_valid=False, deaths=0,
         records=now.records | {(generation, 1)}, ends=(*now.ends, 0),
     )  # fmt: skip
