@@ -4,6 +4,7 @@ import asyncio
 import signal
 import sys
 
+import msgspec
 import pytest
 from confluent_kafka.admin import NewPartitions
 from faust.types import TP
@@ -73,18 +74,32 @@ async def test_plain_faust_that_waits_for_its_streams_repeats_a_long_job(bench):
         finish.set()
 
 
-async def test_a_worker_whose_lanes_are_all_full_stays_in_its_group(bench):
-    """L5: with nothing to fetch, Kafka's poll interval must not end the membership."""
-    topic, group = await bench.topic(), bench.group()
-    worker = bench.ours(topic, group, slots=1, running=1, window=4)
+async def full(bench, worker, topic):
+    """A worker that is a member and has nothing to fetch."""
     worker.handler.finish = asyncio.Event()
     await bench.produce(topic, values(10))
     await worker.start()
     await until(lambda: all(lane.full for lane in worker.lanes.lanes.values()), "the lane is full")
-    await asyncio.sleep(8)  # longer than the interval at which the plain variant below is gone
+
+
+async def test_a_worker_whose_lanes_are_all_full_stays_in_its_group_for_a_day(bench):
+    """L5: with nothing to fetch, Kafka's poll interval must not end the membership."""
+    topic, group = await bench.topic(), bench.group()
+    worker = bench.ours(topic, group, slots=1, running=1, window=4)
+    assert worker.app.conf.broker_max_poll_interval == 86_400
+    await full(bench, worker, topic)
     assert bench.members(group) == 1
     worker.handler.finish.set()
     await until(lambda: sorted(worker.handler.seen) == values(10), "it goes on by itself")
+
+
+async def test_a_worker_with_a_shorter_poll_interval_leaves_its_group(bench, monkeypatch):
+    topic, group = await bench.topic(), bench.group()
+    monkeypatch.setattr(bench, "worker", msgspec.structs.replace(bench.worker, max_poll_s=6.0))
+    worker = bench.ours(topic, group, slots=1, running=1, window=4)
+    await full(bench, worker, topic)
+    await until(lambda: bench.members(group) == 0, "it is a member no more", 90)
+    worker.handler.finish.set()
 
 
 async def test_plain_faust_whose_buffers_are_all_full_leaves_its_group(bench):
