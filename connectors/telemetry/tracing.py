@@ -2,6 +2,7 @@
 
 Tracing(service, otlp_endpoint=None, exporter=None)        exporter: an in-memory one, in tests
 tracing.span(name, kind=..., parent_traceparent=None, links=(), attributes=None) -> context manager of the Span
+tracing.past(name, began, ended)                           a span of what is over
 tracing.provider                                           for instrumentation libraries
 tracing.shutdown()                                         sends what is still buffered
 current_traceparent() -> str | None                        of the current span, to store or to send
@@ -74,9 +75,17 @@ class Tracing:
         ) as span:
             yield span
 
+    def past(self, name: str, began: float, ended: float) -> None:
+        """A span, below the current one, of what is over: from when to when, in Unix seconds."""
+        self._tracer.start_span(name, start_time=_nanoseconds(began)).end(_nanoseconds(ended))
+
     def shutdown(self) -> None:
         """Export what is buffered and stop; spans made later go nowhere."""
         self.provider.shutdown()
+
+
+def _nanoseconds(unix_s: float) -> int:
+    return int(unix_s * 1e9)
 
 
 def current_traceparent() -> str | None:

@@ -172,22 +172,33 @@ class Work:
         source = Source(path=str(path), size=job.size, declared_type=job.content_type, file_name=job.file_name)
         outputs = Outputs(job, self.sha256, self._database, self._store, on_outage=self._on_outage)
         progress = Progress(job, self._database)
+        began = time.time()
         try:
             with self._stage("process"):
                 _, report = await self._pool.process(
                     job.stage, source, self._folder, profiles, on_rendition=outputs.put, on_progress=progress.note
                 )
             self._cost = report
+            self._trace_steps(report, began)
             with self._stage("upload"):
                 rest = await outputs.close()
                 await progress.close()
         except MediaError as error:
-            self._cost = error.cost or self._cost
+            if error.cost is not None:
+                self._cost = error.cost
+                self._trace_steps(error.cost, began)
             raise
         finally:
             outputs.abandon()
             progress.abandon()
         return rest, _facts(report)
+
+    def _trace_steps(self, cost: Cost, began: float) -> None:
+        """Make spans of the steps in the child. Its times are its own word: none leaves the time it was asked for."""
+        now = time.time()
+        for step in cost.stages:
+            start = min(now, max(began, step.started_at_unix))
+            self._tracing.past(step.name, start, min(now, start + max(0.0, step.seconds)))
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:

@@ -1,6 +1,8 @@
 """The worker's runner on real rows, with a child and a store that the test makes up: how a job goes from claim to end."""
 
+import asyncio
 import hashlib
+import time
 from contextlib import asynccontextmanager
 
 import pytest
@@ -11,7 +13,7 @@ from connectors.postgres import keeper
 from connectors.postgres.database import Database
 from connectors.telemetry.metrics import Metrics
 from connectors.telemetry.tracing import Tracing
-from processors.contract import Cost, MediaError, ProcessingReport
+from processors.contract import Cost, MediaError, ProcessingReport, StageTiming
 from processors.temp import TempFolders
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.settings import DatabaseSettings, WorkerSettings
@@ -27,12 +29,16 @@ class Child:
 
     def __init__(self):
         self.failures = []
+        self.names = ()  # of its steps, each of 10 ms from when it was asked
         self.steps = ()
 
     async def process(self, stage, source, folder, profiles, *, on_rendition, on_progress):
+        self.asked = time.time()
         if self.failures:
             raise self.failures.pop()
-        cost = {"cpu_s": 0.5, "max_rss_mb": 1.0, "stages": self.steps}
+        await asyncio.sleep(0.02)
+        steps = self.steps or tuple(StageTiming(name, self.asked, 0.01) for name in self.names)
+        cost = {"cpu_s": 0.5, "max_rss_mb": 1.0, "stages": steps}
         return [], ProcessingReport(kind="image", format="JPEG", width=1, height=1, duration_s=None, **cost)
 
 
@@ -187,3 +193,52 @@ async def test_a_repeat_that_was_answered_ends_the_doubt_about_the_first(scene):
     assert await scene.runner.claim(record, None) is not None
     assert await scene.runner.claim(record, None) is None
     assert await scene.one("SELECT epoch FROM jobs WHERE id = :j") == 1
+
+
+def of(spans, name):
+    (found,) = [span for span in spans if span.name == name]
+    return found
+
+
+async def traced(scene):
+    """The spans below a job's own, by name, once that and the claim's are known to continue the upload's trace."""
+    upload = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    await scene.seed.change(
+        scene.database, "UPDATE jobs SET traceparent = :t WHERE id = :j", t=upload, j=scene.job.job_id
+    )
+    job = await scene.runner.claim(scene.job.dispatch(), upload)
+    await scene.runner.run(job)
+    spans = scene.spans.get_finished_spans()
+    whole = of(spans, "job image.primary")
+    below = [span for span in spans if span.parent and span.parent.span_id == whole.context.span_id]
+    for span in (whole, of(spans, "claim")):
+        assert f"{span.parent.trace_id:032x}-{span.parent.span_id:016x}" in upload
+    (link,) = whole.links
+    assert f"{link.context.span_id:016x}" in upload
+    assert {whole, of(spans, "claim"), *below} == set(spans), "there are no others"
+    assert all(span.context.trace_id == whole.context.trace_id for span in spans)
+    return {span.name: span for span in below}
+
+
+async def test_every_step_of_a_job_is_a_span_below_its_own(scene):
+    scene.child.names = ("sniff", "decode", "thumbnail")
+    spans = await traced(scene)
+    assert sorted(spans) == ["decode", "dedup", "download", "process", "sniff", "thumbnail", "upload"]
+    for name in scene.child.names:
+        assert spans[name].start_time == int(scene.child.asked * 1e9)
+        assert spans[name].end_time - spans[name].start_time == pytest.approx(1e7, rel=0.01)
+
+
+async def test_the_steps_of_a_child_that_failed_are_spans_too(scene):
+    steps = (StageTiming("decode", time.time(), 0.1),)
+    scene.child.failures = [MediaError(ErrorCode.CORRUPT, cost=Cost(cpu_s=0.1, max_rss_mb=1.0, stages=steps))]
+    spans = await traced(scene)
+    assert sorted(spans) == ["decode", "dedup", "download", "process"]
+
+
+@pytest.mark.parametrize("word", [0.0, 1e300, -1e300])
+async def test_a_step_lies_within_the_time_in_which_the_child_was_asked(scene, word):
+    scene.child.steps = (StageTiming("decode", word, word),)
+    spans = await traced(scene)
+    step, process = spans["decode"], spans["process"]
+    assert process.start_time - 5e6 <= step.start_time <= step.end_time <= process.end_time + 1e9
