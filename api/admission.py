@@ -1,7 +1,7 @@
 """Whether an announced upload is let in: what it names has to be there, and its tenant to have room for it."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from api.limits import Quotas
 from api.profiles.service import ProfileService
@@ -26,6 +26,9 @@ class Admission:
         async with self._quotas.taken(who, asset.size):
             yield
 
-    async def again(self, who: Principal) -> None:
-        """Let an upload in that was open no more; it has its room. Raises `MedialaneError(too_many_uploads)`."""
-        await self._quotas.take_upload(who)
+    def again(self, who: Principal) -> AbstractAsyncContextManager[None]:
+        """Let an upload in that was open no more, by what the body writes; it has its room.
+
+        Raises `MedialaneError(too_many_uploads)`.
+        """
+        return self._quotas.upload(who)

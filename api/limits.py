@@ -110,6 +110,8 @@ class _Share:
         self.lease = Lease()
         self.uploads = 0
         self.uploads_until = 0.0
+        self.opening = 0
+        """Uploads that were let in and whose rows may not be there yet: a count may miss them."""
 
 
 class Quotas:
@@ -125,25 +127,32 @@ class Quotas:
 
         Raises `MedialaneError`: quota_exceeded, too_many_uploads.
         """
-        taken = await self._take(who, Space(1, size))
+        async with self.upload(who):
+            taken = await self._take(who, Space(1, size))
+            try:
+                yield
+            except BaseException:
+                self._undo(who.tenant_id, taken)
+                raise
+
+    @asynccontextmanager
+    async def upload(self, who: Principal) -> AsyncIterator[None]:
+        """Let in one more open upload, whose row the body writes. Raises `MedialaneError(too_many_uploads)`."""
+        most = who.plan.max_uploads
+        if most is None:
+            yield
+            return
+        async with self._locked(who) as share:
+            await self._take_upload(who.tenant_id, most, share)
         try:
             yield
-        except BaseException:
-            self._undo(who.tenant_id, taken)
-            raise
-
-    async def take_upload(self, who: Principal) -> None:
-        """Count one more open upload. Raises `MedialaneError(too_many_uploads)`."""
-        if who.plan.max_uploads is not None:
-            async with self._locked(who) as share:
-                await self._take_upload(who.tenant_id, who.plan.max_uploads, share)
+        finally:
+            share.opening -= 1
 
     async def _take(self, who: Principal, need: Space) -> Lease:
         """Returns what was taken of the quota: nothing, if the plan has none."""
         plan = who.plan
         async with self._locked(who) as share:
-            if plan.max_uploads is not None:
-                await self._take_upload(who.tenant_id, plan.max_uploads, share)
             if plan.max_assets is None and plan.max_bytes is None:
                 return Lease()
             await self._take_space(who.tenant_id, plan, share, need)
@@ -182,14 +191,16 @@ class Quotas:
         if share.uploads_until <= now:
             share.uploads = 0
         if share.uploads < 1:
+            unsure = share.opening  # as it is before the count: those whose rows come during it count, too
             async with self._database.tenant(tenant_id) as connection:
                 found = await allowances.count_open_uploads(connection, tenant_id, most=most)
             # A part of the room only: other processes count the same rows.
-            share.uploads, share.uploads_until = math.ceil((most - found) / 8), now + _UPLOADS_COUNTED_S
+            share.uploads, share.uploads_until = math.ceil((most - found - unsure) / 8), now + _UPLOADS_COUNTED_S
         if share.uploads < 1:
             detail = f"The plan allows {most} open uploads at a time; complete some first."
             raise MedialaneError(ErrorCode.TOO_MANY_UPLOADS, detail, retry_after_s=_UPLOADS_RETRY_S)
         share.uploads -= 1
+        share.opening += 1
 
     async def _take_space(self, tenant_id: UUID, plan: Plan, share: _Share, need: Space) -> None:
         if not share.lease.space.covers(need):

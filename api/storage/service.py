@@ -1,5 +1,6 @@
 """Presign: a pending asset with its first event, and an address that takes exactly the announced bytes."""
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -72,9 +73,8 @@ class StorageService:
         if upload.state is not AssetState.PENDING or upload.upload_id is not None:
             detail = "This upload was completed already, or is made in parts."
             raise MedialaneError(ErrorCode.CONFLICT, detail)
-        if upload.expired:
-            await self._admission.again(who)
-        async with self._database.tenant(who.tenant_id) as connection:
+        let_in = self._admission.again(who) if upload.expired else contextlib.nullcontext()
+        async with let_in, self._database.tenant(who.tenant_id) as connection:
             await extend_upload(connection, who.tenant_id, asset_id, datetime.now(UTC) + self._ttl)
         sha256 = upload.expected_sha256.hex() if upload.expected_sha256 is not None else None
         return self._signed(asset_id, upload.object_key, upload.content_type, upload.size, sha256, method)

@@ -89,6 +89,12 @@ async def test_open_uploads_are_limited_until_they_are_completed(tenant_on):
     assert (await callers[0].call("POST", "/api/v1/storage/presign", PRESIGN))[0] == 200
 
 
+async def test_many_presigns_at_once_of_one_process_open_no_more_uploads_than_the_plan_has(tenant_on):
+    caller, _ = await tenant_on(max_uploads=2)
+    answers = await presigns([caller, caller], 60)
+    assert sum(answer[0] == 200 for answer in answers) == 2
+
+
 async def test_an_upload_that_had_expired_and_is_signed_again_counts(tenant_on, operator):
     caller, _ = await tenant_on(max_uploads=1)
     first = await caller.presign()
