@@ -144,13 +144,13 @@ def _config(given: Dependencies, hub: Hub) -> AppConfig:
         exception_handlers={Exception: answer},
         openapi_config=description(),
         request_max_body_size=MAX_BODY_BYTES,
-        lifespan=[_background(last_used, quotas, pulls)],
+        lifespan=[_background(last_used, quotas, pulls, once)],
         logging_config=None,
     )
 
 
 def _background(
-    last_used: LastUsed, quotas: Quotas, pulls: PullService
+    last_used: LastUsed, quotas: Quotas, pulls: PullService, once: Once
 ) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
     """What goes on beside the requests, and what is put in order after the last one."""
 
@@ -158,6 +158,7 @@ def _background(
     async def running(_app: Litestar) -> AsyncIterator[None]:
         async with last_used.running():
             yield
+        await once.close()
         pulls.close()
         with contextlib.suppress(MedialaneError):
             await quotas.close()

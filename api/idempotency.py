@@ -4,9 +4,9 @@ Only success is remembered. A refusal (nothing uploaded yet) may be another answ
 """
 
 import asyncio
-import contextlib
 import hashlib
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from typing import Annotated, TypeVar
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.envelope import Success
 from api.principals import TenantRequest, tenant_of
+from api.settling import Settling
 from connectors.postgres import idempotency
 from connectors.postgres.database import Database
 from connectors.postgres.idempotency import Answer, Claim, Refusal
@@ -56,7 +57,12 @@ class Once:
     def __init__(self, database: Database, box: SecretBox, *, longest_s: float = _LONGEST_S) -> None:
         self._database = database
         self._longest_s = longest_s
+        self._settling = Settling(database)
         self._box = box  # answers hold what is shown only once: webhook secrets, signed addresses
+
+    async def close(self) -> None:
+        """Write nothing any more of keys whose requests have ended."""
+        await self._settling.close()
 
     async def answer(
         self, request: TenantRequest, key: str | None, status: int, work: Callable[[], Awaitable[T]]
@@ -107,7 +113,7 @@ class Once:
             return await self._work(tenant_id, key, found, status, work)
         if isinstance(found, Answer):
             return _answer(Answer(found.status, self._box.open(found.body)), {REPLAYED: "true"})
-        raise MedialaneError(_CODES[found], field="Idempotency-Key")
+        raise _refused(found)
 
     async def _work(
         self, tenant_id: UUID, key: str, mine: Claim, status: int, work: Callable[[Keep[T]], Awaitable[T]]
@@ -121,34 +127,34 @@ class Once:
             nonlocal kept
             kept = await finish(connection, msgspec.json.encode(answer))
             if not kept:  # it took so long that a retry has the key: what this one did is taken back
-                raise MedialaneError(_CODES[Refusal.RUNNING], field="Idempotency-Key")
+                raise _refused(Refusal.RUNNING)
 
         try:
             async with asyncio.timeout(self._longest_s) as limit:
                 answer = await work(keep)
         except BaseException as error:
             # Shielded: a client that hangs up must not leave the key taken until the claim ends by itself.
-            with contextlib.suppress(MedialaneError):
-                await asyncio.shield(self._release(tenant_id, key, mine))
+            release = partial(idempotency.release, tenant_id=tenant_id, key=key, mine=mine)
+            await asyncio.shield(self._settling.settle(tenant_id, release))
             if limit.expired() and isinstance(error, TimeoutError):
                 detail = "The request took too long."
                 raise MedialaneError(ErrorCode.SERVICE_UNAVAILABLE, detail, retry_after_s=_AGAIN_S) from error
             raise
         body = msgspec.json.encode(answer)
-        if not kept:
-            async with self._database.tenant(tenant_id) as connection:
-                await finish(connection, body)
+        if not kept:  # whatever becomes of that, the work is done, and this is its answer
+            await asyncio.shield(self._settling.settle(tenant_id, partial(finish, body=body)))
         return _answer(Answer(status, body), {})
-
-    async def _release(self, tenant_id: UUID, key: str, mine: Claim) -> None:
-        async with self._database.tenant(tenant_id) as connection:
-            await idempotency.release(connection, tenant_id, key, mine)
 
 
 _CODES = {
     Refusal.RUNNING: ErrorCode.IDEMPOTENCY_KEY_IN_USE,
     Refusal.OTHER_REQUEST: ErrorCode.IDEMPOTENCY_KEY_REUSED,
 }
+
+
+def _refused(found: Refusal) -> MedialaneError:
+    again_s = _AGAIN_S if found is Refusal.RUNNING else None
+    return MedialaneError(_CODES[found], field="Idempotency-Key", retry_after_s=again_s)
 
 
 async def _keep_nothing(_connection: AsyncConnection, _answer: object) -> None:

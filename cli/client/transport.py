@@ -17,9 +17,12 @@ from cli.client.errors import ApiError, BadAnswerError, UnreachableError, api_er
 T = TypeVar("T")
 
 _LATER = (429, 503)
-_IN_USE, _IN_USE_S = "idempotency_key_in_use", 1.0
 _TRIES = 10
 PATIENCE_S = 60.0
+
+_IN_USE, _IN_USE_S, _LONGEST_IN_USE_S = "idempotency_key_in_use", 1.0, 5.0
+_HELD_S = 130.0
+"""Longer than a key is in use by a request that nobody works on any more: the API lets it go after two minutes."""
 
 
 class Answer(NamedTuple):
@@ -60,7 +63,8 @@ async def call(
     """Send a request, and again while patience lasts, ten times at most, if the answer (429, 503) says when.
 
     Each POST has an `Idempotency-Key` of its own, the same over its repeats: what was done and answered 503 is not
-    done twice. While the try before still holds that key (409), it is waited for.
+    done twice. While the try before still holds that key (409), it is waited for, patience or not: until then nobody
+    can say what became of it.
 
     Raises `UnreachableError`, `BadAnswerError` or a kind of `ApiError`.
     """
@@ -68,28 +72,39 @@ async def call(
     sent = headers if payload is None else {**headers, "Content-Type": "application/json"}
     if method == "POST":
         sent = {**sent, "Idempotency-Key": str(uuid4())}
-    gives_up_at = time.monotonic() + patience_s
-    tries = 1
+    patience = _Patience(patience_s)
     while True:
         try:
             return await _send(session, method, url, sent, payload)
         except ApiError as error:
-            later_s = _later_s(error)
-            if later_s is None or tries == _TRIES:
-                raise
-            # Who was refused together was told the same moment, and comes later at different ones.
-            pause_s = later_s * (tries + random.random())  # noqa: S311 - no secret
-            if time.monotonic() + pause_s > gives_up_at:
+            pause_s = patience.pause_s(error)
+            if pause_s is None:
                 raise
         await asyncio.sleep(pause_s)
-        tries += 1
 
 
-def _later_s(error: ApiError) -> float | None:
-    """When the call may be sent again, in seconds; None: never."""
-    if error.code == _IN_USE:  # nobody else has the key: our own try before this one has not been given up yet
-        return _IN_USE_S
-    return error.retry_after_s if error.status in _LATER else None
+class _Patience:
+    """Whether and when a call is sent again."""
+
+    def __init__(self, seconds: float) -> None:
+        self._ends_at = time.monotonic() + seconds
+        self._tries = self._in_use = 0
+
+    def pause_s(self, error: ApiError) -> float | None:
+        """Seconds until the next try; None: there is none."""
+        # Who was refused together was told the same moment, and comes later at different ones.
+        spread = random.random()  # noqa: S311 - no secret
+        if error.code == _IN_USE:  # nobody else has the key: our own try before this one was not given up yet
+            if self._in_use == 0:
+                self._ends_at = max(self._ends_at, time.monotonic() + _HELD_S)
+            self._in_use += 1
+            pause_s = min(_IN_USE_S * (self._in_use + spread), _LONGEST_IN_USE_S)
+        else:
+            self._tries += 1
+            if error.status not in _LATER or error.retry_after_s is None or self._tries == _TRIES:
+                return None
+            pause_s = error.retry_after_s * (self._tries + spread)
+        return pause_s if time.monotonic() + pause_s <= self._ends_at else None
 
 
 async def _send(

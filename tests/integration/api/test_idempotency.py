@@ -1,6 +1,7 @@
 """`Idempotency-Key`: done once, answered the same, whoever asks at once and whoever dies in between."""
 
 import asyncio
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -169,6 +170,79 @@ async def test_what_is_kept_of_an_answer_is_sealed(caller, operator, key):
 async def test_a_key_that_is_none_is_refused(caller, value):
     status, answer, _ = await caller.call("POST", PRESIGN, BODY, headers={"Idempotency-Key": value})
     assert (status, answer["code"], answer["field"]) == (400, "invalid_request", "Idempotency-Key")
+
+
+class Leaving:
+    """A database that does not answer while it is `away`."""
+
+    def __init__(self, database):
+        self._database, self.away = database, False
+
+    @asynccontextmanager
+    async def tenant(self, tenant_id):
+        if self.away:
+            raise MedialaneError(ErrorCode.DATABASE_UNAVAILABLE)
+        async with self._database.tenant(tenant_id) as connection:
+            yield connection
+
+
+@pytest.fixture
+async def leaving(app, caller):
+    """A database that may leave, and what asks for a piece of work under one key of it, as the API does."""
+
+    async def body():
+        return b"{}"
+
+    request = SimpleNamespace(
+        user=SimpleNamespace(tenant_id=caller.tenant_id), url=SimpleNamespace(path="/x"), body=body
+    )
+    database = Leaving(app)
+    once = Once(database, SecretBox(ENCRYPTION_KEY))
+    yield database, lambda work: once.answer(request, "leaving", 200, work)
+    await once.close()
+
+
+async def repeated(ask, work):
+    """What the request gets that is repeated as long as its key is in use; of that, less than the claim lasts."""
+    async with asyncio.timeout(idempotency.CLAIM_S / 2):
+        while True:
+            try:
+                return await ask(work)
+            except MedialaneError as error:
+                assert (error.code, error.retry_after_s) == (ErrorCode.IDEMPOTENCY_KEY_IN_USE, 1.0)
+            await asyncio.sleep(0.01)
+
+
+async def test_a_key_whose_work_failed_with_the_database_is_free_when_that_is_back(leaving):
+    database, ask = leaving
+
+    async def failing():
+        database.away = True
+        raise MedialaneError(ErrorCode.DATABASE_UNAVAILABLE)
+
+    async def working():
+        return "done"
+
+    with pytest.raises(MedialaneError) as caught:
+        await ask(failing)
+    assert caught.value.code is ErrorCode.DATABASE_UNAVAILABLE
+    database.away = False
+    assert (await repeated(ask, working)).content == b'"done"'
+
+
+async def test_work_that_is_done_is_answered_so_though_the_database_leaves_before_the_answer_is_kept(leaving):
+    database, ask = leaving
+    done = []
+
+    async def working():
+        database.away = True
+        done.append("once")
+        return "done"
+
+    assert (await ask(working)).content == b'"done"'
+    database.away = False
+    again = await repeated(ask, working)
+    assert (again.content, again.headers["Idempotent-Replayed"], done) == (b'"done"', "true", ["once"])
 
 
 async def test_work_that_would_outlast_its_claim_is_cut_off_and_may_be_done_again(caller, operator, key):

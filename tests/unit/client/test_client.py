@@ -2,6 +2,7 @@
 
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
@@ -10,8 +11,10 @@ from support.servers import serving
 
 from cli import client as c
 from cli.client import transport
+from connectors.postgres.idempotency import CLAIM_S
 
 ASSET = "0192a000-0000-7000-8000-000000000001"
+IN_USE = (409, {"message": "being worked on", "code": "idempotency_key_in_use"})
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
@@ -146,10 +149,37 @@ async def test_a_post_is_repeated_under_its_key_and_each_has_another(server, cli
 
 async def test_a_key_that_the_try_before_still_holds_is_waited_for(server, client, monkeypatch):
     monkeypatch.setattr(transport, "_IN_USE_S", 0.0)
-    in_use = (409, {"message": "being worked on", "code": "idempotency_key_in_use"})
-    server.answers = [later(503, 0), in_use, (200, presigned(server))]
+    server.answers = [later(503, 0), IN_USE, (200, presigned(server))]
     await client.presign("a.jpg", "image/jpeg", 5)
     assert len(set(keys_sent(server))) == 1
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Time as the client sees it, which passes by its pauses only; `clock.passes` is told of each."""
+    clock = SimpleNamespace(now=0.0, passes=lambda: None)
+
+    async def sleep(seconds):
+        clock.now += seconds
+        clock.passes()
+
+    monkeypatch.setattr(transport, "asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(transport, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    return clock
+
+
+async def test_a_key_whose_request_died_is_waited_for_until_its_claim_has_ended(server, client, clock):
+    clock.passes = lambda: server.answers.append((200, presigned(server)) if clock.now > CLAIM_S else IN_USE)
+    server.answers = [later(503, 1)]
+    assert (await client.presign("a.jpg", "image/jpeg", 5)).asset_id == uuid.UUID(ASSET)
+    assert len(set(keys_sent(server))) == 1
+
+
+async def test_a_key_that_stays_in_use_is_not_waited_for_for_ever(server, client, clock):
+    server.answers = [IN_USE] * 1000
+    with pytest.raises(c.ConflictError):
+        await client.presign("a.jpg", "image/jpeg", 5)
+    assert CLAIM_S < clock.now < 2 * CLAIM_S
 
 
 @pytest.mark.parametrize(("seconds", "tries"), [(0, 10), (3600, 1)])
