@@ -83,7 +83,11 @@ def listing(tenant: str, as_json: bool) -> None:
     show_default=True,
     help="How long the old one goes on.",
 )
-@click.option("--days", type=click.FloatRange(min=0, min_open=True), help="Days until the new one expires.")
+@click.option(
+    "--days",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Days until the new one expires. Default: as the old one.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object with id, prefix and key.")
 def rotate(prefix: str, overlap_hours: float, days: float | None, as_json: bool) -> None:
     """Follow the key with PREFIX by a new one with the same name and scopes, and print that, once."""
@@ -102,7 +106,7 @@ def rotate(prefix: str, overlap_hours: float, days: float | None, as_json: bool)
 
     key = in_transaction(work)
     if as_json:
-        body = {"id": key.id, "prefix": key.prefix, "key": key.text, "scopes": key.scopes, "expires_at": expires_at}
+        body = {"id": key.id, "prefix": key.prefix, "key": key.text, "scopes": key.scopes, "expires_at": key.expires_at}
         click.echo(msgspec.json.encode(body).decode())
         return
     click.echo(key.text)

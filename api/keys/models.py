@@ -13,7 +13,8 @@ from schemas.scopes import Scope
 MOST_OVERLAP_S = 30 * 86_400
 LONGEST_LIFE_S = 10 * 365 * 86_400
 
-Life = Annotated[int, Meta(ge=1, le=LONGEST_LIFE_S, description="Seconds until the key expires; never, if left out")]
+_Life = Annotated[int, Meta(ge=1, le=LONGEST_LIFE_S)]
+_WITH_THE_CALLERS = "With the calling key or token at the latest."
 
 
 class KeyRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -29,7 +30,9 @@ class KeyRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         ),
     ]
     name: Annotated[str, Meta(max_length=100, pattern=NO_CONTROLS, description="What it is for", examples=["ci"])] = ""
-    expires_in: Life | None = None
+    expires_in: Annotated[
+        _Life | None, Meta(description=f"Seconds until it expires; never, if left out. {_WITH_THE_CALLERS}")
+    ] = None
 
 
 class RotationRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -38,7 +41,10 @@ class RotationRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
     overlap: Annotated[
         int, Meta(ge=0, le=MOST_OVERLAP_S, description="Seconds that the old key goes on", examples=[86_400])
     ] = 86_400
-    expires_in: Life | None = None
+    expires_in: Annotated[
+        _Life | None,
+        Meta(description=f"Seconds until the new key expires; as the old one, if left out. {_WITH_THE_CALLERS}"),
+    ] = None
 
 
 class KeyOut(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

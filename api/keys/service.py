@@ -1,4 +1,4 @@
-"""Minting, listing, revoking and rotating a tenant's keys. Nobody can hand on more than they hold."""
+"""Minting, listing, revoking and rotating a tenant's keys. Nobody can hand on more than they hold, nor for longer."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,7 @@ from api.idempotency import Keep
 from api.keys.models import KeyMade, KeyOut, KeyRequest, RotationRequest
 from connectors.postgres import audit
 from connectors.postgres.database import Database
-from connectors.postgres.keys import MintedKey, Principal, list_keys, mint_key, revoke_own_key, rotate_key
+from connectors.postgres.keys import MintedKey, Principal, earliest, list_keys, mint_key, revoke_own_key, rotate_key
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.scopes import Scope, permits
 
@@ -23,7 +23,10 @@ class KeyService:
         self._database = database
 
     async def mint(self, who: Principal, wanted: KeyRequest, keep: Keep[KeyMade]) -> KeyMade:
-        """Make a key. Raises `MedialaneError`: forbidden for a scope that the caller has not."""
+        """Make a key, which ends with the caller's at the latest.
+
+        Raises `MedialaneError`: forbidden for a scope that the caller has not.
+        """
         _check(who, wanted.scopes)
         async with self._database.tenant(who.tenant_id) as connection:
             made = await mint_key(
@@ -31,7 +34,7 @@ class KeyService:
                 who.tenant_id,
                 name=wanted.name,
                 scopes=tuple(dict.fromkeys(wanted.scopes)),
-                expires_at=_end(wanted.expires_in),
+                expires_at=earliest(_end(wanted.expires_in), who.expires_at),
             )
             await _note(connection, who, "key.mint", made.prefix, {"scopes": list(made.scopes)})
             shown = _shown(made)
@@ -52,14 +55,19 @@ class KeyService:
             await _note(connection, who, "key.revoke", str(key_id), {})
 
     async def rotate(self, who: Principal, key_id: UUID, wanted: RotationRequest, keep: Keep[KeyMade]) -> KeyMade:
-        """A new key like an old one, which ends after the overlap.
+        """A new key like an old one, which ends after the overlap. It lives as long, if nothing else is wanted.
 
         Raises `MedialaneError`: not_found, conflict for a key that ended or was rotated, forbidden if it may do more
         than the caller.
         """
         async with self._database.tenant(who.tenant_id) as connection:
             made = await rotate_key(
-                connection, who.tenant_id, key_id, overlap_s=wanted.overlap, expires_at=_end(wanted.expires_in)
+                connection,
+                who.tenant_id,
+                key_id,
+                overlap_s=wanted.overlap,
+                expires_at=_end(wanted.expires_in),
+                at_most=who.expires_at,
             )
             if made is None:
                 raise MedialaneError(ErrorCode.NOT_FOUND)

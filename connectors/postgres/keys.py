@@ -47,7 +47,7 @@ _REVOKE_OWN = sa.text("""
 """)
 # Only a key that still works is rotated, and only once. Locked by a statement of its own: of two callers at once the
 # second one's next statement sees what the first has made, which the one that had to wait for the lock would not.
-_LOCK = sa.text("SELECT FROM api_keys WHERE tenant_id = :tenant_id AND id = :id FOR NO KEY UPDATE")
+_LOCK = sa.text("SELECT expires_at FROM api_keys WHERE tenant_id = :tenant_id AND id = :id FOR NO KEY UPDATE")
 _ROTATE = sa.text("""
     UPDATE api_keys SET expires_at = least(expires_at, now() + :overlap * interval '1 second')
     WHERE tenant_id = :tenant_id AND id = :id AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
@@ -183,21 +183,34 @@ async def revoke_own_key(connection: AsyncConnection, tenant_id: UUID, key_id: U
     return found.one_or_none() is not None
 
 
+def earliest(*ends: datetime | None) -> datetime | None:
+    """The first of these ends; None, which is never, if there is none."""
+    return min((end for end in ends if end is not None), default=None)
+
+
 async def rotate_key(
-    connection: AsyncConnection, tenant_id: UUID, key_id: UUID, *, overlap_s: float, expires_at: datetime | None
+    connection: AsyncConnection,
+    tenant_id: UUID,
+    key_id: UUID,
+    *,
+    overlap_s: float,
+    expires_at: datetime | None,
+    at_most: datetime | None = None,
 ) -> MintedKey | None:
     """Make a key with the same name and scopes; the old one goes on for `overlap_s` seconds.
 
-    None if the tenant has no such key. Raises `MedialaneError(conflict)` for one that ended or was rotated already.
+    The new one ends at `expires_at` (None: when the old one would have), and not after `at_most`. None if the tenant
+    has no such key. Raises `MedialaneError(conflict)` for one that ended or was rotated already.
     """
     key = {"tenant_id": tenant_id, "id": key_id}
-    if (await connection.execute(_LOCK, key)).one_or_none() is None:
+    old = (await connection.execute(_LOCK, key)).one_or_none()
+    if old is None:
         return None
     row = (await connection.execute(_ROTATE, key | {"overlap": overlap_s})).one_or_none()
     if row is None:
         raise MedialaneError(ErrorCode.CONFLICT, "This key was revoked, has expired or was rotated already.")
-    scopes = [Scope(scope) for scope in row.scopes]
-    return await mint_key(connection, tenant_id, name=row.name, scopes=scopes, expires_at=expires_at, replaces=key_id)
+    scopes, end = [Scope(scope) for scope in row.scopes], earliest(expires_at or old.expires_at, at_most)
+    return await mint_key(connection, tenant_id, name=row.name, scopes=scopes, expires_at=end, replaces=key_id)
 
 
 def _tenant(row: sa.Row[Any]) -> dict[str, Any]:

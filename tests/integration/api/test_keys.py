@@ -53,6 +53,33 @@ async def test_nobody_hands_on_more_than_they_hold(admin, operator):
     assert row[0]["expires_at"] is None, "a refused rotation leaves no trace"
 
 
+async def ends(operator, key):
+    return (await operator.rows("SELECT expires_at FROM api_keys WHERE id = :id", id=key["id"]))[0]["expires_at"]
+
+
+@pytest.mark.parametrize("wanted", [{}, {"expiresIn": 10 * 86_400}])
+async def test_nobody_hands_on_more_time_than_they_have(admin, operator, wanted):
+    lasting = await mint(admin)
+    brief = await operator.key(admin.tenant_id, scopes=(Scope.ADMIN,), expires_in_s=3600)
+    mine = {"id": str(brief.id)}
+    status, made, _ = await admin.call("POST", KEYS, {"scopes": ["admin"]} | wanted, key=brief.text)
+    assert (status, await ends(operator, made["data"])) == (201, brief.expires_at)
+    for key in (lasting, mine):
+        status, rotated, _ = await admin.call("POST", f"{KEYS}/{key['id']}/rotate", wanted, key=brief.text)
+        assert (status, await ends(operator, rotated["data"])) == (201, brief.expires_at)
+
+
+async def test_a_key_that_follows_another_lives_as_long_unless_more_is_wanted_and_had(admin, operator):
+    for wanted, as_before in (({}, True), ({"expiresIn": 10 * 86_400}, False)):
+        old = await mint(admin, expiresIn=2 * 86_400)
+        until = await ends(operator, old)
+        new = (await admin.call("POST", f"{KEYS}/{old['id']}/rotate", wanted | {"overlap": 60}))[1]["data"]
+        assert (await ends(operator, new) == until, await ends(operator, new) >= until) == (as_before, True)
+        assert await ends(operator, old) < until
+    lasting = await mint(admin)
+    assert await ends(operator, (await admin.call("POST", f"{KEYS}/{lasting['id']}/rotate", {}))[1]["data"]) is None
+
+
 async def test_a_repeated_request_hands_on_no_more_either(admin, operator):
     limited = (await operator.key(admin.tenant_id, scopes=(Scope.KEYS, Scope.ASSETS_READ))).text
     follower = (await operator.key(admin.tenant_id, scopes=(Scope.ADMIN,))).text
