@@ -18,6 +18,11 @@ class TopicsFileError(Exception):
     """A topics file that cannot be used; the message says where and why."""
 
 
+_COMPACTED = {"segment.ms": "3600000", "segment.bytes": "67108864"}
+"""The segment that is written to is never compacted: with Kafka's own week, or a gigabyte, whoever reads the topic from
+its beginning would read every change of a week."""
+
+
 class Topic(msgspec.Struct, frozen=True, kw_only=True):
     """One topic. `route` is the outbox's `aggregatetype`; the connector prefixes it with the topic prefix."""
 
@@ -44,7 +49,7 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
             "min.insync.replicas": str(self.min_insync_replicas),
             "unclean.leader.election.enable": str(self.unclean_leader_election).lower(),
             "cleanup.policy": self.cleanup,
-        }
+        } | (_COMPACTED if "compact" in self.cleanup else {})
 
 
 class _Declared(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from collections.abc import Iterator
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
@@ -13,21 +14,27 @@ _TIMEOUT_S = 15.0
 _AT_ONCE, _LOOK_S = 1000, 0.1  # records are waited for until there are so many, or for so long
 
 
-def read_topic(settings: KafkaSettings, topic: str) -> list[tuple[bytes | None, bytes | None]]:
-    """(key, value) of every record, in the order of each partition. Raises `TopicsError`."""
+Records = Iterator[tuple[bytes | None, bytes | None]]
+
+
+def read_topic(settings: KafkaSettings, topic: str) -> Records:
+    """(key, value) of every record, in the order of each partition, as they come: a topic may be larger than memory.
+
+    Raises `TopicsError`, from its first record to its last.
+    """
     consumer = Consumer(
         client_options(settings)
         | {"group.id": f"snapshot-{uuid.uuid4()}", "enable.auto.commit": False, "isolation.level": "read_committed"}
     )
     try:
-        return _read(consumer, topic)
+        yield from _read(consumer, topic)
     except KafkaException as error:
         raise TopicsError(f"{topic} cannot be read: {error.args[0].str()}") from error
     finally:
         consumer.close()
 
 
-def _read(consumer: Consumer, topic: str) -> list[tuple[bytes | None, bytes | None]]:
+def _read(consumer: Consumer, topic: str) -> Records:
     found = consumer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic]
     if found.error is not None:
         raise TopicsError(f"there is no topic {topic}: run `medialane topics apply`")
@@ -38,14 +45,13 @@ def _read(consumer: Consumer, topic: str) -> list[tuple[bytes | None, bytes | No
             ends[number] = end
     places = [TopicPartition(topic, number, 0) for number in ends]
     consumer.assign([TopicPartition(place.topic, place.partition, -2) for place in places])  # from the beginning
-    records: list[tuple[bytes | None, bytes | None]] = []
     reached: dict[int, int] = {}
     gives_up_at = 0.0
     while True:
         # Positions, not records: behind the last one a transaction's marker may stand, and aborted ones are not shown.
         now = {place.partition: place.offset for place in consumer.position(places)}
         if all(now[number] >= end for number, end in ends.items()):
-            return records
+            return
         if now != reached:
             reached, gives_up_at = now, time.monotonic() + _TIMEOUT_S
         elif time.monotonic() > gives_up_at:
@@ -54,4 +60,4 @@ def _read(consumer: Consumer, topic: str) -> list[tuple[bytes | None, bytes | No
             failed = message.error()
             if failed is not None:
                 raise KafkaException(failed)
-            records.append((message.key(), message.value()))
+            yield message.key(), message.value()

@@ -30,6 +30,15 @@ def test_a_topic_overrides_the_defaults():
     }  # fmt: skip
 
 
+def test_what_is_compacted_is_so_within_hours():
+    for topic in TOPICS:
+        segment = {name: value for name, value in topic.config.items() if name.startswith("segment")}
+        compacted = {"segment.ms": "3600000", "segment.bytes": "67108864"}
+        assert segment == (compacted if topic.route == "usage" else {}), topic.route
+    all_compacted = declared(changed('cleanup = "delete"', 'cleanup = "compact"'))
+    assert all("segment.ms" in topic.config for topic in all_compacted)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

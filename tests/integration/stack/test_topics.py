@@ -57,6 +57,7 @@ async def test_settings_are_brought_to_the_tables_and_copies_left_alone(settings
     assert change.needed
     assert change.config == {
         "unclean.leader.election.enable": ("false", "true"), "cleanup.policy": ("delete", "compact,delete"),
+        "segment.ms": ("604800000", "3600000"),
     }  # fmt: skip
     await admin(settings, **wanted).apply()
     (settled,) = await admin(settings, **wanted).plan()

@@ -44,7 +44,7 @@ async def read(bench, topic):
     loop = asyncio.get_running_loop()
 
     def work():
-        result.append(read_topic(bench.kafka, topic))
+        result.append(list(read_topic(bench.kafka, topic)))
         loop.call_soon_threadsafe(done.set)
 
     threading.Thread(target=work, daemon=True).start()

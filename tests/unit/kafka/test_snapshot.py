@@ -43,4 +43,24 @@ def test_brokers_that_fall_silent_end_the_read(monkeypatch):
     monkeypatch.setattr(snapshot, "Consumer", Silent)
     monkeypatch.setattr(snapshot, "_TIMEOUT_S", 0)
     with pytest.raises(TopicsError, match="nothing came"):
-        snapshot.read_topic(KafkaSettings(brokers="127.0.0.1:1"), "topic")
+        list(snapshot.read_topic(KafkaSettings(brokers="127.0.0.1:1"), "topic"))
+
+
+class Telling(Silent):
+    """A consumer that is sent one record at a time."""
+
+    sent = 0
+
+    def position(self, places):
+        return [TopicPartition(place.topic, place.partition, Telling.sent) for place in places]
+
+    def consume(self, _count, timeout):
+        Telling.sent += 1
+        number = b"%d" % Telling.sent
+        return [SimpleNamespace(error=lambda: None, key=lambda: b"key", value=lambda: number)]
+
+
+def test_each_record_is_handed_on_before_the_next_is_asked_for(monkeypatch):
+    monkeypatch.setattr(snapshot, "Consumer", Telling)
+    records = snapshot.read_topic(KafkaSettings(brokers="127.0.0.1:1"), "topic")
+    assert [(value, Telling.sent) for _, value in records] == [(b"%d" % number, number) for number in range(1, 6)]
