@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import msgspec
+from yarl import URL
 
 from api.idempotency import Keep
 from api.webhooks.models import ALL_EVENTS, EndpointCreated, EndpointOut, EndpointRequest
@@ -38,13 +39,14 @@ class WebhookService:
             made = await register_endpoint(
                 connection, who.tenant_id, url=wanted.url, sealed_secret=self._box.seal(key), events=events
             )
+            # The host only: with many receivers, what follows it is the permission.
             await audit.note(
                 connection,
                 actor=who.actor,
                 action="webhook.register",
                 tenant_id=who.tenant_id,
                 subject=str(made.id),
-                detail={"url": wanted.url, "events": list(events)},
+                detail={"host": URL(wanted.url).host, "events": list(events)},
             )
             created = EndpointCreated(**msgspec.structs.asdict(made), secret=shown(key))
             await keep(connection, created)

@@ -113,6 +113,14 @@ async def test_metadata_and_tags_are_replaced_one_without_the_other(caller, oper
     ]  # fmt: skip
 
 
+async def test_the_audit_log_says_where_webhooks_go_and_keeps_no_address_that_may_be_a_secret(caller, operator):
+    hook = {"url": "https://hooks.example.com/services/T0/s3cr3t?token=s3cr3t", "events": ["asset.ready"]}
+    status, answer, _ = await caller.call("POST", "/api/v1/webhooks", hook)
+    assert status == 201, answer
+    noted = await audited(operator, answer["data"]["id"])
+    assert noted == [("webhook.register", {"host": "hooks.example.com", "events": ["asset.ready"]})]
+
+
 async def test_what_is_under_way_is_cancelled_once(caller, operator):
     asset_id = await caller.upload()
     assert (await caller.call("POST", f"{ASSETS}/{asset_id}/cancel"))[0] == 409
