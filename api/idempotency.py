@@ -73,7 +73,15 @@ class Once:
         `MedialaneError`: idempotency_key_in_use, idempotency_key_reused, service_unavailable for work that took too
         long, and what `work` raises.
         """
-        return await self._answer(request, key, status, lambda _: work(), scopes=())
+        return await self.acted(request, key, status, lambda _: work())
+
+    async def acted(
+        self, request: TenantRequest, key: str | None, status: int, work: Callable[[Keep[T]], Awaitable[T]]
+    ) -> Response[T]:
+        """The same for work that another time would find done and refuse: it keeps what it returns by itself, as the
+        last thing in its transaction.
+        """
+        return await self._answer(request, key, status, work, scopes=())
 
     async def made(
         self,

@@ -1,5 +1,6 @@
 """Routes of `/api/v1/assets`."""
 
+from functools import partial
 from uuid import UUID
 
 from litestar import HttpMethod, Response, Router, delete, get, patch, post, route
@@ -170,11 +171,8 @@ def _writing(writer: AssetWriter, once: Once) -> list[HTTPRouteHandler]:
     async def cancel(
         request: TenantRequest, asset_id: FromPath[UUID], idempotency_key: IdempotencyKey = None
     ) -> Response[Done]:
-        async def work() -> Done:
-            await writer.cancel(request.user, asset_id, traceparent=current_traceparent())
-            return Done(message="Asset cancelled")
-
-        return await once.answer(request, idempotency_key, 200, work)
+        work = partial(writer.cancel, request.user, asset_id, traceparent=current_traceparent())
+        return await once.acted(request, idempotency_key, 200, work)
 
     @delete(
         "/{asset_id:uuid}",

@@ -4,6 +4,8 @@ from uuid import UUID
 
 from api.announcing import check_metadata
 from api.assets.models import AssetChange
+from api.envelope import Done
+from api.idempotency import Keep
 from connectors.postgres import audit
 from connectors.postgres.assets import change_asset
 from connectors.postgres.cancel import cancel_asset, delete_asset
@@ -32,10 +34,13 @@ class AssetWriter:
                     detail={"fields": fields},
                 )  # fmt: skip
 
-    async def cancel(self, who: Principal, asset_id: UUID, *, traceparent: str | None) -> None:
+    async def cancel(self, who: Principal, asset_id: UUID, keep: Keep[Done], *, traceparent: str | None) -> Done:
         """Stop what is being done. Raises `MedialaneError`: not_found, conflict if there is nothing to stop."""
+        done = Done(message="Asset cancelled")
         async with self._database.tenant(who.tenant_id) as connection:
             await cancel_asset(connection, who.tenant_id, asset_id, actor=who.actor, traceparent=traceparent)
+            await keep(connection, done)
+        return done
 
     async def delete(self, who: Principal, asset_id: UUID, *, traceparent: str | None) -> None:
         """Make an asset gone; its objects are removed later. Raises `MedialaneError(not_found)`."""

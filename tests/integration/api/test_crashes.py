@@ -82,9 +82,19 @@ async def _pulling(_caller, _operator, photo):
     return "/api/v1/assets", {"url": photo}, "SELECT FROM assets WHERE tenant_id = :id"
 
 
-@pytest.mark.parametrize("making", [_minting, _rotating, _registering, _pulling])
+async def _cancelling(caller, _operator, _photo):
+    asset_id = await caller.upload()
+    assert (await caller.call("POST", f"/api/v1/assets/{asset_id}/complete"))[0] == 200
+    effects = "SELECT FROM audit_log WHERE tenant_id = :id AND action = 'asset.cancel'"
+    return f"/api/v1/assets/{asset_id}/cancel", None, effects
+
+
+@pytest.mark.parametrize(
+    ("making", "answered"),
+    [(_minting, 201), (_rotating, 201), (_registering, 201), (_pulling, 201), (_cancelling, 200)],
+)
 async def test_what_is_made_once_and_its_answer_are_there_together(
-    env, caller, operator, database, photo, tmp_path, making
+    env, caller, operator, database, photo, tmp_path, making, answered
 ):
     """The doomed process is held in its effect, and then where it writes the answer down."""
     env |= {"MEDIALANE_PULL_ALLOW_PRIVATE": "true", "MEDIALANE_PULL_TEMP_DIR": str(tmp_path)}
@@ -111,7 +121,7 @@ async def test_what_is_made_once_and_its_answer_are_there_together(
     with api.running(env) as other:
         retrying = api.Caller(other.address, caller.tenant_id, caller.key, caller.session)
         first, second = [await retrying.call("POST", path, body, headers=headers) for _ in range(2)]
-    assert (first[0], second[0], second[2].get("Idempotent-Replayed")) == (201, 201, "true")
+    assert (first[0], second[0], second[2].get("Idempotent-Replayed")) == (answered, answered, "true")
     assert first[1] == second[1]
     assert len(await operator.rows(effects, id=caller.tenant_id)) == before + 1
 
