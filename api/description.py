@@ -1,8 +1,13 @@
 """The API's OpenAPI description: what the routes say of themselves, and what concerns all of them."""
 
+from typing import Any
+
+from litestar import Response, Router
+from litestar.exceptions import NotFoundException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import ScalarRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme, Tag
+from litestar.status_codes import HTTP_404_NOT_FOUND
 
 from api.published import PublishedPlugin
 
@@ -26,7 +31,7 @@ def description() -> OpenAPIConfig:
         title="Medialane",
         version=API_VERSION,
         description=_ABOUT,
-        path="/schema",
+        openapi_router=Router("/schema", route_handlers=[], include_in_schema=False, after_request=_found),
         render_plugins=[ScalarRenderPlugin(path="/"), PublishedPlugin(path="/openapi.json")],
         use_handler_docstrings=True,
         tags=[
@@ -48,3 +53,10 @@ def description() -> OpenAPIConfig:
             }
         ),
     )
+
+
+def _found(response: Response[Any]) -> Response[Any]:
+    """What Litestar itself answers beside these pages is a page of HTML: refused here, it is answered as elsewhere."""
+    if response.status_code == HTTP_404_NOT_FOUND:
+        raise NotFoundException
+    return response

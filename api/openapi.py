@@ -25,8 +25,8 @@ FILE = "openapi.json"
 _NOWHERE = "unused.invalid"
 
 
-def openapi() -> dict[str, Any]:
-    """The OpenAPI 3.1 document, as `/schema/openapi.json` serves it."""
+def unconnected() -> Application:
+    """The whole application, without anything behind it: for what it says of itself."""
     given = Dependencies(
         database=Database(DatabaseSettings(url=f"postgresql://{_NOWHERE}/"), application="openapi"),
         store=S3ObjectStore(
@@ -43,7 +43,12 @@ def openapi() -> dict[str, Any]:
         media=MediaSettings(signing_key=_KEY),
         profiles=ProfileSettings(),
     )
-    app = Application.build(given).litestar
+    return Application.build(given)
+
+
+def openapi() -> dict[str, Any]:
+    """The OpenAPI 3.1 document, as `/schema/openapi.json` serves it."""
+    app = unconnected().litestar
     return published(app, app.openapi_schema.to_schema())
 
 
