@@ -184,9 +184,11 @@ async def test_unknown_addresses_and_methods_answer_in_our_shape(caller):
         assert headers["traceparent"]
 
 
-async def test_a_body_too_large_is_refused(caller):
-    status, answer, _ = await caller.call("POST", "/api/v1/storage/presign", b'{"fileName": "' + b"a" * 100_000)
-    assert (status, answer["code"]) == (413, "invalid_request")
+@pytest.mark.parametrize("accept", ["application/json", "application/problem+json"])
+async def test_a_body_too_large_is_refused(caller, accept):
+    body = b'{"fileName": "' + b"a" * 100_000
+    status, answer, headers = await caller.call("POST", "/api/v1/storage/presign", body, headers={"Accept": accept})
+    assert (status, answer["code"], headers["Content-Type"]) == (413, "invalid_request", accept)
 
 
 async def test_a_client_that_accepts_problems_gets_them(caller):
