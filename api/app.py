@@ -76,8 +76,8 @@ class Dependencies(NamedTuple):
     api: ApiSettings
     webhooks: WebhookSettings
     media: MediaSettings
+    kafka: KafkaSettings
     auth: AuthSettings = AuthSettings()
-    kafka: KafkaSettings | None = None
     profiles: ProfileSettings = ProfileSettings()
     pulls: PullSettings = PullSettings()
 

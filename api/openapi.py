@@ -15,6 +15,7 @@ from connectors.telemetry.tracing import Tracing
 from schemas.settings import (
     ApiSettings,
     DatabaseSettings,
+    KafkaSettings,
     MediaSettings,
     ObjectStoreSettings,
     ProfileSettings,
@@ -41,6 +42,7 @@ def unconnected() -> Application:
         api=ApiSettings(),
         webhooks=WebhookSettings(encryption_key=_KEY),
         media=MediaSettings(signing_key=_KEY),
+        kafka=KafkaSettings(brokers=_NOWHERE),
         profiles=ProfileSettings(),
     )
     return Application.build(given)

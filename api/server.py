@@ -41,7 +41,6 @@ from schemas.settings import (
     TelemetrySettings,
     WebhookSettings,
     load,
-    variable,
 )
 from schemas.topics import EVENTS
 
@@ -67,6 +66,8 @@ def run(env: Mapping[str, str]) -> None:
 async def _run(env: Mapping[str, str]) -> bool:
     database_settings, store_settings = load(DatabaseSettings, env), load(ObjectStoreSettings, env)
     api, webhooks, shutdown = load(ApiSettings, env), load(WebhookSettings, env), load(ShutdownSettings, env)
+    media, auth, kafka = load(MediaSettings, env), load(AuthSettings, env), load(KafkaSettings, env)
+    profiles, pulls = load(ProfileSettings, env), load(PullSettings, env)
     telemetry = Telemetry.start(load(TelemetrySettings, env), process="api")
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -78,16 +79,7 @@ async def _run(env: Mapping[str, str]) -> bool:
             S3ObjectStore(store_settings) as store,
         ):
             given = Dependencies(
-                database,
-                store,
-                telemetry,
-                api,
-                webhooks,
-                load(MediaSettings, env),
-                load(AuthSettings, env),
-                _kafka(env),
-                load(ProfileSettings, env),
-                load(PullSettings, env),
+                database, store, telemetry, api, webhooks, media, kafka, auth=auth, profiles=profiles, pulls=pulls
             )
             return await serve(given, stop=stop, drain_s=shutdown.drain_timeout)
     finally:
@@ -120,23 +112,15 @@ async def serve(
     if late:
         _log.warning("requests were cut off", drain_s=drain_s)
         serving.cancel()
-    if tail is not None:
-        await tail.close()
+    await tail.close()
     _log.info("stopped")
     return not late
 
 
-def _tail(settings: KafkaSettings | None, hub: Hub) -> TopicTail | None:
-    if settings is None:
-        return None
+def _tail(settings: KafkaSettings, hub: Hub) -> TopicTail:
     tail = TopicTail(settings, EVENTS.name(settings.topic_prefix), hub.heard)
     hub.hear_from(tail)
     return tail
-
-
-def _kafka(env: Mapping[str, str]) -> KafkaSettings | None:
-    """Kafka is a convenience here: without it, streams look at the database now and then."""
-    return load(KafkaSettings, env) if env.get(variable(KafkaSettings, "brokers")) else None
 
 
 def _server(app: Observed, host: str, port: int) -> Server:

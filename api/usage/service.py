@@ -27,7 +27,7 @@ _Days = dict[str, dict[date, Counts]]
 class UsageReader:
     """Reads the whole table now and then, for all tenants, and answers from what it read."""
 
-    def __init__(self, kafka: KafkaSettings | None) -> None:
+    def __init__(self, kafka: KafkaSettings) -> None:
         self._kafka = kafka
         self._lock = asyncio.Lock()
         self._days: _Days = {}
@@ -37,7 +37,7 @@ class UsageReader:
     async def read(self, tenant_id: UUID, days: int) -> UsageOut:
         """Usage of the last `days` days, today's included.
 
-        Raises `MedialaneError`: service_unavailable if this process knows no Kafka, broker_unavailable.
+        Raises `MedialaneError(broker_unavailable)`.
         """
         since = datetime.now(UTC).date() - (days - 1) * _DAY
         found = sorted((await self._table()).get(str(tenant_id), {}).items())
@@ -49,8 +49,6 @@ class UsageReader:
         )
 
     async def _table(self) -> _Days:
-        if self._kafka is None:
-            raise MedialaneError(ErrorCode.SERVICE_UNAVAILABLE, "This process knows no Kafka, which holds the usage.")
         async with self._lock:
             # A failure is believed for as long: those who waited for it would only wait for the next one.
             if time.monotonic() - self._tried_at > _BELIEVED_S:

@@ -61,7 +61,7 @@ def test_tenants_together_take_what_a_process_has_and_no_more():
 
 
 async def test_without_kafka_a_read_of_what_is_over_waits_for_nothing(env, new_caller, operator):
-    with api.running(env | {"MEDIALANE_KAFKA_BROKERS": "127.0.0.1:1"}) as started:
+    with api.running(env) as started:
         caller = await new_caller(started.address)
         waits, over = [(await caller.presign())["assetId"] for _ in range(2)]
         await operator.rows("UPDATE assets SET state = 'ready' WHERE id = :id RETURNING id", id=over)

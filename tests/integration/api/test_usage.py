@@ -126,4 +126,4 @@ async def test_without_kafka_it_says_when_to_come_again(env, new_caller):
     with api.running(env) as started:
         caller = await new_caller(started.address)
         status, answer, headers = await caller.call("GET", "/api/v1/usage")
-        assert (status, answer["code"], headers["Retry-After"]) == (503, "service_unavailable", "1")
+        assert (status, answer["code"], headers["Retry-After"]) == (503, "broker_unavailable", "10")
