@@ -26,9 +26,9 @@ FILE = "openapi.json"
 _NOWHERE = "unused.invalid"
 
 
-def unconnected() -> Application:
-    """The whole application, without anything behind it: for what it says of itself."""
-    given = Dependencies(
+def unconnected() -> Dependencies:
+    """What the whole application can be built on, with nothing behind it: for what it says of itself."""
+    return Dependencies(
         database=Database(DatabaseSettings(url=f"postgresql://{_NOWHERE}/"), application="openapi"),
         store=S3ObjectStore(
             ObjectStoreSettings(
@@ -45,12 +45,11 @@ def unconnected() -> Application:
         kafka=KafkaSettings(brokers=_NOWHERE),
         profiles=ProfileSettings(),
     )
-    return Application.build(given)
 
 
 def openapi() -> dict[str, Any]:
     """The OpenAPI 3.1 document, as `/schema/openapi.json` serves it."""
-    app = unconnected().litestar
+    app = Application.build(unconnected()).litestar
     return published(app, app.openapi_schema.to_schema())
 
 

@@ -7,23 +7,23 @@ On a stop no further connection is taken and every request in flight is answered
 """
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import structlog
 import uvloop
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
+from granian.net import SocketHolder  # type: ignore[attr-defined]
 from granian.server.embed import Server
 
 from api.app import Application, Dependencies
 from api.live.hub import Hub
-from api.observed import Observed
 from connectors.kafka.tail import TopicTail
 from connectors.objectstore.s3 import S3ObjectStore
 from connectors.postgres.database import Database
@@ -44,6 +44,9 @@ from schemas.settings import (
 )
 from schemas.topics import EVENTS
 
+if TYPE_CHECKING:
+    from litestar.types import ASGIApp
+
 _log = structlog.get_logger(__name__)
 
 _HEADER_TIMEOUT_MS = 10_000
@@ -51,6 +54,10 @@ _MOST_CONNECTIONS = 512
 """Open at once; further ones wait in the socket's backlog. Granian counts idle ones, too, and closes those that bring
 no request within the header's time. Half of them may be listeners'. With all else that a process has open, this stays
 below the usual limit of 1,024 files."""
+
+LONGEST_UNREAD_MS = 30_000
+"""How long a client may take nothing of what it is sent, until its connection is cut. The kernel watches over it: the
+server is handed all of an answer at once, and tells nobody what became of it."""
 
 Listening = Callable[[str], None]
 
@@ -95,10 +102,10 @@ async def serve(
     """
     application = Application.build(given)
     tail = _tail(given.kafka, application.hub)
-    with _reserved(given.api.host, given.api.port) as port:
-        server = _server(application.asgi, given.api.host, port)
-        serving = asyncio.create_task(server.serve())
-        await _until_listening(given.api.host, port, serving)
+    held, port = _reserved(given.api.host, given.api.port)
+    server = _server(application.asgi, held, given.api.host, port)
+    serving = asyncio.create_task(server.serve())
+    await _until_listening(given.api.host, port, serving)
     address = f"http://{given.api.host}:{port}"
     _log.info("listening", address=address)
     if listening is not None:
@@ -123,8 +130,18 @@ def _tail(settings: KafkaSettings, hub: Hub) -> TopicTail:
     return tail
 
 
-def _server(app: Observed, host: str, port: int) -> Server:
-    return Server(
+class _Server(Server):
+    """Granian on a socket of ours, which it closes; its own would have no options."""
+
+    held: socket.socket
+
+    def _init_shared_socket(self) -> None:
+        self._ssp = None
+        self._shd = SocketHolder(self.held.detach(), uds=False, backlog=self.backlog)  # type: ignore[call-arg, assignment]
+
+
+def _server(app: "ASGIApp", held: socket.socket, host: str, port: int) -> _Server:
+    server = _Server(
         app,
         address=host,
         port=port,
@@ -138,6 +155,8 @@ def _server(app: Observed, host: str, port: int) -> Server:
         # Its lines go to our handler, as JSON, instead of its own.
         log_dictconfig={"formatters": {}, "handlers": {}, "loggers": {"_granian": {"propagate": True}}},
     )
+    server.held = held
+    return server
 
 
 async def _until_listening(host: str, port: int, serving: "asyncio.Task[None]") -> None:
@@ -153,16 +172,19 @@ async def _until_listening(host: str, port: int, serving: "asyncio.Task[None]") 
     raise RuntimeError("the server stopped before it listened")
 
 
-@contextlib.contextmanager
-def _reserved(host: str, port: int) -> Iterator[int]:
-    """A port that is ours: held, without listening, until the server has it too. 0 finds a free one.
+def _reserved(host: str, port: int) -> tuple[socket.socket, int]:
+    """A socket for the server to listen on, and its port; 0 finds a free one.
 
-    Granian binds with SO_REUSEPORT, so a second program on the port would go unnoticed; this bind notices one that
-    does not share, and knows the number.
+    Several processes may share a port. A program that does not share its own is noticed: `OSError`.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as held:
+    held = socket.socket(family, socket.SOCK_STREAM)
+    try:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        held.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LONGEST_UNREAD_MS)  # whom it accepts inherits it
         held.bind((host, port))
-        yield held.getsockname()[1]
+    except BaseException:
+        held.close()
+        raise
+    return held, held.getsockname()[1]

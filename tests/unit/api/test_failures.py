@@ -7,6 +7,7 @@ from litestar import Litestar, get
 from litestar.exceptions import TooManyRequestsException
 from litestar.testing import AsyncTestClient
 
+from api.app import Application
 from api.failures import answer
 from api.openapi import unconnected
 from schemas.errors import ERRORS, ErrorCode, MedialaneError
@@ -43,12 +44,12 @@ def check(response, accept, status, code, path):
     ],
 )
 async def test_what_the_application_refuses_has_both_shapes(accept, method, path, status, code):
-    check(await ask(unconnected().litestar, method, path, accept), accept, status, code, path)
+    check(await ask(Application.build(unconnected()).litestar, method, path, accept), accept, status, code, path)
 
 
 @pytest.mark.parametrize("path", ["/schema", "/schema/openapi.json"])
 async def test_the_description_is_served(path):
-    assert (await ask(unconnected().litestar, "GET", path, "*/*")).status_code == 200
+    assert (await ask(Application.build(unconnected()).litestar, "GET", path, "*/*")).status_code == 200
 
 
 @pytest.mark.parametrize("accept", [JSON, PROBLEM])

@@ -1,10 +1,16 @@
-"""How the API's process begins: with all that it needs, or not at all."""
+"""How the API's process begins: with all that it needs, or not at all; and whom it serves no longer."""
+
+import asyncio
+import socket
+from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
+from yarl import URL
 
 from api import server
-from schemas.settings import PROCESSES, SettingsError, variable
+from api.openapi import unconnected
+from schemas.settings import PROCESSES, ApiSettings, SettingsError, variable
 
 REQUIRED = [
     variable(group, field.name)
@@ -24,3 +30,38 @@ def test_what_is_required_and_not_set_is_named_and_nothing_begins(missing, monke
     env = dict.fromkeys(REQUIRED, "postgresql://127.0.0.1:1/x")
     with pytest.raises(SettingsError, match=missing):
         server.run({name: value for name, value in env.items() if name != missing})
+
+
+@asynccontextmanager
+async def served():
+    """An API with nothing behind it, in this process; its address."""
+    stop, listens = asyncio.Event(), asyncio.get_running_loop().create_future()
+    given = unconnected()._replace(api=ApiSettings(host="127.0.0.1", port=0))
+    serving = asyncio.create_task(server.serve(given, stop=stop, drain_s=10, listening=listens.set_result))
+    try:
+        yield URL(await listens)
+    finally:
+        stop.set()
+        await serving
+
+
+def deaf(address):
+    """A client that asks for more than the kernel takes in its place, and never reads."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    client.connect((address.host, address.port))
+    client.sendall(b"GET /schema/openapi.json HTTP/1.1\r\nHost: a\r\n\r\n" * 50)
+    return client
+
+
+async def test_clients_that_do_not_read_are_cut_and_others_served(monkeypatch):
+    monkeypatch.setattr(server, "_MOST_CONNECTIONS", 2)
+    monkeypatch.setattr(server, "LONGEST_UNREAD_MS", 500, raising=False)
+    async with served() as address, asyncio.timeout(60):
+        clients = [deaf(address) for _ in range(2)]
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        writer.close()
+        for client in clients:
+            client.close()
