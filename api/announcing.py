@@ -4,11 +4,11 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from uuid import UUID
 
 import msgspec
 
 from connectors.postgres.assets import NewAsset
+from connectors.postgres.keys import Principal
 from processors.sniff import sniff_bytes
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7
@@ -33,7 +33,7 @@ class Announced(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def announce(
-    tenant_id: UUID, said: Announced, *, max_bytes: int, expires_at: datetime, traceparent: str | None
+    who: Principal, said: Announced, *, max_bytes: int, expires_at: datetime, traceparent: str | None
 ) -> NewAsset:
     """The asset to make.
 
@@ -54,13 +54,14 @@ def announce(
         file_name=said.file_name,
         content_type=said.content_type.lower(),
         size=said.size,
-        object_key=f"uploads/{tenant_id}/{asset_id}/{safe_name(said.file_name)}",
+        object_key=f"uploads/{who.tenant_id}/{asset_id}/{safe_name(said.file_name)}",
         upload_expires_at=expires_at,
         expected_sha256=bytes.fromhex(said.sha256) if said.sha256 is not None else None,
         metadata=dict(said.metadata),
         tags=tuple(dict.fromkeys(said.tags)),
         profiles=None if said.profiles is None else tuple(dict.fromkeys(said.profiles)),
         traceparent=traceparent,
+        created_by=who.actor,
     )
 
 

@@ -56,6 +56,8 @@ def show(asset_id: UUID, url: str, key: str, as_json: bool) -> None:
         click.echo(msgspec.json.encode(asset).decode())
         return
     click.echo(f"{asset.id}  {asset.state}  {asset.content_type}  {asset.size:,} bytes  {asset.file_name}")
+    if asset.created_by:
+        click.echo(f"  by {asset.created_by}")
     if asset.error_code:
         click.echo(f"  {asset.error_code}: {asset.error_detail or ''}")
     for variant in asset.variants:

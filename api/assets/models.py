@@ -129,6 +129,10 @@ class AssetSummary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class AssetOut(AssetSummary, frozen=True, kw_only=True, rename="camel"):
     """Everything about an asset."""
 
+    created_by: Annotated[
+        str | None,
+        Meta(description="Who announced it: `key:` and a key's prefix, `token:` and a subject; null where it is old"),
+    ]
     variants: tuple[VariantOut, ...]
     pictures: tuple[PictureOut, ...]
     jobs: tuple[JobOut, ...]

@@ -53,6 +53,7 @@ class AssetReader:
         place = Place(base, tenant_id, asset_id)
         return AssetOut(
             **_summary(view.asset),
+            created_by=view.asset.created_by,
             variants=tuple(self._variant(place, variant) for variant in view.variants),
             pictures=tuple(self._picture(place, picture) for picture in pictures_of(view.variants)),
             jobs=tuple(_job(job) for job in view.jobs),

@@ -67,6 +67,7 @@ _THUMBNAIL = VariantOut(
 )  # fmt: skip
 _ASSET = AssetOut(
     **_SUMMARY,
+    created_by="key:3f9a1c07b2de",
     variants=(_THUMBNAIL,),
     pictures=(
         PictureOut(

@@ -122,7 +122,7 @@ class PullService:
                 detail = "The bytes at the address have another SHA-256."
                 raise MedialaneError(ErrorCode.UPLOAD_CHECKSUM_MISMATCH, detail, field="sha256")
             asset = announce(
-                who.tenant_id,
+                who,
                 Announced(
                     file_name=wanted.file_name or _name_in(wanted.url),
                     content_type=wanted.content_type or fetched.content_type,

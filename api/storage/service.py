@@ -41,7 +41,7 @@ class StorageService:
         profiles_refused, quota_exceeded, too_many_uploads.
         """
         asset = announce(
-            who.tenant_id,
+            who,
             Announced(
                 file_name=wanted.file_name,
                 content_type=wanted.content_type,

@@ -62,7 +62,7 @@ class MultipartService:
     async def create(self, who: Principal, wanted: MultipartRequest, *, traceparent: str | None) -> MultipartCreated:
         """Begin an upload. Raises what presign raises."""
         asset = announce(
-            who.tenant_id,
+            who,
             Announced(
                 file_name=wanted.filename,
                 content_type=wanted.type,

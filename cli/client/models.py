@@ -89,6 +89,7 @@ class Asset(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     created_at: datetime | None = None
     metadata: dict[str, str] = {}
     tags: list[str] = []
+    created_by: str | None = None
     error_code: str | None = None
     error_detail: str | None = None
     details: dict[str, Any] | None = None

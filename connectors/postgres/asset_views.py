@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 _COLUMNS = """
     id, state, generation, kind, file_name, content_type, size, object_key, width, height, duration_s, details,
-    error_code, error_detail, created_at, uploaded_at, finished_at, metadata, tags, profiles, coalesce((
+    error_code, error_detail, created_at, uploaded_at, finished_at, metadata, tags, profiles, created_by, coalesce((
         SELECT progress FROM jobs
         WHERE asset_id = assets.id AND stage = assets.kind || '.primary' AND generation = assets.generation
     ), 0) AS progress
@@ -87,6 +87,7 @@ class AssetRow(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, str]
     tags: tuple[str, ...]
     profiles: tuple[str, ...] | None
+    created_by: str | None
     progress: int
 
 

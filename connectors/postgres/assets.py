@@ -22,13 +22,13 @@ from schemas.topics import EVENTS
 # Both statements take the numbers of the events that go with them, which saves a round trip on the hottest paths.
 _INSERT = sa.text(f"""
     INSERT INTO assets (id, tenant_id, state, event_seq, events_kpart, kind, file_name, content_type, size, object_key,
-        traceparent, upload_expires_at, upload_id, expected_sha256, metadata, tags, profiles)
+        traceparent, upload_expires_at, upload_id, expected_sha256, metadata, tags, profiles, created_by)
     SELECT id, :tenant_id, 'pending', 1, {kpart_of(":tenant_id", ":route", "new.id")}, kind, file_name, content_type,
         size, object_key, traceparent, upload_expires_at, upload_id, decode(expected_sha256, 'base64'), metadata, tags,
-        profiles
+        profiles, created_by
     FROM jsonb_to_recordset(CAST(:assets AS jsonb)) AS new (id uuid, kind text, file_name text, content_type text,
         size bigint, object_key text, traceparent text, upload_expires_at timestamptz, upload_id text,
-        expected_sha256 text, metadata jsonb, tags text[], profiles text[])
+        expected_sha256 text, metadata jsonb, tags text[], profiles text[], created_by text)
     RETURNING id, {outbox.TAKEN}
 """)  # noqa: S608 - made of constants
 _UPLOAD = sa.text("""
@@ -69,7 +69,7 @@ _COMPLETE = sa.text(f"""
 class NewAsset(msgspec.Struct, frozen=True, kw_only=True):
     """An announced upload: `size` in bytes, `object_key` where its bytes have to be put.
 
-    `profiles` are those of the tenant's that are wanted of it; None: all.
+    `profiles` are those of the tenant's that are wanted of it; None: all. `created_by` is the actor who announces it.
     """
 
     id: UUID
@@ -85,6 +85,7 @@ class NewAsset(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     profiles: tuple[str, ...] | None = None
     traceparent: str | None = None
+    created_by: str | None = None
 
 
 class Completed(NamedTuple):

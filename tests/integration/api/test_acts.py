@@ -113,6 +113,19 @@ async def test_metadata_and_tags_are_replaced_one_without_the_other(caller, oper
     ]  # fmt: skip
 
 
+async def test_an_asset_says_by_whose_key_it_came(caller, operator):
+    other = await operator.key(caller.tenant_id)
+    parts = {"filename": "a.jpg", "type": "image/jpeg", "size": 5}
+    for key in (caller.key, other.text):
+        _, answer, _ = await caller.call("POST", "/api/v1/uploads/s3/multipart", parts, key=key)
+        in_parts = answer["uploadId"]
+        body = {"fileName": "a.jpg", "contentType": "image/jpeg", "size": 5}
+        whole = (await caller.call("POST", "/api/v1/storage/presign", body, key=key))[1]["data"]["assetId"]
+        for asset_id in (whole, in_parts):
+            asset = (await caller.call("GET", f"{ASSETS}/{asset_id}"))[1]["data"]
+            assert asset["createdBy"] == f"key:{key.split('_')[1]}"
+
+
 async def test_the_audit_log_says_where_webhooks_go_and_keeps_no_address_that_may_be_a_secret(caller, operator):
     hook = {"url": "https://hooks.example.com/services/T0/s3cr3t?token=s3cr3t", "events": ["asset.ready"]}
     status, answer, _ = await caller.call("POST", "/api/v1/webhooks", hook)

@@ -102,6 +102,7 @@ async def test_a_file_becomes_an_asset_with_its_job(caller, operator, files, tem
     assert [event["type"] for event in asset["timeline"]] == ["asset.created", "asset.uploaded", "job.starting"]
     noted = await operator.rows("SELECT action, actor, detail FROM audit_log WHERE subject = :id", id=made["assetId"])
     assert [(row["action"], row["detail"]) for row in noted] == [("asset.pull", {"host": "127.0.0.1", "size": 5})]
+    assert asset["createdBy"] == noted[0]["actor"]
     assert not list(temp.rglob("file"))
 
 

@@ -115,6 +115,8 @@ async def test_files_are_uploaded_large_ones_in_parts_that_go_on(caller, operato
 
     listed = medialane(env, "assets", "ls", "--json")
     assert {asset["id"] for asset in json.loads(listed.stdout)} == set(lines.values())
+    shown = medialane(env, "assets", "show", lines[str(large)])
+    assert (shown.returncode, f"by key:{caller.key.split('_')[1]}" in shown.stdout) == (0, True)
     dry = medialane(env, "assets", "delete", lines[str(small)])
     assert (dry.returncode, "would delete" in dry.stdout) == (0, True)
     assert medialane(env, "assets", "delete", "--yes", lines[str(small)]).returncode == 0
