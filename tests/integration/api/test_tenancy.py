@@ -9,13 +9,15 @@ import sqlalchemy as sa
 from support.api import SIGNING_KEY
 
 from api.media.grants import Grant, GrantSigner, object_id
-from connectors.postgres import asset_views, assets, endpoints, keys, variants
+from connectors.postgres import asset_views, assets, cancel, endpoints, idempotency, keys, variants
 from connectors.postgres.variants import Addition, NewVariant, add_variants
+from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7
 from schemas.scopes import Scope
 
+IN_PARTS = "/api/v1/uploads/s3/multipart/{asset_id}"
 BODIES = {
-    "/api/v1/uploads/s3/multipart/{asset_id}/complete": {"parts": [{"PartNumber": 1, "ETag": "x"}]},
+    f"{IN_PARTS}/complete": {"parts": [{"PartNumber": 1, "ETag": "x"}]},
 }
 """Of routes that would refuse an empty body before they look for the id."""
 
@@ -32,12 +34,16 @@ async def foreign(new_caller, operator):
     """Another tenant, with one of everything that has an id."""
     other = await new_caller()
     asset_id = await other.upload()
+    parts = {"filename": "a.jpg", "type": "image/jpeg", "size": 5}
+    in_parts = (await other.call("POST", "/api/v1/uploads/s3/multipart", parts))[1]["uploadId"]
     status, answer, _ = await other.call("POST", "/api/v1/webhooks", HOOK)
     assert status == 201
     async with operator.database.transaction() as connection:
         await add_variants(connection, [Addition(other.tenant_id, asset_id, 1, [VARIANT])])
     key = await operator.key(other.tenant_id)
-    return other, {"asset_id": asset_id, "endpoint_id": answer["data"]["id"], "key_id": str(key.id)}
+    return other, {
+        "asset_id": asset_id, "endpoint_id": answer["data"]["id"], "key_id": str(key.id), "in_parts": in_parts,
+    }  # fmt: skip
 
 
 async def routes_with_ids(caller):
@@ -65,10 +71,11 @@ def names_in_paths(caller, asset_id):
 
 
 async def test_another_tenants_ids_do_not_exist_on_any_route(caller, foreign, operator):
-    _, ids = foreign
+    other, ids = foreign
     admin = await operator.key(caller.tenant_id, scopes=(Scope.ADMIN,))
     for method, path in await routes_with_ids(caller):
-        for known in (ids, dict.fromkeys(ids, str(uuid7()))):
+        parts = {"asset_id": ids["in_parts"]} if path.startswith(IN_PARTS) else {}
+        for known in (ids | parts, dict.fromkeys(ids, str(uuid7()))):
             body = BODIES.get(path, {}) if method in {"POST", "PUT", "PATCH"} else None
             address = path.format(**known, **names_in_paths(caller, known["asset_id"])) + (
                 "?partNumbers=1" if path.endswith("/batch") else ""
@@ -76,10 +83,22 @@ async def test_another_tenants_ids_do_not_exist_on_any_route(caller, foreign, op
             status, answer, _ = await caller.call(method, address, body, key=admin.text)
             assert (status, answer["code"]) == (404, "not_found"), (method, path, answer)
     rows = await operator.rows(
-        "SELECT state, (SELECT deleted_at FROM webhook_endpoints WHERE id = :endpoint_id) FROM assets WHERE id = :asset_id",
+        """SELECT state, (SELECT deleted_at FROM webhook_endpoints WHERE id = :endpoint_id) FROM assets
+           WHERE id IN (:asset_id, :in_parts)""",
         **ids,
     )
-    assert tuple(rows[0].values()) == ("pending", None)
+    assert [tuple(row.values()) for row in rows] == [("pending", None)] * 2
+    assert (await other.call("GET", IN_PARTS.format(asset_id=ids["in_parts"])))[0] == 200, "its owner's there is"
+
+
+async def test_another_tenants_ids_in_a_body_do_not_exist_either(caller, foreign, operator):
+    _, ids = foreign
+    mine = await caller.upload()
+    wanted = {"assetIds": [ids["asset_id"], mine]}
+    status, answer, _ = await caller.call("POST", "/api/v1/assets/complete", wanted)
+    assert (status, [one.get("code") for one in answer["data"]]) == (200, ["not_found", None])
+    rows = await operator.rows("SELECT state FROM assets WHERE id = :id", id=ids["asset_id"])
+    assert rows[0]["state"] == "pending"
 
 
 async def test_lists_show_only_ones_own(caller, foreign):
@@ -103,7 +122,7 @@ def _unfiltered(statement):
 def no_filters(monkeypatch):
     """The queries' own filter taken out of every statement that has one."""
     stripped = 0
-    for module in (assets, asset_views, endpoints, keys, variants):
+    for module in (assets, asset_views, cancel, endpoints, idempotency, keys, variants):
         for name, found in vars(module).copy().items():
             if isinstance(found, sa.TextClause) and _filters(found):
                 monkeypatch.setattr(module, name, _unfiltered(found))
@@ -111,7 +130,7 @@ def no_filters(monkeypatch):
             elif isinstance(found, dict) and any(isinstance(value, sa.TextClause) for value in found.values()):
                 monkeypatch.setattr(module, name, {key: _unfiltered(value) for key, value in found.items()})
                 stripped += len(found)
-    assert stripped >= 18
+    assert stripped >= 22
     return stripped
 
 
@@ -136,10 +155,32 @@ async def test_row_level_security_alone_keeps_tenants_apart(no_filters, caller, 
         await assets.extend_upload(connection, tenant, ids["asset_id"], datetime(2100, 1, 1, tzinfo=UTC))
         listed = await asset_views.list_assets(connection, tenant, limit=100)
         assert [str(row.id) for row in listed] == [mine]
+    for act in (cancel.cancel_asset, cancel.delete_asset):
+        with pytest.raises(MedialaneError) as refused:
+            async with app.tenant(caller.tenant_id) as connection:
+                await act(connection, caller.tenant_id, UUID(ids["asset_id"]), actor="t")
+        assert refused.value.code is ErrorCode.NOT_FOUND
     asset = (await operator.rows("SELECT state, upload_expires_at FROM assets WHERE id = :id", id=ids["asset_id"]))[0]
     assert (asset["state"], asset["upload_expires_at"].year < 2100) == ("pending", True)
     key = await operator.rows("SELECT revoked_at, expires_at FROM api_keys WHERE id = :id", id=ids["key_id"])
     assert tuple(key[0].values()) == (None, None)
+
+
+async def test_row_level_security_alone_keeps_the_same_idempotency_key_of_two_tenants_apart(
+    no_filters, new_caller, app
+):
+    answer = idempotency.Answer(200, b"theirs")
+    theirs, mine = (await new_caller()).tenant_id, (await new_caller()).tenant_id
+    async with app.tenant(theirs) as connection:
+        claim = await idempotency.claim(connection, theirs, "k", b"f" * 32)
+        assert await idempotency.finish(connection, theirs, "k", claim, answer)
+    async with app.tenant(mine) as connection:
+        claim = await idempotency.claim(connection, mine, "k", b"f" * 32)
+        assert isinstance(claim, idempotency.Claim)
+        assert await idempotency.claim(connection, mine, "k", b"f" * 32) is idempotency.Refusal.RUNNING
+        await idempotency.release(connection, mine, "k", claim)
+    async with app.tenant(theirs) as connection:
+        assert await idempotency.claim(connection, theirs, "k", b"f" * 32) == answer
 
 
 async def test_the_filters_of_the_queries_alone_would_do_too(caller, foreign, operator):
