@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
 import pytest
+from support import api
 from support.api import ENCRYPTION_KEY
 
 from api.idempotency import Once
@@ -50,6 +51,27 @@ async def test_another_body_under_the_key_is_refused(caller, operator, key):
     status, answer, _ = await caller.call("POST", PRESIGN, BODY | {"size": 6}, headers=key)
     assert (status, answer["code"], answer["field"]) == (422, "idempotency_key_reused", "Idempotency-Key")
     assert await assets(operator, caller) == 1
+
+
+async def test_another_address_under_the_key_is_refused(caller, operator, key):
+    one, other = [await caller.upload() for _ in range(2)]
+    assert (await caller.call("POST", f"/api/v1/assets/{one}/complete", headers=key))[0] == 200
+    status, answer, _ = await caller.call("POST", f"/api/v1/assets/{other}/complete", headers=key)
+    assert (status, answer["code"]) == (422, "idempotency_key_reused")
+    assert len(await operator.rows("SELECT FROM jobs WHERE tenant_id = :id", id=caller.tenant_id)) == 1
+
+
+async def test_an_answer_is_repeated_as_it_was_though_its_address_has_ended(env, caller, operator, key):
+    first = await caller.call("POST", PRESIGN, BODY, headers=key)
+    end = "UPDATE assets SET upload_expires_at = now() - interval '1 hour' WHERE tenant_id = :id RETURNING id"
+    await operator.rows(end, id=caller.tenant_id)
+    # An address that this process signed would be another one.
+    with api.running(env | {"MEDIALANE_S3_ACCESS_KEY": "another"}) as later:
+        caller.base = later.address
+        again = await caller.call("POST", PRESIGN, BODY, headers=key)
+        assert (again[:2], again[2]["Idempotent-Replayed"]) == (first[:2], "true")
+        anew = (await caller.call("POST", PRESIGN, BODY))[1]["data"]
+    assert ["another" in answer["uploadUrl"] for answer in (first[1]["data"], anew)] == [False, True]
 
 
 async def test_a_key_is_a_tenants_own(caller, new_caller, key):

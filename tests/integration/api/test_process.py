@@ -58,11 +58,13 @@ async def test_a_body_that_does_not_come_holds_no_connection(env, new_caller, mo
         host, port = started.address.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         head = f"POST /api/v1/storage/presign HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {caller.key}\r\n"
+        head += "Accept: application/problem+json\r\n"
         writer.write(f"{head}Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{{".encode())
         answer = await reader.read()  # until the other side closes it
         writer.close()
         assert answer.startswith(b"HTTP/1.1 408 ")
         assert b'"code":"request_timeout"' in answer
+        assert b"application/problem+json" in answer
         # What takes long after its body was read is no matter.
         asset_id = (await caller.presign())["assetId"]
         assert (await caller.call("GET", f"/api/v1/assets/{asset_id}?wait=2s"))[0] == 200
