@@ -72,4 +72,6 @@ class TokenReader:
         if not isinstance(slug, str) or not isinstance(granted, str):
             return None
         scopes = frozenset(granted.split()) & {scope.value for scope in Scope}
-        return Claims(slug, str(claims["sub"])[:255], scopes, expires_at)
+        # Rows name whoever made them, and not every character can stand in one.
+        subject = "".join(letter if letter.isprintable() else "?" for letter in str(claims["sub"])[:255])
+        return Claims(slug, subject, scopes, expires_at)

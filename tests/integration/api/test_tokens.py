@@ -89,6 +89,16 @@ async def test_a_good_token_speaks_for_its_tenant_within_its_scopes(caller, slug
     assert (await caller.call("GET", "/api/v1/webhooks", key=token))[0] == 403
 
 
+async def test_an_asset_names_the_subject_of_the_token_that_it_came_by_whatever_is_in_it(caller, slug, jwks):
+    for subject, shown in (("robot", "robot"), ("J\u00f6\u0000\ud800", "J\u00f6??")):
+        token = jwt.encode(claims(slug, sub=subject), jwks[1]["ES256"], "ES256", headers={"kid": "ES256"})
+        body = {"fileName": "a.jpg", "contentType": "image/jpeg", "size": 5}
+        status, answer, _ = await caller.call("POST", "/api/v1/storage/presign", body, key=token)
+        assert status == 200, answer
+        asset = (await caller.call("GET", f"/api/v1/assets/{answer['data']['assetId']}"))[1]["data"]
+        assert asset["createdBy"] == f"token:{shown}"
+
+
 @pytest.mark.parametrize(
     "change",
     [{"exp": 4_000_000_000_000}, {"exp": 10**30}, {"iss": "https://other.example"}, {"aud": "other"}, {"exp": 1}, {"nbf": 4_000_000_000}, {"tenant": "nobody-here"},
