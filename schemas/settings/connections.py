@@ -1,10 +1,12 @@
 """Settings of what processes connect to: Postgres, Kafka, Kafka Connect, the object store."""
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from schemas.settings.loading import Settings
+from schemas.settings import values
+from schemas.settings.loading import CHECK, Settings, variable
 
 
 class DatabaseSettings(Settings, frozen=True, kw_only=True):
@@ -14,7 +16,8 @@ class DatabaseSettings(Settings, frozen=True, kw_only=True):
         str,
         Meta(
             description="Postgres address of this process's role (app for api, worker for the others): "
-            "postgresql://user:password@host:port/name?sslmode=verify-full"
+            "postgresql://user:password@host:port/name?sslmode=verify-full",
+            extra={CHECK: values.postgres_url},
         ),
     ]
     pool_size: Annotated[int, Meta(ge=1, description="Connections kept per process")] = 8
@@ -25,7 +28,7 @@ class DatabaseSettings(Settings, frozen=True, kw_only=True):
 class KafkaSettings(Settings, frozen=True, kw_only=True):
     prefix: ClassVar[str] = "KAFKA_"
 
-    brokers: Annotated[str, Meta(description="host:port list of bootstrap brokers")]
+    brokers: Annotated[str, Meta(description="host:port list of bootstrap brokers", extra={CHECK: values.brokers})]
     topic_prefix: Annotated[str, Meta(description="First part of every topic's name")] = "media"
     security_protocol: Annotated[
         Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], Meta(description="How to talk to the brokers")
@@ -35,11 +38,31 @@ class KafkaSettings(Settings, frozen=True, kw_only=True):
     ] = None
     sasl_username: Annotated[str | None, Meta(description="SASL user name")] = None
     sasl_password: Annotated[str | None, Meta(description="SASL password")] = None
-    tls_ca_file: Annotated[str | None, Meta(description="PEM file of the CA that signed the brokers' certificates")] = (
-        None
-    )
-    tls_cert_file: Annotated[str | None, Meta(description="PEM file of this client's certificate")] = None
-    tls_key_file: Annotated[str | None, Meta(description="PEM file of this client's key")] = None
+    tls_ca_file: Annotated[
+        str | None,
+        Meta(description="PEM file of the CA that signed the brokers' certificates", extra={CHECK: values.pem_file}),
+    ] = None
+    tls_cert_file: Annotated[
+        str | None, Meta(description="PEM file of this client's certificate", extra={CHECK: values.pem_file})
+    ] = None
+    tls_key_file: Annotated[
+        str | None, Meta(description="PEM file of this client's key", extra={CHECK: values.pem_file})
+    ] = None
+
+    def misfits(self) -> Sequence[str]:
+        """SASL needs all that is said of it; a certificate and its key are one."""
+        wrong = []
+        sasl = ("sasl_mechanism", "sasl_username", "sasl_password")
+        absent = [variable(type(self), field) for field in sasl if getattr(self, field) is None]
+        if self.security_protocol.startswith("SASL") and absent:
+            wrong.append(
+                f"{variable(type(self), 'security_protocol')}={self.security_protocol} needs {' and '.join(absent)}"
+            )
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            wrong.append(
+                f"{variable(type(self), 'tls_cert_file')} and {variable(type(self), 'tls_key_file')} need one another"
+            )
+        return wrong
 
 
 class TopicsSettings(Settings, frozen=True, kw_only=True):
@@ -53,7 +76,7 @@ class TopicsSettings(Settings, frozen=True, kw_only=True):
 class ConnectSettings(Settings, frozen=True, kw_only=True):
     prefix: ClassVar[str] = "CONNECT_"
 
-    url: Annotated[str, Meta(description="Address of Kafka Connect's REST interface")]
+    url: Annotated[str, Meta(description="Address of Kafka Connect's REST interface", extra={CHECK: values.http_url})]
     connector: Annotated[str, Meta(description="Name of the outbox connector")] = "medialane-outbox"
     database_url: Annotated[
         str | None,
@@ -62,22 +85,39 @@ class ConnectSettings(Settings, frozen=True, kw_only=True):
     slot: Annotated[str, Meta(description="Name of the replication slot")] = "medialane_outbox"
     username: Annotated[str | None, Meta(description="Basic auth user of Connect's REST interface")] = None
     password: Annotated[str | None, Meta(description="Basic auth password of Connect's REST interface")] = None
-    tls_ca_file: Annotated[str | None, Meta(description="PEM file of the CA that signed Connect's certificate")] = None
+    tls_ca_file: Annotated[
+        str | None,
+        Meta(description="PEM file of the CA that signed Connect's certificate", extra={CHECK: values.pem_file}),
+    ] = None
     poll_interval_ms: Annotated[int, Meta(ge=1, description="How often the connector looks for new rows, ms")] = 5
+
+    def misfits(self) -> Sequence[str]:
+        """A password without a user would be sent to nobody."""
+        alone = self.password is not None and self.username is None
+        return [f"{variable(type(self), 'password')} needs {variable(type(self), 'username')}"] if alone else []
 
 
 class ObjectStoreSettings(Settings, frozen=True, kw_only=True):
     prefix: ClassVar[str] = "S3_"
 
-    endpoint: Annotated[str, Meta(description="Address of the S3 server as workers reach it")]
+    endpoint: Annotated[
+        str, Meta(description="Address of the S3 server as workers reach it", extra={CHECK: values.s3_url})
+    ]
     public_endpoint: Annotated[
-        str | None, Meta(description="Address of the S3 server as upload clients reach it; the endpoint if unset")
+        str | None,
+        Meta(
+            description="Address of the S3 server as upload clients reach it; the endpoint if unset",
+            extra={CHECK: values.http_url},
+        ),
     ] = None
     bucket: Annotated[str, Meta(description="Bucket that holds uploads and variants")]
     access_key: Annotated[str, Meta(description="S3 access key id")]
     secret_key: Annotated[str, Meta(description="S3 secret key")]
     region: Annotated[str, Meta(description="S3 region")] = "us-east-1"
-    tls_ca_file: Annotated[str | None, Meta(description="PEM file of the CA that signed the S3 certificate")] = None
+    tls_ca_file: Annotated[
+        str | None,
+        Meta(description="PEM file of the CA that signed the S3 certificate", extra={CHECK: values.pem_file}),
+    ] = None
     connections: Annotated[int, Meta(ge=1, description="Connections kept to the S3 server")] = 16
     pool_timeout_s: Annotated[
         float, Meta(gt=0, description="Longest wait for a connection, seconds; then 503. Transfers of files wait on")

@@ -1,9 +1,11 @@
 """The groups of settings but those of connections, and which groups each process reads."""
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
+from schemas.settings import values
 from schemas.settings.connections import (
     ConnectSettings,
     DatabaseSettings,
@@ -11,7 +13,7 @@ from schemas.settings.connections import (
     ObjectStoreSettings,
     TopicsSettings,
 )
-from schemas.settings.loading import Settings
+from schemas.settings.loading import CHECK, Settings, variable
 
 LANE_RUNNING = (1, 256)
 """Fewest and most jobs at once in a lane; the table's CHECK has the same."""
@@ -23,7 +25,11 @@ class MigrationSettings(Settings, frozen=True, kw_only=True):
     prefix: ClassVar[str] = "MIGRATION_"
 
     database_url: Annotated[
-        str, Meta(description="Postgres address of the owner role, who may create tables and roles")
+        str,
+        Meta(
+            description="Postgres address of the owner role, who may create tables and roles",
+            extra={CHECK: values.postgres_url},
+        ),
     ]
     allow_destructive: Annotated[bool, Meta(description="Permit steps that drop or rewrite data")] = False
 
@@ -44,6 +50,7 @@ class ApiSettings(Settings, frozen=True, kw_only=True):
         Meta(
             description="Address of the API as clients reach it, for signed addresses; if unset, what the request "
             "was sent to",
+            extra={CHECK: values.http_url},
         ),
     ] = None
 
@@ -104,7 +111,9 @@ class WorkerSettings(Settings, frozen=True, kw_only=True):
         float, Meta(gt=0, description="First pause after a transient failure, seconds; doubles")
     ] = 2.0
     retry_cap_s: Annotated[float, Meta(gt=0, description="Longest pause between attempts, seconds")] = 300.0
-    temp_dir: Annotated[str, Meta(description="Folder for files in work")] = "/tmp/medialane"  # noqa: S108 - a default only
+    temp_dir: Annotated[str, Meta(description="Folder for files in work", extra={CHECK: values.folder})] = (
+        "/tmp/medialane"  # noqa: S108 - a default only
+    )
     session_timeout_s: Annotated[float, Meta(gt=0, description="Kafka session timeout, seconds")] = 10.0
     rebalance_timeout_s: Annotated[float, Meta(gt=0, description="Kafka rebalance timeout, seconds")] = 15.0
     max_poll_s: Annotated[
@@ -126,6 +135,13 @@ class WorkerSettings(Settings, frozen=True, kw_only=True):
             "one that ends within the session timeout moves no partition"
         ),
     ] = None
+
+    def misfits(self) -> Sequence[str]:
+        """A lease must outlive a heartbeat that comes late."""
+        if self.heartbeat_s * 2 < self.lease_s:
+            return []
+        heartbeat, lease = (variable(WorkerSettings, field) for field in ("heartbeat_s", "lease_s"))
+        return [f"{heartbeat}={self.heartbeat_s:g} is not valid: {lease}={self.lease_s:g} needs one below its half"]
 
 
 class ProcessorSettings(Settings, frozen=True, kw_only=True):
@@ -264,7 +280,9 @@ class PullSettings(Settings, frozen=True, kw_only=True):
     allow_private: Annotated[
         bool, Meta(description="Permit loopback and private addresses (development only)")
     ] = False  # fmt: skip
-    temp_dir: Annotated[str, Meta(description="Folder for files that are being fetched")] = "/tmp/medialane"  # noqa: S108 - a default only
+    temp_dir: Annotated[
+        str, Meta(description="Folder for files that are being fetched", extra={CHECK: values.folder})
+    ] = "/tmp/medialane"  # noqa: S108 - a default only
 
 
 class UsageSettings(Settings, frozen=True, kw_only=True):
@@ -286,7 +304,8 @@ class TelemetrySettings(Settings, frozen=True, kw_only=True):
         None
     )
     otlp_endpoint: Annotated[
-        str | None, Meta(description="OTLP/HTTP address of a trace collector; none: no export")
+        str | None,
+        Meta(description="OTLP/HTTP address of a trace collector; none: no export", extra={CHECK: values.http_url}),
     ] = None
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="Least severe level that is logged")

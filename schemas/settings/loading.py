@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 PREFIX = "MEDIALANE_"
+CHECK = "check"
 
 
 class SettingsError(Exception):
@@ -19,9 +20,16 @@ class SettingsError(Exception):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """A group of settings; `prefix` is the part of the names that its variables share."""
+    """A group of settings; `prefix` is the part of the names that its variables share.
+
+    A field's `Meta(extra={CHECK: ...})` may say more than its type: see `schemas.settings.values`.
+    """
 
     prefix: ClassVar[str]
+
+    def misfits(self) -> Sequence[str]:
+        """What does not fit together of values that are each good, a line each, naming the variables."""
+        return ()
 
 
 S = TypeVar("S", bound=Settings)
@@ -48,16 +56,26 @@ def load(group: type[S], env: Mapping[str, str]) -> S:
             continue
         try:
             values[info.name] = _convert(raw, info.type)
+            if wrong := _check(raw, info.type):
+                problems.append(f"{name}={_shown(name, raw)} is not valid: {wrong}")
         except (msgspec.ValidationError, ValueError) as error:
             problems.append(f"{name}={_shown(name, raw)} is not valid: {error}")
     if problems:
         raise SettingsError(problems)
-    return group(**values)
+    made = group(**values)
+    if misfits := made.misfits():
+        raise SettingsError(misfits)
+    return made
 
 
 def describe(annotation: Any) -> str:
     """The sentence that documents a field."""
     return next((m.description for m in get_args(annotation)[1:] if isinstance(m, Meta) and m.description), "")
+
+
+def _check(raw: str, annotation: Any) -> str | None:
+    checks = (m.extra[CHECK] for m in get_args(annotation)[1:] if isinstance(m, Meta) and m.extra and CHECK in m.extra)
+    return next((wrong for check in checks if (wrong := check(raw))), None)
 
 
 def _shown(name: str, raw: str) -> str:
