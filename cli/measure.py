@@ -1,12 +1,14 @@
 """What a file is when one opens it: format by magic bytes, size in pixels by decoding, and whether there is a picture.
 
-Done with ffmpeg in a process of its own, which shares no code and no header parsing with what made the variants.
+Done with ffmpeg in a process of its own, which shares no code and no header parsing with what made the variants; AVIF,
+which not every ffmpeg opens, with Pillow's own decoder.
 """
 
 import asyncio
+import io
 import json
 import tempfile
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -38,32 +40,65 @@ class Measured(NamedTuple):
 
 
 def format_of(content: bytes) -> str:
-    """webp, jpeg or mp4, by magic bytes. Raises `UnreadableError`."""
+    """webp, jpeg, avif, mp4 or hls (a playlist), by magic bytes. Raises `UnreadableError`."""
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "webp"
     if content[:3] == b"\xff\xd8\xff":
         return "jpeg"
+    if content[4:12] in {b"ftypavif", b"ftypavis"}:
+        return "avif"
     if content[4:8] == b"ftyp":
         return "mp4"
-    raise UnreadableError(f"no WebP, JPEG or MP4: begins with {content[:12]!r}")
+    if content[:7] == b"#EXTM3U":
+        return "hls"
+    raise UnreadableError(f"no WebP, JPEG, AVIF, MP4 or playlist: begins with {content[:12]!r}")
 
 
 async def measure(content: bytes) -> Measured:
     """Decode a variant's first picture and probe the rest. Raises `UnreadableError`."""
-    kind = format_of(content)
+    return await measure_files({"variant": content}, "variant")
+
+
+async def measure_files(files: Mapping[str, bytes], first: str) -> Measured:
+    """As `measure`, of a file that names others: all of them, by their names. Raises `UnreadableError`."""
+    kind = format_of(files[first])
+    if kind == "avif":
+        return await asyncio.to_thread(_avif, files[first])
     with tempfile.TemporaryDirectory(prefix="medialane-") as folder:
-        path = Path(folder) / f"variant.{kind}"
-        await asyncio.to_thread(path.write_bytes, content)
+        await asyncio.to_thread(_write, Path(folder), files)
+        path = Path(folder) / first
         probe, luma = await _both(_probe(path), _first_picture(path))
     streams = {stream["codec_type"]: stream for stream in probe["streams"]}
     if "video" not in streams:
         raise UnreadableError("there is no picture in it")
     width, height = int(streams["video"]["width"]), int(streams["video"]["height"])
+    duration = float(probe["format"].get("duration", 0)) if kind in {"mp4", "hls"} else 0.0
+    return Measured(kind, width, height, duration, "audio" in streams, _bright(luma, width, height))
+
+
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+    for name, content in files.items():
+        if Path(name).name != name:
+            raise UnreadableError(f"it names a file elsewhere: {name}")
+        (folder / name).write_bytes(content)
+
+
+def _bright(luma: bytes, width: int, height: int) -> float:
     if len(luma) != width * height:
         raise UnreadableError(f"says {width}x{height}, but decodes to {len(luma)} pixels")
-    bright = len(luma.translate(None, delete=_DARK)) / len(luma)
-    duration = float(probe["format"].get("duration", 0)) if kind == "mp4" else 0.0
-    return Measured(kind, width, height, duration, "audio" in streams, bright)
+    return len(luma.translate(None, delete=_DARK)) / len(luma)
+
+
+def _avif(content: bytes) -> Measured:
+    from PIL import Image  # noqa: PLC0415 - slow to import, and few need it
+
+    try:
+        with Image.open(io.BytesIO(content), formats=["AVIF"]) as picture:
+            luma = picture.convert("L").tobytes()
+            width, height = picture.size
+    except (OSError, ValueError) as error:
+        raise UnreadableError(f"Pillow: {error}") from error
+    return Measured("avif", width, height, 0.0, sound=False, bright=_bright(luma, width, height))
 
 
 async def _both(first: Awaitable[A], second: Awaitable[B]) -> tuple[A, B]:

@@ -230,10 +230,14 @@ class MedialaneClient:
 
     async def download(self, variant: AssetVariant) -> bytes:
         """A variant's bytes, by its signed address."""
+        return await self.read(variant.url)
+
+    async def read(self, address: str) -> bytes:
+        """The bytes at a signed address, or at one that a playlist or WebVTT names beside it."""
         try:
-            async with self._open().get(URL(variant.url, encoded=True)) as response:
+            async with self._open().get(URL(address, encoded=True)) as response:
                 if response.status != 200:
-                    raise StoreRefusedError(response.status, f"to the download of {variant.profile}")
+                    raise StoreRefusedError(response.status, f"to the download of {URL(address).name}")
                 return await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise UnreachableError(f"the object store did not answer: {error or type(error).__name__}") from error

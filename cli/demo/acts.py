@@ -9,11 +9,12 @@ import msgspec
 from rich.console import Console
 
 from cli.client import MedialaneClient
-from cli.demo.checks import Checks, check_later, check_variant, check_variants, check_webhooks
+from cli.demo.checks import check_variant, check_variants, check_webhooks
 from cli.demo.report import print_timeline, print_variants
-from cli.demo.scenario import Upload, stage_of, upload_and_follow
+from cli.demo.scenario import Upload, upload_and_follow
 from cli.demo.timeline import timeline
 from cli.demo.trace import check_trace, logged_traces
+from cli.demo.verdicts import Checks
 from cli.ledger import EventRow, Ledger
 from cli.measure import Measured, measure
 from cli.onboarding import new_tenant
@@ -105,10 +106,9 @@ class _Audit:
         for upload in uploads:
             name, variants = upload.path.name, upload.asset.variants
             source = await measure(await asyncio.to_thread(upload.path.read_bytes))
-            check_variants(self._checks, name, stage_of(upload.path)[0], variants)
-            check_later(self._checks, name, upload.stage, upload.later)
+            check_variants(self._checks, name, upload.stage, variants)
             checks = (
-                check_variant(self._checks, name, variant, upload.contents[variant.profile], source)
+                check_variant(self._checks, name, variant, upload.files[variant.profile], source)
                 for variant in variants
             )
             for variant, found in zip(variants, await asyncio.gather(*checks), strict=True):

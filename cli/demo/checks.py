@@ -1,64 +1,54 @@
-"""The demo's verdict: every promise is a named check, and what each variant and each webhook must be."""
+"""The demo's promises: what each variant and each webhook must be, every one a named check."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cli.client import AssetVariant
+from cli.demo.bundles import check_bundle
+from cli.demo.verdicts import Checks, expected_size
 from cli.measure import Measured, UnreadableError, measure
 from cli.receiver import Received, VerificationError
 from schemas.profiles import Profile, profiles_for, stages_after
 from schemas.states import Stage
 
 
-class Checks:
-    """Counts what held and remembers what did not."""
-
-    def __init__(self) -> None:
-        self.held = 0
-        self.failures: list[str] = []
-
-    def failed(self, claim: str) -> None:
-        """Note a claim that did not hold."""
-        self.failures.append(claim)
-
-    def that(self, holds: bool, claim: str) -> bool:
-        """Note whether a claim held; the claim says what should have been, and what was."""
-        if holds:
-            self.held += 1
-        else:
-            self.failures.append(claim)
-        return holds
-
-
-def expected_size(profile: Profile, width: int, height: int) -> tuple[int, int]:
-    """The size in pixels of a profile's variant of a source of `width` x `height` (upright)."""
-    if profile.fit == "crop":
-        return profile.width or width, profile.height or height
-    scale = profile.width / width if profile.width else (profile.height or height) / height
-    scale = min(scale, 1.0)
-    return round(width * scale), round(height * scale)
-
-
 def check_variants(checks: Checks, name: str, stage: Stage, variants: Sequence[AssetVariant]) -> None:
-    """Every profile of the stage is there once."""
-    wanted = sorted(profile.name for profile in profiles_for(stage))
+    """Every profile of the stage, and of those that follow it, is there once."""
+    wanted = sorted(profile.name for profile in _profiles(stage))
     found = sorted(variant.profile for variant in variants)
     checks.that(found == wanted, f"{name}: has the variants {wanted}, found {found}")
 
 
-def check_later(checks: Checks, name: str, stage: Stage, found: Sequence[str]) -> None:
-    """Every profile of the stages that follow is there once, too."""
-    wanted = sorted(profile.name for after in stages_after(stage) for profile in profiles_for(after))
-    checks.that(sorted(found) == wanted, f"{name}: has afterwards {wanted}, found {sorted(found)}")
-
-
 async def check_variant(
-    checks: Checks, name: str, variant: AssetVariant, content: bytes, source: Measured
+    checks: Checks, name: str, variant: AssetVariant, files: bytes | Mapping[str, bytes], source: Measured
 ) -> Measured | None:
-    """A downloaded variant is of its profile's format and size, decodes, is not black, and is what was announced."""
+    """A downloaded variant is of its profile's format and size, decodes, is not black, and is what was announced.
+
+    `files` are those of one that is several, itself the first.
+    """
     what = f"{name}, {variant.profile}"
-    profile = next((each for each in profiles_for(_stage(source)) if each.name == variant.profile), None)
-    if not checks.that(profile is not None, f"{what}: is a profile of its stage") or profile is None:
+    profile = next((each for each in _profiles(_stage(source)) if each.name == variant.profile), None)
+    if not checks.that(profile is not None, f"{what}: is a profile of its stages") or profile is None:
         return None
+    content = files if isinstance(files, bytes) else next(iter(files.values()))
+    if profile.is_bundle:
+        whole = {f"{profile.name}.{profile.extension}": files} if isinstance(files, bytes) else files
+        found = await check_bundle(checks, what, profile, variant, whole, source)
+    else:
+        found = await _check_picture(checks, what, profile, content, source)
+    if found is None:
+        return None
+    checks.that(
+        (found.width, found.height) == (variant.width, variant.height),
+        f"{what}: announced as {variant.width}x{variant.height}, decodes to {found.width}x{found.height}",
+    )
+    checks.that(len(content) == variant.size, f"{what}: announced {variant.size} bytes, downloaded {len(content)}")
+    checks.that(not found.black, f"{what}: is not black, {found.bright:.1%} of its pixels are brighter")
+    return found
+
+
+async def _check_picture(
+    checks: Checks, what: str, profile: Profile, content: bytes, source: Measured
+) -> Measured | None:
     try:
         found = await measure(content)
     except UnreadableError as error:
@@ -68,12 +58,6 @@ async def check_variant(
     near = abs(found.width - width) <= 1 and abs(found.height - height) <= 1
     checks.that(found.format == profile.format, f"{what}: is {profile.format}, found {found.format}")
     checks.that(near, f"{what}: is {width}x{height} pixels, found {found.width}x{found.height}")
-    checks.that(
-        (found.width, found.height) == (variant.width, variant.height),
-        f"{what}: announced as {variant.width}x{variant.height}, decodes to {found.width}x{found.height}",
-    )
-    checks.that(len(content) == variant.size, f"{what}: announced {variant.size} bytes, downloaded {len(content)}")
-    checks.that(not found.black, f"{what}: is not black, {found.bright:.1%} of its pixels are brighter")
     if profile.format == "mp4":
         _check_video(checks, what, profile, found, source)
     return found
@@ -106,3 +90,7 @@ def _check_video(checks: Checks, what: str, profile: Profile, found: Measured, s
 
 def _stage(source: Measured) -> Stage:
     return Stage.VIDEO_PRIMARY if source.format == "mp4" else Stage.IMAGE_PRIMARY
+
+
+def _profiles(stage: Stage) -> list[Profile]:
+    return [profile for each in (stage, *stages_after(stage)) for profile in profiles_for(each)]

@@ -21,7 +21,7 @@ def print_variants(console: Console, uploads: Sequence[Upload], measured: dict[t
         for index, variant in enumerate(upload.asset.variants):
             found = measured.get((str(upload.asset_id), variant.profile))
             first = (upload.path.name, upload.asset.state) if index == 0 else ("", "")
-            size = f"{len(upload.contents[variant.profile]) / 1024:.0f}"
+            size = f"{sum(map(len, upload.files[variant.profile].values())) / 1024:.0f}"
             if found is None:
                 table.add_row(*first, variant.profile, "unreadable", "", size, "", "")
                 continue

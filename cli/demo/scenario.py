@@ -3,21 +3,22 @@
 import asyncio
 import time
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import msgspec
 
-from cli.client import Asset, MedialaneClient
+from cli.client import Asset, AssetVariant, MedialaneClient
+from cli.demo.bundles import fetch_others
 from cli.demo.timeline import Step
-from schemas.profiles import profiles_for
 from schemas.states import Stage
 
 
 class Upload(msgspec.Struct, frozen=True, kw_only=True):
     """One asset's way as its client saw it.
 
-    `asset` has the variants of its first stage, `contents` their bytes by profile, `later` the others' profiles.
+    `files` are what was downloaded of each variant, by profile and name: the variant itself, then what it names.
     """
 
     path: Path
@@ -26,8 +27,7 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
     traceparent: str | None
     steps: tuple[Step, ...]
     asset: Asset
-    later: tuple[str, ...]
-    contents: dict[str, bytes]
+    files: dict[str, dict[str, bytes]]
 
 
 def stage_of(path: Path) -> tuple[Stage, str]:
@@ -40,7 +40,7 @@ def stage_of(path: Path) -> tuple[Stage, str]:
 async def upload_and_follow(
     client: MedialaneClient, path: Path, tell: Callable[[str], None], *, patience_s: float
 ) -> Upload:
-    """Presign, PUT, complete, follow until all is done, download what came first. Raises a kind of `ClientError`."""
+    """Presign, PUT, complete, follow until all is done, download all of it. Raises a kind of `ClientError`."""
     stage, content_type = stage_of(path)
     size = (await asyncio.to_thread(path.stat)).st_size
     steps: list[Step] = []
@@ -51,10 +51,9 @@ async def upload_and_follow(
     async with _Timed(steps, "complete"):
         completed = await client.complete(presigned.asset_id)
     tell(f"{path.name} uploaded")
-    everything = await client.wait_settled(presigned.asset_id, timeout_s=patience_s)
-    asset, later = _parted(everything, stage)
-    contents = await asyncio.gather(*(client.download(variant) for variant in asset.variants))
-    tell(f"{path.name} ready, {len(contents)} variants downloaded")
+    asset = await client.wait_settled(presigned.asset_id, timeout_s=patience_s)
+    files = await asyncio.gather(*(_download(client, variant) for variant in asset.variants))
+    tell(f"{path.name} ready, {len(files)} variants downloaded")
     return Upload(
         path=path,
         stage=stage,
@@ -62,15 +61,13 @@ async def upload_and_follow(
         traceparent=completed.traceparent,
         steps=tuple(steps),
         asset=asset,
-        later=later,
-        contents={variant.profile: content for variant, content in zip(asset.variants, contents, strict=True)},
+        files={variant.profile: found for variant, found in zip(asset.variants, files, strict=True)},
     )
 
 
-def _parted(asset: Asset, stage: Stage) -> tuple[Asset, tuple[str, ...]]:
-    first = {profile.name for profile in profiles_for(stage)}
-    parted = msgspec.structs.replace(asset, variants=[each for each in asset.variants if each.profile in first])
-    return parted, tuple(each.profile for each in asset.variants if each.profile not in first)
+async def _download(client: MedialaneClient, variant: AssetVariant) -> dict[str, bytes]:
+    content = await client.download(variant)
+    return {PurePosixPath(urlsplit(variant.url).path).name: content} | await fetch_others(client.read, variant, content)
 
 
 class _Timed:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cli.client.transport import trace_id
-from cli.demo.checks import Checks
+from cli.demo.verdicts import Checks
 from cli.ledger import OutboxRow
 from cli.receiver import Received
 from cli.witness import Witness

@@ -6,8 +6,9 @@ import pytest
 from support import e2e
 from support.e2e import PATIENCE_S
 
-from cli.demo.checks import Checks, check_variant
+from cli.demo.checks import check_variant
 from cli.demo.trace import check_trace, logged_traces
+from cli.demo.verdicts import Checks
 from cli.measure import measure
 from cli.witness import Witness
 from schemas.events import decode_event

@@ -7,11 +7,12 @@ from uuid import UUID
 import pytest
 
 from cli.client import AssetVariant
-from cli.demo.checks import Checks, check_variant, check_variants, expected_size
+from cli.demo.checks import check_variant, check_variants
 from cli.demo.trace import check_trace, logged_traces
+from cli.demo.verdicts import Checks, expected_size
 from cli.measure import Measured, UnreadableError, measure
 from cli.samples import distinct
-from schemas.profiles import DEFAULT_PROFILES, profiles_for
+from schemas.profiles import DEFAULT_PROFILES, profiles_for, stages_after
 from schemas.states import Stage
 
 PROFILES = {profile.name: profile for profile in DEFAULT_PROFILES}
@@ -51,6 +52,10 @@ def announced(profile, content, width, height):
         ("display_large", (800, 600), (800, 600)),
         ("video_720p", (1920, 1080), (1280, 720)),
         ("preview", (1920, 1080), (854, 480)),
+        ("hls", (1920, 1080), (1920, 1080)),
+        ("hls", (2160, 3840), (1080, 1920)),
+        ("hls", (640, 400), (576, 360)),
+        ("hls", (160, 120), (160, 120)),
     ],
 )
 def test_expected_sizes_never_grow(profile, source, size):
@@ -89,7 +94,9 @@ async def test_another_length_than_announced_is_named():
 
 
 def test_missing_and_doubled_profiles_are_named():
-    variants = [announced(p.name, b"", 1, 1) for p in profiles_for(Stage.IMAGE_PRIMARY)]
+    stages = (Stage.IMAGE_PRIMARY, *stages_after(Stage.IMAGE_PRIMARY))
+    variants = [announced(p.name, b"", 1, 1) for stage in stages for p in profiles_for(stage)]
+    assert len(variants) == 7
     good, short, twice = Checks(), Checks(), Checks()
     check_variants(good, "a", Stage.IMAGE_PRIMARY, variants)
     check_variants(short, "a", Stage.IMAGE_PRIMARY, variants[1:])
@@ -104,7 +111,7 @@ async def test_a_distinct_copy_is_the_same_picture():
 
 
 async def test_unknown_bytes_are_unreadable():
-    with pytest.raises(UnreadableError, match="no WebP, JPEG or MP4"):
+    with pytest.raises(UnreadableError, match="no WebP, JPEG, AVIF, MP4 or playlist"):
         await measure(b"\x00" * 64)
 
 
