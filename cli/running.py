@@ -66,7 +66,7 @@ def begin_empty(folder: Path, *, own: Path) -> None:
     if files != layout(own):
         raise StackError(
             f"{files.folder} holds the data of a stack that was stopped",
-            f"Choose another folder, or delete it: medialane stack down --purge --dir {folder}",
+            f"Choose another folder, or delete it: {files.command('down --purge')}",
         )
     files.delete()
 

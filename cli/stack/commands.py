@@ -116,14 +116,15 @@ def logs(folder: Path | None, part: str | None, followed: bool, lines: int) -> N
 
 def _require_as_it_is(handle: Stack, brokers: int | None, pins: Mapping[str, int], *, foreground: bool) -> None:
     """Raise `StackError` if a stack that runs would have to be started anew to be what is asked for."""
+    cure = f"Stop it first: {handle.command('down')}"
     ports = handle.state.ports
     if brokers not in {None, len(broker_names(ports))}:
-        raise StackError(f"the stack in {handle.folder} runs with another number of brokers", "Stop it first")
+        raise StackError(f"the stack in {handle.folder} runs with another number of brokers", cure)
     moved = ", ".join(f"{name}={number}" for name, number in pins.items() if ports.get(name) != number)
     if moved:
-        raise StackError(f"the stack in {handle.folder} runs on other ports than {moved}", "Stop it first")
+        raise StackError(f"the stack in {handle.folder} runs on other ports than {moved}", cure)
     if foreground:
-        raise StackError(f"the stack in {handle.folder} runs already, and ends not with this command", "Stop it first")
+        raise StackError(f"the stack in {handle.folder} runs already, and ends not with this command", cure)
 
 
 def _start_missing(handle: Stack, parts: tuple[str, ...]) -> None:

@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 
 from cli.stack.errors import StackError
+from cli.stack.layout import layout
 
 Operation = Literal["ensure", "start", "stop", "kill", "restart", "ready", "shutdown"]
 
@@ -95,7 +96,8 @@ def call(path: Path, request: Request, *, timeout_s: float = 600.0) -> Answer:
     except TimeoutError as error:
         raise StackError(f"the supervisor did not answer within {timeout_s:.0f} s", "See its log") from error
     except OSError as error:
-        raise StackError("no stack runs in this folder", "Start one: medialane stack up") from error
+        files = layout(path.parent)
+        raise StackError(f"no stack runs in {files.folder}", f"Start one: {files.command('up')}") from error
     if not line:
         raise StackError("the supervisor ended before it answered", "See its log")
     answer = msgspec.json.decode(line, type=Answer)

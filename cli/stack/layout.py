@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import pwd
+import shlex
 import shutil
 import stat
 from dataclasses import dataclass
@@ -77,6 +78,10 @@ class Layout:
             return self.data("postgres")
         name = hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]
         return Path("/var/lib/medialane") / name / "postgres"
+
+    def command(self, words: str) -> str:
+        """What to type to do something with this stack: `up`, `down --purge`."""
+        return f"medialane stack {words} --dir {shlex.quote(str(self.folder))}"
 
     @property
     def is_stack(self) -> bool:

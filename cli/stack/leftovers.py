@@ -41,7 +41,7 @@ def take_lock(files: Layout) -> TextIO:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise StackError(
-            f"a stack already runs in {files.folder}", "Use it, or stop it: medialane stack down"
+            f"a stack already runs in {files.folder}", f"Use it, or stop it: {files.command('down')}"
         ) from None
     return file
 

@@ -80,7 +80,7 @@ class Stack:
         """A handle on a stack that runs. Raises `StackError` if none does."""
         stack = cls(layout(folder))
         if not stack.is_running:
-            raise StackError(f"no stack runs in {stack.folder}", "Start one: medialane stack up")
+            raise StackError(f"no stack runs in {stack.folder}", f"Start one: {stack.command('up')}")
         return stack
 
     def __enter__(self) -> Self:
@@ -97,12 +97,16 @@ class Stack:
         """The stack's folder."""
         return self._files.folder
 
+    def command(self, words: str) -> str:
+        """What to type to do something with it."""
+        return self._files.command(words)
+
     @property
     def state(self) -> StackState:
         """The state file as it is now. Raises `StackError` if this folder never held a stack."""
         found = state.load(self._files.state)
         if found is None:
-            raise StackError(f"no stack was ever started in {self.folder}", "Start one: medialane stack up")
+            raise StackError(f"no stack was ever started in {self.folder}", f"Start one: {self.command('up')}")
         return found
 
     @property

@@ -66,15 +66,16 @@ def broker_door(ports: Mapping[str, int], broker: str) -> int:
 
 def assign(
     remembered: Mapping[str, int], pinned: Mapping[str, int], claims: Claims, *, brokers: int | None = None,
+    purge: str = "medialane stack down --purge",
     pick: Callable[[], int] = lambda: random.randrange(*_RANGE),  # noqa: S311 - not a secret
 ) -> dict[str, int]:  # fmt: skip
     """A free port for every name: the pinned one, else the one it had, else a new one.
 
     No other process that asks for some gets the same ones, for as long as `claims` lives. `brokers` is how many there
-    shall be (None: as before, or one). Raises `StackError` for a pinned port that is taken, an unknown name, or another
-    number of brokers.
+    shall be (None: as before, or one), `purge` the command that deletes what the stack has. Raises `StackError` for a
+    pinned port that is taken, an unknown name, or another number of brokers.
     """
-    more = _further_brokers(remembered, brokers)
+    more = _further_brokers(remembered, brokers, purge)
     names = (*NAMES, *more, *(controller_of(name) for name in more))
     unknown = set(pinned) - {*names, *_OPTIONAL}
     if unknown:
@@ -95,13 +96,13 @@ def assign(
     return ports
 
 
-def _further_brokers(remembered: Mapping[str, int], brokers: int | None) -> tuple[str, ...]:
+def _further_brokers(remembered: Mapping[str, int], brokers: int | None, purge: str) -> tuple[str, ...]:
     before = len(broker_names(remembered))
     wanted = brokers or before or 1
     if before and wanted != before:
         raise StackError(
             f"this stack was made with {before} broker(s), not {wanted}",
-            "Use another folder with --dir, or delete its data: medialane stack down --purge",
+            f"Use another folder with --dir, or delete its data: {purge}",
         )
     return BROKERS[1:wanted]
 

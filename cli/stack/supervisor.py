@@ -42,7 +42,10 @@ class Supervisor:
         before = state.load(files.state)
         secrets = before.secrets if before is not None else Secrets.generate()
         self._claims = ports.Claims()
-        assigned = ports.assign(before.ports if before else {}, options.ports, self._claims, brokers=options.brokers)
+        assigned = ports.assign(
+            before.ports if before else {}, options.ports, self._claims, brokers=options.brokers,
+            purge=files.command("down --purge"),
+        )  # fmt: skip
         initial = StackState(
             secrets=secrets, ports=assigned, boot=state.boot_id(), supervisor=identify(os.getpid())
         )  # fmt: skip
