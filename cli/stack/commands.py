@@ -40,11 +40,8 @@ def up(
 ) -> None:
     """Start the stack, and return when a row has travelled from the outbox to a consumer."""
     parts = (*(INFRASTRUCTURE if only_infra else ALL), *also)
-    try:
-        running = Stack.attach(folder)
-    except StackError:
-        running = None
-    if running is not None:
+    running = Stack(layout(folder))
+    if running.is_running:
         _require_as_it_is(running, brokers, _pins(pins), foreground=foreground)
         _start_missing(running, parts)
         return

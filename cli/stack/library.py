@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 import msgspec
 
 from cli.stack import control, state
+from cli.stack.checks import check_owner
 from cli.stack.control import Event, Options, Request
 from cli.stack.environment import process_variables, variables
 from cli.stack.errors import StackError
@@ -51,14 +52,8 @@ class Stack:
         cluster (three copies of everything, two must be in sync); None keeps what the folder's stack has.
         """
         files = layout(folder)
-        try:
-            files.make()
-        except OSError as error:
-            raise StackError(
-                f"{error.filename} cannot be made: {error.strerror}", "Choose a folder with --dir"
-            ) from error
         options = Options(parts=tuple(parts), ports=dict(ports or {}), brokers=brokers, owner=owner)
-        with files.log("supervisor").open("ab") as log:
+        with _made(files) as log:
             supervisor = subprocess.Popen(
                 [sys.executable, "-P", "-m", "cli.stack.daemon", str(files.folder), msgspec.json.encode(options)],
                 stdin=subprocess.PIPE,
@@ -251,3 +246,13 @@ class Stack:
 
     def _call(self, request: Request) -> control.Answer:
         return control.call(self._files.control, request)
+
+
+def _made(files: Layout) -> BinaryIO:
+    """Make a stack's folders, and open its supervisor's log."""
+    check_owner(files.folder)
+    try:
+        files.make()
+        return files.log("supervisor").open("ab")
+    except OSError as error:
+        raise StackError(f"{error.filename} cannot be made: {error.strerror}", "Choose a folder with --dir") from error
