@@ -15,6 +15,7 @@ from cli.stack.layout import POSTGRES_USER, Layout, jars
 MIN_FREE_DISK_MB = 1024
 MIN_FREE_MEMORY_MB = 1400
 _MB = 1024 * 1024
+_POSTGRES, _POSTGRES_VERSION = Path("/usr/lib/postgresql"), 15
 _BOOTSTRAP = "Run deploy/local/bootstrap.sh (make does), which installs what is missing"
 
 
@@ -103,11 +104,17 @@ def postgres_programs() -> Path:
         except KeyError:
             raise StackError(f"no user {POSTGRES_USER}: Postgres refuses to run as root", _BOOTSTRAP) from None
     chosen = os.environ.get("MEDIALANE_STACK_POSTGRES")
-    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
-    for folder in [Path(chosen)] if chosen else debian:
+    for folder in [Path(chosen)] if chosen else _debians_postgres(_POSTGRES):
         if (folder / "postgres").exists() and (folder / "initdb").exists():
             return folder
-    raise StackError(f"no Postgres in {chosen or '/usr/lib/postgresql'}", _BOOTSTRAP)
+    raise StackError(f"no Postgres {_POSTGRES_VERSION} or newer in {chosen or _POSTGRES}", _BOOTSTRAP)
+
+
+def _debians_postgres(where: Path) -> list[Path]:
+    """The programs' folders of the versions that are new enough, the newest first; 9.6 is a version, too."""
+    versions = (folder.name for folder in where.iterdir()) if where.is_dir() else ()
+    good = sorted((int(name) for name in versions if name.isdigit() and int(name) >= _POSTGRES_VERSION), reverse=True)
+    return [where / str(version) / "bin" for version in good]
 
 
 def weed() -> Path:

@@ -15,6 +15,7 @@ from cli.stack.processes import command_of
 # the upper bound leaves room for the S3 server, whose gRPC ports are 10000 above its others.
 _RANGE = (11_000, 22_000)
 GRPC_OFFSET = 10_000
+_LAST = 65_535
 
 NAMES = (
     "postgres", "kafka", "kafka-controller", "connect", "s3", "s3-master", "s3-volume", "s3-filer", "s3-admin",
@@ -85,6 +86,11 @@ def assign(
     for name in names:
         extra = (GRPC_OFFSET,) if name in _WITH_GRPC else ()
         if name in pinned:
+            if pinned[name] + max(extra, default=0) > _LAST:
+                raise StackError(
+                    f"port {pinned[name]} for {name} is too high: it needs the port {GRPC_OFFSET} above, too",
+                    f"Choose one up to {_LAST - GRPC_OFFSET}",
+                )
             for port in _with(pinned[name], extra):
                 require_free(name, port)
                 claims.take(port)

@@ -48,6 +48,23 @@ def test_missing_jars_are_named_with_their_folder(monkeypatch, tmp_path):
         checks.java()
 
 
+def test_the_newest_postgres_is_found_beside_old_ones(monkeypatch, tmp_path):
+    monkeypatch.setattr(checks, "_POSTGRES", tmp_path)
+    monkeypatch.delenv("MEDIALANE_STACK_POSTGRES", raising=False)
+    for version in ("9.6", "14"):
+        (tmp_path / version / "bin").mkdir(parents=True)
+        for program in ("postgres", "initdb"):
+            (tmp_path / version / "bin" / program).touch()
+    with pytest.raises(StackError, match=f"no Postgres 15 or newer in {tmp_path}"):
+        checks.postgres_programs()
+    for version in ("15", "16", "17"):  # of the last, a server alone is not enough
+        (tmp_path / version / "bin").mkdir(parents=True)
+        (tmp_path / version / "bin" / "postgres").touch()
+    for version in ("15", "16"):
+        (tmp_path / version / "bin" / "initdb").touch()
+    assert checks.postgres_programs() == tmp_path / "16" / "bin"
+
+
 def test_a_full_disk_says_how_much_is_free_and_how_much_is_needed(tmp_path):
     with pytest.raises(StackError, match=rf"disk of {tmp_path} is full: \d+ MB free, 999999999 MB needed\. Free some"):
         checks.check_disk(tmp_path / "not" / "yet", needed_mb=999_999_999)

@@ -64,3 +64,9 @@ def test_a_pinned_port_that_is_taken_names_its_holder_and_the_cure(claims, taken
 def test_a_pin_of_an_unknown_part_lists_the_known_ones(claims):
     with pytest.raises(StackError, match=r"there is no part kafak.*kafka, kafka-controller"):
         ports.assign({}, {"kafak": 12_345}, claims)
+
+
+def test_a_pin_that_leaves_no_room_for_grpc_says_how_high_it_may_be(claims):
+    with pytest.raises(StackError, match=r"port 60000 for s3 is too high.*\. Choose one up to 55535"):
+        ports.assign({}, {"s3": 60_000}, claims)
+    assert ports.assign({}, {"api": 60_000}, claims)["api"] == 60_000
