@@ -1,4 +1,4 @@
-"""What must be true before a part starts, and what its log says when it did not: cause first, then cure."""
+"""What must be true before a part starts: cause first, then cure. What its log says when it did not: diagnosis.py."""
 
 import os
 import pwd
@@ -16,7 +16,7 @@ MIN_FREE_DISK_MB = 1024
 MIN_FREE_MEMORY_MB = 1400
 _MB = 1024 * 1024
 _POSTGRES, _POSTGRES_VERSION = Path("/usr/lib/postgresql"), 15
-_BOOTSTRAP = "Run deploy/local/bootstrap.sh (make does), which installs what is missing"
+BOOTSTRAP = "Run deploy/local/bootstrap.sh (make does), which installs what is missing"
 
 
 def preflight(layout: Layout, *, running: bool = False) -> None:
@@ -24,7 +24,8 @@ def preflight(layout: Layout, *, running: bool = False) -> None:
     java()
     weed()
     postgres_programs()
-    check_disk(layout.folder)
+    for disk in (layout.folder, layout.postgres_data.parent):  # the database may lie elsewhere
+        check_disk(disk)
     check_owner(layout.folder)
     check_owner(layout.data("postgres").parent)
     if not running:
@@ -76,13 +77,13 @@ def java() -> str:
     program = f"{home}/bin/java" if home else shutil.which("java")
     if not program or not Path(program).exists():
         where = f"in JAVA_HOME ({home})" if home else "on PATH"
-        raise StackError(f"no Java {where}: Kafka needs a JDK, 17 or newer", _BOOTSTRAP)
+        raise StackError(f"no Java {where}: Kafka needs a JDK, 17 or newer", BOOTSTRAP)
     version = _java_version(program)
     if version < 17:
-        raise StackError(f"{program} is Java {version}: Kafka needs a JDK, 17 or newer", _BOOTSTRAP)
+        raise StackError(f"{program} is Java {version}: Kafka needs a JDK, 17 or newer", BOOTSTRAP)
     for needed in (jars() / "libs", jars() / "plugins" / "debezium"):
         if not any(needed.glob("*.jar")):
-            raise StackError(f"no jars in {needed}", _BOOTSTRAP)
+            raise StackError(f"no jars in {needed}", BOOTSTRAP)
     return program
 
 
@@ -91,7 +92,7 @@ def _java_version(program: str) -> int:
     try:
         answer = subprocess.run([program, "-version"], capture_output=True, text=True, timeout=30, check=False).stderr
     except OSError as error:
-        raise StackError(f"{program} does not run: {error.strerror}", _BOOTSTRAP) from error
+        raise StackError(f"{program} does not run: {error.strerror}", BOOTSTRAP) from error
     found = re.search(r'version "(?:1\.)?(\d+)', answer)
     return int(found[1]) if found else 0
 
@@ -102,12 +103,12 @@ def postgres_programs() -> Path:
         try:
             pwd.getpwnam(POSTGRES_USER)
         except KeyError:
-            raise StackError(f"no user {POSTGRES_USER}: Postgres refuses to run as root", _BOOTSTRAP) from None
+            raise StackError(f"no user {POSTGRES_USER}: Postgres refuses to run as root", BOOTSTRAP) from None
     chosen = os.environ.get("MEDIALANE_STACK_POSTGRES")
     for folder in [Path(chosen)] if chosen else _debians_postgres(_POSTGRES):
         if (folder / "postgres").exists() and (folder / "initdb").exists():
             return folder
-    raise StackError(f"no Postgres {_POSTGRES_VERSION} or newer in {chosen or _POSTGRES}", _BOOTSTRAP)
+    raise StackError(f"no Postgres {_POSTGRES_VERSION} or newer in {chosen or _POSTGRES}", BOOTSTRAP)
 
 
 def _debians_postgres(where: Path) -> list[Path]:
@@ -121,41 +122,5 @@ def weed() -> Path:
     """The S3 server's program, beside this environment's Python."""
     program = Path(sys.executable).parent / "weed"
     if not program.exists():
-        raise StackError(f"no S3 server: {program} is missing", f"{_BOOTSTRAP} (the extra `local`)")
+        raise StackError(f"no S3 server: {program} is missing", f"{BOOTSTRAP} (the extra `local`)")
     return program
-
-
-_SIGNS = (
-    (
-        r"[Aa]ddress already in use|Failed to bind|BindException|port \d+ .*in use",
-        "a port of it is taken by another program",
-        "Run the command again: the stack chooses other ports",
-    ),
-    (r"No space left on device", "the disk is full", "Free some space"),
-    (
-        r"insufficient memory|Cannot allocate memory|OutOfMemoryError|could not map anonymous shared memory",
-        "there is not enough memory",
-        "Stop other programs",
-    ),
-    (
-        r'lock file "postmaster.pid" already exists|Lock acquisition failure|Failed to acquire lock',
-        "another process holds its data folder",
-        "Stop that process (the log names it), or use another folder with --dir",
-    ),
-    (r"wrong ownership|[Pp]ermission denied", "it may not use its data folder", "Use another folder with --dir"),
-    (r"UnsupportedClassVersionError", "this Java is too old", _BOOTSTRAP),
-    (r"ClassNotFoundException|NoClassDefFoundError", "its jars are incomplete", _BOOTSTRAP),
-    (r"(MEDIALANE_\w+ (?:is not set|is not valid)[^\n]*|No such command[^\n]*)", "", ""),
-)  # cause "" means: what the pattern found says it better
-
-
-def diagnose(name: str, log: str, *, exit_code: int | None, log_path: Path) -> StackError:
-    """Why a part did not start, from the end of its log."""
-    how = "did not become ready in time" if exit_code is None else f"stopped during its start (exit {exit_code})"
-    for pattern, cause, cure in _SIGNS:
-        found = re.search(pattern, log)
-        if found:
-            return StackError(f"{name} {how}: {cause or found[1]}", f"{cure}. Its log: {log_path}".lstrip(". "))
-    lines = [line for line in log.splitlines() if line.strip()]
-    last = f": {lines[-1].strip()[:300]}" if lines else ""
-    return StackError(f"{name} {how}{last}", f"Its log: {log_path}")

@@ -15,6 +15,7 @@ import msgspec
 
 from cli.stack import checks
 from cli.stack.control import Event, Options
+from cli.stack.diagnosis import refused
 from cli.stack.errors import StackError
 from cli.stack.layout import Layout, layout
 from cli.stack.leftovers import sweep_leftovers, take_lock
@@ -30,18 +31,24 @@ async def serve(files: Layout, options: Options) -> int:
         checks.preflight(files)
         supervisor = Supervisor(files, options, _report)
     except StackError as error:
-        _report(Event(event="error", cause=error.cause, cure=error.cure))
-        return 1
+        return _give_up(error)
     except OSError as error:
-        _report(Event(event="error", cause=str(error)))
-        return 1
+        return _give_up(refused(error))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, lambda: supervisor.stop(quick=False))
     _end_with_caller(supervisor)
     if options.owner is not None:
         _end_with_owner(supervisor, options.owner)
     with lock:
-        return await supervisor.run()
+        try:
+            return await supervisor.run()
+        except OSError as error:  # a disk that is full by now
+            return _give_up(refused(error))
+
+
+def _give_up(error: StackError) -> int:
+    _report(Event(event="error", cause=error.cause, cure=error.cure))
+    return 1
 
 
 def _end_with_caller(supervisor: Supervisor) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from cli.stack import state
-from cli.stack.checks import diagnose
+from cli.stack.diagnosis import diagnose
 from cli.stack.errors import StackError
 from cli.stack.layout import Layout
 from cli.stack.parts import Part

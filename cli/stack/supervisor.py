@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cli.stack import control, ports, state
 from cli.stack.control import Answer, Event, Options, Request
+from cli.stack.diagnosis import refused
 from cli.stack.environment import write_env_file
 from cli.stack.errors import StackError
 from cli.stack.layout import Layout
@@ -223,4 +224,6 @@ def _first_cause(error: BaseException | None) -> StackError | None:
         return error
     if isinstance(error, BaseExceptionGroup):
         return next((found for part in error.exceptions if (found := _first_cause(part))), None)
+    if isinstance(error, OSError):
+        return refused(error)
     return StackError(f"{type(error).__name__}: {error}", "See the log of supervisor")

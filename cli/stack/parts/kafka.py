@@ -8,8 +8,8 @@ from base64 import urlsafe_b64encode
 from pathlib import Path
 
 from cli.stack.checks import java
+from cli.stack.diagnosis import diagnose
 from cli.stack.environment import HOST
-from cli.stack.errors import StackError
 from cli.stack.layout import TEMPLATES, jars
 from cli.stack.names import BROKERS
 from cli.stack.parts.base import Context, Part, fill_template, listening
@@ -113,5 +113,5 @@ async def _format(context: Context, name: str, config: Path) -> None:
     with context.layout.log(name).open("ab") as log:
         log.write(output)
     if process.returncode != 0:
-        lines = output.decode(errors="replace").strip().splitlines() or ["no output"]
-        raise StackError(f"formatting Kafka's folder failed: {lines[0]}", f"See {context.layout.log(name)}")
+        said, log_path = output.decode(errors="replace"), context.layout.log(name)
+        raise diagnose(name, said, exit_code=process.returncode, log_path=log_path)

@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 
 from cli.stack.checks import postgres_programs
+from cli.stack.diagnosis import diagnose
 from cli.stack.environment import ADMIN, DATABASE, HOST, database_url
 from cli.stack.errors import StackError
 from cli.stack.layout import POSTGRES_USER
@@ -154,6 +155,7 @@ async def _initialise(data: Path, context: Context) -> None:
     with context.layout.log("postgres").open("ab") as log:
         log.write(output)
     if process.returncode != 0:
-        raise StackError(f"initdb failed: {output.decode(errors='replace').strip().splitlines()[-1]}")
+        said, log_path = output.decode(errors="replace"), context.layout.log("postgres")
+        raise diagnose("postgres", said, exit_code=process.returncode, log_path=log_path)
     data.with_name(_MARKER).write_text(_mark(context), encoding="ascii")
     unfinished.rename(data)

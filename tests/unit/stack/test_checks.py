@@ -9,6 +9,7 @@ from support.nobody import as_nobody
 
 from cli.stack import checks
 from cli.stack.errors import StackError
+from cli.stack.layout import Layout
 
 
 def java_program(folder, version):
@@ -118,27 +119,11 @@ def test_a_folder_that_cannot_even_be_looked_at_is_named(open_folder):
     )
 
 
-@pytest.mark.parametrize(
-    ("log", "cause"),
-    [
-        ("java.net.BindException: Address already in use", "a port of it is taken"),
-        ("FATAL:  could not write lock file: No space left on device", "the disk is full"),
-        ("There is insufficient memory for the Java Runtime Environment", "there is not enough memory"),
-        ('FATAL:  lock file "postmaster.pid" already exists', "another process holds its data folder"),
-        ("kafka: Lock acquisition failure", "another process holds its data folder"),
-        ("initdb: could not access directory: Permission denied", "it may not use its data folder"),
-        ("java.lang.UnsupportedClassVersionError: x", "this Java is too old"),
-        ("medialane: MEDIALANE_S3_BUCKET is not set: Bucket that", "MEDIALANE_S3_BUCKET is not set: Bucket that"),
-        ("one\nsomething odd\n\n", "something odd"),
-    ],
-)
-def test_the_log_of_a_part_that_did_not_start_is_read_for_people(log, cause):
-    error = checks.diagnose("it", log, exit_code=1, log_path=Path("logs/it.log"))
-    assert error.cause.startswith("it stopped during its start (exit 1): ")
-    assert cause in error.cause
-    assert "Its log: logs/it.log" in error.cure
-
-
-def test_a_part_that_only_hangs_is_told_from_one_that_died():
-    error = checks.diagnose("it", "", exit_code=None, log_path=Path("log"))
-    assert error.cause == "it did not become ready in time"
+def test_the_disk_of_the_database_is_looked_at_too_where_it_is_another(monkeypatch, tmp_path):
+    looked = []
+    monkeypatch.setattr(checks, "check_disk", looked.append)
+    for name in ("java", "weed", "postgres_programs", "check_memory"):
+        monkeypatch.setattr(checks, name, lambda: None)
+    monkeypatch.setattr(Layout, "postgres_data", tmp_path / "elsewhere" / "postgres")
+    checks.preflight(Layout(tmp_path / "stack"))
+    assert looked == [tmp_path / "stack", tmp_path / "elsewhere"]
