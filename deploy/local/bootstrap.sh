@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what Medialane needs on a bare Debian 12 that has git and make: Debian packages, a virtual environment from the
-# hash-locked file, and the jars of Kafka and Debezium. Every step is skipped while what it depends on has not changed.
+# hash-locked file, and the jars of Kafka and Debezium. A step is skipped while what it depends on has not changed and
+# what it made is there.
 #
 #   bootstrap.sh [browser]      with what tests in a browser need, too
 #
@@ -128,16 +129,17 @@ copy_jars() {
 }
 
 main() {
-    local begun=$SECONDS packages_now python_now jars_now waiting=() pid
+    local begun=$SECONDS python_now jars_now waiting=() pid
     # One at a time: a second make in the same tree waits and then finds everything done.
     exec 9>"$state/lock"
     flock 9
-    packages_now=$(digest deploy/local/apt-packages.txt)
     python_now=$(digest requirements.lock pyproject.toml)
     jars_now=$(digest deploy/local/jars/kafka/pom.xml deploy/local/jars/plugin/pom.xml)
-    [[ -x .venv/bin/medialane ]] || rm -f "$state/python.stamp"
-    [[ -d .local/jars/libs && -d .local/jars/plugins/debezium ]] || rm -f "$state/jars.stamp"
-    current "apt$extra" "$packages_now" || { packages && done_with "apt$extra" "$packages_now"; }
+    # What is gone since is made anew: the tree may have come to another machine, or somebody tidied up.
+    [[ -x .venv/bin/medialane && -x .venv/bin/weed ]] || rm -f "$state/python.stamp"
+    compgen -G '.local/jars/libs/*.jar' >/dev/null && compgen -G '.local/jars/plugins/debezium/*.jar' >/dev/null ||
+        rm -f "$state/jars.stamp"
+    packages
     # These two need nothing of each other.
     current jars "$jars_now" || { { timed "jars of Kafka and Debezium" jars && done_with jars "$jars_now"; } & waiting+=($!); }
     current python "$python_now" || { { timed "Python environment" environment && done_with python "$python_now"; } & waiting+=($!); }
