@@ -27,7 +27,7 @@ _PLAN = ("--rate", "1000000", "--burst", "1000000", "--assets", "1000000000", "-
 
 
 def measure(bench: Bench) -> list[Figure]:
-    """Rates, the 99th percentile at half the load, and the API's CPU per call, everything else of the stack running."""
+    """Rates, times of calls then and at half the load, and the API's CPU per call, everything else running."""
     return asyncio.run(_measure(bench))
 
 
@@ -45,11 +45,12 @@ async def _measure(bench: Bench) -> list[Figure]:
             Figure(_name("presign_per_s", clients), load.per_s, "1/s"),
             Figure(_name("presign_api_cpu_ms", clients), cpu_s / count * 1000, "ms"),
         ]
+        figures += quantiles("presign", load.seconds, (50, 99)) if clients == _CLIENTS[0] else []
     figures += await _bare(bench, count // 2, figures)
     half = min(figure.value for figure in figures if figure.name.startswith("presign_per_s")) / 2
     bench.tell(f"api: presigns at half of that, {half:.0f} per second")
     paced = await _presign(bench, tenant, count // 2, _CLIENTS[0], per_s=half)
-    figures += quantiles("presign", paced.seconds, (50, 99))
+    figures += quantiles("presign_half_load", paced.seconds, (50, 99))
     for clients in _CLIENTS:
         figures += await _completes(bench, tenant, clients)
     return figures
@@ -60,7 +61,9 @@ async def _bare(bench: Bench, count: int, ours: Sequence[Figure]) -> list[Figure
     bench.tell(f"api: {count} presigns by a bare handler, for comparison")
     argv = [sys.executable, "-P", "-m", "cli.bench.bare_api"]
     env = os.environ | dict(bench.platform.env)
-    process = await asyncio.create_subprocess_exec(*argv, env=env, stdout=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(
+        *argv, env=env, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
     if process.stdout is None:
         raise TypeError("asked for a pipe")
     try:

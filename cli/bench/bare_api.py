@@ -3,6 +3,7 @@
     python -m cli.bench.bare_api      # reads MEDIALANE_DATABASE_* and MEDIALANE_S3_*, prints its address, serves
 
 No key, limit, quota, trace or metric. The inserts are those of an announced upload: an asset and its outbox row.
+It ends with its standard input.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from granian.log import LogLevels
 from granian.server.embed import Server
 from litestar import Litestar, post
 
+from cli.bench.lifeline import end_with_caller
 from cli.stack.parts.base import listening
 from connectors.postgres.database import Database
 from schemas.events import AssetCreated, encode_event
@@ -86,6 +88,7 @@ async def _serve() -> None:
             websockets=False, log_level=LogLevels.error,
         )  # fmt: skip
         serving = asyncio.create_task(server.serve())
+        end_with_caller(lambda: os._exit(0))
         while not await listening(port):  # noqa: ASYNC110 - a port has no event
             await asyncio.sleep(0.05)
         print(f"http://127.0.0.1:{port}", flush=True)

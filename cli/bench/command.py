@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 from rich.console import Console
@@ -44,6 +46,13 @@ KINDS: dict[str, Callable[[Bench], list[Figure]]] = {
 """In the order in which they run: what needs a quiet stack comes first."""
 
 
+class Found(NamedTuple):
+    """What was measured so far, and under which conditions: kept also where the next step fails."""
+
+    figures: list[Figure]
+    conditions: dict[str, str]
+
+
 @click.command(name="bench")
 @click.option("--only", multiple=True, type=click.Choice([*KINDS, "demo"]), help="Measure this kind only; repeatable.")
 @click.option("--quick", is_flag=True, help="Fewer jobs: to try it out, not to publish.")
@@ -51,60 +60,79 @@ KINDS: dict[str, Callable[[Bench], list[Figure]]] = {
 def bench(*, only: Sequence[str], quick: bool, folder: Path) -> None:
     """Measure every published figure on a real stack and write build/bench.json.
 
-    With --only or --quick: build/bench-partial.json, so that the figures of the last whole run stay.
+    With --only or --quick, or where a step fails: build/bench-partial.json, so that the figures of the last whole run
+    stay.
     """
     console = Console(stderr=True)
     progress = Progress(console)
-    wanted = set(only) or {*KINDS, "demo"}
+    wanted, found = set(only) or {*KINDS, "demo"}, Found([], {})
     try:
         with ends_in_good_order():
-            figures, conditions = _measure(progress, folder, wanted, quick=quick)
-            figures += _demo_times(progress, wanted)
+            _measure(progress, folder, wanted, found, quick=quick)
+            _demo_times(progress, wanted, found)
     except (StackError, MissingSamplesError, ClientError, CommandError, BenchError, LoadError) as error:
+        if found.figures:
+            _publish(console, found, _PARTIAL)
         console.print(f"[red]bench failed:[/red] {escape(str(error))}", highlight=False)
+        if found.figures:
+            console.print(f"What was measured before is in {_PARTIAL}", highlight=False)
         raise SystemExit(1) from error
     except KeyboardInterrupt:
         console.print("bench interrupted; everything it started is stopped")
         raise SystemExit(130) from None
-    _publish(console, figures, conditions, _PARTIAL if only or quick else _RESULT)
+    _publish(console, found, _PARTIAL if only or quick else _RESULT)
 
 
-def _measure(progress: Progress, folder: Path, wanted: set[str], *, quick: bool) -> tuple[list[Figure], dict[str, str]]:
+def _measure(progress: Progress, folder: Path, wanted: set[str], found: Found, *, quick: bool) -> None:
     kinds = [name for name in KINDS if name in wanted]
     if not kinds:
-        return [], {}
-    figures: list[Figure] = []
+        return
     progress.tell("starting the stack")
     begin_empty(folder, own=_FOLDER)
     with Stack.start(folder, progress=progress.stack_event) as stack:
         run = Bench(stack, platform_of(stack), quick, progress.tell)
-        conditions = {"load average before": _load_average(), "one core": _speed()}
-        conditions |= asyncio.run(settings_in_force(run))
+        found.conditions.update({"load average before": _load_average(), "one core": _speed()})
+        found.conditions.update(asyncio.run(settings_in_force(run)))
         for name in kinds:
-            figures += KINDS[name](run)
-        conditions["load average after"] = _load_average()
-    return figures, conditions
+            try:
+                found.figures.extend(KINDS[name](run))
+            except TimeoutError as error:
+                where = stack.log("api").parent
+                raise BenchError(
+                    f"{name}: what was waited for did not come in time; see the logs in {where}"
+                ) from error
+        found.conditions["load average after"] = _load_average()
 
 
-def _demo_times(progress: Progress, wanted: set[str]) -> list[Figure]:
-    figures = []
-    if "demo" in wanted:
-        progress.tell("demo: a warm run, its output in build/demo.log")
-        _DEMO.parent.mkdir(exist_ok=True)
-        with Path("build/demo.log").open("wb") as log:
-            ended = subprocess.run(
-                [sys.executable, "-P", "-m", "cli.main", "demo"], stdout=log, stderr=log, check=False
-            )
-        if ended.returncode != 0:
-            raise BenchError(f"the demo failed (exit {ended.returncode}); build/demo.log says why")
-        figures.append(Figure("demo_warm_s", json.loads(_DEMO.read_bytes())["seconds"], "s"))
-        if _DEMO_COLD.exists():
-            figures.append(Figure("demo_cold_s", json.loads(_DEMO_COLD.read_bytes())["seconds"], "s"))
-    return figures
+def _demo_times(progress: Progress, wanted: set[str], found: Found) -> None:
+    if "demo" not in wanted:
+        return
+    progress.tell("demo: a warm run, its output in build/demo.log")
+    _DEMO.parent.mkdir(exist_ok=True)
+    env = {name: value for name, value in os.environ.items() if name != "KEEP"}  # or it would leave a stack
+    with Path("build/demo.log").open("wb") as log:
+        ended = subprocess.run(
+            [sys.executable, "-P", "-m", "cli.main", "demo"], stdout=log, stderr=log, env=env, check=False
+        )
+    if ended.returncode != 0:
+        raise BenchError(f"the demo failed (exit {ended.returncode}); build/demo.log says why")
+    found.figures.append(Figure("demo_warm_s", json.loads(_DEMO.read_bytes())["seconds"], "s"))
+    _cold_demo(found)
 
 
-def _publish(console: Console, figures: Sequence[Figure], conditions: dict[str, str], path: Path) -> None:
-    for name, value in conditions.items():
+def _cold_demo(found: Found) -> None:
+    """The demo on a bare machine is another program's to run, as root; what it wrote is shown with its moment."""
+    if not _DEMO_COLD.exists():
+        found.conditions["demo_cold_s"] = "not measured here: deploy/chroot-demo.sh does, as root"
+        return
+    at = datetime.fromtimestamp(_DEMO_COLD.stat().st_mtime, UTC)
+    found.conditions["demo_cold_s"] = f"measured by deploy/chroot-demo.sh at {at:%Y-%m-%d %H:%M} UTC"
+    found.figures.append(Figure("demo_cold_s", json.loads(_DEMO_COLD.read_bytes())["seconds"], "s"))
+
+
+def _publish(console: Console, found: Found, path: Path) -> None:
+    figures = found.figures
+    for name, value in found.conditions.items():
         console.print(f"{name}: {value}", highlight=False, soft_wrap=True)
     for figure in figures:
         click.echo(line(figure))

@@ -1,15 +1,19 @@
 """A receiver as fast as Python makes one, in a process of its own: it answers 200 and counts.
 
-`python -m cli.bench.counter` prints its port. POST counts; GET answers with the counts as JSON.
+`python -m cli.bench.counter [SECONDS]` prints its port. POST counts, and is answered after so long; GET answers with
+the counts as JSON. It ends with its standard input.
 """
 
 import asyncio
 import json
 import signal
+import sys
 import time
 from typing import cast
 
 import uvloop
+
+from cli.bench.lifeline import end_with_caller
 
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
@@ -38,8 +42,9 @@ class Counts:
 class Connection(asyncio.Protocol):
     """One kept connection; requests come one after the other, whole or in pieces."""
 
-    def __init__(self, counts: Counts) -> None:
+    def __init__(self, counts: Counts, delay_s: float) -> None:
         self._counts = counts
+        self._delay_s = delay_s
         self._buffer = b""
         self._transport: asyncio.WriteTransport | None = None
 
@@ -61,23 +66,30 @@ class Connection(asyncio.Protocol):
                 self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
             else:
                 self._counts.note(_header(head.lower(), b"webhook-id"))
-                self._transport.write(_OK)
+                self._accept(self._transport)
+
+    def _accept(self, transport: asyncio.WriteTransport) -> None:
+        if not self._delay_s:
+            transport.write(_OK)
+        else:
+            asyncio.get_running_loop().call_later(self._delay_s, transport.write, _OK)
 
 
 def _header(head: bytes, name: bytes) -> bytes:
     return head.partition(b"\r\n" + name + b":")[2].partition(b"\r\n")[0].strip()
 
 
-async def _serve() -> None:
+async def _serve(delay_s: float) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
+    end_with_caller(stop.set)
     counts = Counts()
-    server = await loop.create_server(lambda: Connection(counts), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: Connection(counts, delay_s), "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     async with server:
         await stop.wait()
 
 
 if __name__ == "__main__":
-    uvloop.run(_serve())
+    uvloop.run(_serve(float(sys.argv[1]) if sys.argv[1:] else 0.0))

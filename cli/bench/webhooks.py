@@ -1,4 +1,4 @@
-"""Deliveries per second to a fast receiver: the agent with everything it guarantees, and a bare loop beside it."""
+"""Deliveries per second: the agent with everything it guarantees, and a bare loop beside it; and to slow receivers."""
 
 import asyncio
 import hashlib
@@ -6,7 +6,7 @@ import hmac
 import json
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
@@ -24,6 +24,8 @@ from schemas.topics import EVENTS
 
 _EVENTS, _QUICK_EVENTS = 6000, 1000
 _IN_FLIGHT = 64
+_SLOW_S = 0.2
+_SLOW_ENDPOINTS = 4  # one alone has a quarter of what may be in flight
 _PATIENCE_S = 300.0
 _KEY = b"medialane bench key, 32 bytes ok"
 
@@ -45,29 +47,41 @@ def measure(bench: Bench) -> list[Figure]:
 async def _measure(bench: Bench) -> list[Figure]:
     count = _QUICK_EVENTS if bench.quick else _EVENTS
     bench.tell(f"webhooks: {count} deliveries through the agent")
-    tenant = await bench.tenant("webhooks")
-    async with _receiver() as address, bench.client(tenant) as client:
-        await client.register_webhook(f"{address}/hook", [AssetCreated.event_type])
-        await _emit(bench, tenant, count)
-        agent = await _until(address, count, bench)
+    agent = _rate(await _deliver(bench, count))
     bench.tell(f"webhooks: {count} deliveries by a bare loop that signs and posts, {_IN_FLIGHT} in flight")
     async with _receiver() as address:
         await _bare_loop(f"{address}/hook", count)
-        bare = await _counted(address)
+        bare = _rate(await _counted(address))
+    bench.tell(f"webhooks: {count} deliveries to receivers that take {_SLOW_S} s each")
+    slow = _rate(await _deliver(bench, count, endpoints=_SLOW_ENDPOINTS, delay_s=_SLOW_S))
     return [
-        Figure("webhooks_per_s", _rate(agent), "1/s"),
-        Figure("webhooks_bare_loop_per_s", _rate(bare), "1/s"),
+        Figure("webhooks_per_s", agent, "1/s"),
+        Figure("webhooks_bare_loop_per_s", bare, "1/s"),
+        Figure("webhooks_ratio_to_bare_loop", agent / bare, ""),
+        Figure("webhooks_slow_receivers_per_s", slow, "1/s"),
     ]
+
+
+async def _deliver(bench: Bench, count: int, *, endpoints: int = 1, delay_s: float = 0.0) -> Counted:
+    """Deliver so many events, shared out among tenants with an endpoint each."""
+    async with _receiver(delay_s) as address:
+        tenants = [await bench.tenant("webhooks") for _ in range(endpoints)]
+        for tenant in tenants:
+            async with bench.client(tenant) as client:
+                await client.register_webhook(f"{address}/hook", [AssetCreated.event_type])
+        await _emit(bench, tenants, count)
+        return await _until(address, count, bench)
 
 
 def _rate(counted: Counted) -> float:
     return (counted.distinct - 1) / (counted.last - counted.first)
 
 
-async def _emit(bench: Bench, tenant: Tenant, count: int) -> None:
+async def _emit(bench: Bench, tenants: Sequence[Tenant], count: int) -> None:
     """Write events as presign would, all in one transaction, spread over the topic's partitions by their key."""
     async with bench.database() as database, database.transaction() as connection:
         for index in range(count):
+            tenant = tenants[index % len(tenants)]
             event = _event(tenant, index)
             await outbox.write(
                 connection,
@@ -138,10 +152,11 @@ async def _bare_loop(url: str, count: int) -> None:
 
 
 @asynccontextmanager
-async def _receiver() -> AsyncIterator[str]:
+async def _receiver(delay_s: float = 0.0) -> AsyncIterator[str]:
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-m", "cli.bench.counter", stdout=asyncio.subprocess.PIPE
-    )
+        sys.executable, "-P", "-m", "cli.bench.counter", str(delay_s),
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
     try:
         if child.stdout is None or not (port := (await child.stdout.readline()).strip()):
             raise BenchError("the counting receiver did not start")

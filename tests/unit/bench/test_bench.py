@@ -31,19 +31,96 @@ def test_nothing_measured_is_an_error():
         quantiles("x", [])
 
 
+def measured_x(progress, folder, wanted, found, *, quick):
+    found.figures.append(Figure("x", 2.0, "s"))
+
+
 @pytest.mark.parametrize(
     ("options", "name"),
     [([], "bench.json"), (["--only", "images"], "bench-partial.json"), (["--quick"], "bench-partial.json")],
 )
 def test_figures_that_are_no_whole_runs_leave_the_last_whole_runs(tmp_path, monkeypatch, options, name):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command, "_measure", lambda *_, **__: ([Figure("x", 2.0, "s")], {}))
-    monkeypatch.setattr(command, "_demo_times", lambda *_: [])
+    monkeypatch.setattr(command, "_measure", measured_x)
+    monkeypatch.setattr(command, "_demo_times", lambda *_: None)
     (tmp_path / "build").mkdir()
     (tmp_path / "build" / "bench.json").write_text('{"x": 1.0}')
     assert CliRunner().invoke(command.bench, options).exit_code == 0
     assert json.loads((tmp_path / "build" / name).read_text()) == {"x": 2.0}
     assert json.loads((tmp_path / "build" / "bench.json").read_text()) == {"x": 1.0 if options else 2.0}
+
+
+def test_what_was_measured_is_kept_when_the_last_step_fails(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "_measure", measured_x)
+    monkeypatch.setattr(command.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 1))
+    ended = CliRunner().invoke(command.bench, [])
+    assert ended.exit_code == 1
+    assert "x 2 s" in ended.output
+    assert "the demo failed (exit 1)" in ended.output
+    assert json.loads((tmp_path / "build" / "bench-partial.json").read_text()) == {"x": 2.0}
+    assert not (tmp_path / "build" / "bench.json").exists()
+
+
+def test_what_does_not_come_in_time_is_said_with_its_kind_and_keeps_the_others(tmp_path, monkeypatch):
+    class Started:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def log(self, name):
+            return tmp_path / "logs" / name
+
+    def late(bench):
+        raise TimeoutError
+
+    async def none(bench):
+        return {}
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command.Stack, "start", lambda *_, **__: Started())
+    for name in ("platform_of", "_speed"):
+        monkeypatch.setattr(command, name, lambda *_: "")
+    monkeypatch.setattr(command, "settings_in_force", none)
+    monkeypatch.setattr(command, "KINDS", {"latency": lambda _: [Figure("x", 2.0, "s")], "api": late})
+    ended = CliRunner().invoke(command.bench, ["--only", "latency", "--only", "api"])
+    assert ended.exit_code == 1
+    assert "api: what was waited for did not come in time" in ended.output.replace("\n", " ")
+    assert json.loads((tmp_path / "build" / "bench-partial.json").read_text()) == {"x": 2.0}
+
+
+def test_the_demo_of_the_bench_leaves_no_stack_and_says_where_the_cold_time_is_from(tmp_path, monkeypatch):
+    def ran(argv, *, env, **_):
+        assert "KEEP" not in env
+        (tmp_path / "build" / "demo.json").write_text('{"seconds": 20.5}')
+        return subprocess.CompletedProcess(argv, 0)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KEEP", "1")
+    monkeypatch.setattr(command, "_measure", measured_x)
+    monkeypatch.setattr(command.subprocess, "run", ran)
+    assert "demo_cold_s: not measured here: deploy/chroot-demo.sh" in CliRunner().invoke(command.bench, []).output
+    cold = tmp_path / "build" / "demo-cold.json"
+    cold.write_text('{"seconds": 90}')
+    os.utime(cold, (1_767_225_600, 1_767_225_600))
+    said = CliRunner().invoke(command.bench, []).output
+    assert "demo_cold_s: measured by deploy/chroot-demo.sh at 2026-01-01 00:00 UTC" in said
+    assert json.loads((tmp_path / "build" / "bench.json").read_text()) == {
+        "x": 2.0, "demo_warm_s": 20.5, "demo_cold_s": 90
+    }  # fmt: skip
+
+
+def test_a_helper_ends_with_the_standard_input_that_its_caller_held():
+    argv = [sys.executable, "-m", "cli.bench.counter"]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as helper:
+        assert helper.stdout.readline().strip().isdigit()
+        helper.stdin.close()  # as the kernel does for a caller that was killed
+        try:
+            assert helper.wait(30) == 0
+        finally:
+            helper.kill()
 
 
 def test_a_line_is_name_value_unit():
@@ -156,3 +233,11 @@ async def test_the_receiver_reads_requests_in_pieces():
         writer.close()
         counted = await _counted(address)
     assert (counted.requests, counted.distinct) == (2, 1)
+
+
+async def test_a_slow_receiver_answers_no_sooner_than_it_was_told():
+    async with _receiver(0.2) as address:
+        began = time.monotonic()
+        await _bare_loop(f"{address}/hook", 64)
+        assert time.monotonic() - began >= 0.2
+        assert (await _counted(address)).requests == 64
