@@ -11,7 +11,7 @@ from typing import TextIO
 
 import msgspec
 
-from cli.stack import state, watch
+from cli.stack import sockets, state, watch
 from cli.stack.errors import StackError
 from cli.stack.layout import Layout
 
@@ -19,8 +19,14 @@ from cli.stack.layout import Layout
 def sweep_leftovers(files: Layout) -> list[str]:
     """Kill what a dead supervisor left, by pid and start time; returns the parts that were still there."""
     before = state.load(files.state)
-    if before is None or before.boot != state.boot_id():
+    if before is None:
         return []
+    left = _kill_left(files, before) if before.boot == state.boot_id() else []
+    sockets.remove_dead(before.ports)
+    return left
+
+
+def _kill_left(files: Layout, before: state.StackState) -> list[str]:
     left = []
     for name, part in before.parts.items():
         if part.process is not None and watch.kill_group(part.process.pid, part.process.started):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
-from cli.stack import control, ports, state
+from cli.stack import control, ports, sockets, state
 from cli.stack.control import Answer, Event, Options, Request
 from cli.stack.diagnosis import refused
 from cli.stack.environment import write_env_file
@@ -72,6 +72,7 @@ class Supervisor:
             finally:
                 server.close()
                 await self._down()
+                sockets.remove_dead(self._context.ports)
                 orderly()
                 self._files.control.unlink(missing_ok=True)
         return 1 if failed else 0

@@ -12,19 +12,21 @@ from cli.stack.processes import Command
 def s3(context: Context) -> Part:
     """`weed mini` on loopback, telemetry off. It can hang on SIGTERM after large transfers, so its bound is short."""
     ports = context.ports
-    data = context.layout.data("s3")
+    data, logs = context.layout.data("s3"), context.layout.temp / "s3"
     flags = [
         f"-dir={data}", f"-ip={HOST}", f"-ip.bind={HOST}", "-master.telemetry=false",
         f"-s3.port={ports['s3']}", f"-master.port={ports['s3-master']}", f"-volume.port={ports['s3-volume']}",
         f"-filer.port={ports['s3-filer']}", f"-admin.port={ports['s3-admin']}",
-        f"-filer.localSocket={data / 'filer.sock'}",
+        # As seen from its working folder: a socket's address has at most 107 bytes, however long the folder's path is.
+        f"-filer.localSocket={data.name}/filer.sock", f"-s3.localSocket={data.name}/s3.sock",
         "-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false", "-admin.ui=false",
         "-s3.autoCreateBucket=false", "-s3.allowDeleteBucketNotEmpty=false",
     ]  # fmt: skip
     env = {"AWS_ACCESS_KEY_ID": context.secrets.s3_access_key, "AWS_SECRET_ACCESS_KEY": context.secrets.s3_secret_key}
 
     async def prepare() -> None:
-        data.mkdir(parents=True, exist_ok=True)
+        for folder in (data, logs):
+            folder.mkdir(parents=True, exist_ok=True)
         # It would prefer the flags of its last start, kept here, to those of this one.
         (data / "mini.options").unlink(missing_ok=True)
 
@@ -34,7 +36,8 @@ def s3(context: Context) -> Part:
 
     return Part(
         name="s3",
-        command=Command([str(weed()), "mini", *flags], env=env, cwd=data.parent),
+        # Without a folder for them, its logs would pile up in /tmp.
+        command=Command([str(weed()), f"-logdir={logs}", "mini", *flags], env=env, cwd=data.parent),
         address=f"http://{HOST}:{ports['s3']}",
         ready=ready,
         listens=tuple(ports[name] for name in ("s3", "s3-master", "s3-volume", "s3-filer", "s3-admin")),
