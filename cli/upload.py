@@ -114,9 +114,9 @@ class _Run:
         content_type = self._content_type or _guess(path)
         if content_type is None:
             return Outcome(path, problem="its name tells no content type; say it with --type")
-        size = (await asyncio.to_thread(path.stat)).st_size
-        bar = self._progress.add_task(path.name, total=size)
         try:
+            size = (await asyncio.to_thread(path.stat)).st_size
+            bar = self._progress.add_task(path.name, total=size)
             if size >= IN_PARTS_FROM:
                 return Outcome(path, await self._in_parts(client, path, content_type, bar))
             asset_id = await client.upload(path.name, content_type, path, profiles=self._profiles)
