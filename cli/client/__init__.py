@@ -1,4 +1,4 @@
-"""The typed Python client of the HTTP API: presign, put, complete, follow, webhooks.
+"""The typed Python client of the HTTP API: uploads, assets, webhooks, keys, profiles, usage.
 
 It knows the wire and nothing else of Medialane, so that an application may copy this folder and use it as it is.
 """
@@ -28,14 +28,18 @@ from cli.client.models import (
     AssetPicture,
     AssetVariant,
     Completed,
+    Completion,
     Endpoint,
+    Event,
     JobStep,
     Key,
     Multipart,
     Presigned,
+    Pulled,
     StoredPart,
     TimelineEntry,
 )
+from cli.client.tenant_models import DayUsage, OwnProfile, Profile, Profiles, StageUsage, Usage, UsageSums
 
 __all__ = [
     "ApiError",
@@ -49,22 +53,32 @@ __all__ = [
     "BadRequestError",
     "ClientError",
     "Completed",
+    "Completion",
     "ConflictError",
+    "DayUsage",
     "Endpoint",
+    "Event",
     "ForbiddenError",
     "JobStep",
     "Key",
     "MedialaneClient",
     "Multipart",
     "NotFoundError",
+    "OwnProfile",
     "Presigned",
+    "Profile",
+    "Profiles",
+    "Pulled",
     "RateLimitedError",
     "RefusedError",
     "ServerError",
+    "StageUsage",
     "StillProcessingError",
     "StoreRefusedError",
     "StoredPart",
     "TimelineEntry",
     "UnauthenticatedError",
     "UnreachableError",
+    "Usage",
+    "UsageSums",
 ]

@@ -26,6 +26,25 @@ class Completed(msgspec.Struct, frozen=True, kw_only=True):
     traceparent: str | None
 
 
+class Completion(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What became of one asset of many that were completed: `status` is success or error, which has a code."""
+
+    asset_id: UUID
+    status: str
+    code: str | None = None
+    message: str | None = None
+
+
+class Pulled(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """An asset whose file the service has fetched; its processing has begun."""
+
+    asset_id: UUID
+    file_name: str
+    content_type: str
+    size: int
+    sha256: str
+
+
 class AssetVariant(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A finished variant: sizes in pixels and bytes, and a signed address that lives for some time."""
 
@@ -105,6 +124,17 @@ class AssetPage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     items: list[Asset]
     next_cursor: str | None = None
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One event of an asset; `data` is all that it says, by the names of its published schema."""
+
+    id: UUID
+    type: str
+    time: datetime
+    asset_id: UUID
+    seq: int
+    data: dict[str, Any]
 
 
 class Multipart(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

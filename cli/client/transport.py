@@ -111,7 +111,8 @@ async def _send(
     session: aiohttp.ClientSession, method: str, url: URL, headers: dict[str, str], payload: bytes | None
 ) -> Answer:
     try:
-        async with session.request(method, url, headers=headers, data=payload) as response:
+        # A redirect's body says where to as well, and what is there may be large.
+        async with session.request(method, url, headers=headers, data=payload, allow_redirects=False) as response:
             return _answer(response.status, await response.read(), response.headers)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise UnreachableError(f"{method} {url} got no answer: {error or type(error).__name__}") from error
@@ -124,15 +125,28 @@ def _answer(status: int, raw: bytes, headers: Mapping[str, str]) -> Answer:
     except ValueError:
         envelope = None
     if status >= 400:
-        known = envelope if isinstance(envelope, dict) else {}
-        message = str(known.get("message") or known.get("detail") or raw[:200].decode(errors="replace"))
-        raise api_error(
-            status, message, code=known.get("code"), field=known.get("field"), trace_id=trace_id(traceparent),
-            retry_after_s=_seconds(headers.get("Retry-After", "")),
-        )  # fmt: skip
+        raise refusal(status, raw, headers)
     if not isinstance(envelope, dict | list):
         raise BadAnswerError(f"the API answered {status} with something that is no JSON: {raw[:80]!r}")
     return Answer(status, envelope if isinstance(envelope, dict) else {}, traceparent, envelope)
+
+
+def refusal(status: int, raw: bytes, headers: Mapping[str, str]) -> ApiError:
+    """The exception for an answer that is an error, with what its body and headers say."""
+    try:
+        envelope = json.loads(raw)
+    except ValueError:
+        envelope = None
+    known = envelope if isinstance(envelope, dict) else {}
+    message = str(known.get("message") or known.get("detail") or raw[:200].decode(errors="replace"))
+    return api_error(
+        status,
+        message,
+        code=known.get("code"),
+        field=known.get("field"),
+        trace_id=trace_id(headers.get("traceparent")),
+        retry_after_s=_seconds(headers.get("Retry-After", "")),
+    )
 
 
 def _seconds(retry_after: str) -> float | None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import aiohttp
+import msgspec
 import pytest
 from aiohttp import web
 from support.servers import serving
@@ -282,3 +283,64 @@ async def test_a_session_of_the_callers_own_stays_open(server):
             server.answers = [(200, {"data": []})]
             assert await client.webhooks() == []
         assert not session.closed
+
+
+VARIANT = {
+    "profile": "hero", "contentType": "image/webp", "width": 1, "height": 2, "size": 3, "sha256": "", "url": "http://x/y",
+}  # fmt: skip
+
+
+async def test_a_variant_is_asked_for_by_name_and_format_without_following_to_its_bytes(server, client):
+    server.answers = [(307, {"status": "success", "data": VARIANT}, {"Location": server.url + "/bytes"})]
+    found = await client.variant(uuid.UUID(ASSET), "hero", accept="image/webp")
+    assert (found.profile, found.url) == ("hero", "http://x/y")
+    [(method, path, headers, _)] = server.asked
+    assert (method, path, headers["Accept"]) == ("GET", f"/api/v1/assets/{ASSET}/variants/hero", "image/webp")
+
+
+async def test_a_pull_says_what_is_known_and_nothing_else(server, client):
+    data = {"assetId": ASSET, "fileName": "a.jpg", "contentType": "image/jpeg", "size": 3, "sha256": "00"}
+    server.answers = [(201, {"status": "success", "data": data})]
+    pulled = await client.pull("https://example.com/a.jpg", tags=["beach"], metadata={"album": "2026"})
+    assert (pulled.asset_id, pulled.size) == (uuid.UUID(ASSET), 3)
+    assert msgspec.json.decode(server.asked[0][3]) == {
+        "url": "https://example.com/a.jpg", "tags": ["beach"], "metadata": {"album": "2026"}
+    }  # fmt: skip
+
+
+async def test_usage_is_read_by_day(server, client):
+    sums = {
+        "jobsDone": 1, "jobsFailed": 0, "cpuS": 0.5, "uploads": 1, "bytesIn": 2, "bytesOut": 3, "meanWaitS": 0.1,
+        "longestWaitS": 0.2, "stages": [],
+    }  # fmt: skip
+    days = [sums | {"day": "2026-01-31"}]
+    server.answers = [(200, {"status": "success", "data": {"since": "2026-01-31", "total": sums, "days": days}})]
+    usage = await client.usage(days=3)
+    assert server.asked[0][1] == "/api/v1/usage?days=3"
+    assert (usage.total.cpu_s, usage.days[0].day.isoformat()) == (0.5, "2026-01-31")
+
+
+def event(seq, kind="asset.ready"):
+    data = {"id": ASSET, "type": kind, "time": "2026-01-31T12:00:00Z", "asset_id": ASSET, "seq": seq, "more": 1}
+    return f"id: {seq}\nevent: {kind}\ndata: ".encode() + msgspec.json.encode(data) + b"\n\n"
+
+
+async def test_events_are_read_past_what_keeps_the_stream_alive(server, client):
+    server.answers = [(200, b"retry: 1000\n\n" + event(5) + b": still here\n\n" + event(6, "asset.deleted"))]
+    found = [(one.seq, one.type, one.data["more"]) async for one in client.events(uuid.UUID(ASSET), after=4)]
+    assert found == [(5, "asset.ready", 1), (6, "asset.deleted", 1)]
+    assert server.asked[0][2]["Last-Event-ID"] == "4"
+
+
+@pytest.mark.parametrize("body", [b"data: <html>\n\n", b"data: {}\n\n"])
+async def test_an_event_that_is_none_is_named(server, client, body):
+    server.answers = [(200, body)]
+    with pytest.raises(c.BadAnswerError, match="an event that cannot be read"):
+        await anext(client.events(uuid.UUID(ASSET)))
+
+
+async def test_a_stream_that_is_refused_says_why(server, client):
+    server.answers = [(429, {"status": "error", "code": "too_many_listeners", "message": "full"}, {"Retry-After": "1"})]
+    with pytest.raises(c.RateLimitedError) as refused:
+        await anext(client.events(uuid.UUID(ASSET)))
+    assert (refused.value.code, refused.value.retry_after_s) == ("too_many_listeners", 1.0)

@@ -1,0 +1,56 @@
+"""The client's own tenant: its API keys, its webhooks, what is made of its uploads, and what it used."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from cli.client.models import Endpoint, Key
+from cli.client.tenant_models import OwnProfile, Profiles, Usage
+from cli.client.wire import Wire
+
+
+class Tenancy(Wire):
+    """What a tenant says once, and what it is told of itself."""
+
+    async def keys(self) -> list[Key]:
+        """The tenant's API keys, without their secrets."""
+        return (await self._call("GET", "/keys")).data(list[Key])
+
+    async def mint_key(self, scopes: Sequence[str], *, name: str = "", expires_in_s: int | None = None) -> Key:
+        """Make an API key; the answer holds it, once."""
+        body: dict[str, object] = {"scopes": list(scopes), "name": name}
+        body |= {} if expires_in_s is None else {"expiresIn": expires_in_s}
+        return (await self._call("POST", "/keys", body)).data(Key)
+
+    async def rotate_key(self, key_id: UUID, *, overlap_s: int = 86_400) -> Key:
+        """Follow a key by a new one; the old one goes on for the overlap."""
+        return (await self._call("POST", f"/keys/{key_id}/rotate", {"overlap": overlap_s})).data(Key)
+
+    async def revoke_key(self, key_id: UUID) -> None:
+        """Make a key useless, for good."""
+        await self._call("DELETE", f"/keys/{key_id}")
+
+    async def register_webhook(self, url: str, events: list[str], *, secret: str | None = None) -> Endpoint:
+        """Register an endpoint; the answer holds its secret, which is never shown again."""
+        body = {"url": url, "events": events} | ({"secret": secret} if secret is not None else {})
+        return (await self._call("POST", "/webhooks", body)).data(Endpoint)
+
+    async def webhooks(self) -> list[Endpoint]:
+        """The tenant's endpoints, without their secrets."""
+        return (await self._call("GET", "/webhooks")).data(list[Endpoint])
+
+    async def delete_webhook(self, endpoint_id: UUID) -> None:
+        """Remove an endpoint; nothing more is sent to it."""
+        await self._call("DELETE", f"/webhooks/{endpoint_id}")
+
+    async def profiles(self) -> Profiles:
+        """What is made of uploads."""
+        return (await self._call("GET", "/profiles")).data(Profiles)
+
+    async def choose_profiles(self, include: Sequence[str], *, own: Sequence[OwnProfile] = ()) -> Profiles:
+        """What is to be made of uploads from now on: sets and profiles of the service by name, and the tenant's own."""
+        body = {"include": list(include), "own": list(own)}
+        return (await self._call("PUT", "/profiles", body)).data(Profiles)
+
+    async def usage(self, *, days: int = 7) -> Usage:
+        """Jobs, CPU seconds and bytes of the last days (35 at most), in all and by day."""
+        return (await self._call("GET", "/usage", query={"days": str(days)})).data(Usage)

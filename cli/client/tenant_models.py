@@ -1,0 +1,81 @@
+"""What the API answers about the caller's own tenant, as frozen structs."""
+
+from datetime import date
+
+import msgspec
+
+
+class OwnProfile(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A picture profile of the tenant's own; sizes are pixels, `focus` shares of width and height or a word."""
+
+    name: str
+    format: str
+    fit: str
+    width: int | None = None
+    height: int | None = None
+    focus: str | tuple[float, float] = "attention"
+    quality: int = 80
+    target_bytes: int | None = None
+    animated: bool = False
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What is made of an upload under this name, and in which stage."""
+
+    name: str
+    version: int
+    stage: str
+    content_type: str
+    fit: str
+    width: int | None
+    height: int | None
+    quality: int | None = None
+    target_bytes: int | None = None
+    animated: bool = False
+
+
+class Profiles(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A tenant's choice (`include`, `own`), all that it comes to, and the service's sets by name."""
+
+    include: list[str]
+    own: list[OwnProfile]
+    profiles: list[Profile]
+    sets: dict[str, list[str]]
+
+
+class StageUsage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What the jobs of one stage used; CPU in seconds."""
+
+    stage: str
+    kind: str | None
+    jobs_done: int
+    jobs_failed: int
+    cpu_s: float
+
+
+class UsageSums(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Sums over some time; waits are from a job's making to its start, seconds."""
+
+    jobs_done: int
+    jobs_failed: int
+    cpu_s: float
+    uploads: int
+    bytes_in: int
+    bytes_out: int
+    mean_wait_s: float
+    longest_wait_s: float
+    stages: list[StageUsage]
+
+
+class DayUsage(UsageSums, frozen=True, kw_only=True, rename="camel"):
+    """The sums of one day (UTC)."""
+
+    day: date
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a tenant used since a day, in all and by day."""
+
+    since: date
+    total: UsageSums
+    days: list[DayUsage]

@@ -1,0 +1,88 @@
+"""The Python client on a running API: what it sends is taken, and what it reads is what the API says."""
+
+import hashlib
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from cli.client import MedialaneClient, NotFoundError, OwnProfile, StoreRefusedError
+
+CONTENT = b"\xff\xd8\xff" + b"x" * 97
+
+
+@pytest.fixture
+async def client(caller):
+    async with MedialaneClient(caller.base, caller.key) as opened:
+        yield opened
+
+
+async def presign(client, **about):
+    return await client.presign("a.jpg", "image/jpeg", len(CONTENT), **about)
+
+
+async def test_uploads_say_what_they_are_about_and_are_found_by_it(client):
+    album = await presign(client, metadata={"album": "2026", "by": "me"}, tags=["beach"])
+    other = await presign(client, metadata={"album": "2026"}, tags=["hill"])
+    now = datetime.now(UTC)
+
+    async def ids(**filters):
+        return [item.id for item in (await client.assets(**filters)).items]
+
+    assert await ids() == [other.asset_id, album.asset_id]
+    assert await ids(tag="beach") == [album.asset_id]
+    assert await ids(metadata={"album": "2026"}) == [other.asset_id, album.asset_id]
+    assert await ids(metadata={"album": "2026", "by": "me"}) == [album.asset_id]
+    assert await ids(created_from=now + timedelta(hours=1)) == []
+    assert len(await ids(created_to=now + timedelta(hours=1), state="pending", kind="image")) == 2
+    assert await ids(kind="video") == []
+    assert (await client.asset(album.asset_id)).metadata == {"album": "2026", "by": "me"}
+
+
+async def test_bytes_that_were_promised_are_the_only_ones_taken(client):
+    promised = await presign(client, sha256=hashlib.sha256(CONTENT).hexdigest())
+    with pytest.raises(StoreRefusedError):
+        await client.put(promised, CONTENT[::-1], "image/jpeg")
+    await client.put(promised, CONTENT, "image/jpeg")
+
+
+async def test_an_address_that_ended_is_signed_again_and_many_are_completed_at_once(client):
+    first, missing = await presign(client), await presign(client)
+    again = await client.presign_again(first.asset_id)
+    assert again.asset_id == first.asset_id
+    await client.put(again, CONTENT, "image/jpeg")
+    done, refused = await client.complete_many([first.asset_id, missing.asset_id])
+    assert (done.asset_id, done.status) == (first.asset_id, "success")
+    assert (refused.status, refused.code) == ("error", "upload_missing")
+
+
+async def test_parts_are_given_up(client):
+    begun = await client.begin_parts("a.mp4", "video/mp4", 5 << 20, tags=["film"])
+    assert await client.stored_parts(begun.upload_id) == []
+    await client.abort_parts(begun.upload_id)
+    with pytest.raises(NotFoundError):
+        await client.stored_parts(begun.upload_id)
+
+
+async def test_events_are_read_until_they_end_or_the_reader_does(client):
+    asset_id = (await presign(client)).asset_id
+    async with aclosing(client.events(asset_id)) as events:
+        first = await anext(events)
+        assert (first.seq, first.type, first.asset_id) == (1, "asset.created", asset_id)
+        assert first.data["file_name"] == "a.jpg"
+        await client.delete_asset(asset_id)
+        assert (await anext(events)).type == "asset.deleted"
+    with pytest.raises(NotFoundError):
+        await anext(client.events(asset_id, after=1))
+
+
+async def test_profiles_are_chosen_and_variants_that_are_not_there_are_not_found(client):
+    before = await client.profiles()
+    assert before.include == ["default"]
+    hero = OwnProfile(name="hero", format="webp", fit="inside", width=1600, height=900)
+    after = await client.choose_profiles(["webp"], own=[hero])
+    assert (after.include, after.own) == (["webp"], [hero])
+    assert {profile.name for profile in after.profiles} >= {"hero", *after.sets["webp"]}
+    assert await client.profiles() == after
+    with pytest.raises(NotFoundError):
+        await client.variant((await presign(client)).asset_id, "hero")
