@@ -4,9 +4,11 @@ import os
 from collections.abc import Sequence
 
 import click
+import sqlalchemy as sa
 
 import migrations
 from migrations.runner import Step, next_steps, pending
+from schemas.errors import ErrorCode, MedialaneError
 from schemas.settings import MigrationSettings, load, variable
 
 
@@ -30,6 +32,16 @@ def migrate(dry_run: bool, phase: migrations.Phase, database_url: str | None) ->
     if database_url is not None:
         env[variable(MigrationSettings, "database_url")] = database_url
     settings = load(MigrationSettings, env)
+    try:
+        _migrate(settings, phase, dry_run=dry_run)
+    except sa.exc.OperationalError as error:
+        if error.statement is not None and not error.connection_invalidated:
+            raise
+        said = str(error.orig).strip().splitlines()[0]
+        raise MedialaneError(ErrorCode.DATABASE_UNAVAILABLE, f"The database does not answer: {said}") from error
+
+
+def _migrate(settings: MigrationSettings, phase: migrations.Phase, *, dry_run: bool) -> None:
     if dry_run:
         steps = next_steps(pending(settings.database_url), phase)
         click.echo(f"would apply: {_names(steps)}" if steps else "nothing to apply")
