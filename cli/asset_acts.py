@@ -19,17 +19,23 @@ _FIND = sa.text("""
 
 @click.command("cancel")
 @click.argument("asset_id", type=click.UUID)
-def cancel_asset(asset_id: UUID) -> None:
+@click.option("--dry-run", is_flag=True, help="Say what would end, and change nothing.")
+def cancel_asset(asset_id: UUID, dry_run: bool) -> None:
     """Operators: end the jobs of ASSET_ID, of any tenant; a running child is killed at its worker's next heartbeat.
 
     Needs MEDIALANE_DATABASE_URL (worker role), not the API.
     """
 
-    async def work(connection: AsyncConnection) -> int:
+    async def work(connection: AsyncConnection) -> str:
         found = await _find(connection, asset_id)
-        return await cancel.cancel_asset(connection, found.tenant_id, asset_id, actor=audit.operator())
+        attempt = await connection.begin_nested()  # a dry run is refused for whatever would be refused
+        ended = await cancel.cancel_asset(connection, found.tenant_id, asset_id, actor=audit.operator())
+        if dry_run:
+            await attempt.rollback()
+            return f"would cancel asset {asset_id} of {found.slug} ({found.state}) and end {ended} jobs"
+        return f"cancelled, {ended} jobs ended"
 
-    click.echo(f"cancelled, {in_transaction(work)} jobs ended")
+    click.echo(in_transaction(work))
 
 
 @click.command("remove")

@@ -30,7 +30,7 @@ def keys() -> None:
     "scopes",
     multiple=True,
     type=click.Choice([scope.value for scope in Scope]),
-    help="What it may do; may be given more than once. Default: assets and webhooks.",
+    help="What it may do; may be given more than once. Default: assets, webhooks and profiles.",
 )
 @click.option("--days", type=click.FloatRange(min=0, min_open=True), help="Days until it expires. Default: never.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object with id, prefix and key.")

@@ -1,7 +1,7 @@
 // Load on the upload path, as the reference system's own load client does it: presign, PUT with nothing but the
 // content type, GET complete. Every upload gets bytes of its own after the JPEG's end marker, so that no two are twins.
 //
-//   k6 run -e BASE_URL=http://127.0.0.1:8080 -e API_KEY=mp_... -e FILE=photo.jpg k6/upload.js
+//   k6 run -e BASE_URL=http://127.0.0.1:8080 -e API_KEY=mp_... -e FILE=$PWD/photo.jpg k6/upload.js
 
 import http from 'k6/http';
 import exec from 'k6/execution';

@@ -48,6 +48,11 @@ def test_a_document_without_markers_is_refused() -> None:
         settings_table.replace("# Nothing here\n")
 
 
+def test_the_walk_through_waits_for_what_it_then_downloads() -> None:
+    block = next(block for block in re.findall(r"(?s)```sh\n(.*?)```", TEXT) if "thumbnail.webp" in block)
+    assert block.index("/complete") < block.index("?wait=") < block.index("thumbnail.webp")
+
+
 def commands() -> list[list[str]]:
     blocks = re.findall(r"(?s)```sh\n(.*?)```", TEXT)
     lines = [line for block in blocks for line in block.splitlines()]

@@ -199,8 +199,10 @@ def test_an_asset_is_cancelled_and_deleted(operator):
         return [await seed.asset(database, tenant) for _ in range(2)]
 
     first, second = operator.rows(work)
+    assert operator("assets", "cancel", first.asset_id, "--dry-run").endswith("and end 1 jobs\n")
     assert operator("assets", "cancel", first.asset_id) == "cancelled, 1 jobs ended\n"
-    operator("assets", "cancel", first.asset_id, code=1)
+    for options in ([], ["--dry-run"]):
+        operator("assets", "cancel", first.asset_id, *options, code=1)
     assert operator("assets", "remove", second.asset_id, "--dry-run").endswith("and end 1 jobs\n")
     assert operator("assets", "remove", second.asset_id).endswith("1 jobs ended\n")
     operator("assets", "remove", second.asset_id, code=1)
