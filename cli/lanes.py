@@ -28,9 +28,7 @@ def lanes() -> None:
 
 
 @lanes.command()
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print a JSON object of lanes and tenants."
-)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object of lanes and tenants.")
 def show(as_json: bool) -> None:
     """Show each job topic's lanes, and which tenants have a share of their own."""
     found, shares = in_transaction(_everything)

@@ -39,7 +39,7 @@ def pytest_configure_node(node):
 def pytest_sessionfinish(session):
     """The controller finishes last: only it stops the run's stack."""
     if not hasattr(session.config, "workerinput"):
-        shared.release(shared.folder_for(os.getpid()))
+        shared.release(shared.runs_own(os.getpid()))
 
 
 @pytest.fixture(scope="session")

@@ -38,8 +38,7 @@ TERMINAL = ("asset.ready", "asset.failed")
 
 def folder_for(controller: int) -> Path:
     """The folder of the run's end-to-end stack."""
-    base = shared.folder_for(controller)
-    return base.with_name(f"{base.name}-e2e")
+    return shared.runs_own(controller, "e2e")
 
 
 def whole_stack(controller: int) -> Stack:

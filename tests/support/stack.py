@@ -44,13 +44,20 @@ class Database:
 
 
 def folder_for(controller: int) -> Path:
-    """The stack's folder of the test run that the process `controller` leads.
+    """The folder of the stack that the tests share, in the run that the process `controller` leads.
 
-    Not under pytest's own temp folder, which only its owner may enter: Postgres runs as another user. A developer's
-    running stack is used instead if MEDIALANE_TEST_STACK names its folder.
+    A developer's running stack is used if MEDIALANE_TEST_STACK names its folder.
     """
-    own = os.environ.get("MEDIALANE_TEST_STACK")
-    return Path(own) if own else Path(tempfile.gettempdir()) / f"medialane-test-{controller}"
+    developers = os.environ.get("MEDIALANE_TEST_STACK")
+    return Path(developers) if developers else runs_own(controller)
+
+
+def runs_own(controller: int, name: str = "") -> Path:
+    """A folder for a stack that the run alone uses, and deletes at its end.
+
+    Not under pytest's own temp folder, which only its owner may enter: Postgres runs as another user.
+    """
+    return Path(tempfile.gettempdir()) / f"medialane-test-{controller}{name and f'-{name}'}"
 
 
 def acquire(folder: Path, controller: int, parts: tuple[str, ...]) -> Stack:
@@ -69,9 +76,10 @@ def acquire(folder: Path, controller: int, parts: tuple[str, ...]) -> Stack:
 
 
 def release(folder: Path) -> None:
-    """Stop the run's stacks (a suite may have one more, in FOLDER-name) and delete them; once, by the controller."""
-    if os.environ.get("MEDIALANE_TEST_STACK"):
-        return
+    """Stop the run's stacks (a suite may have one more, in FOLDER-name) and delete them; once, by the controller.
+
+    `folder` is of `runs_own`: a developer's own stays as it is.
+    """
     for found in (folder, *folder.parent.glob(f"{folder.name}-*")):
         files = layout(found)
         if not files.folder.is_dir():

@@ -161,10 +161,7 @@ class Bench:
 
     async def compacted_topic(self, values):
         """A topic with records of one key, of which the broker has compacted away at least one."""
-        (broker,) = self.admin.list_topics(timeout=15).brokers
-        often = ConfigEntry("log.cleaner.backoff.ms", "500", incremental_operation=AlterConfigOpType.SET)
-        resource = ConfigResource(ConfigResource.Type.BROKER, str(broker), incremental_configs=[often])
-        await asyncio.to_thread(self.admin.incremental_alter_configs([resource])[resource].result, 15)
+        await self._look_for_what_to_clean("500", AlterConfigOpType.SET)
         config = {
             "cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.01", "segment.ms": "100",
             "min.compaction.lag.ms": "0", "max.compaction.lag.ms": "100",
@@ -176,7 +173,15 @@ class Bench:
         async with asyncio.timeout(2 * BOUND_S):
             while len(await asyncio.to_thread(self._present, topic)) == len(values):  # noqa: ASYNC110 - the broker's
                 await asyncio.sleep(0.5)
+        await self._look_for_what_to_clean("", AlterConfigOpType.DELETE)  # the broker may be a developer's
         return topic
+
+    async def _look_for_what_to_clean(self, every_ms, how):
+        """How often the broker does."""
+        (broker,) = self.admin.list_topics(timeout=15).brokers
+        often = ConfigEntry("log.cleaner.backoff.ms", every_ms, incremental_operation=how)
+        resource = ConfigResource(ConfigResource.Type.BROKER, str(broker), incremental_configs=[often])
+        await asyncio.to_thread(self.admin.incremental_alter_configs([resource])[resource].result, 15)
 
     def _present(self, topic):
         consumer = Consumer(client_options(self.kafka) | {"group.id": str(uuid.uuid4())})

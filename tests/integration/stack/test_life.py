@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from click.testing import CliRunner
-from support.stack import folder_for, release
+from support.stack import release, runs_own
 
 from cli.main import medialane
 from cli.stack import Stack, StackError
@@ -36,8 +36,7 @@ time.sleep(600)
 @pytest.fixture
 def folder(controller, request):
     """A folder for a stack of this test's own; whatever is left of it is removed."""
-    base = folder_for(os.getpid())
-    found = base.with_name(f"{base.name}-{request.node.name[:40]}")
+    found = runs_own(os.getpid(), request.node.name[:40])
     yield found
     release(found)
 

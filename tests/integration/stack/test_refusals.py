@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from support.stack import folder_for, release
+from support.stack import release, runs_own
 
 from cli.stack import Stack, StackError
 from cli.stack.layout import layout
@@ -18,8 +18,7 @@ pytestmark = pytest.mark.stack
 
 @pytest.fixture
 def folder(request):
-    base = folder_for(os.getpid())
-    found = base.with_name(f"{base.name}-{request.node.name[:40]}")
+    found = runs_own(os.getpid(), request.node.name[:40])
     yield found
     release(found)
 

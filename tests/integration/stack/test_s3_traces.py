@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support.stack import folder_for
+from support.stack import runs_own
 
 from cli.stack import Stack
 from cli.stack.layout import layout
@@ -17,8 +17,7 @@ pytestmark = pytest.mark.stack
 @pytest.fixture
 def folder():
     """Longer than a Unix socket's address may be."""
-    base = folder_for(os.getpid())
-    top = base.with_name(f"{base.name}-s3")
+    top = runs_own(os.getpid(), "s3")
     yield top / ("long" * 30)
     Stack(layout(top / ("long" * 30))).stop(quick=True)
     shutil.rmtree(top, ignore_errors=True)
