@@ -27,7 +27,8 @@ def test_what_is_required_and_not_set_is_named_and_nothing_begins(missing, monke
         pytest.fail("it began")
 
     monkeypatch.setattr(server, "serve", serve)
-    env = dict.fromkeys(REQUIRED, "postgresql://127.0.0.1:1/x")
+    address = {"MEDIALANE_S3_ENDPOINT": "http://127.0.0.1:1", "MEDIALANE_KAFKA_BROKERS": "127.0.0.1:1"}
+    env = dict.fromkeys(REQUIRED, "postgresql://127.0.0.1:1/x") | address
     with pytest.raises(SettingsError, match=missing):
         server.run({name: value for name, value in env.items() if name != missing})
 

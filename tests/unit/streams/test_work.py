@@ -24,8 +24,8 @@ async def test_the_version_that_was_completed_is_downloaded(tmp_path):
     job = ClaimedJob(
         job_id=uuid7(), tenant_id=uuid7(), asset_id=uuid7(), generation=1, stage=Stage.IMAGE_PRIMARY, epoch=1,
         attempts=0, deaths=0, traceparent=None, content_sha256=None, object_key="uploads/a", etag="e", version_id="v",
-        size=5, content_type="image/jpeg", file_name="a.jpg", queued_at=datetime.now(UTC),
-        claimed_at=datetime.now(UTC),
+        size=5, content_type="image/jpeg", file_name="a.jpg", created_at=datetime.now(UTC),
+        queued_at=datetime.now(UTC), claimed_at=datetime.now(UTC),
     )  # fmt: skip
     work = Work(job, None, None, Store(), None, tmp_path, Tracing("test"), (), on_outage=lambda _: None)
     with pytest.raises(AskedError) as asked:
