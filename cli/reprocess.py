@@ -34,8 +34,8 @@ _PAGE = 500
 def reprocess(profile: str, since: datetime, tenant: str | None, rate: float, limit: int, dry_run: bool) -> None:
     """Open a new generation of every ready asset that lacks the present version of a profile.
 
-    What exists of the other profiles is used again. The jobs are of the bulk class: while fresh uploads come, they use
-    at most an eighth of their tenant's credit. Run again, it takes up what is left.
+    What exists of the other profiles is used again. The jobs are of the bulk class: they use at most an eighth of their
+    tenant's credit. Run again, it takes up what is left.
     """
     done, left = asyncio.run(_reprocess(_PROFILES[profile], since, tenant, rate, limit, dry_run=dry_run))
     if dry_run:

@@ -4,8 +4,9 @@ It is counted from the rows, never kept as a number: a race may overshoot by a f
 leaves `queued` or `running` for good gives its credit to the tenant's next waiting job in the same transaction; the
 keeper mends what a crash left.
 
-Secondary and bulk jobs may only fill a part of the credit, so that primary ones always find room; once their turn has
-come (`turn_at`, some time after they were made) they are as good as those, and so never starve.
+Secondary and bulk jobs may only fill a part of the credit, so that primary ones always find room. Until their turn has
+come (`turn_at`, some time after they were made) whatever is dispatched counts against that part; from then on only what
+is of their class does, and so they never starve.
 """
 
 from collections import Counter
@@ -26,10 +27,10 @@ REEMIT_AFTER_S = 30.0
 """How long a dispatch may go unclaimed before the keeper emits it again; doubles with every emission."""
 
 AGEING_S: dict[JobClass, float] = {JobClass.PRIMARY: 0.0, JobClass.SECONDARY: 600.0, JobClass.BULK: 3600.0}
-"""How long a job yields before it is as good as primary work."""
+"""How long a job yields before its class's part of the credit is its own."""
 
 SHARE: dict[JobClass, int] = {JobClass.PRIMARY: 1, JobClass.SECONDARY: 2, JobClass.BULK: 8}
-"""A class may use this part (one nth) of its tenant's credit while it yields; of the total, whoever uses it."""
+"""A class never has more than this part (one nth) of its tenant's credit, and at least one."""
 
 _SHARES = ", ".join(f"('{kind.value}', {share})" for kind, share in SHARE.items())
 
@@ -37,12 +38,26 @@ OPEN_BREAKER = "SELECT FROM breakers b WHERE b.tenant_id = {tenant} AND b.state 
 """Whether a tenant's jobs are held in their rows."""
 
 
-def limit_of(job: str, credits_: str) -> str:
-    """SQL: the number of dispatched jobs below which this one may be dispatched, too."""
+def used(jobs: str) -> str:
+    """SQL: a query for how many of these jobs there are (`total`), and how many of each class (`own`, see `own_of`)."""
+    classes = ", ".join(f"count(*) FILTER (WHERE job_class = '{kind.value}')" for kind in SHARE)
+    return f"SELECT count(*) AS total, ARRAY[{classes}] AS own FROM ({jobs}) AS dispatched"  # noqa: S608 - made of constants
+
+
+def own_of(job: str) -> str:
+    """SQL: the number in `own` that is of this job's class."""
+    classes = ", ".join(f"'{kind.value}'" for kind in SHARE)
+    return f"own[array_position(ARRAY[{classes}], {job}.job_class)]"
+
+
+def may_go(job: str, total: str, own: str) -> str:
+    """SQL: whether a job may be dispatched beside so many others of its tenant (with its `credits`) and topic, `own` of
+    them of its class.
+    """
     shares = " ".join(f"WHEN '{kind.value}' THEN {share}" for kind, share in SHARE.items())
     return (
-        f"CASE WHEN {job}.turn_at <= clock_timestamp() THEN {credits_} "
-        f"ELSE greatest(1, {credits_} / CASE {job}.job_class {shares} END) END"
+        f"({total} < credits AND CASE WHEN {job}.turn_at <= clock_timestamp() THEN {own} ELSE {total} END"
+        f" < greatest(1, credits / CASE {job}.job_class {shares} END))"
     )
 
 
@@ -92,49 +107,61 @@ QUEUE = f"""
 def _let_in(room: str, last: str) -> sa.TextClause:
     """Queue the heads of each class where there is room; of those that may go now, the ones whose turns come first.
 
-    `room` is a query for (tenant_id, topic, credits, total, wanted): what is dispatched now, and how many may be more.
+    `room` is a query for (tenant_id, topic, credits, total, own, wanted): what is dispatched now (`used`), and how many
+    may be more.
     """
     return sa.text(f"""
         WITH room AS ({room}), heads AS (
-            SELECT head.id, room.total, room.wanted, {limit_of("head", "room.credits")} AS most,
-                row_number() OVER (PARTITION BY room.tenant_id, room.topic ORDER BY head.turn_at, head.id) AS place
+            SELECT head.*, room.*,
+                row_number() OVER (PARTITION BY room.tenant_id, room.topic, class.name ORDER BY turn_at, id) AS number
             FROM room, (VALUES {_SHARES}) AS class (name, share), LATERAL (
                 SELECT id, turn_at, job_class FROM jobs
                 WHERE tenant_id = room.tenant_id AND topic = room.topic AND state = 'waiting' AND reason = 'credit'
                     AND job_class = class.name
-                ORDER BY turn_at, id LIMIT least(greatest(room.credits - room.total, 0), room.wanted)
+                ORDER BY turn_at, id
+                LIMIT least(greatest(credits - total, 0), wanted, greatest(1, credits / class.share))
                 FOR NO KEY UPDATE SKIP LOCKED
             ) AS head
-            WHERE room.total < {limit_of("head", "room.credits")}
+        ), able AS (
+            SELECT *, row_number() OVER (PARTITION BY tenant_id, topic ORDER BY turn_at, id) AS place
+            FROM heads WHERE {may_go("heads", "total + number - 1", f"{own_of('heads')} + number - 1")}
         ), next AS (
-            SELECT id FROM heads WHERE place <= wanted AND total + place <= most {last}
+            SELECT id FROM able
+            WHERE place <= wanted AND {may_go("able", "total + place - 1", f"{own_of('able')} + number - 1")} {last}
         )
         {QUEUE} FROM next WHERE jobs.id = next.id {RETURNING}
     """)  # noqa: S608 - made of constants
 
 
-_DISPATCHED = """
-    SELECT count(*) FROM jobs j WHERE j.tenant_id = t.id AND j.topic = of.topic AND j.state IN ('queued', 'running')
+DISPATCHED = """
+    SELECT job_class FROM jobs j
+    WHERE j.tenant_id = of.tenant_id AND j.topic = of.topic AND j.state IN ('queued', 'running')
 """
+"""The jobs of one tenant and topic (`of`) that hold credit."""
+
 _NEXT = _let_in(
     f"""
-    SELECT t.id AS tenant_id, of.topic, t.credits, ({_DISPATCHED}) AS total, of.count AS wanted
+    SELECT t.id AS tenant_id, of.topic, t.credits, used.total, used.own, of.count AS wanted
     FROM unnest(CAST(:tenants AS uuid[]), CAST(:topics AS text[]), CAST(:counts AS int[]))
         AS of (tenant_id, topic, count)
-    JOIN tenants t ON t.id = of.tenant_id WHERE NOT EXISTS ({OPEN_BREAKER.format(tenant="t.id")})
+    JOIN tenants t ON t.id = of.tenant_id, LATERAL ({used(DISPATCHED)}) AS used
+    WHERE NOT EXISTS ({OPEN_BREAKER.format(tenant="t.id")})
     """,  # noqa: S608 - made of constants
     "",
 )
+# What lanes sent back for want of room counts, too: others in its place would be sent back as well.
+_DISPATCHED_OR_SENT_BACK = f"""
+    {DISPATCHED} UNION ALL
+    SELECT job_class FROM jobs j
+    WHERE j.tenant_id = of.tenant_id AND j.topic = of.topic AND j.state = 'waiting' AND j.reason = 'cap'
+        AND j.due_at IS NOT NULL
+"""  # noqa: S608 - made of constants
 _MEND = _let_in(
     f"""
-    SELECT t.id AS tenant_id, of.topic, t.credits, CAST(:batch AS int) AS wanted, ({_DISPATCHED}) + (
-        -- Lanes sent these back for want of room: others in their place would be sent back as well.
-        SELECT count(*) FROM jobs j
-        WHERE j.tenant_id = t.id AND j.topic = of.topic AND j.state = 'waiting' AND j.reason = 'cap'
-            AND j.due_at IS NOT NULL
-    ) AS total
+    SELECT t.id AS tenant_id, of.topic, t.credits, used.total, used.own, CAST(:batch AS int) AS wanted
     FROM (SELECT DISTINCT tenant_id, topic FROM jobs WHERE state = 'waiting' AND reason = 'credit') AS of
-    JOIN tenants t ON t.id = of.tenant_id WHERE NOT EXISTS ({OPEN_BREAKER.format(tenant="t.id")})
+    JOIN tenants t ON t.id = of.tenant_id, LATERAL ({used(_DISPATCHED_OR_SENT_BACK)}) AS used
+    WHERE NOT EXISTS ({OPEN_BREAKER.format(tenant="t.id")})
     """,  # noqa: S608 - made of constants
     "LIMIT :batch",
 )

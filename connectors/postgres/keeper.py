@@ -12,13 +12,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.postgres.content import doom_content
 from connectors.postgres.credits import (
+    DISPATCHED,
     OPEN_BREAKER,
     QUEUE,
     REEMIT_AFTER_S,
     RETURNING,
     emit_queued,
-    limit_of,
+    may_go,
+    own_of,
     pass_on,
+    used,
 )
 from connectors.postgres.endings import give_up
 from connectors.postgres.jobs import ClaimedJob, FencedError
@@ -35,17 +38,17 @@ _DUE = sa.text(f"""
         WHERE state = 'waiting' AND due_at <= statement_timestamp()
         ORDER BY due_at LIMIT :batch FOR NO KEY UPDATE SKIP LOCKED
     ), used AS (
-        SELECT of.tenant_id, of.topic, t.credits, (
-            SELECT count(*) FROM jobs j
-            WHERE j.tenant_id = of.tenant_id AND j.topic = of.topic AND j.state IN ('queued', 'running')
-        ) AS total
-        FROM (SELECT DISTINCT tenant_id, topic FROM due) AS of JOIN tenants t ON t.id = of.tenant_id
-    ), ranked AS (
-        SELECT due.id,
-            total + row_number() OVER (PARTITION BY tenant_id, topic ORDER BY due_at, due.id)
-                <= {limit_of("due", "credits")} AS room,
-            EXISTS ({OPEN_BREAKER.format(tenant="due.tenant_id")} AND b.probe_job_id IS DISTINCT FROM due.id) AS held
+        SELECT of.tenant_id, of.topic, t.credits, used.total, used.own
+        FROM (SELECT DISTINCT tenant_id, topic FROM due) AS of JOIN tenants t ON t.id = of.tenant_id,
+            LATERAL ({used(DISPATCHED)}) AS used
+    ), numbered AS (
+        SELECT *, row_number() OVER (PARTITION BY tenant_id, topic ORDER BY due_at, id) AS place,
+            row_number() OVER (PARTITION BY tenant_id, topic, job_class ORDER BY due_at, id) AS number
         FROM due JOIN used USING (tenant_id, topic)
+    ), ranked AS (
+        SELECT due.id, {may_go("due", "total + place - 1", f"{own_of('due')} + number - 1")} AS room,
+            EXISTS ({OPEN_BREAKER.format(tenant="due.tenant_id")} AND b.probe_job_id IS DISTINCT FROM due.id) AS held
+        FROM numbered AS due
     ), later AS (
         UPDATE jobs SET reason = CASE WHEN held THEN 'breaker' ELSE 'credit' END, due_at = NULL
         FROM ranked WHERE jobs.id = ranked.id AND (held OR NOT room)

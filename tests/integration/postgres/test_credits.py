@@ -108,6 +108,62 @@ async def test_what_yielded_long_enough_goes_in_turn_with_primary_work(worker, s
     assert (await sent(worker, seed, old.job_id), await sent(worker, seed, fresh.job_id)) == (["1"], [])
 
 
+@pytest.fixture
+async def old(worker, seed):
+    """A tenant of 8 credits with 12 bulk jobs whose turn came an hour before anything else's, and nothing dispatched."""
+    tenant_id = await seed.tenant(worker)
+    await seed.change(worker, "UPDATE tenants SET credits = 8 WHERE id = :t", t=tenant_id)
+    made = [await seed.upload(worker, tenant_id, JobClass.BULK) for _ in range(12)]
+    await seed.change(
+        worker,
+        "UPDATE jobs SET state = 'waiting', reason = 'credit', next_emit_at = NULL, turn_at = now() - interval '1 h' "
+        "WHERE tenant_id = :t",
+        t=tenant_id,
+    )
+    return tenant_id, made
+
+
+async def queued(worker, seed, made):
+    ids = [one.job_id for one in made]
+    return (await seed.column(worker, "SELECT count(*) FROM jobs WHERE id = ANY(:j) AND state = 'queued'", j=ids))[0]
+
+
+async def test_old_bulk_work_leaves_fresh_uploads_their_room(worker, seed, old):
+    tenant_id, bulk = old
+    async with worker.transaction() as connection:
+        assert await credit.mend(connection, batch=100) == 1, "an eighth"
+    fresh = [await seed.upload(worker, tenant_id) for _ in range(9)]
+    assert await queued(worker, seed, fresh) == 7
+    for one in fresh[:2]:
+        await end_well(worker, await claim(worker, one))
+    assert (await queued(worker, seed, fresh), await queued(worker, seed, bulk)) == (7, 1)
+
+
+async def test_old_bulk_work_goes_on_though_fresh_uploads_take_all_that_they_may(worker, seed, old):
+    tenant_id, bulk = old
+    fresh = [await seed.upload(worker, tenant_id) for _ in range(12)]
+    assert await queued(worker, seed, fresh) == 8
+    await end_well(worker, await claim(worker, fresh[0]))
+    assert await queued(worker, seed, bulk) == 1, "its turn is the earlier one"
+    going = "SELECT id FROM jobs WHERE tenant_id = :t AND state = 'queued' AND job_class = 'bulk'"
+    for _ in range(3):
+        (job_id,) = await seed.column(worker, going, t=tenant_id)
+        await end_well(worker, await seed.claim(worker, next(one for one in bulk if one.job_id == job_id)))
+        assert (await queued(worker, seed, fresh), await queued(worker, seed, bulk)) == (7, 1)
+
+
+async def test_old_bulk_work_that_is_tried_again_takes_no_more_than_its_part(worker, seed, old):
+    _, bulk = old
+    await seed.change(
+        worker,
+        "UPDATE jobs SET reason = 'retry', due_at = now() WHERE id = ANY(:j)",
+        j=[one.job_id for one in bulk],
+    )
+    async with worker.transaction() as connection:
+        assert await keeper.emit_due(connection, batch=100) == len(bulk)
+    assert await queued(worker, seed, bulk) == 1
+
+
 async def test_many_bulk_jobs_do_not_hide_a_secondary_one(worker, seed):
     tenant_id = await seed.tenant(worker)
     await seed.change(worker, "UPDATE tenants SET credits = 8 WHERE id = :t", t=tenant_id)
