@@ -55,12 +55,27 @@ _PARK = sa.text("""
     UPDATE jobs SET state = 'waiting', reason = 'breaker', due_at = NULL, next_emit_at = NULL FROM held
     WHERE jobs.id = held.id
 """)
-# A closed breaker's jobs wait for credit like all others, and get it in turn.
+# A closed breaker's jobs wait for credit like all others, and get it in turn. A loose index scan finds whose there are:
+# those of an open one may be very many.
 _LET_GO = sa.text("""
-    WITH free AS (
-        SELECT j.id FROM jobs j WHERE j.state = 'waiting' AND j.reason = 'breaker'
-            AND NOT EXISTS (SELECT FROM breakers b WHERE b.tenant_id = j.tenant_id AND b.state <> 'closed')
-        LIMIT :batch FOR NO KEY UPDATE OF j SKIP LOCKED
+    WITH RECURSIVE holding AS (
+        (SELECT tenant_id FROM jobs WHERE state = 'waiting' AND reason = 'breaker' ORDER BY tenant_id LIMIT 1)
+        UNION ALL
+        SELECT next.* FROM holding, LATERAL (
+            SELECT j.tenant_id FROM jobs j
+            WHERE j.state = 'waiting' AND j.reason = 'breaker' AND j.tenant_id > holding.tenant_id
+            ORDER BY j.tenant_id LIMIT 1
+        ) AS next
+    ), closed AS MATERIALIZED (
+        SELECT tenant_id FROM holding
+        WHERE NOT EXISTS (SELECT FROM breakers b WHERE b.tenant_id = holding.tenant_id AND b.state <> 'closed')
+    ), free AS (
+        SELECT held.id FROM closed, LATERAL (
+            SELECT id FROM jobs
+            WHERE tenant_id = closed.tenant_id AND state = 'waiting' AND reason = 'breaker'
+            ORDER BY turn_at, id LIMIT :batch FOR NO KEY UPDATE SKIP LOCKED
+        ) AS held
+        LIMIT :batch
     )
     UPDATE jobs SET reason = 'credit' FROM free WHERE jobs.id = free.id
 """)

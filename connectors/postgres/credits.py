@@ -156,11 +156,21 @@ _DISPATCHED_OR_SENT_BACK = f"""
     WHERE j.tenant_id = of.tenant_id AND j.topic = of.topic AND j.state = 'waiting' AND j.reason = 'cap'
         AND j.due_at IS NOT NULL
 """  # noqa: S608 - made of constants
+# A loose index scan: one probe per tenant and topic that has anything waiting, however much that is.
 _MEND = _let_in(
     f"""
+    WITH RECURSIVE of AS (
+        (SELECT tenant_id, topic FROM jobs WHERE state = 'waiting' AND reason = 'credit'
+         ORDER BY tenant_id, topic LIMIT 1)
+        UNION ALL
+        SELECT next.* FROM of, LATERAL (
+            SELECT j.tenant_id, j.topic FROM jobs j
+            WHERE j.state = 'waiting' AND j.reason = 'credit' AND (j.tenant_id, j.topic) > (of.tenant_id, of.topic)
+            ORDER BY j.tenant_id, j.topic LIMIT 1
+        ) AS next
+    )
     SELECT t.id AS tenant_id, of.topic, t.credits, used.total, used.own, CAST(:batch AS int) AS wanted
-    FROM (SELECT DISTINCT tenant_id, topic FROM jobs WHERE state = 'waiting' AND reason = 'credit') AS of
-    JOIN tenants t ON t.id = of.tenant_id, LATERAL ({used(_DISPATCHED_OR_SENT_BACK)}) AS used
+    FROM of JOIN tenants t ON t.id = of.tenant_id, LATERAL ({used(_DISPATCHED_OR_SENT_BACK)}) AS used
     WHERE NOT EXISTS ({OPEN_BREAKER.format(tenant="t.id")})
     """,  # noqa: S608 - made of constants
     "LIMIT :batch",

@@ -1,0 +1,67 @@
+"""What is asked again and again costs by tenants or by pages, never by how much waits or lies there."""
+
+import pytest
+import sqlalchemy as sa
+
+from connectors.postgres import breakers
+from connectors.postgres import credits as credit
+
+MANY = 5000
+WAIT = """
+    INSERT INTO jobs (id, tenant_id, asset_id, generation, stage, topic, state, reason, job_class)
+    SELECT gen_random_uuid(), :t, :a, 1 + n, 'image.primary', 'jobs.image', 'waiting', :reason, 'bulk'
+    FROM generate_series(1, :many) AS n
+"""
+
+
+def looked_at(plan):
+    """How many rows of tables the nodes of a plan have read."""
+    own = 0
+    if "Relation Name" in plan and plan["Node Type"] != "ModifyTable":
+        own = (plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)) * plan["Actual Loops"]
+    return own + sum(looked_at(below) for below in plan.get("Plans", ()))
+
+
+async def cost(worker, statement, **values):
+    """The rows that a statement looks at; what it does is undone."""
+    async with worker.transaction() as connection:
+        (plan,) = (
+            await connection.execute(sa.text(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement.text}"), values)
+        ).scalar_one()
+        await connection.rollback()
+    return looked_at(plan["Plan"])
+
+
+@pytest.fixture
+async def full(worker, seed):
+    """A tenant whose only credit is taken, and another one that has credit to spare."""
+    full, spare = [await seed.asset(worker, await seed.tenant(worker)) for _ in range(2)]
+    await seed.change(worker, "UPDATE tenants SET credits = 1 WHERE id = :t", t=full.tenant_id)
+    return full, spare
+
+
+async def wait(worker, seed, made, reason, many):
+    await seed.change(worker, WAIT, t=made.tenant_id, a=made.asset_id, reason=reason, many=many)
+    async with worker.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        await connection.execute(sa.text("ANALYZE jobs"))
+
+
+async def test_what_waits_for_credit_is_not_walked_over(worker, seed, full):
+    mine, other = full
+    await wait(worker, seed, mine, "credit", MANY)
+    await wait(worker, seed, other, "credit", 1)
+    assert await cost(worker, credit._MEND, batch=500, reemit=30) < 100
+    async with worker.transaction() as connection:
+        assert await credit.mend(connection, batch=500) == 1
+
+
+async def test_what_waits_behind_an_open_breaker_is_not_walked_over(worker, seed, full):
+    mine, other = full
+    await wait(worker, seed, mine, "breaker", MANY)
+    await wait(worker, seed, other, "breaker", 3)
+    async with worker.transaction() as connection:
+        await breakers.set_breaker(connection, mine.tenant_id, held=True, actor="t")
+    assert await cost(worker, breakers._LET_GO, batch=500) < 100
+    async with worker.transaction() as connection:
+        assert await breakers.let_go(connection, batch=2) == 2
+        assert await breakers.let_go(connection, batch=2) == 1
