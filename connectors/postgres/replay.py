@@ -40,6 +40,7 @@ _BEHIND = sa.text("""
         AND NOT EXISTS (SELECT FROM variants v WHERE v.asset_id = a.id AND v.profile = :profile
                         AND v.profile_version = :version)
         AND (a.profiles IS NULL OR :profile = ANY(a.profiles))
+        AND (NOT :animated OR CAST(a.details ->> 'frames' AS int) > 1)
         AND NOT EXISTS (SELECT FROM jobs j WHERE j.asset_id = a.id AND j.state IN ('waiting', 'queued', 'running'))
         AND a.id > :after
     ORDER BY a.id LIMIT :limit
@@ -101,10 +102,11 @@ async def assets_behind(
 ) -> Sequence[Behind]:
     """Ready assets without this profile in its present version, by id, from behind `after`.
 
-    None that has open jobs, and none whose upload named others: nothing is missing there.
+    None that has open jobs, and none whose upload named others or, for what moves, is a still picture: nothing is
+    missing there.
     """
     values = {
         "kind": profile.stage.kind.value, "since": since, "tenant_id": tenant_id, "profile": profile.name,
-        "version": profile.version, "after": after, "limit": limit,
+        "version": profile.version, "animated": profile.animated, "after": after, "limit": limit,
     }  # fmt: skip
     return [Behind(row.id, row.tenant_id) for row in await connection.execute(_BEHIND, values)]

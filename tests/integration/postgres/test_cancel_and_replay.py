@@ -17,7 +17,7 @@ from connectors.postgres.variants import NewVariant
 from schemas.details import Facts
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7
-from schemas.profiles import DEFAULT_PROFILES
+from schemas.profiles import CATALOGUE, DEFAULT_PROFILES
 from schemas.records import Origin
 from schemas.settings import DatabaseSettings
 from schemas.states import JobClass
@@ -290,3 +290,17 @@ async def test_what_lacks_a_profile_is_found_and_is_bulk_when_reopened(worker, s
     await finish(worker, again, sha_of(seeded), [msgspec.structs.replace(old, profile_version=THUMBNAIL.version)])
     assert await behind() == []
     assert await state(worker, seed, seeded) == "ready 2 1:done 2:done"
+
+
+@pytest.mark.parametrize(("details", "lacks"), [('{"frames": 1}', False), ('{"frames": 3}', True), (None, False)])
+async def test_a_still_picture_lacks_no_animation(worker, seed, seeded, details, lacks):
+    await finish(worker, await claim(worker, seeded.dispatch()), sha_of(seeded))
+    await seed.change(
+        worker, "UPDATE assets SET details = CAST(:d AS jsonb) WHERE id = :a", d=details, a=seeded.asset_id
+    )
+    async with worker.transaction() as connection:
+        found = await replay.assets_behind(
+            connection, CATALOGUE["animation"], since=datetime(2000, 1, 1, tzinfo=UTC), tenant_id=seeded.tenant_id,
+            after=START, limit=10,
+        )  # fmt: skip
+    assert [one.asset_id for one in found] == [seeded.asset_id] * lacks
