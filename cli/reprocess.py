@@ -15,9 +15,9 @@ from connectors.postgres.database import Database
 from connectors.postgres.profile_sets import read_choice
 from connectors.postgres.tenants import find_tenant
 from schemas.errors import ErrorCode, MedialaneError
-from schemas.profile_sets import resolve
-from schemas.profiles import CATALOGUE, DEFAULT_PROFILES, Profile
-from schemas.settings import DatabaseSettings, load
+from schemas.profile_sets import ProfileChoice, ProfileChoiceError, resolve
+from schemas.profiles import CATALOGUE, Profile
+from schemas.settings import DatabaseSettings, ProfileSettings, SettingsError, load, variable
 from schemas.states import JobClass
 
 _PROFILES = CATALOGUE
@@ -36,6 +36,9 @@ def reprocess(profile: str, since: datetime, tenant: str | None, rate: float, li
 
     What exists of the other profiles is used again. The jobs are of the bulk class: they use at most an eighth of their
     tenant's credit. Run again, it takes up what is left.
+
+    What tenants lack that chose no profiles is said by MEDIALANE_PROFILES_DEFAULT, which has to be here what it is for
+    the workers.
     """
     done, left = asyncio.run(_reprocess(_PROFILES[profile], since, tenant, rate, limit, dry_run=dry_run))
     if dry_run:
@@ -48,10 +51,11 @@ async def _reprocess(
     profile: Profile, since: datetime, tenant: str | None, rate: float, limit: int, *, dry_run: bool
 ) -> tuple[int, int]:
     settings = msgspec.structs.replace(load(DatabaseSettings, os.environ), pool_size=1)
+    by_default = profile in _default()
     async with Database(settings, application="cli") as database:
         async with database.transaction() as connection:
             tenant_id = None if tenant is None else (await find_tenant(connection, tenant)).id
-        found = await _find(database, profile, since, tenant_id, limit)
+        found = await _find(database, profile, since, tenant_id, limit, by_default=by_default)
         if dry_run:
             return len(found), 0
         detail = {"profile": profile.name, "version": profile.version, "since": since.isoformat()}
@@ -65,7 +69,7 @@ async def _reprocess(
 
 
 async def _find(
-    database: Database, profile: Profile, since: datetime, tenant_id: UUID | None, limit: int
+    database: Database, profile: Profile, since: datetime, tenant_id: UUID | None, limit: int, *, by_default: bool
 ) -> list[replay.Behind]:
     found: list[replay.Behind] = []
     wants: dict[UUID, bool] = {}
@@ -77,7 +81,7 @@ async def _find(
             )
         for one in page:
             if one.tenant_id not in wants:
-                wants[one.tenant_id] = await _wants(database, one.tenant_id, profile)
+                wants[one.tenant_id] = await _wants(database, one.tenant_id, profile, by_default=by_default)
         found.extend(one for one in page if wants[one.tenant_id])
         if len(page) < _PAGE:
             break
@@ -85,13 +89,20 @@ async def _find(
     return found
 
 
-async def _wants(database: Database, tenant_id: UUID, profile: Profile) -> bool:
+def _default() -> tuple[Profile, ...]:
+    """What workers make for tenants that chose nothing."""
+    settings = load(ProfileSettings, os.environ)
+    try:
+        return resolve(ProfileChoice(include=settings.default))
+    except ProfileChoiceError as error:
+        raise SettingsError([f"{variable(ProfileSettings, 'default')} is not valid: {error.detail}"]) from error
+
+
+async def _wants(database: Database, tenant_id: UUID, profile: Profile, *, by_default: bool) -> bool:
     """Whether a tenant's choice has the profile in it: to others, nothing is missing."""
     async with database.transaction() as connection:
         choice = await read_choice(connection, tenant_id)
-    if choice is None:
-        return profile in DEFAULT_PROFILES
-    return any(chosen.name == profile.name for chosen in resolve(choice))
+    return by_default if choice is None else any(chosen.name == profile.name for chosen in resolve(choice))
 
 
 async def _reopen(database: Database, asset_id: UUID, profile: Profile) -> bool:

@@ -176,6 +176,31 @@ def test_reprocessing_is_bulk_and_may_be_repeated(operator):
     assert operator.column(audited.replace("'reprocess'", "'reprocess.end'"), t=tenant) == [2, 1, 0]
 
 
+@pytest.mark.parametrize(
+    ("default", "profile", "count"),
+    [(None, "thumbnail_avif", 1), ("webp", "thumbnail_avif", 0), ("default,jpeg", "thumbnail_jpeg", 1)],
+)
+def test_a_tenant_that_chose_nothing_lacks_what_the_workers_make_by_default(
+    operator, monkeypatch, default, profile, count
+):
+    async def work(database):
+        tenant = await seed.tenant(database)
+        await end(database, await seed.asset(database, tenant))
+        return tenant
+
+    slug = operator.slug(operator.rows(work))
+    if default is not None:
+        monkeypatch.setenv("MEDIALANE_PROFILES_DEFAULT", default)
+    said = operator("reprocess", "--profile", profile, "--since", "1d", "--tenant", slug, "--dry-run")
+    assert said.startswith(f"would reprocess {count} assets ")
+
+
+def test_a_default_that_is_none_is_said_before_anything_is_looked_for(operator, monkeypatch):
+    monkeypatch.setenv("MEDIALANE_PROFILES_DEFAULT", "nonsense")
+    ran = CliRunner().invoke(medialane, ["reprocess", "--profile", "thumbnail", "--since", "1d"])
+    assert "MEDIALANE_PROFILES_DEFAULT is not valid" in str(ran.exception)
+
+
 def test_a_reprocessing_that_breaks_off_was_audited(operator, monkeypatch):
     async def work(database):
         tenant = await seed.tenant(database)
