@@ -67,7 +67,8 @@ def _numbers(name: str, help_: str) -> Callable[[Callable[..., Any]], Callable[.
 @_numbers("partitions", "How many partitions the topic has.")
 @click.option(
     "--placement", type=click.Choice(["recorded", "now", "planned", "hash"]),
-    help="Where tenants are: as each job was sent, as they are now, as `partitions plan` wants them, or by hash.",
+    help="Where tenants are: as each job was sent, as they are now, as `partitions plan` wants them, or by hash. "
+    "Unless given: planned with --partitions, else recorded (of a mix: now).",
 )  # fmt: skip
 @_numbers("running", "C: most jobs of a partition at once.")
 @_numbers("credits", "M: most dispatches of a tenant at once, for every tenant.")
@@ -182,12 +183,28 @@ def _combinations(base: _Base, options: Mapping[str, Any]) -> list[tuple[Setup, 
         raise click.UsageError("every number has to be at least 1")
     if math.prod(map(len, lists)) > _MOST_SETUPS:
         raise click.UsageError(f"that are more than {_MOST_SETUPS} combinations")
-    return [_setup(base, _Numbers(*numbers), options["placement"]) for numbers in itertools.product(*lists)]
+    where = options["placement"] or _placement(base, options)
+    if where == "recorded":
+        _check_recorded(base, min(lists[_Numbers._fields.index("partitions")]))
+    return [_setup(base, _Numbers(*numbers), where) for numbers in itertools.product(*lists)]
 
 
-def _setup(base: _Base, numbers: _Numbers, placement: str | None) -> tuple[Setup, str]:
+def _placement(base: _Base, options: Mapping[str, Any]) -> str:
+    """Jobs that stay where they were sent, or tenants where they are, tell nothing of another number of partitions."""
+    if options["partitions"] and not options["check"]:
+        return "planned"
+    return "recorded" if base.recorded else "now"
+
+
+def _check_recorded(base: _Base, partitions: int) -> None:
+    if base.recorded is None:
+        raise click.UsageError("a mix has no recorded placement")
+    if (last := max(job.kpart for job in base.jobs)) >= partitions:
+        raise click.UsageError(f"jobs were sent to partition {last}: recorded needs {last + 1} partitions or more")
+
+
+def _setup(base: _Base, numbers: _Numbers, where: str) -> tuple[Setup, str]:
     partitions = numbers.partitions
-    where = placement or ("recorded" if base.recorded else "now")
     if where == "planned":
         found = msgspec.structs.replace(base.situation, partitions=partitions, placed=_within(base.placed, partitions))
         placements = found.placed | {move.tenant: move.want for move in planned(found).moves}
@@ -197,13 +214,12 @@ def _setup(base: _Base, numbers: _Numbers, placement: str | None) -> tuple[Setup
         placements = _within(base.placed, partitions)
     missing = {job.tenant for job in base.jobs} - placements.keys()
     placements |= {tenant: _by_hash(tenant, partitions) for tenant in missing}
-    recorded = where == "recorded" and all(job.kpart < partitions for job in base.jobs)
     setup = Setup(
         partitions=partitions, bounds=Bounds.of(running=numbers.running, window=base.bounds[1]),
         credits=base.credits if numbers.credits is None else {},
         default_credits=_CREDITS if numbers.credits is None else numbers.credits,
         workers=numbers.workers, slots=numbers.slots, shares=base.shares,
-        placements=None if recorded else placements, transport_s=base.transport_s,
+        placements=None if where == "recorded" else placements, transport_s=base.transport_s,
     )  # fmt: skip
     words = " ".join(f"{name}={'own' if number is None else number}" for name, number in numbers._asdict().items())
     return setup, f"{words} placement={where}"

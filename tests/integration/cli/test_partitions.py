@@ -182,6 +182,29 @@ def test_the_history_is_simulated_with_other_numbers(run):
     )
 
 
+def test_the_placement_that_is_named_is_the_one_that_is_simulated(run, history):
+    def send(one, kpart):
+        with psycopg.connect(history.owner) as connection:
+            statement = (
+                "UPDATE jobs SET kpart = %s WHERE id = (SELECT id FROM jobs WHERE kpart = %s ORDER BY id LIMIT 1)"
+            )
+            connection.execute(statement, (kpart, one))
+
+    def placements(*arguments, code=0):
+        said = run("simulate", *arguments, "--json", code=code)
+        return said if code else [row["what"].rpartition("=")[2] for row in json.loads(said.splitlines()[-1])[1:]]
+
+    send(0, 3)
+    try:
+        assert placements() == ["recorded"]
+        assert placements("--partitions", "2,8") == ["planned", "planned"]
+        assert placements("--partitions", "4,8", "--placement", "recorded") == ["recorded", "recorded"]
+        refused = placements("--partitions", "2,8", "--placement", "recorded", code=2)
+        assert "jobs were sent to partition 3: recorded needs 4 partitions or more" in refused
+    finally:
+        send(3, 0)
+
+
 def test_the_prediction_is_held_against_the_history_itself(run):
     recorded, predicted, off = json.loads(run("simulate", "--check", "--json"))
     assert (recorded["what"], predicted["what"], off["what"]) == ("recorded", "predicted", "error")
@@ -196,6 +219,8 @@ def test_a_mix_is_simulated_without_a_database(tmp_path):
     assert ran.exit_code == 0, ran.output
     one, four = json.loads(ran.output.splitlines()[-1])
     assert one["tenant_p95_s"] >= four["tenant_p95_s"]
+    arguments = ["partitions", "simulate", "--mix", str(file), "--placement", "recorded"]
+    assert "a mix has no recorded placement" in CliRunner().invoke(medialane, arguments).output
 
 
 @pytest.mark.parametrize(
