@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cli.database import in_transaction
 from cli.tenant_removal import delete
-from connectors.postgres import tuning
+from connectors.postgres import audit, tuning
 from connectors.postgres.audit import operator
 from connectors.postgres.plans import assign_plan
 from connectors.postgres.tenants import allow_origins, create_tenant, find_tenant, list_tenants
@@ -64,25 +64,43 @@ def plan_of(slug: str, name: str | None) -> None:
 @click.argument("slug")
 @click.option("--weight", type=float, help="CPU seconds for one of a tenant of weight 1, when both have work waiting.")
 @click.option("--cap", type=click.IntRange(min=0), help="Most jobs at once in a lane (partition); 0: no bound.")
-@click.option("--reset", is_flag=True, help="Back to weight 1, no cap.")
-def share(slug: str, weight: float | None, cap: int | None, reset: bool) -> None:
-    """Show or change the share of tenant SLUG; what is not named stays as it is. Workers follow within seconds."""
-    if reset and (weight is not None or cap is not None):
+@click.option(
+    "--credits", "credits_", type=click.IntRange(*tuning.CREDITS), help="Most jobs of a topic in Kafka at once."
+)
+@click.option("--reset", is_flag=True, help="Back to weight 1, no cap, 64 credits.")
+@click.option("--dry-run", is_flag=True, help="Say what it would have, and change nothing.")
+def share(
+    slug: str, weight: float | None, cap: int | None, credits_: int | None, *, reset: bool, dry_run: bool
+) -> None:
+    """Show or change the share of tenant SLUG; what is not named stays as it is. Workers follow within seconds.
+
+    Of the credits bulk jobs use at most an eighth; what is over them waits in its rows.
+    """
+    if reset and (weight, cap, credits_) != (None, None, None):
         raise click.UsageError("--reset stands alone")
 
-    async def write(connection: AsyncConnection) -> tuning.TenantShare | None:
+    async def write(connection: AsyncConnection) -> tuning.Allotment:
         tenant = await find_tenant(connection, slug)
+        before = await tuning.allotment(connection, tenant.id)
         if reset:
             await tuning.reset_share(connection, tenant.id)
-        elif weight is not None or cap is not None:
+        if weight is not None or cap is not None:
             await tuning.set_share(connection, tenant.id, weight=weight, cap=cap)
-        shares = await tuning.tenant_shares(connection)
-        return next((one for one in shares if one.tenant_id == tenant.id), None)
+        if credits_ is not None:
+            await tuning.set_credits(connection, tenant.id, credits_)
+        now = await tuning.allotment(connection, tenant.id)
+        if dry_run:
+            await connection.rollback()
+        elif now != before:
+            detail = {"from": before._asdict(), "to": now._asdict()}
+            await audit.note(
+                connection, actor=operator(), action="tenant.share", tenant_id=tenant.id, subject=slug, detail=detail
+            )
+        return now
 
     found = in_transaction(write)
-    click.echo(
-        f"{slug}  weight {found.weight:g}  cap {found.cap or 'none'}" if found else f"{slug}  weight 1  cap none"
-    )
+    would = "would have: " if dry_run else ""
+    click.echo(f"{would}{slug}  weight {found.weight:g}  cap {found.cap or 'none'}  credits {found.credits}")
 
 
 @tenants.command()

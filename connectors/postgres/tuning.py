@@ -1,6 +1,7 @@
 """What platform teams change while workers run: each topic's lanes, and what each tenant may have of them."""
 
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -11,6 +12,8 @@ from schemas.errors import ErrorCode, MedialaneError
 from schemas.settings import LANE_RUNNING, LANE_WINDOW
 
 MOST_WEIGHT = 1000.0
+CREDITS = (8, 10_000)
+"""Fewest and most credits: of fewer than 8 an eighth, which bulk jobs may have, is none."""
 
 _LANES = sa.text("SELECT topic, running, window_records AS window, updated_at FROM lane_settings ORDER BY topic")
 # Both columns at once: what was not named stays as it is, which the caller has read under the row's lock.
@@ -32,6 +35,12 @@ _SET_SHARE = sa.text("""
         cap = coalesce(CAST(:cap AS int), now.cap), updated_at = clock_timestamp()
 """)
 _RESET_SHARE = sa.text("DELETE FROM tenant_shares WHERE tenant_id = :tenant_id")
+_SET_CREDITS = sa.text("UPDATE tenants SET credits = :credits WHERE id = :tenant_id")
+_RESET_CREDITS = sa.text("UPDATE tenants SET credits = DEFAULT WHERE id = :tenant_id")
+_ALLOTMENT = sa.text("""
+    SELECT coalesce(s.weight, 1) AS weight, coalesce(s.cap, 0) AS cap, t.credits
+    FROM tenants t LEFT JOIN tenant_shares s ON s.tenant_id = t.id WHERE t.id = :tenant_id
+""")
 
 
 class LaneTuning(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +60,14 @@ class TenantShare(msgspec.Struct, frozen=True, kw_only=True):
     weight: float
     cap: int
     updated_at: datetime
+
+
+class Allotment(NamedTuple):
+    """What a tenant has, whether it was named or not: weight, cap (0: no bound), and dispatches of a topic at once."""
+
+    weight: float
+    cap: int
+    credits: int
 
 
 async def lane_tunings(connection: AsyncConnection) -> tuple[LaneTuning, ...]:
@@ -86,9 +103,21 @@ async def set_share(connection: AsyncConnection, tenant_id: UUID, *, weight: flo
     await connection.execute(_SET_SHARE, {"tenant_id": tenant_id, "weight": weight, "cap": cap})
 
 
+async def set_credits(connection: AsyncConnection, tenant_id: UUID, credits_: int) -> None:
+    """Bound a tenant's dispatches of a topic. Raises `MedialaneError(invalid_request)`."""
+    _check("credits", credits_, CREDITS)
+    await connection.execute(_SET_CREDITS, {"tenant_id": tenant_id, "credits": credits_})
+
+
 async def reset_share(connection: AsyncConnection, tenant_id: UUID) -> None:
-    """Give a tenant what tenants have that were not named: weight 1, no cap."""
+    """Give a tenant what tenants have that were not named: weight 1, no cap, 64 credits."""
     await connection.execute(_RESET_SHARE, {"tenant_id": tenant_id})
+    await connection.execute(_RESET_CREDITS, {"tenant_id": tenant_id})
+
+
+async def allotment(connection: AsyncConnection, tenant_id: UUID) -> Allotment:
+    """What a tenant has now."""
+    return Allotment(*(await connection.execute(_ALLOTMENT, {"tenant_id": tenant_id})).one())
 
 
 def _check(name: str, value: int | None, bounds: tuple[int, int]) -> None:

@@ -108,7 +108,7 @@ async def test_an_operator_changes_lanes_and_shares(worker, seed, database):
         0, "jobs.video  running 2  window as each worker is set (256 by default)\n"
     ), ran.stderr  # fmt: skip
     ran = medialane(database, "tenants", "share", slug, "--weight", "3", "--cap", "1")
-    assert (ran.returncode, ran.stdout) == (0, f"{slug}  weight 3  cap 1\n"), ran.stderr
+    assert (ran.returncode, ran.stdout) == (0, f"{slug}  weight 3  cap 1  credits 64\n"), ran.stderr
     shown = json.loads(medialane(database, "lanes", "show", "--json").stdout)
     assert [(lane["topic"], lane["running"], lane["window"]) for lane in shown["lanes"]] == [
         ("jobs.image", None, None), ("jobs.video", 2, None)
@@ -117,8 +117,26 @@ async def test_an_operator_changes_lanes_and_shares(worker, seed, database):
 
     assert medialane(database, "lanes", "set", "jobs.video", "--reset").returncode == 0
     ran = medialane(database, "tenants", "share", slug, "--reset")
-    assert ran.stdout == f"{slug}  weight 1  cap none\n"
+    assert ran.stdout == f"{slug}  weight 1  cap none  credits 64\n"
     assert "jobs.video  running as each worker is set" in medialane(database, "lanes", "show").stdout
+
+
+async def test_an_operator_changes_credits_and_is_audited(worker, seed, database):
+    tenant = await seed.tenant(worker)
+    [slug] = await seed.column(worker, "SELECT slug FROM tenants WHERE id = :t", t=tenant)
+
+    def share(*arguments):
+        return medialane(database, "tenants", "share", slug, *arguments).stdout
+
+    assert share("--credits", "256", "--dry-run") == f"would have: {slug}  weight 1  cap none  credits 256\n"
+    assert share() == f"{slug}  weight 1  cap none  credits 64\n"
+    assert share("--credits", "256") == f"{slug}  weight 1  cap none  credits 256\n"
+    assert share("--credits", "256") == f"{slug}  weight 1  cap none  credits 256\n"
+    assert share("--reset") == f"{slug}  weight 1  cap none  credits 64\n"
+    noted = (
+        "SELECT detail->'to'->>'credits' FROM audit_log WHERE tenant_id = :t AND action = 'tenant.share' ORDER BY id"
+    )
+    assert await seed.column(worker, noted, t=tenant) == ["256", "64"]
 
 
 @pytest.mark.parametrize(
@@ -127,6 +145,8 @@ async def test_an_operator_changes_lanes_and_shares(worker, seed, database):
         (("lanes", "set", "jobs.video"), 2, "name --running, --window or both"),
         (("lanes", "set", "jobs.video", "--running", "0"), 2, "1<=x<=256"),
         (("lanes", "set", "events", "--running", "1"), 2, "jobs.image"),
+        (("tenants", "share", "nobody", "--credits", "1"), 2, "8<=x<=10000"),
+        (("tenants", "share", "nobody", "--credits", "9", "--reset"), 2, "--reset stands alone"),
         (("tenants", "share", "nobody", "--cap", "1"), 1, "There is no tenant 'nobody'"),
         (("tenants", "share", "nobody", "--cap", "1", "--reset"), 2, "--reset stands alone"),
     ],
