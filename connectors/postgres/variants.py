@@ -1,6 +1,6 @@
 """Variant rows: one per (asset, profile), pointing at one object per (tenant, content, profile, version)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.events import Part, Variant
 from schemas.ids import uuid7
+from schemas.profiles import Profile
 
 
 class NewVariant(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,10 +75,17 @@ _ADD = sa.text(f"""
         AND NOT EXISTS (SELECT FROM new WHERE (new.asset_id, new.profile) = (old.asset_id, old.profile))
     ORDER BY created_at, profile
 """)  # noqa: S608 - made of constants
+# One probe for each that is wanted: of bytes that are uploaded every day there are as many rows as uploads. It asks for
+# the first one in the index's order: for any one, a plan may walk over them all.
 _OF_CONTENT = sa.text(f"""
-    SELECT DISTINCT ON (profile, profile_version) {_COLUMNS} FROM variants
-    WHERE tenant_id = :tenant_id AND content_sha256 = :sha256
-    ORDER BY profile, profile_version, created_at
+    SELECT {", ".join(f"made.{name}" for name in NewVariant.__struct_fields__)}
+    FROM unnest(CAST(:profiles AS text[]), CAST(:versions AS int[])) AS wanted (name, version), LATERAL (
+        SELECT {_COLUMNS} FROM variants
+        WHERE tenant_id = :tenant_id AND content_sha256 = :sha256
+            AND (profile, profile_version) >= (wanted.name, wanted.version)
+        ORDER BY profile, profile_version LIMIT 1
+    ) AS made
+    WHERE made.profile = wanted.name AND made.profile_version = wanted.version
 """)  # noqa: S608 - made of constants
 _READABLE = sa.text(f"""
     SELECT {_COLUMNS} FROM variants WHERE tenant_id = :tenant_id AND asset_id = :asset_id AND profile = ANY(:profiles)
@@ -124,9 +132,16 @@ async def readable(
     return tuple(_from_row(row._mapping) for row in rows)  # noqa: SLF001 - SQLAlchemy's documented name
 
 
-async def of_content(connection: AsyncConnection, tenant_id: UUID, sha256: bytes) -> tuple[NewVariant, ...]:
-    """What was ever made of these bytes for this tenant, one row per profile and version."""
-    rows = await connection.execute(_OF_CONTENT, {"tenant_id": tenant_id, "sha256": sha256})
+async def of_content(
+    connection: AsyncConnection, tenant_id: UUID, sha256: bytes, wanted: Iterable[Profile]
+) -> tuple[NewVariant, ...]:
+    """What was ever made of these bytes for this tenant by these profiles in their versions, one row for each."""
+    pairs = [(profile.name, profile.version) for profile in wanted]
+    values = {
+        "tenant_id": tenant_id, "sha256": sha256, "profiles": [name for name, _ in pairs],
+        "versions": [version for _, version in pairs],
+    }  # fmt: skip
+    rows = await connection.execute(_OF_CONTENT, values)
     return tuple(_from_row(row._mapping) for row in rows)  # noqa: SLF001 - SQLAlchemy's documented name
 
 

@@ -4,7 +4,7 @@ A `Work` is made for one claim and thrown away with it.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ class Work:
             role, facts = await self._join(self.sha256)
         done = await self._already_known()
         missing = [profile for profile in of_stage(self._profiles, self._job.stage) if profile.name not in done]
-        known: list[NewVariant] = []
+        known: Sequence[NewVariant] = ()
         if role is Role.REUSE:
             known = await self._made_before(missing)
             reused = {variant.profile for variant in known}
@@ -157,13 +157,11 @@ class Work:
         async with self._database.transaction() as connection:
             return await variants.committed_profiles(connection, self._job.asset_id, self._job.generation)
 
-    async def _made_before(self, wanted: list[Profile]) -> list[NewVariant]:
+    async def _made_before(self, wanted: list[Profile]) -> Sequence[NewVariant]:
         if self.sha256 is None:
-            return []
-        versions = {(profile.name, profile.version) for profile in wanted}
+            return ()
         async with self._database.transaction() as connection:
-            made = await variants.of_content(connection, self._job.tenant_id, self.sha256)
-        return [variant for variant in made if (variant.profile, variant.profile_version) in versions]
+            return await variants.of_content(connection, self._job.tenant_id, self.sha256, wanted)
 
     async def _make(self, path: Path, profiles: list[Profile]) -> tuple[tuple[NewVariant, ...], Facts]:
         job = self._job

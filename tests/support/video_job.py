@@ -17,6 +17,7 @@ from connectors.postgres.database import Database
 from connectors.postgres.tenants import create_tenant
 from connectors.postgres.variants import of_content
 from schemas.ids import uuid7
+from schemas.profiles import CATALOGUE
 from schemas.records import Dispatch
 from schemas.settings import DatabaseSettings
 from schemas.states import MediaKind
@@ -77,7 +78,7 @@ class Job:
         """The keys that rows name."""
         [(sha256,)] = self.rows("SELECT content_sha256 FROM jobs WHERE asset_id = %s LIMIT 1", self.asset_id)
         async with transaction(self.url) as connection:
-            made = await of_content(connection, self.tenant_id, bytes(sha256))
+            made = await of_content(connection, self.tenant_id, bytes(sha256), CATALOGUE.values())
         return [key for variant in made for key in variant.object_keys()]
 
     def start(self, stage, **troubles):

@@ -3,13 +3,19 @@
 import pytest
 import sqlalchemy as sa
 
-from connectors.postgres import breakers
+from connectors.postgres import breakers, variants
 from connectors.postgres import credits as credit
 
 MANY = 5000
 WAIT = """
     INSERT INTO jobs (id, tenant_id, asset_id, generation, stage, topic, state, reason, job_class)
     SELECT gen_random_uuid(), :t, :a, 1 + n, 'image.primary', 'jobs.image', 'waiting', :reason, 'bulk'
+    FROM generate_series(1, :many) AS n
+"""
+ASSETS = """
+    INSERT INTO assets (id, tenant_id, state, kind, file_name, content_type, size, object_key, created_at)
+    SELECT gen_random_uuid(), :t, 'ready', 'image', 'a.jpg', 'image/jpeg', 2, 'uploads/' || :t || '/' || n,
+        now() - n * interval '1 minute'
     FROM generate_series(1, :many) AS n
 """
 
@@ -40,10 +46,14 @@ async def full(worker, seed):
     return full, spare
 
 
+async def analyze(worker):
+    async with worker.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        await connection.execute(sa.text("ANALYZE assets, jobs, variants"))
+
+
 async def wait(worker, seed, made, reason, many):
     await seed.change(worker, WAIT, t=made.tenant_id, a=made.asset_id, reason=reason, many=many)
-    async with worker.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-        await connection.execute(sa.text("ANALYZE jobs"))
+    await analyze(worker)
 
 
 async def test_what_waits_for_credit_is_not_walked_over(worker, seed, full):
@@ -65,3 +75,22 @@ async def test_what_waits_behind_an_open_breaker_is_not_walked_over(worker, seed
     async with worker.transaction() as connection:
         assert await breakers.let_go(connection, batch=2) == 2
         assert await breakers.let_go(connection, batch=2) == 1
+
+
+async def test_bytes_that_were_uploaded_often_cost_no_more_than_others(worker, seed):
+    tenant_id, sha256 = await seed.tenant(worker), bytes(32)
+    await seed.change(worker, ASSETS, t=tenant_id, many=MANY)
+    await seed.change(
+        worker,
+        """
+        INSERT INTO variants (id, tenant_id, asset_id, generation, profile, profile_version, content_sha256, object_key,
+            content_type, format, width, height, size, sha256)
+        SELECT gen_random_uuid(), tenant_id, id, 1, 'thumbnail', 1, :s, 'media/' || id, 'image/webp', 'webp', 1, 1, 1, :s
+        FROM assets WHERE tenant_id = :t
+        """,
+        t=tenant_id, s=sha256,
+    )  # fmt: skip
+    await analyze(worker)
+    for version in (0, 1, 2):
+        values = {"tenant_id": tenant_id, "sha256": sha256, "profiles": ["thumbnail"], "versions": [version]}
+        assert await cost(worker, variants._OF_CONTENT, **values) <= 1

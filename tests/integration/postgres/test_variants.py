@@ -5,7 +5,9 @@ from msgspec.structs import replace
 
 from connectors.postgres.variants import Addition, NewVariant, add_variants, of_content, readable
 from schemas.events import Part
+from schemas.profiles import CATALOGUE
 
+THUMBNAIL = CATALOGUE["thumbnail"]
 SHA, OTHER = bytes(range(32)), bytes(32)
 
 
@@ -51,9 +53,9 @@ async def test_a_new_generation_replaces_what_it_makes_anew_and_the_rest_stays(w
 
 async def test_statements_that_are_prepared_survive_a_new_column(worker, seeded, database):
     async def use():
-        await add(worker, of(seeded, 1, variant("plain")))
+        await add(worker, of(seeded, 1, variant("plain"), variant("thumbnail")))
         async with worker.transaction() as connection:
-            assert await of_content(connection, seeded.tenant_id, SHA)
+            assert await of_content(connection, seeded.tenant_id, SHA, [THUMBNAIL])
         return await stored(worker, seeded, "plain")
 
     before = [await use() for _ in range(10)][-1]  # by now psycopg has prepared them
@@ -72,3 +74,22 @@ async def test_assets_are_told_apart_and_one_to_which_nothing_is_added_is_told_w
     found = await add(worker, of(one, 1), of(other, 1, variant("second"), variant("third")), of(bare, 1))
     names = {asset_id: {one.profile for one in variants} for asset_id, variants in found.items()}
     assert names == {one.asset_id: {"first"}, other.asset_id: {"second", "third"}}
+
+
+async def test_of_what_was_made_of_bytes_each_wanted_profile_is_found_once_in_its_version(worker, seed):
+    tenant_id = await seed.tenant(worker)
+    made = [await seed.upload(worker, tenant_id) for _ in range(3)]
+    small = CATALOGUE["display_small"]
+    for one in made:
+        await add(
+            worker, of(one, 1, variant("thumbnail"), variant("display_small", profile_version=7), variant("zoom"))
+        )
+
+    async def found(*wanted, sha256=SHA):
+        async with worker.transaction() as connection:
+            rows = await of_content(connection, tenant_id, sha256, wanted)
+        return sorted((one.profile, one.profile_version) for one in rows)
+
+    assert await found(THUMBNAIL, small) == [("thumbnail", 1)]
+    assert await found(replace(small, version=7), THUMBNAIL) == [("display_small", 7), ("thumbnail", 1)]
+    assert await found(replace(THUMBNAIL, version=2)) == await found(THUMBNAIL, sha256=OTHER) == await found() == []
