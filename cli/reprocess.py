@@ -13,7 +13,7 @@ from cli.ages import WHEN, Pace
 from connectors.postgres import audit, replay
 from connectors.postgres.database import Database
 from connectors.postgres.profile_sets import read_choice
-from connectors.postgres.tenants import find_tenant
+from connectors.postgres.tenants import find_tenant, list_tenants
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.profile_sets import ProfileChoice, ProfileChoiceError, resolve
 from schemas.profiles import CATALOGUE, Profile
@@ -21,7 +21,7 @@ from schemas.settings import DatabaseSettings, ProfileSettings, SettingsError, l
 from schemas.states import JobClass
 
 _PROFILES = CATALOGUE
-_PAGE = 500
+_LOOK_AT = 2000
 
 
 @click.command()
@@ -55,38 +55,32 @@ async def _reprocess(
     async with Database(settings, application="cli") as database:
         async with database.transaction() as connection:
             tenant_id = None if tenant is None else (await find_tenant(connection, tenant)).id
-        found = await _find(database, profile, since, tenant_id, limit, by_default=by_default)
+            tenants = [one.id for one in await list_tenants(connection)] if tenant_id is None else [tenant_id]
+        found: list[UUID] = []
+        for one in tenants:
+            if await _wants(database, one, profile, by_default=by_default):
+                found += await _find(database, one, profile, since, limit - len(found))
         if dry_run:
             return len(found), 0
         detail = {"profile": profile.name, "version": profile.version, "since": since.isoformat()}
         await _note(database, "reprocess", tenant_id, detail | {"assets": len(found)})
         pace, done = Pace(rate, len(found)), 0
-        for one in found:
+        for asset_id in sorted(found):  # by age, whoever's they are
             await pace.step()
-            done += await _reopen(database, one.asset_id, profile)
+            done += await _reopen(database, asset_id, profile)
         await _note(database, "reprocess.end", tenant_id, detail | {"assets": done})
     return done, len(found) - done
 
 
-async def _find(
-    database: Database, profile: Profile, since: datetime, tenant_id: UUID | None, limit: int, *, by_default: bool
-) -> list[replay.Behind]:
-    found: list[replay.Behind] = []
-    wants: dict[UUID, bool] = {}
-    after = UUID(int=0)
-    while len(found) < limit:
+async def _find(database: Database, tenant_id: UUID, profile: Profile, since: datetime, limit: int) -> list[UUID]:
+    found: list[UUID] = []
+    place: replay.Place | None = replay.Place(since)
+    while place is not None and len(found) < limit:
         async with database.transaction() as connection:
-            page = await replay.assets_behind(
-                connection, profile, since=since, tenant_id=tenant_id, after=after, limit=min(_PAGE, limit - len(found))
-            )
-        for one in page:
-            if one.tenant_id not in wants:
-                wants[one.tenant_id] = await _wants(database, one.tenant_id, profile, by_default=by_default)
-        found.extend(one for one in page if wants[one.tenant_id])
-        if len(page) < _PAGE:
-            break
-        after = page[-1].asset_id
-    return found
+            page = await replay.assets_behind(connection, tenant_id, profile, place=place, look_at=_LOOK_AT)
+        found.extend(page.assets)
+        place = page.next
+    return found[:limit]
 
 
 def _default() -> tuple[Profile, ...]:

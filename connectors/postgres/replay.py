@@ -3,7 +3,6 @@
 What was made of the same bytes in the same version is used again, so only what is missing costs anything.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from typing import NamedTuple
@@ -33,25 +32,39 @@ _REOPEN = sa.text(f"""
         finished_at = NULL, event_seq = event_seq + 2
     WHERE id = :id RETURNING {outbox.TAKEN}
 """)  # noqa: S608 - made of constants
+# A page is so many assets that were looked at, in an index's order, however few of them lack anything. Its last one
+# comes along, to say where the next page begins.
 _BEHIND = sa.text("""
-    SELECT a.id, a.tenant_id FROM assets a
-    WHERE a.state = 'ready' AND a.kind = :kind AND a.created_at >= :since
-        AND (CAST(:tenant_id AS uuid) IS NULL OR a.tenant_id = :tenant_id)
-        AND NOT EXISTS (SELECT FROM variants v WHERE v.asset_id = a.id AND v.profile = :profile
-                        AND v.profile_version = :version)
-        AND (a.profiles IS NULL OR :profile = ANY(a.profiles))
-        AND (NOT :animated OR CAST(a.details ->> 'frames' AS int) > 1)
-        AND NOT EXISTS (SELECT FROM jobs j WHERE j.asset_id = a.id AND j.state IN ('waiting', 'queued', 'running'))
-        AND a.id > :after
-    ORDER BY a.id LIMIT :limit
+    WITH page AS MATERIALIZED (
+        SELECT id, created_at, state, kind, profiles, details FROM assets
+        WHERE tenant_id = :tenant_id AND (created_at, id) > (:at, :after) ORDER BY created_at, id LIMIT :look_at
+    ), judged AS MATERIALIZED (
+        SELECT id, created_at, lead(id) OVER (ORDER BY created_at, id) IS NULL AS last,
+            a.state = 'ready' AND a.kind = :kind
+            AND (a.profiles IS NULL OR :profile = ANY(a.profiles))
+            AND (NOT :animated OR coalesce(CAST(a.details ->> 'frames' AS int), 1) > 1)
+            AND NOT EXISTS (SELECT FROM variants v WHERE v.asset_id = a.id AND v.profile = :profile
+                            AND v.profile_version = :version)
+            AND NOT EXISTS (SELECT FROM jobs j WHERE j.asset_id = a.id AND j.state IN ('waiting', 'queued', 'running'))
+            AS behind
+        FROM page a
+    )
+    SELECT id, created_at, behind FROM judged WHERE behind OR last ORDER BY created_at, id
 """)
 
 
-class Behind(NamedTuple):
-    """An asset that lacks a profile's present version."""
+class Place(NamedTuple):
+    """Where a look through a tenant's assets has come to, by age."""
 
-    asset_id: UUID
-    tenant_id: UUID
+    at: datetime
+    after: UUID = UUID(int=0)
+
+
+class Behind(NamedTuple):
+    """Assets that lack a profile's present version, and where to look on; nowhere, if nothing was left to look at."""
+
+    assets: tuple[UUID, ...]
+    next: Place | None
 
 
 async def replay_asset(
@@ -92,21 +105,17 @@ async def replay_asset(
 
 
 async def assets_behind(
-    connection: AsyncConnection,
-    profile: Profile,
-    *,
-    since: datetime,
-    tenant_id: UUID | None,
-    after: UUID,
-    limit: int,
-) -> Sequence[Behind]:
-    """Ready assets without this profile in its present version, by id, from behind `after`.
+    connection: AsyncConnection, tenant_id: UUID, profile: Profile, *, place: Place, look_at: int
+) -> Behind:
+    """Ready assets without this profile in its present version, among a tenant's next `look_at` from a place on.
 
     None that has open jobs, and none whose upload named others or, for what moves, is a still picture: nothing is
     missing there.
     """
     values = {
-        "kind": profile.stage.kind.value, "since": since, "tenant_id": tenant_id, "profile": profile.name,
-        "version": profile.version, "animated": profile.animated, "after": after, "limit": limit,
+        "kind": profile.stage.kind.value, "tenant_id": tenant_id, "profile": profile.name, "version": profile.version,
+        "animated": profile.animated, "look_at": look_at,
     }  # fmt: skip
-    return [Behind(row.id, row.tenant_id) for row in await connection.execute(_BEHIND, values)]
+    rows = (await connection.execute(_BEHIND, values | place._asdict())).all()
+    last = Place(rows[-1].created_at, rows[-1].id) if rows else None
+    return Behind(tuple(row.id for row in rows if row.behind), last)

@@ -22,7 +22,7 @@ from schemas.records import Origin
 from schemas.settings import DatabaseSettings
 from schemas.states import JobClass
 
-START = UUID(int=0)
+EVER = replay.Place(datetime(2000, 1, 1, tzinfo=UTC))
 FACTS = Facts(width=4, height=3)
 THUMBNAIL = next(profile for profile in DEFAULT_PROFILES if profile.name == "thumbnail")
 
@@ -257,6 +257,11 @@ async def test_letters_are_chosen_by_tenant_code_and_age(worker, seed, seeded):
     assert await chosen(ids=(uuid7(),)) == set()
 
 
+async def look(worker, seeded, profile, *, place=EVER, look_at=10):
+    async with worker.transaction() as connection:
+        return await replay.assets_behind(connection, seeded.tenant_id, profile, place=place, look_at=look_at)
+
+
 async def test_what_lacks_a_profile_is_found_and_is_bulk_when_reopened(worker, seed, seeded):
     job = await claim(worker, seeded.dispatch())
     await join(worker, job, sha_of(seeded))
@@ -266,29 +271,23 @@ async def test_what_lacks_a_profile_is_found_and_is_bulk_when_reopened(worker, s
     )  # fmt: skip
     await finish(worker, job, sha_of(seeded), [old])
 
-    async def behind(after=START):
-        async with worker.transaction() as connection:
-            found = await replay.assets_behind(
-                connection, THUMBNAIL, since=datetime(2000, 1, 1, tzinfo=UTC), tenant_id=seeded.tenant_id, after=after,
-                limit=10,
-            )  # fmt: skip
-        return [one.asset_id for one in found]
+    async def behind():
+        return (await look(worker, seeded, THUMBNAIL)).assets
 
-    assert await behind() == [seeded.asset_id]
-    assert await behind(seeded.asset_id) == []
+    assert await behind() == (seeded.asset_id,)
     naming = "UPDATE assets SET profiles = CAST(:names AS text[]) WHERE id = :id"
     await seed.change(worker, naming, names=["display_small"], id=seeded.asset_id)
-    assert await behind() == [], "its upload named others: nothing is missing"
+    assert await behind() == (), "its upload named others: nothing is missing"
     await seed.change(worker, naming, names=["display_small", "thumbnail"], id=seeded.asset_id)
-    assert await behind() == [seeded.asset_id]
+    assert await behind() == (seeded.asset_id,)
     async with worker.transaction() as connection:
         job_id = await replay.replay_asset(connection, seeded.asset_id, reason="r", job_class=JobClass.BULK)
-    assert await behind() == []
+    assert await behind() == ()
     again = await claim(worker, seeded._replace(job_id=job_id).dispatch())
     assert again.job_class is JobClass.BULK
     assert (await join(worker, again, sha_of(seeded))).role is Role.REUSE
     await finish(worker, again, sha_of(seeded), [msgspec.structs.replace(old, profile_version=THUMBNAIL.version)])
-    assert await behind() == []
+    assert await behind() == ()
     assert await state(worker, seed, seeded) == "ready 2 1:done 2:done"
 
 
@@ -298,9 +297,19 @@ async def test_a_still_picture_lacks_no_animation(worker, seed, seeded, details,
     await seed.change(
         worker, "UPDATE assets SET details = CAST(:d AS jsonb) WHERE id = :a", d=details, a=seeded.asset_id
     )
-    async with worker.transaction() as connection:
-        found = await replay.assets_behind(
-            connection, CATALOGUE["animation"], since=datetime(2000, 1, 1, tzinfo=UTC), tenant_id=seeded.tenant_id,
-            after=START, limit=10,
-        )  # fmt: skip
-    assert [one.asset_id for one in found] == [seeded.asset_id] * lacks
+    found = await look(worker, seeded, CATALOGUE["animation"])
+    assert found.assets == (seeded.asset_id,) * lacks
+
+
+async def test_what_is_behind_is_found_in_pages_of_what_was_looked_at(worker, seed, seeded):
+    made = [seeded, *[await seed.asset(worker, seeded.tenant_id) for _ in range(4)]]
+    for one in (made[2], made[4]):
+        await finish(worker, await claim(worker, one.dispatch()), sha_of(one))
+    pages, place = [], EVER
+    while place is not None:
+        found = await look(worker, seeded, THUMBNAIL, place=place, look_at=2)
+        pages.append(found.assets)
+        place = found.next
+    assert pages == [(), (made[2].asset_id,), (made[4].asset_id,), ()]
+    (at,) = await seed.column(worker, "SELECT created_at FROM assets WHERE id = :a", a=made[4].asset_id)
+    assert (await look(worker, seeded, THUMBNAIL, place=replay.Place(at))).assets == (made[4].asset_id,)
