@@ -11,6 +11,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from connectors.postgres.asset_counts import count_assets
 from connectors.postgres.plans import Plan
 
 _ADD = sa.text("INSERT INTO allowances (tenant_id) VALUES (:tenant_id) ON CONFLICT (tenant_id) DO NOTHING")
@@ -23,10 +24,6 @@ _SET_TOKENS = sa.text("""
     UPDATE allowances SET tokens = :tokens, refilled_at = clock_timestamp() WHERE tenant_id = :tenant_id
 """)
 _USED = sa.text("SELECT assets, bytes, counts FROM allowances WHERE tenant_id = :tenant_id FOR NO KEY UPDATE")
-_COUNT = sa.text("""
-    SELECT count(*) AS assets, CAST(coalesce(sum(size), 0) AS bigint) AS bytes FROM assets
-    WHERE tenant_id = :tenant_id AND state <> 'deleted'
-""")
 _SET_USED = sa.text("""
     UPDATE allowances SET assets = :assets, bytes = :bytes, counts = :counts WHERE tenant_id = :tenant_id
 """)
@@ -98,7 +95,7 @@ async def lease_space(
     if row.assets is not None and row.bytes is not None:
         used, counts = Space(row.assets, row.bytes), row.counts
     else:
-        used = Space(*(await connection.execute(_COUNT, {"tenant_id": tenant_id})).one())
+        used = Space(*await count_assets(connection, tenant_id, deleted=False))
         counts = row.counts + 1
     if counts != held.terms:
         held = Lease(terms=counts)

@@ -10,10 +10,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from connectors.postgres.asset_counts import count_assets
+
 _HOLDINGS = sa.text("""
-    SELECT (SELECT count(*) FROM assets WHERE tenant_id = :tenant_id) AS assets,
-        (SELECT CAST(coalesce(sum(size), 0) AS bigint) FROM assets WHERE tenant_id = :tenant_id) AS bytes,
-        (SELECT count(*) FROM api_keys WHERE tenant_id = :tenant_id AND revoked_at IS NULL) AS keys,
+    SELECT (SELECT count(*) FROM api_keys WHERE tenant_id = :tenant_id AND revoked_at IS NULL) AS keys,
         (SELECT count(*) FROM webhook_endpoints WHERE tenant_id = :tenant_id AND deleted_at IS NULL) AS webhooks
 """)
 _CLOSE = sa.text("UPDATE tenants SET closed_at = coalesce(closed_at, now()) WHERE id = :tenant_id")
@@ -67,7 +67,8 @@ class Held(NamedTuple):
 
 async def holdings(connection: AsyncConnection, tenant_id: UUID) -> Holdings:
     """What would go."""
-    return Holdings(*(await connection.execute(_HOLDINGS, {"tenant_id": tenant_id})).one())
+    counted = await count_assets(connection, tenant_id, deleted=True)
+    return Holdings(*counted, *(await connection.execute(_HOLDINGS, {"tenant_id": tenant_id})).one())
 
 
 async def shut_out(connection: AsyncConnection, tenant_id: UUID) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from connectors.postgres import cancel
 from connectors.postgres.allowances import Lease, Space, give_back, lease_space
+from connectors.postgres.asset_counts import count_assets
 from connectors.postgres.plans import Plan, assign_plan, put_plan
 from schemas.errors import MedialaneError
 
@@ -51,3 +52,14 @@ async def test_whoever_deletes_an_asset_gives_its_room_back_once(worker, seed, s
         async with worker.transaction() as connection:
             await cancel.delete_asset(connection, seeded.tenant_id, seeded.asset_id, actor="operator@host")
     assert await used(worker, seed, seeded.tenant_id) == "(1,3)"
+
+
+async def test_assets_are_counted_in_pages_though_many_were_made_at_once(worker, seed, seeded):
+    made = [seeded, *[await seed.asset(worker, seeded.tenant_id) for _ in range(4)]]
+    await seed.asset(worker, await seed.tenant(worker))
+    await seed.change(worker, "UPDATE assets SET created_at = now() WHERE tenant_id = :t", t=seeded.tenant_id)
+    async with worker.transaction() as connection:
+        await cancel.delete_asset(connection, seeded.tenant_id, made[2].asset_id, actor="operator@host")
+        for page in (1, 2, 3, 5, 9):
+            assert await count_assets(connection, seeded.tenant_id, deleted=False, page=page) == (4, 12)
+            assert await count_assets(connection, seeded.tenant_id, deleted=True, page=page) == (5, 15)

@@ -1,12 +1,13 @@
 """What is asked again and again costs by tenants or by pages, never by how much waits or lies there."""
 
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import psycopg
 import pytest
 import sqlalchemy as sa
 
-from connectors.postgres import breakers, replay, variants
+from connectors.postgres import asset_counts, breakers, replay, variants
 from connectors.postgres import credits as credit
 
 MANY = 5000
@@ -121,3 +122,12 @@ async def test_a_search_for_what_lacks_a_profile_looks_at_a_page_of_its_tenants_
         place = replay.Place(datetime.now(UTC) - timedelta(minutes=minutes))._asdict()
         looked = await cost(worker, replay._BEHIND, tenant_id=tenant_id, **values, **place)
         assert least <= looked <= 3 * 20, "the page, and for each of it a variant and a job at most"
+
+
+@pytest.mark.parametrize("statement", [asset_counts._ALL, asset_counts._LIVE], ids=["all", "live"])
+async def test_a_tenants_assets_are_counted_by_the_page(worker, seed, analyze, statement):
+    tenant_id = await seed.tenant(worker)
+    await seed.change(worker, ASSETS, t=tenant_id, many=MANY)
+    analyze()
+    values = {"tenant_id": tenant_id, "at": datetime(1, 1, 1, tzinfo=UTC), "after": UUID(int=0), "page": 20}
+    assert await cost(worker, statement, **values) == 20
