@@ -162,8 +162,8 @@ async def emit_expired(
     *,
     batch: int,
     max_deaths: int,
+    lease_s: float,
     reemit_s: float = REEMIT_AFTER_S,
-    lease_s: float = 0.0,
 ) -> int:
     """Queue what lost its worker, counting a death; returns how many. None while Postgres has not run for a lease."""
     values = {"batch": batch, "reemit": reemit_s, "max_deaths": max_deaths, "lease_s": lease_s}
@@ -175,7 +175,7 @@ async def emit_unclaimed(connection: AsyncConnection, *, batch: int, reemit_s: f
     return await emit_queued(connection, await connection.execute(_UNCLAIMED, {"batch": batch, "reemit": reemit_s}))
 
 
-async def lost_jobs(connection: AsyncConnection, *, batch: int, max_deaths: int, lease_s: float = 0.0) -> list[LostJob]:
+async def lost_jobs(connection: AsyncConnection, *, batch: int, max_deaths: int, lease_s: float) -> list[LostJob]:
     """Jobs whose last permitted worker died; `bury_lost` ends each in its own transaction.
 
     None while Postgres has not run for a lease. Those of a newer release's stages are left to its keeper.

@@ -99,4 +99,4 @@ class Job:
         """What the keeper does when the lease of a dead worker has run out."""
         self.rows("UPDATE jobs SET lease_until = now() - interval '1 second' WHERE state = 'running' RETURNING 1")
         async with transaction(self.url) as connection:
-            assert await keeper.emit_expired(connection, batch=10, max_deaths=3) == 1
+            assert await keeper.emit_expired(connection, batch=10, max_deaths=3, lease_s=0) == 1

@@ -1,5 +1,6 @@
 """A tenant's breaker: opened by its dead letters, tried by one job, closed by its good end; other tenants feel nothing."""
 
+import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -138,13 +139,42 @@ async def test_one_job_is_tried_and_its_good_end_closes_it(worker, seed, tenant,
     assert (await breaker(worker, tenant)).state is BreakerState.CLOSED
 
 
-async def test_a_probe_that_fails_doubles_the_pause(worker, seed, tenant, rounds):
+async def test_each_probe_that_fails_doubles_the_pause_up_to_the_longest(worker, seed, tenant):
+    budget = msgspec.structs.replace(BUDGET, pause_s=3600, longest_pause_s=3.5 * 3600)
+    rounds = Rounds(worker, KeeperSettings(), Metrics(CollectorRegistry(), process="keeper"), budget)
     _, probe = await half_open(worker, seed, tenant, rounds)
-    await fail(worker, probe)
+    pauses = []
+    for trips in (1, 2, 3):
+        await fail(worker, probe)
+        await rounds.round()
+        found = await breaker(worker, tenant)
+        assert (found.state, found.trips) == (BreakerState.OPEN, trips)
+        pauses += await seed.column(
+            worker,
+            "SELECT extract(epoch FROM retry_at - clock_timestamp())::float8 FROM breakers WHERE tenant_id = :t",
+            t=tenant,
+        )
+        made = await seed.upload(worker, tenant)
+        await pause_over(worker, seed, tenant)
+        await rounds.round()
+        probe = await seed.claim(worker, made)
+    assert pauses == [pytest.approx(3600 * hours, abs=900) for hours in (2, 3.5, 3.5)]
+
+
+async def test_what_ended_before_the_window_is_not_counted(worker, seed, tenant, rounds):
+    await bury(worker, seed, tenant, 3)
+    await seed.change(
+        worker,
+        "UPDATE jobs SET finished_at = now() - :window * interval '1 second' - interval '1 minute' "
+        "WHERE id = (SELECT id FROM jobs WHERE tenant_id = :t LIMIT 1)",
+        t=tenant,
+        window=BUDGET.window_s,
+    )
     await rounds.round()
-    found = await breaker(worker, tenant)
-    assert (found.state, found.trips) == (BreakerState.OPEN, 1)
-    assert 7000 < (found.retry_at - found.opened_at).total_seconds() < 7400
+    assert await breaker(worker, tenant) is None
+    await bury(worker, seed, tenant, 1)
+    await rounds.round()
+    assert (await breaker(worker, tenant)).cause == "3 of the last 3 jobs were given up"
 
 
 async def test_a_probe_that_is_cancelled_makes_way_for_another(worker, seed, tenant, rounds):

@@ -103,7 +103,7 @@ async def test_a_zombie_changes_nothing(worker, seed, seeded):
     await join(worker, zombie)
     await seed.change(worker, "UPDATE jobs SET lease_until = now() - interval '1 s' WHERE id = :j", j=seeded.job_id)
     async with worker.transaction() as connection:
-        assert await keeper.emit_expired(connection, batch=10, max_deaths=3) == 1
+        assert await keeper.emit_expired(connection, batch=10, max_deaths=3, lease_s=0) == 1
     heir = await claim(worker, seeded.dispatch(2), "heir")
     assert heir.epoch == zombie.epoch + 1
     before = await events(worker, seeded, seed)
@@ -137,7 +137,7 @@ async def test_an_expired_lease_that_was_not_emitted_again_is_renewed(worker, se
     await seed.change(worker, "UPDATE jobs SET lease_until = now() - interval '1 s' WHERE id = :j", j=seeded.job_id)
     async with worker.transaction() as connection:
         assert await jobs.heartbeat(connection, [(job.job_id, job.epoch)], lease_s=10) == {seeded.job_id}
-        assert await keeper.emit_expired(connection, batch=10, max_deaths=3) == 0
+        assert await keeper.emit_expired(connection, batch=10, max_deaths=3, lease_s=0) == 0
 
 
 async def test_drain_costs_nothing_and_retry_costs_an_attempt(worker, seed, seeded):
@@ -166,9 +166,20 @@ async def test_a_slow_record_is_sent_again_under_the_same_dispatch(worker, seed,
     await seed.change(worker, "UPDATE jobs SET next_emit_at = now() WHERE id = :j", j=seeded.job_id)
     async with worker.transaction() as connection:
         assert await keeper.emit_unclaimed(connection, batch=10) == 1
-        assert await keeper.emit_unclaimed(connection, batch=10) == 0, "the next one comes after a doubled interval"
+        assert await keeper.emit_unclaimed(connection, batch=10) == 0
     assert await dispatches(worker, seeded, seed) == [1]
     assert await claim(worker, seeded.dispatch(1)) is not None
+
+
+async def test_a_record_that_stays_unclaimed_is_sent_at_doubling_intervals(worker, seed, seeded):
+    hour, pauses = 3600.0, []
+    for _ in range(3):
+        await seed.change(worker, "UPDATE jobs SET next_emit_at = now() WHERE id = :j", j=seeded.job_id)
+        async with worker.transaction() as connection:
+            assert await keeper.emit_unclaimed(connection, batch=10, reemit_s=hour) == 1
+        pause = "SELECT extract(epoch FROM next_emit_at - clock_timestamp())::float8 FROM jobs WHERE id = :j"
+        pauses += await seed.column(worker, pause, j=seeded.job_id)
+    assert pauses == [pytest.approx(hour * times, abs=hour / 2) for times in (2, 4, 8)]
 
 
 async def test_two_keepers_at_once_move_a_job_once(worker, seed, seeded):
@@ -190,9 +201,9 @@ async def test_a_job_that_kills_its_workers_is_given_up(worker, seed, seeded):
         await join(worker, job)
         await seed.change(worker, "UPDATE jobs SET lease_until = now() - interval '1 s' WHERE id = :j", j=seeded.job_id)
         async with worker.transaction() as connection:
-            assert await keeper.emit_expired(connection, batch=10, max_deaths=3) == (1 if number < 3 else 0)
+            assert await keeper.emit_expired(connection, batch=10, max_deaths=3, lease_s=0) == (1 if number < 3 else 0)
     async with worker.transaction() as connection:
-        lost = await keeper.lost_jobs(connection, batch=10, max_deaths=3)
+        lost = await keeper.lost_jobs(connection, batch=10, max_deaths=3, lease_s=0)
     assert [one.job_id for one in lost] == [seeded.job_id]
     async with worker.transaction() as connection:
         await keeper.bury_lost(connection, lost[0])

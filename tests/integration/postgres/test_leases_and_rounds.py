@@ -1,6 +1,7 @@
 """A worker's leases and the keeper's rounds on a real Postgres, a database that goes away among it."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
@@ -143,7 +144,7 @@ async def lost(worker, seed, seeded):
     job = await claim(worker, seeded)
     await expire(worker, seed, job)
     async with worker.transaction() as connection:
-        found = await keeper.lost_jobs(connection, batch=500, max_deaths=1)
+        found = await keeper.lost_jobs(connection, batch=500, max_deaths=1, lease_s=0)
     return next(one for one in found if one.job_id == job.job_id)
 
 
@@ -175,7 +176,23 @@ async def test_a_lost_job_is_not_blamed_on_its_input(worker, seed, seeded, metri
     assert transient >= 1
 
 
-async def test_rounds_go_on_after_the_database_was_away(worker, metrics):
+async def test_a_postgres_that_has_just_started_finds_no_lease_over(worker, seed, seeded, metrics):
+    """Whoever lives has not had the time to renew: neither is a death counted nor a job given up."""
+    job = await claim(worker, seeded)
+    await expire(worker, seed, job)
+    longer_than_it_runs, state = 1e9, "SELECT concat_ws(' ', state, deaths) FROM jobs WHERE id = :j"
+    for deaths in (1, 3):
+        await Rounds(worker, KeeperSettings(max_deaths=deaths, lease_s=longer_than_it_runs), metrics).round()
+        assert await seed.column(worker, state, j=job.job_id) == ["running 0"]
+    async with worker.transaction() as connection:
+        guarded = {"batch": 500, "lease_s": longer_than_it_runs}
+        assert await keeper.emit_expired(connection, max_deaths=3, **guarded) == 0
+        assert await keeper.lost_jobs(connection, max_deaths=1, **guarded) == []
+    await Rounds(worker, KeeperSettings(lease_s=0.01), metrics).round()
+    assert await seed.column(worker, state, j=job.job_id) == ["queued 1"]
+
+
+async def test_after_each_refusal_of_the_database_the_rounds_pause_for_a_lease(worker, metrics, monkeypatch):
     class Flaky:
         """The real database, refusing the first transactions as a lost one does."""
 
@@ -187,11 +204,16 @@ async def test_rounds_go_on_after_the_database_was_away(worker, metrics):
                 raise MedialaneError(ErrorCode.DATABASE_UNAVAILABLE)
             return worker.transaction()
 
-    flaky = Flaky()
-    rounds = Rounds(flaky, KeeperSettings(interval_s=0.01, lease_s=0.01), metrics)
-    running = asyncio.create_task(rounds.run())
-    async with asyncio.timeout(60):
-        while rounds.seconds_since_good is None:  # noqa: ASYNC110 - the loop under test offers no event
-            await asyncio.sleep(0.01)
-    running.cancel()
-    assert flaky.refusals == 0
+    pauses = []
+
+    async def sleep(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 4:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr("streams.keeper.rounds.asyncio", SimpleNamespace(sleep=sleep))
+    rounds = Rounds(Flaky(), KeeperSettings(interval_s=0.5, lease_s=70), metrics)
+    with pytest.raises(asyncio.CancelledError):
+        await rounds.run()
+    assert pauses == [70, 70, 0.5, 0.5]
+    assert rounds.seconds_since_good is not None

@@ -55,6 +55,6 @@ async def test_one_that_lost_its_last_worker_is_left_to_the_keeper_that_knows_it
         j=newer.job_id,
     )
     async with worker.transaction() as connection:
-        lost = await keeper.lost_jobs(connection, batch=500, max_deaths=3)
+        lost = await keeper.lost_jobs(connection, batch=500, max_deaths=3, lease_s=0)
     assert newer.job_id not in {job.job_id for job in lost}
     assert await state(worker, seed, newer) == "running"

@@ -163,14 +163,14 @@ class Life(SqlMachine):
         assert due == is_due
         if is_due and self.broken:
             self.reason, due = "breaker", 0
-        expired = self.transact(lambda c: keeper.emit_expired(c, batch=10, max_deaths=MAX_DEATHS))
+        expired = self.transact(lambda c: keeper.emit_expired(c, batch=10, max_deaths=MAX_DEATHS, lease_s=0))
         gone = self.state == "running" and not self.lease_valid
         assert expired == (gone and self.deaths + 1 < MAX_DEATHS)
         if expired:
             self.deaths += 1
         if due or expired:
             self.state, self.dispatch, self.reason = "queued", self.dispatch + 1, ""
-        lost = self.transact(lambda c: keeper.lost_jobs(c, batch=10, max_deaths=MAX_DEATHS))
+        lost = self.transact(lambda c: keeper.lost_jobs(c, batch=10, max_deaths=MAX_DEATHS, lease_s=0))
         assert len(lost) == (gone and not expired)
         if lost:
             self.transact(lambda c: keeper.bury_lost(c, lost[0]))

@@ -176,7 +176,7 @@ async def test_a_lost_secondary_job_hands_over_to_its_twin(worker, seed, seeded)
     gone = "UPDATE jobs SET lease_until = now() - interval '1 s', deaths = 2 WHERE id = :j"
     await seed.change(worker, gone, j=first.job_id)
     async with worker.transaction() as connection:
-        found = await keeper.lost_jobs(connection, batch=500, max_deaths=3)
+        found = await keeper.lost_jobs(connection, batch=500, max_deaths=3, lease_s=0)
         await keeper.bury_lost(connection, next(lost for lost in found if lost.job_id == first.job_id))
     assert (await one(worker, "SELECT state FROM assets WHERE id = :id", id=seeded.asset_id)).state == "ready"
     async with worker.transaction() as connection:
