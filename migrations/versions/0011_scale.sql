@@ -9,7 +9,8 @@ CREATE INDEX IF NOT EXISTS idempotency_keys_age ON idempotency_keys (created_at)
 
 -- A page of a tenant's assets is found without walking over those that it has deleted, or that are not asked for.
 -- `assets_listing` stays for whoever pages through all of them.
-CREATE INDEX IF NOT EXISTS assets_live ON assets (tenant_id, created_at DESC, id DESC) WHERE deleted_at IS NULL;
+CREATE INDEX IF NOT EXISTS assets_live ON assets (tenant_id, created_at DESC, id DESC) INCLUDE (size)
+    WHERE deleted_at IS NULL;
 CREATE INDEX IF NOT EXISTS assets_state ON assets (tenant_id, state, created_at DESC, id DESC) WHERE deleted_at IS NULL;
 CREATE INDEX IF NOT EXISTS assets_kind ON assets (tenant_id, kind, created_at DESC, id DESC) WHERE deleted_at IS NULL;
 -- The rows of purged assets go some days later.

@@ -1,5 +1,6 @@
 """The queries of the due-table, judged by what Postgres does with them."""
 
+import pytest
 import sqlalchemy as sa
 
 from connectors.postgres import deliveries, old_deliveries
@@ -28,6 +29,33 @@ async def test_due_work_is_found_by_endpoint_and_not_by_walking_over_what_waits(
     assert "Seq Scan on webhook_deliveries" not in "\n".join(plan)
     assert [one.endpoint_id for one in leased] == [quiet, quiet]
     assert dead == []
+
+
+@pytest.mark.parametrize(("before", "then"), [("sending", "waiting"), ("waiting", "sending")], ids=["expire", "lease"])
+async def test_a_delivery_that_is_locked_is_passed_over_and_the_others_are_moved(world, before, then):
+    endpoint = await world.endpoint("http://a.example/")
+    row = """
+        INSERT INTO webhook_deliveries (id, tenant_id, endpoint_id, event_id, event_type, asset_id, seq, payload, state,
+            owner, lease_until, due_at)
+        SELECT gen_random_uuid(), %(t)s, %(e)s, gen_random_uuid(), 'asset.ready', gen_random_uuid(), 1, '{}', %(s)s,
+            CASE WHEN %(s)s = 'sending' THEN 'me' END,
+            CASE WHEN %(s)s = 'sending' THEN now() - interval '1 minute' END,
+            CASE WHEN %(s)s = 'waiting' THEN now() - interval '1 minute' END
+        FROM generate_series(1, 2)
+    """
+    async with world.database.transaction() as connection:
+        await connection.exec_driver_sql(row, {"t": world.tenant_id, "e": endpoint, "s": before})
+    first = (await world.rows(order="id"))[0]["id"]
+    async with world.database.transaction() as holder:
+        await holder.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+        await holder.exec_driver_sql("SELECT FROM webhook_deliveries WHERE id = %s FOR NO KEY UPDATE", (first,))
+        async with world.database.transaction() as connection:
+            await connection.exec_driver_sql("SET LOCAL lock_timeout = '2s'")
+            if before == "sending":
+                await deliveries.expire(connection, batch=10, lease_s=0.0)
+            else:
+                await deliveries.lease(connection, {endpoint: 2}, owner="me", lease_s=10)
+        assert [row["state"] for row in await world.rows(order="id")] == [before, then]
 
 
 async def test_a_postgres_that_has_just_started_lets_no_lease_run_out(world):
