@@ -5,11 +5,12 @@ the source as a second name of the same file, and what the child made is renamed
 can no longer reach it, before anybody looks at it.
 """
 
-import contextlib
+import errno
 import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -22,6 +23,9 @@ from schemas.profiles import Profile
 
 # No profile's file is called this: its extension is no format's.
 _SOURCE = "source.bin"
+_NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP)  # here; a copy will do
+_SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CHUNK = 1 << 20
 
 
 class Cell:
@@ -35,7 +39,9 @@ class Cell:
         """Give the source a name in the cell; returns it under that. Raises `MediaError`."""
         inside = self.path / _SOURCE
         try:
-            _link(source.path, inside)
+            _link(Path(source.path), inside)
+        except FileExistsError as error:
+            raise MediaError(ErrorCode.PROCESSING_FAILED, "The child put something in the source's place.") from error
         except OSError as error:
             raise limits.os_failure(error) from error
         return msgspec.structs.replace(source, path=str(inside))
@@ -48,13 +54,18 @@ class Cell:
         made, moved = place_of(profile, self.path), place_of(profile, folder)
         if rendition.path != str(made):
             raise MediaError(ErrorCode.PROCESSING_FAILED, f"The child put {profile.name} in a place of its own.")
-        try:
-            _move(*((made.parent, moved.parent) if profile.is_bundle else (made, moved)))
-        except OSError as error:
-            raise limits.os_failure(error) from error
         home = moved.parent
         files = [moved, *(home / part.name for part in rendition.parts)]
-        if home.is_symlink() or not all(_is_plain(file, home) for file in files):
+        if any(file.parent != home for file in files):
+            raise MediaError(ErrorCode.PROCESSING_FAILED, f"The child put parts of {profile.name} elsewhere.")
+        try:
+            if profile.is_bundle:
+                _move(made.parent, home, [file.name for file in files])
+            else:
+                _move(made, moved)
+        except OSError as error:
+            raise limits.os_failure(error) from error
+        if home.is_symlink() or not all(map(_is_plain, files)):
             raise MediaError(ErrorCode.PROCESSING_FAILED, f"What the child made as {profile.name} is no plain file.")
         return msgspec.structs.replace(rendition, path=str(moved))
 
@@ -72,18 +83,47 @@ class Cell:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def _link(path: str, name: Path) -> None:
+def _link(source: Path, name: Path) -> None:
     # Of another user's file only root's privilege may open the door, and the child has none: it gets a copy.
-    if Path(path).stat().st_uid == os.geteuid():
-        with contextlib.suppress(OSError):  # on another disk it is copied, too
-            os.link(path, name)
+    if source.stat().st_uid == os.geteuid():
+        try:
+            os.link(source, name)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+        else:
             return
-    shutil.copyfile(path, name)
+    _copy(source, name)
 
 
-def _move(made: Path, target: Path) -> None:
+def _move(made: Path, target: Path, names: Iterable[str] | None = None) -> None:
+    """Move a file, or a folder of the files `names`."""
     _remove(target)  # an earlier attempt's, if the caller kept the folder
-    shutil.move(made, target)
+    try:
+        made.rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        if names is None:
+            _copy(made, target)
+        else:
+            target.mkdir()
+            folder = os.open(made, os.O_DIRECTORY | _SAFELY)
+            try:
+                for name in names:
+                    _copy(Path(name), target / name, folder)
+            finally:
+                os.close(folder)
+        _remove(made)
+
+
+def _copy(made: Path, name: Path, folder: int | None = None) -> None:
+    """Copy a plain file to a name that nothing has. Whatever a child puts in the way, no link is followed."""
+    with open(os.open(made, os.O_RDONLY | _SAFELY, dir_fd=folder), "rb") as whole:  # noqa: PTH123 - flags
+        if not stat.S_ISREG(os.fstat(whole.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "no plain file")
+        with open(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFELY, 0o600), "wb") as copy:  # noqa: PTH123
+            shutil.copyfileobj(whole, copy, _CHUNK)
 
 
 def _remove(path: Path) -> None:
@@ -93,10 +133,10 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _is_plain(file: Path, home: Path) -> bool:
+def _is_plain(file: Path) -> bool:
     try:
         found = file.lstat()
     except OSError:
         return False
     # One name only: a second one could be that of a file that is not the child's.
-    return file.parent == home and stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1

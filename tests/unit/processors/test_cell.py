@@ -52,6 +52,10 @@ def made_in(cell, profile, *parts):
     return rendition(profile, path, *parts)
 
 
+def other_disk(*_):
+    raise OSError(errno.EXDEV, "another disk")
+
+
 def test_a_source_comes_in_as_the_same_file_and_stays_where_it_was(cell, folder):
     (folder / "source").write_text("pixels")
     source = Source(str(folder / "source"), 6, "image/jpeg", "a.jpg")
@@ -75,14 +79,45 @@ def test_a_cell_that_cannot_even_be_looked_into_says_so(cell):
 
 
 def test_a_source_on_another_disk_is_copied(cell, folder, monkeypatch):
-    def other_disk(*_):
-        raise OSError(errno.EXDEV, "another disk")
-
     monkeypatch.setattr(cells.os, "link", other_disk)
     (folder / "source").write_text("pixels")
     inside = cell.bring_in(Source(str(folder / "source"), 6, "", ""))
     assert (cell.path / "source.bin").read_text() == "pixels"
     assert not Path(inside.path).samefile(folder / "source")
+
+
+@pytest.mark.parametrize("same_disk", [True, False])
+def test_a_link_in_the_sources_place_is_not_written_through(cell, folder, secret, monkeypatch, same_disk):
+    """A child that was taken over in an earlier job may put one there at any time."""
+    if not same_disk:
+        monkeypatch.setattr(cells.os, "link", other_disk)
+    (folder / "source").write_text("pixels")
+    (cell.path / "source.bin").symlink_to(secret)
+    with pytest.raises(MediaError) as caught:
+        cell.bring_in(Source(str(folder / "source"), 6, "", ""))
+    assert caught.value.code is ErrorCode.PROCESSING_FAILED
+    assert secret.read_text() == "another tenant's"
+
+
+@pytest.mark.parametrize("trick", [None, "file", "folder"])
+def test_what_is_copied_from_a_cell_on_another_disk_is_no_link_either(cell, folder, secret, monkeypatch, trick):
+    """It could become one between the look and the copy: nothing is read through it even then."""
+    made = made_in(cell, LADDER, "v720.mp4")
+    if trick == "file":
+        (cell.path / "hls/v720.mp4").unlink()
+        (cell.path / "hls/v720.mp4").symlink_to(secret)
+    elif trick == "folder":
+        (cell.path / "hls").rename(secret.parent / "hls")
+        (cell.path / "hls").symlink_to(secret.parent / "hls")
+    monkeypatch.setattr(cells.Path, "rename", other_disk)
+    if trick is None:
+        cell.take_out(made, LADDER, folder)
+        assert (folder / "hls/v720.mp4").read_text() == "v720.mp4"
+        assert list(cell.path.iterdir()) == []
+    else:
+        with pytest.raises(MediaError):
+            cell.take_out(made, LADDER, folder)
+        assert not (folder / "hls/v720.mp4").exists()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root reads another user's file")
