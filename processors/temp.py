@@ -4,30 +4,43 @@ A process holds a file lock for as long as it lives, and the kernel lets go of i
 owner alive?" has an exact answer, in containers too, where process ids repeat after every restart.
 """
 
+import asyncio
+import contextlib
 import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
+import structlog
+
 from processors.contract import MediaError
+from processors.removal import remove
 from schemas.errors import ErrorCode
 
+log = structlog.get_logger(__name__)
+
 _LOCK = ".lock"
+_ASIDE = ".withstands"
 # Left free for everybody else on the disk.
 _RESERVE_BYTES = 256 * 1024 * 1024
 
 
 def sweep(root: Path) -> int:
-    """Remove the folders under `root` whose owners are dead; returns how many. Those of the living are left alone."""
+    """Remove the folders under `root` whose owners are dead; returns how many. Those of the living are left alone.
+
+    What cannot be removed is set aside, for people, and keeps nobody from starting.
+    """
     swept = 0
     for lock in root.glob(f"*{_LOCK}"):
         held = _try_lock(lock)
         if held is None:
             continue
-        shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+        folder = lock.with_suffix("")
+        if not remove(folder):
+            _set_aside(folder)
         lock.unlink(missing_ok=True)
         os.close(held)
         swept += 1
@@ -71,21 +84,41 @@ class TempFolders:
     @contextmanager
     def job(self, name: str) -> Iterator[Path]:
         """A job's own folder, removed with all that is in it at the end. `name` only helps people who look."""
-        safe = "".join(letter for letter in name if letter.isalnum() or letter in "-_")[:64]
-        folder = Path(tempfile.mkdtemp(prefix=f"{safe}-", dir=self._own))
+        folder = self._made(name)
         try:
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder)
+
+    @asynccontextmanager
+    async def media_job(self, name: str) -> AsyncIterator[Path]:
+        """The same, removed in a thread: a child that made files for it may have made millions."""
+        folder = self._made(name)
+        try:
+            yield folder
+        finally:
+            await asyncio.to_thread(remove, folder)
 
     def close(self) -> None:
         """Remove everything of this process. Idempotent."""
         if self._held < 0:
             return
-        shutil.rmtree(self._own, ignore_errors=True)
+        if not remove(self._own):
+            _set_aside(self._own)
         self._own.with_name(self._own.name + _LOCK).unlink(missing_ok=True)
         os.close(self._held)
         self._held = -1
+
+    def _made(self, name: str) -> Path:
+        safe = "".join(letter for letter in name if letter.isalnum() or letter in "-_")[:64]
+        return Path(tempfile.mkdtemp(prefix=f"{safe}-", dir=self._own))
+
+
+def _set_aside(folder: Path) -> None:
+    aside = folder.with_name(folder.name + _ASIDE)
+    log.warning("a folder cannot be removed and is set aside", folder=str(aside))
+    with contextlib.suppress(OSError):
+        folder.rename(aside)
 
 
 def _claim(root: Path) -> tuple[Path, int]:

@@ -17,6 +17,7 @@ import msgspec
 
 from processors.contract import MediaError, Rendition, Source
 from processors.job import place_of
+from processors.removal import clear, remove
 from processors.sandbox import limits
 from schemas.errors import ErrorCode
 from schemas.profiles import Profile
@@ -26,6 +27,8 @@ _SOURCE = "source.bin"
 _NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP)  # here; a copy will do
 _SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CHUNK = 1 << 20
+# Removed while the event loop waits: a larger cell goes with its child, and in a thread.
+_MOST_LEFT, _MOST_BYTES_LEFT = 1000, 1 << 30
 
 
 class Cell:
@@ -70,17 +73,12 @@ class Cell:
         return msgspec.structs.replace(rendition, path=str(moved))
 
     def clear(self) -> bool:
-        """Remove what is in it; False if something withstands, and the next job should not meet it."""
-        try:
-            for entry in self.path.iterdir():
-                _remove(entry)
-            return not any(self.path.iterdir())
-        except OSError:  # say, a folder whose rights were taken away
-            return False
+        """Remove what a job leaves in it; False if there is more, or some of it withstands: no job is to meet it."""
+        return clear(self.path, most=_MOST_LEFT, most_bytes=_MOST_BYTES_LEFT)
 
     def close(self) -> None:
-        """Remove it. Idempotent."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Remove it. Idempotent; may take long, as a child decides what is in there."""
+        remove(self.path)
 
 
 def _link(source: Path, name: Path) -> None:
@@ -98,7 +96,7 @@ def _link(source: Path, name: Path) -> None:
 
 def _move(made: Path, target: Path, names: Iterable[str] | None = None) -> None:
     """Move a file, or a folder of the files `names`."""
-    _remove(target)  # an earlier attempt's, if the caller kept the folder
+    remove(target)  # an earlier attempt's, if the caller kept the folder
     try:
         made.rename(target)
     except OSError as error:
@@ -114,7 +112,7 @@ def _move(made: Path, target: Path, names: Iterable[str] | None = None) -> None:
                     _copy(Path(name), target / name, folder)
             finally:
                 os.close(folder)
-        _remove(made)
+        remove(made)
 
 
 def _copy(made: Path, name: Path, folder: int | None = None) -> None:
@@ -124,13 +122,6 @@ def _copy(made: Path, name: Path, folder: int | None = None) -> None:
             raise OSError(errno.EINVAL, "no plain file")
         with open(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFELY, 0o600), "wb") as copy:  # noqa: PTH123
             shutil.copyfileobj(whole, copy, _CHUNK)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _is_plain(file: Path) -> bool:

@@ -80,9 +80,9 @@ class Child:
             raise MediaError(ErrorCode.CHILD_DIED, f"The child did not end within {bound_s:g} s.") from None
 
     def close(self) -> None:
-        """Let go of its socket and of its cell, once it is dead. Idempotent."""
+        """Let go of its socket and, in a thread, of its cell, once it is dead. Idempotent."""
         self._sock.close()
-        self.cell.close()
+        asyncio.get_running_loop().run_in_executor(None, self.cell.close)
 
 
 class NurseryHandle:

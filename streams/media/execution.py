@@ -143,7 +143,7 @@ class MediaJobRunner:
             log.info("job started", **_names(job))
             work: Work | None = None
             try:
-                with self._folders.job(str(job.job_id)) as folder:
+                async with self._folders.media_job(str(job.job_id)) as folder:
                     work = Work(
                         job, self._database, self._ends, self._store, self._pool, folder, self._tracing, self._profiles,
                         on_outage=self._gate.report,

@@ -67,10 +67,14 @@ def test_a_source_comes_in_as_the_same_file_and_stays_where_it_was(cell, folder)
     assert (folder / "source").read_text() == "pixels"
 
 
-def test_a_cell_that_cannot_be_emptied_says_so(cell, monkeypatch):
-    (cell.path / "locked").mkdir()
-    monkeypatch.setattr(cells.shutil, "rmtree", lambda *_, **__: None)
+def test_a_cell_that_holds_too_much_says_so_and_goes(cell):
+    at = cell.path
+    for number in range(1100):
+        (at / str(number)).touch()
     assert not cell.clear()
+    cell.close()
+    cell.close()
+    assert not at.exists()
 
 
 def test_a_cell_that_cannot_even_be_looked_into_says_so(cell):

@@ -1,13 +1,17 @@
 """Temporary folders: the living keep theirs, the dead lose theirs, a full disk is said."""
 
+import os
 import shutil
 import subprocess
 import sys
+import threading
 from types import SimpleNamespace
 
 import pytest
 
+from processors import temp
 from processors.contract import MediaError
+from processors.removal import remove
 from processors.temp import TempFolders, sweep
 from schemas.errors import ErrorClass, ErrorCode
 
@@ -46,6 +50,46 @@ def test_the_dead_are_swept_and_the_living_are_not(tmp_path):
         folders = TempFolders(tmp_path)
     assert folders.swept == 1
     assert list(tmp_path.rglob("half.mp4")) == []
+    folders.close()
+
+
+def test_what_cannot_be_removed_is_set_aside_and_keeps_nobody_from_starting(tmp_path, monkeypatch):
+    dead = TempFolders(tmp_path)
+    (dead.folder / "half.mp4").write_text("x")
+    os.close(dead._held)  # its process ended
+    monkeypatch.setattr(temp, "remove", lambda _: False)
+    folders = TempFolders(tmp_path)
+    assert folders.swept == 1
+    assert (tmp_path / f"{dead.folder.name}.withstands/half.mp4").exists()
+    assert sweep(tmp_path) == 0, "it is nobody's any more"
+
+
+def test_a_chain_of_folders_keeps_nobody_from_starting(tmp_path):
+    """Made by descriptors, as deep as a path is never long."""
+    dead = TempFolders(tmp_path)
+    at = os.open(dead.folder, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=at)
+        above, at = at, os.open("d", os.O_RDONLY, dir_fd=at)
+        os.close(above)
+    os.close(at)
+    os.close(dead._held)  # its process ended
+    folders = TempFolders(tmp_path)
+    assert folders.swept == 1
+    assert not dead.folder.exists()
+    folders.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_what_a_child_made_for_a_job_is_removed_in_a_thread(tmp_path, monkeypatch):
+    threads = []
+    monkeypatch.setattr(temp, "remove", lambda path: threads.append(threading.current_thread()) or remove(path))
+    folders = TempFolders(tmp_path)
+    async with folders.media_job("film") as folder:
+        (folder / "file").write_text("x")
+    assert not folder.exists()
+    assert threads != [threading.main_thread()]
+    assert len(threads) == 1
     folders.close()
 
 
