@@ -5,9 +5,26 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from schemas.details import NO_NUL, Details, Text
+from schemas.details import Details, Text
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.events import Part
+from schemas.profiles import CATALOGUE
+
+# A child says these, and may have been taken over: what no job can be is refused where it is read, NaN by any bound.
+_Pixels = Annotated[int, Meta(ge=0, le=1_000_000)]
+_Bytes = Annotated[int, Meta(ge=0, le=1 << 50)]
+_Seconds = Annotated[float, Meta(ge=0, le=10_000_000)]
+_Moment = Annotated[float, Meta(ge=0, le=100_000_000_000)]
+_MiB = Annotated[float, Meta(ge=0, le=1 << 30)]
+_Sha256 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+
+STEPS = frozenset(
+    {
+        "sniff", "inspect", "decode", "placeholder", "probe", "loudness", "ffmpeg", "check", "storyboard", "ladder",
+        "waveform", "own", *CATALOGUE,
+    }
+)  # fmt: skip
+"""What a job's steps are called: they become labels of metrics. `own` is any profile of a tenant's own."""
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -34,32 +51,33 @@ class Rendition(msgspec.Struct, frozen=True):
     path: str
     content_type: Text
     format: Text
-    width: int
-    height: int
-    duration_s: float | None
-    size: int
-    sha256: Text
-    parts: tuple[Part, ...] = ()
+    width: _Pixels
+    height: _Pixels
+    duration_s: _Seconds | None
+    size: _Bytes
+    sha256: _Sha256
+    parts: Annotated[tuple[Part, ...], Meta(max_length=100)] = ()
 
 
 class StageTiming(msgspec.Struct, frozen=True):
-    """One step inside a job: when it began (seconds since the epoch) and how long it took (seconds)."""
+    """One step of `STEPS` inside a job: when it began (seconds since the epoch) and how long it took (seconds)."""
 
-    name: Annotated[str, Meta(max_length=100, pattern=NO_NUL)]
-    started_at_unix: float
-    seconds: float
+    name: Annotated[str, Meta(pattern=rf"\A({'|'.join(sorted(STEPS))})\Z")]
+    started_at_unix: _Moment
+    seconds: _Seconds
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
     """What a job took, however it ended.
 
-    `cpu_s` is user plus system time of the child and of every ffmpeg and ffprobe that it ran; `max_rss_mb` is the peak
-    of the largest of them during this job, in MiB. Of a child that was killed the kernel tells the peak of its life.
+    `cpu_s` is user plus system time of the child and of every ffmpeg and ffprobe that it ran, by the kernel's account;
+    `max_rss_mb` is the peak of the largest of them during this job, in MiB, as the child tells it. Of a child that was
+    killed the kernel tells the peak of its life.
     """
 
-    cpu_s: float
-    max_rss_mb: float
-    stages: tuple[StageTiming, ...] = ()
+    max_rss_mb: _MiB
+    cpu_s: _Seconds = 0.0
+    stages: Annotated[tuple[StageTiming, ...], Meta(max_length=200)] = ()
 
 
 class ProcessingReport(Cost, frozen=True, kw_only=True):
@@ -67,9 +85,9 @@ class ProcessingReport(Cost, frozen=True, kw_only=True):
 
     kind: Literal["image", "video", "audio"]
     format: Text
-    width: int
-    height: int
-    duration_s: float | None
+    width: _Pixels
+    height: _Pixels
+    duration_s: _Seconds | None
     details: Details = Details()
 
 

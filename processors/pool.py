@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from processors.contract import MediaError, ProcessingReport, Rendition, Source, Walls
+from processors.conversation import DEATH_BOUND_S, Conversation
 from processors.job import longest_s
 from processors.sandbox import limits, wire
 from processors.sandbox.handle import Child, NurseryHandle
@@ -24,7 +25,6 @@ from schemas.states import MediaKind, Stage
 
 # A warm child holds about 100 MiB; one that holds more than this after a job kept something it should not have.
 _RETIRE_ABOVE_MB = 384.0
-_DEATH_BOUND_S = 10.0
 
 
 class MediaPool:
@@ -121,7 +121,7 @@ class MediaPool:
         on_progress: Callable[[float], None] | None,
     ) -> tuple[list[Rendition], ProcessingReport]:
         child = self._take()
-        conversation = _Conversation(child, task, workdir, on_rendition, on_progress)
+        conversation = Conversation(child, task, workdir, on_rendition, on_progress)
         try:
             end = await self._heard(conversation, task.stage)
         except BaseException as error:
@@ -129,13 +129,15 @@ class MediaPool:
             if isinstance(error, MediaError):
                 error.cost = child.unpaid  # known now that it is buried
             raise
-        child.used_s = end.used_s
+        taken_s = child.taken_s()
         await self._give_back(child, end.rss_mb)
+        if taken_s is None:  # it has died since
+            taken_s = child.unpaid.cpu_s if child.unpaid else 0.0
         if isinstance(end, wire.Failed):
-            raise MediaError(end.code, end.detail, end.cost)
-        return conversation.renditions, end.report
+            raise MediaError(end.code, end.detail, msgspec.structs.replace(end.cost, cpu_s=taken_s))
+        return conversation.renditions, msgspec.structs.replace(end.report, cpu_s=taken_s)
 
-    async def _heard(self, conversation: "_Conversation", stage: Stage) -> wire.Done | wire.Failed:
+    async def _heard(self, conversation: Conversation, stage: Stage) -> wire.Done | wire.Failed:
         began, allowed = asyncio.get_running_loop().time(), self._timeout(stage)
         try:
             async with asyncio.timeout(allowed) as bound:
@@ -205,60 +207,9 @@ class MediaPool:
                 self._idle.append(self._nursery.spawn())
 
 
-class _Conversation:
-    """One task and its answers."""
-
-    def __init__(
-        self,
-        child: Child,
-        task: wire.Task,
-        workdir: Path,
-        on_rendition: Callable[[Rendition], None] | None,
-        on_progress: Callable[[float], None] | None,
-    ) -> None:
-        self._child = child
-        self._task = task
-        self._workdir = workdir
-        self._on_rendition = on_rendition
-        self._on_progress = on_progress
-        self.renditions: list[Rendition] = []
-
-    async def hold(self, on_probed: Callable[[float], None]) -> wire.Done | wire.Failed:
-        """Send the task and listen until its end. Raises `MediaError` if the child dies."""
-        source = self._child.cell.bring_in(self._task.source)
-        await self._child.send(msgspec.structs.replace(self._task, source=source))
-        while True:
-            message = await self._child.receive()
-            match message:
-                case None:
-                    await self._child.wait_gone(_DEATH_BOUND_S)
-                    raise limits.death(self._child.status, "decoder")
-                case wire.Made(rendition):
-                    self._made(rendition)
-                case wire.Progressed(fraction):
-                    if self._on_progress:
-                        self._on_progress(fraction)
-                case wire.Probed(work_s):
-                    on_probed(work_s)
-                case wire.Done() | wire.Failed():
-                    return message
-
-    def _made(self, rendition: Rendition) -> None:
-        asked = {profile.name: profile for profile in self._task.profiles if profile.name not in self._task.skip}
-        profile = asked.get(rendition.profile)
-        if profile is None:
-            raise MediaError(
-                ErrorCode.PROCESSING_FAILED, f"The child made {rendition.profile}, which nobody asked for."
-            )
-        moved = self._child.cell.take_out(rendition, profile, self._workdir)
-        self.renditions.append(moved)
-        if self._on_rendition:
-            self._on_rendition(moved)
-
-
 async def _end_of(child: Child) -> None:
     with contextlib.suppress(MediaError):  # the kernel lets it die late: what is told is why it was killed
-        await child.wait_gone(_DEATH_BOUND_S)
+        await child.wait_gone(DEATH_BOUND_S)
 
 
 async def _uninterrupted(task: "asyncio.Task[None]") -> None:

@@ -1,7 +1,6 @@
 """A child's loop: take a task from the worker, run it under its CPU allowance, answer, and wait for the next."""
 
 import os
-import resource
 import socket
 import tempfile
 from pathlib import Path
@@ -50,37 +49,33 @@ class _Child:
             progressed=lambda fraction: self._tell(wire.Progressed(fraction)),
             probed=lambda work_s: self._tell(wire.Probed(work_s)),
         )  # fmt: skip
-        before = _cpu_s()
         try:
             outcome = self._run(job)
         except Exception as error:  # noqa: BLE001 - a bug in a decoder fails its job, not the child
-            self._tell(self._failed(_as_ours(error), job, before))
+            self._tell(self._failed(_as_ours(error), job))
         else:
-            self._tell(self._done(outcome, job, before))
+            self._tell(self._done(outcome, job))
 
-    def _done(self, outcome: Outcome, job: Job, before: float) -> wire.Done:
+    def _done(self, outcome: Outcome, job: Job) -> wire.Done:
         now, peak = self._memory.rss_mb()
-        used = _cpu_s()
         report = ProcessingReport(
             kind=outcome.kind,
             format=outcome.format,
             width=outcome.width,
             height=outcome.height,
             duration_s=outcome.duration_s,
-            cpu_s=used - before,
             max_rss_mb=max(peak, outcome.helper_rss_mb),
             stages=job.timings.taken(),
             details=outcome.details,
         )
-        return wire.Done(report, now, used)
+        return wire.Done(report, now)
 
-    def _failed(self, error: MediaError, job: Job, before: float) -> wire.Failed:
+    def _failed(self, error: MediaError, job: Job) -> wire.Failed:
         now, peak = self._memory.rss_mb()
-        used = _cpu_s()
         helper = error.cost.max_rss_mb if error.cost else 0.0
-        cost = Cost(cpu_s=used - before, max_rss_mb=max(peak, helper), stages=job.timings.taken())
+        cost = Cost(max_rss_mb=max(peak, helper), stages=job.timings.taken())
         detail = error.detail.replace("\0", "")[: wire.LONGEST_DETAIL]
-        return wire.Failed(error.code, detail, cost, now, used)
+        return wire.Failed(error.code, detail, cost, now)
 
     def _tell(self, message: wire.FromChild) -> None:
         self._sock.send(wire.encode(message))
@@ -101,8 +96,3 @@ def _work_in(folder: str) -> None:
     os.chdir(folder)
     os.environ["TMPDIR"] = os.environ["MAGICK_TEMPORARY_PATH"] = folder
     tempfile.tempdir = folder
-
-
-def _cpu_s() -> float:
-    usages = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)

@@ -11,7 +11,7 @@ import msgspec
 
 from processors import policy
 from processors.contract import Cost, MediaError, Walls
-from processors.sandbox import wire
+from processors.sandbox import limits, wire
 from processors.sandbox.cell import Cell
 from schemas.errors import ErrorCode
 from schemas.settings import ProcessorSettings
@@ -26,7 +26,7 @@ _LOST = 9  # the wait status of a child whose nursery vanished: killed
 class Child:
     """One child as the worker sees it: a socket, a process id once it is known, and a wait status at the end.
 
-    `used_s` is the CPU time of the jobs that it has told of; `unpaid`, once it is dead, what its last job took.
+    `unpaid` is, once it is dead, what its last job took.
     """
 
     def __init__(self, number: int, sock: socket.socket, cell: Cell) -> None:
@@ -35,9 +35,9 @@ class Child:
         self.pid = 0
         self.jobs = 0
         self.status = 0
-        self.used_s = 0.0
         self.unpaid: Cost | None = None
         self._sock = sock
+        self._before_s = 0.0  # the CPU time of its life until its present job
         self._gone = asyncio.Event()
 
     @property
@@ -49,12 +49,13 @@ class Child:
         """Record the death; `status` is a wait status, the rest is of its whole life, as far as anybody knows."""
         self.status = status
         if cpu_s is not None:
-            self.unpaid = Cost(cpu_s=max(0.0, cpu_s - self.used_s), max_rss_mb=max_rss_mb)
+            self.unpaid = Cost(cpu_s=max(0.0, cpu_s - self._before_s), max_rss_mb=max_rss_mb)
         self._gone.set()
 
     async def send(self, task: wire.Task) -> None:
         """Hand over a task; the child's death shows when receiving."""
         self.jobs += 1
+        self._before_s = self._life_s() or 0.0
         try:
             await asyncio.get_running_loop().sock_sendall(self._sock, wire.encode(task))
         except (BrokenPipeError, ConnectionResetError):
@@ -70,6 +71,14 @@ class Child:
             return wire.from_child.decode(data) if data else None
         except msgspec.DecodeError as error:
             raise MediaError(ErrorCode.PROCESSING_FAILED, f"The child talks nonsense ({error}).") from error
+
+    def taken_s(self) -> float | None:
+        """The CPU seconds of its present job by the kernel's account, not by its own; None if it is gone."""
+        life_s = self._life_s()
+        return None if life_s is None else max(0.0, life_s - self._before_s)
+
+    def _life_s(self) -> float | None:
+        return limits.cpu_s_of(self.pid) if self.pid else None  # of one just born nothing is known, nor has it begun
 
     async def wait_gone(self, bound_s: float) -> None:
         """Wait until the death is reported, at most `bound_s` seconds."""

@@ -8,10 +8,12 @@ from msgspec import Meta
 
 from processors.contract import Cost, ProcessingReport, Rendition, Source, Walls
 from schemas.details import NO_NUL
-from schemas.errors import ErrorCode
+from schemas.errors import ERRORS, ErrorClass, ErrorCode
 from schemas.profiles import Profile
 from schemas.settings import ProcessorSettings
 from schemas.states import Stage
+
+_MiB = Annotated[float, Meta(ge=0, le=1 << 30)]
 
 MAX_MESSAGE = 128 * 1024
 LONGEST_DETAIL = 4000
@@ -81,34 +83,38 @@ class Made(msgspec.Struct, frozen=True, tag=True):
 class Progressed(msgspec.Struct, frozen=True, tag=True):
     """Child to worker: the share of the job that is done, 0 to 1."""
 
-    fraction: float
+    fraction: Annotated[float, Meta(ge=0, le=1)]
 
 
 class Probed(msgspec.Struct, frozen=True, tag=True):
     """Child to worker: how long the video is, in seconds of 1080p of 30 frames each."""
 
-    work_s: float
+    work_s: Annotated[float, Meta(ge=0, le=1e12)]
 
 
 class Done(msgspec.Struct, frozen=True, tag=True):
-    """Child to worker: the job is finished.
-
-    `rss_mb` is what the child holds now, in MiB, `used_s` the CPU seconds of its life so far.
-    """
+    """Child to worker: the job is finished. `rss_mb` is what the child holds now, in MiB."""
 
     report: ProcessingReport
-    rss_mb: float
-    used_s: float
+    rss_mb: _MiB
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """Child to worker: the job failed; the child lives. The rest is as in `Done`."""
+    """Child to worker: the job failed; the child lives. `rss_mb` is as in `Done`.
+
+    A child knows nothing of the database, say: with such a code it could have a job wait for ever.
+    """
 
     code: ErrorCode
     detail: Annotated[str, Meta(max_length=LONGEST_DETAIL, pattern=NO_NUL)]
     cost: Cost
-    rss_mb: float
-    used_s: float
+    rss_mb: _MiB
+
+    def __post_init__(self) -> None:
+        """Refuse what is not a child's to say."""
+        its_own = ERRORS[self.code].error_class in {ErrorClass.PERMANENT, ErrorClass.TRANSIENT}
+        if not its_own and self.code is not ErrorCode.NO_TEMP_SPACE:
+            raise ValueError(f"no child fails with {self.code}")
 
 
 ToNursery = Configure | Spawn | Kill

@@ -85,6 +85,21 @@ def test_a_film_that_fails_in_the_middle_says_what_it_cost(make_bench, long_vide
     assert max(cost.cpu_s for cost in costs) < 5 * min(cost.cpu_s for cost in costs), "each pays its own"
 
 
+def test_a_child_that_tells_what_no_job_can_be_is_killed_and_costs_an_attempt(children, make_bench, photo, tmp_path):
+    bench = make_bench(around="liar:around")
+    told = []
+    for _ in range(2):
+        with pytest.raises(MediaError) as caught:
+            bench.run(photo, tmp_path)
+        assert caught.value.code is ErrorCode.PROCESSING_FAILED
+        assert caught.value.error_class is ErrorClass.TRANSIENT
+        assert caught.value.cost.cpu_s > 0.05, "what it took is the kernel's word"
+        told.append(bench.pool.pids)
+    (nursery, *before), (still, *after) = told
+    assert nursery == still
+    assert not set(before) & set(after)
+
+
 def test_cancelling_kills_child_and_ffmpeg_before_it_goes_on(make_bench, long_video, photo, tmp_path):
     bench = make_bench()
     bench.run(photo, tmp_path)
