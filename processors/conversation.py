@@ -1,17 +1,23 @@
 """One task given to a child, and its answers; nothing of them is believed that can be known without it."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
+from processors.bundles import part_type
 from processors.contract import MediaError, Rendition
 from processors.sandbox import limits, wire
 from processors.sandbox.handle import Child
 from schemas.errors import ErrorCode
+from schemas.events import Part
+from schemas.profiles import Profile
 
 DEATH_BOUND_S = 10.0
 """How long a child may take to die."""
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Conversation:
@@ -30,6 +36,7 @@ class Conversation:
         self._workdir = workdir
         self._on_rendition = on_rendition
         self._on_progress = on_progress
+        self._asked = {profile.name: profile for profile in task.profiles if profile.name not in task.skip}
         self.renditions: list[Rendition] = []
 
     async def hold(self, on_probed: Callable[[float], None]) -> wire.Done | wire.Failed:
@@ -53,13 +60,29 @@ class Conversation:
                     return message
 
     def _made(self, rendition: Rendition) -> None:
-        asked = {profile.name: profile for profile in self._task.profiles if profile.name not in self._task.skip}
-        profile = asked.get(rendition.profile)
+        profile = self._asked.pop(rendition.profile, None)
         if profile is None:
-            raise MediaError(
-                ErrorCode.PROCESSING_FAILED, f"The child made {rendition.profile}, which nobody asked for."
-            )
-        moved = self._child.cell.take_out(rendition, profile, self._workdir)
+            detail = f"The child made {rendition.profile}, which nobody asked for, or asks for again."
+            raise MediaError(ErrorCode.PROCESSING_FAILED, detail)
+        moved = self._child.cell.take_out(_as_asked(rendition, profile), profile, self._workdir)
         self.renditions.append(moved)
         if self._on_rendition:
             self._on_rendition(moved)
+
+
+def _as_asked(rendition: Rendition, profile: Profile) -> Rendition:
+    """The rendition with all that follows from the profile. Raises `MediaError`."""
+    parts = tuple(msgspec.structs.replace(part, content_type=_kind(part, profile)) for part in rendition.parts)
+    if len({part.name for part in parts}) < len(parts):
+        raise MediaError(ErrorCode.PROCESSING_FAILED, f"The child names a file of {profile.name} twice.")
+    return msgspec.structs.replace(
+        rendition, profile_version=profile.version, content_type=profile.content_type, format=profile.format,
+        parts=parts,
+    )  # fmt: skip
+
+
+def _kind(part: Part, profile: Profile) -> str:
+    kind = part_type(profile.format, part.name)
+    if kind is None or not _SHA256.fullmatch(part.sha256):
+        raise MediaError(ErrorCode.PROCESSING_FAILED, f"The child names a file that {profile.name} does not have.")
+    return kind

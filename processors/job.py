@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from processors.bundles import part_type
 from processors.contract import Rendition, Source, StageTiming
 from schemas.details import Details
 from schemas.events import Part
@@ -54,11 +55,11 @@ class Job:
         width: int,
         height: int,
         duration_s: float | None = None,
-        parts: Sequence[tuple[str, str]] = (),
+        parts: Sequence[str] = (),
     ) -> Rendition:
         """Describe the finished file of a profile and announce it.
 
-        `parts` are the names and content types of the files beside it that it names, in the order of their use.
+        `parts` are the files beside it that it names, in the order of their use.
         """
         path = self.output(profile)
         rendition = Rendition(
@@ -73,8 +74,13 @@ class Job:
             size=path.stat().st_size,
             sha256=_digest(path),
             parts=tuple(
-                Part(name, kind, (path.parent / name).stat().st_size, _digest(path.parent / name))
-                for name, kind in parts
+                Part(
+                    name,
+                    part_type(profile.format, name) or "",
+                    (path.parent / name).stat().st_size,
+                    _digest(path.parent / name),
+                )
+                for name in parts
             ),
         )
         self.made(rendition)

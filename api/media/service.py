@@ -15,6 +15,7 @@ from schemas.errors import ErrorCode, MedialaneError
 
 _LONGEST_PRESIGNED_S = 604_800
 _NAMES_OTHERS = frozenset({"application/vnd.apple.mpegurl", "text/vtt"})
+_LARGEST_TEXT = 4 * 1024 * 1024  # of a film of days it would be less; each is held in memory while it is answered
 
 
 class File(NamedTuple):
@@ -28,7 +29,7 @@ class File(NamedTuple):
     @property
     def names_others(self) -> bool:
         """Whether it is a small text whose relative references have to be resolved against our own address."""
-        return self.content_type in _NAMES_OTHERS
+        return self.content_type in _NAMES_OTHERS and self.size <= _LARGEST_TEXT
 
 
 class Found(NamedTuple):

@@ -50,7 +50,7 @@ class Cell:
         return msgspec.structs.replace(source, path=str(inside))
 
     def take_out(self, rendition: Rendition, profile: Profile, folder: Path) -> Rendition:
-        """Move the finished rendition of a profile to a job's folder; returns it with its new path.
+        """Move the finished rendition of a profile to a job's folder; returns it with its new path and true sizes.
 
         The child read hostile bytes: nothing is taken from it but plain files. Raises `MediaError`.
         """
@@ -68,9 +68,13 @@ class Cell:
                 _move(made, moved)
         except OSError as error:
             raise limits.os_failure(error) from error
-        if home.is_symlink() or not all(map(_is_plain, files)):
+        size, *others = map(_size_if_plain, files)
+        if home.is_symlink() or size is None or None in others:
             raise MediaError(ErrorCode.PROCESSING_FAILED, f"What the child made as {profile.name} is no plain file.")
-        return msgspec.structs.replace(rendition, path=str(moved))
+        parts = tuple(
+            msgspec.structs.replace(part, size=other or 0) for part, other in zip(rendition.parts, others, strict=True)
+        )
+        return msgspec.structs.replace(rendition, path=str(moved), size=size, parts=parts)
 
     def clear(self) -> bool:
         """Remove what a job leaves in it; False if there is more, or some of it withstands: no job is to meet it."""
@@ -124,10 +128,10 @@ def _copy(made: Path, name: Path, folder: int | None = None) -> None:
             shutil.copyfileobj(whole, copy, _CHUNK)
 
 
-def _is_plain(file: Path) -> bool:
+def _size_if_plain(file: Path) -> int | None:
     try:
         found = file.lstat()
     except OSError:
-        return False
+        return None
     # One name only: a second one could be that of a file that is not the child's.
-    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+    return found.st_size if stat.S_ISREG(found.st_mode) and found.st_nlink == 1 else None

@@ -23,7 +23,6 @@ from schemas.errors import ErrorCode
 from schemas.profiles import Profile, Rung
 
 _SEGMENT_S = 6
-_PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
 _FFMPEGS_MASTER = "ffmpegs.m3u8"
 _OF_THE_CAP = 0.8  # of what one file may hold, for the average of a long film's best rung
 
@@ -73,8 +72,7 @@ def make(job: Job, source: Path, clip: Clip, profile: Profile, *, gain_db: float
     except ValueError as error:
         raise MediaError(ErrorCode.CORRUPT, f"No frame of the video can be decoded: {error}.") from error
     names = [step.name for step in rungs] + (["audio"] if clip.audio is not None else [])
-    files = [(f"{name}.mp4", "audio/mp4" if name == "audio" else "video/mp4") for name in names]
-    parts = files + [(f"{name}.m3u8", _PLAYLIST_TYPE) for name in names]
+    parts = [f"{name}.mp4" for name in names] + [f"{name}.m3u8" for name in names]
     job.finish(profile, rungs[0].width, rungs[0].height, round(seconds, 3), parts)
     return ran.rss_mb
 

@@ -50,7 +50,7 @@ def make(job: Job, source: Path, clip: Clip, profile: Profile) -> float:
         _join(tiles, folder / _SPRITE, profile.quality or 70)
     vtt.write_text(cues(times[: len(tiles)], clip.duration_s, width, height), encoding="utf-8")
     rows = -(-len(tiles) // _ACROSS)
-    job.finish(profile, width * min(len(tiles), _ACROSS), height * rows, clip.duration_s, [(_SPRITE, "image/jpeg")])
+    job.finish(profile, width * min(len(tiles), _ACROSS), height * rows, clip.duration_s, [_SPRITE])
     return ran.rss_mb
 
 

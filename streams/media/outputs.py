@@ -90,8 +90,19 @@ class Outputs:
     async def _put(self, key: str, path: Path, content_type: str, sha256: str) -> Stored:
         # As long as making it took: who waits longer than that has lost more than by making it again.
         patience_s = max(time.monotonic() - self._began, _LEAST_PATIENCE_S)
+        whole = _Whole(path, sha256)
+
+        async def put() -> Stored:
+            try:
+                return await self._store.put_file(key, path, content_type, sha256)
+            except MedialaneError as error:
+                if await asyncio.to_thread(whole.broken):
+                    detail = f"{path.name} is not what the child said of it."
+                    raise MedialaneError(ErrorCode.PROCESSING_FAILED, detail) from error
+                raise
+
         return await until_back(
-            lambda: self._store.put_file(key, path, content_type, sha256),
+            put,
             ErrorCode.OBJECT_STORE_UNAVAILABLE,
             patience_s=patience_s,
             on_outage=self._on_outage,
@@ -114,6 +125,29 @@ class Outputs:
     def _take_stored(self) -> list[NewVariant]:
         taken = [self._stored.get_nowait() for _ in range(self._stored.qsize())]
         return [variant for variant in taken if variant is not None]
+
+
+class _Whole:
+    """A file as a child told of it.
+
+    What is not that, or becomes something else, is refused by a store like by one that is away: it would be tried for
+    ever, at no attempt's cost. A child can keep a file open after it was moved away; it cannot set back its ctime.
+    """
+
+    def __init__(self, path: Path, sha256: str) -> None:
+        self._path = path
+        self._sha256 = sha256
+        self._changed_ns = path.stat().st_ctime_ns
+        self._read = False
+
+    def broken(self) -> bool:
+        """Whether it is something else. Blocks: reads the file, the first time."""
+        if not self._read:
+            self._read = True
+            with self._path.open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != self._sha256:
+                    return True
+        return self._path.stat().st_ctime_ns != self._changed_ns
 
 
 def _object_key(job: ClaimedJob, sha256: bytes, rendition: Rendition) -> str:
