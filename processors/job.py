@@ -16,8 +16,8 @@ from schemas.profiles import Profile
 from schemas.settings import ProcessorSettings
 from schemas.states import Stage
 
-# No film may claim more: it is less than the keeper's orphan age, after which its objects would count as nobody's.
-_LONGEST_S = 20 * 3600.0
+LONGEST_S = 20 * 3600.0
+"""No film may claim more: it is less than the keeper's orphan age, after which its objects would count as nobody's."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def place_of(profile: Profile, folder: Path) -> Path:
 
 def longest_s(settings: ProcessorSettings, work_s: float) -> float:
     """How long a job of a video may take, seconds. `work_s` is its length as if it were 1080p of 30 frames a second."""
-    return max(settings.video_timeout_s, min(settings.video_timeout_ratio * work_s, _LONGEST_S))
+    return max(settings.video_timeout_s, min(settings.video_timeout_ratio * work_s, LONGEST_S))
 
 
 @dataclass(frozen=True)

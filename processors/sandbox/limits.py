@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from processors.contract import MediaError
+from processors.job import LONGEST_S
 from schemas.errors import ErrorCode
 from schemas.settings import ProcessorSettings
 
@@ -21,6 +22,7 @@ _PR_SET_NO_NEW_PRIVS = 38
 _CLONE_NEWUSER = 0x1000_0000
 _CLONE_NEWNET = 0x4000_0000
 _MAX_DESCRIPTORS = 256
+_SLACK_S = 60
 _CLOCK_OF_PROCESS = 2  # with a process's number above it, as clock_getcpuclockid(3) makes them
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 # ImageMagick ends its process like this when it meets a limit where it cannot raise an error.
@@ -59,8 +61,10 @@ def leave_network() -> bool:
     return any(_libc.unshare(flags) == 0 for flags in (_CLONE_NEWNET, _CLONE_NEWUSER | _CLONE_NEWNET))
 
 
-def apply_lifetime_limits(settings: ProcessorSettings) -> None:
-    """Limits that hold for a child's whole life and for all that it starts."""
+def apply_lifetime_limits(settings: ProcessorSettings, threads: int) -> None:
+    """Limits that hold for a child's whole life and for all that it starts. `threads` is what one ffmpeg may use."""
+    of_its_jobs = settings.jobs_per_child * max(settings.image_timeout_s, settings.video_timeout_s)
+    _lower(resource.RLIMIT_CPU, int(max(of_its_jobs, LONGEST_S * threads)) + _SLACK_S)
     _lower(resource.RLIMIT_AS, settings.memory_mb * _MIB)
     _lower(resource.RLIMIT_FSIZE, settings.max_output_bytes)
     _lower(resource.RLIMIT_NOFILE, _MAX_DESCRIPTORS)
@@ -72,12 +76,15 @@ def allow_cpu(seconds: float) -> None:
     used = resource.getrusage(resource.RUSAGE_SELF)
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     # The limit counts whole seconds since the process began.
-    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime + seconds) + 1, hard))
+    allowed = int(used.ru_utime + used.ru_stime + seconds) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (allowed if hard == resource.RLIM_INFINITY else min(allowed, hard), hard))
 
 
 def limit_cpu_of(pid: int, seconds: float) -> None:
     """Grant a just started process `seconds` of CPU time; it is killed past them."""
-    resource.prlimit(pid, resource.RLIMIT_CPU, (int(seconds) + 1, int(seconds) + 2))
+    _, hard = resource.prlimit(pid, resource.RLIMIT_CPU)
+    allowed = int(seconds) + 2 if hard == resource.RLIM_INFINITY else min(int(seconds) + 2, hard)
+    resource.prlimit(pid, resource.RLIMIT_CPU, (allowed - 1, allowed))
 
 
 def cpu_s_of(pid: int) -> float | None:

@@ -2,7 +2,7 @@
 
 It imports the media libraries once (through `child`), so that a child is warm when it is born. It is started by exec,
 not forked from the worker, so no thread, lock, descriptor or variable of the worker's is in it. When the worker's
-socket closes, for whatever reason, it kills every child with its process group and ends; should it be killed itself,
+socket closes, for whatever reason, it kills every child with all that it started and ends; should it be killed itself,
 the children die with it through PDEATHSIG.
 """
 
@@ -22,6 +22,9 @@ from processors.sandbox import landlock, limits, wire
 from processors.sandbox.child import PROGRAMS, serve
 from processors.sandbox.priority import stand_back
 from processors.sandbox.privileges import drop_capabilities
+
+_LOOK_EVERY_S = 10.0
+_ROUNDS = 100
 
 
 class Nursery:
@@ -49,7 +52,10 @@ class Nursery:
         self._tell(wire.Ready(walls))
         try:
             while True:
-                for key, _ in self._selector.select():
+                events = self._selector.select(_LOOK_EVERY_S)
+                if not events:
+                    self._end_strays()
+                for key, _ in events:
                     if key.fileobj is self._control:
                         if not self._obey(configure):
                             return
@@ -59,6 +65,8 @@ class Nursery:
             for child in list(self._pids):
                 self._kill(child)
                 self._reap(child)
+            while not self._end_strays():  # the worker kills us should that take too long
+                pass
 
     def _obey(self, configure: wire.Configure) -> bool:
         try:
@@ -102,7 +110,9 @@ class Nursery:
         key = next(key for key in self._selector.get_map().values() if key.data == child and key.fd >= 0)
         self._selector.unregister(key.fileobj)
         os.close(key.fd)
-        self._tell(self._reap(child))
+        exited = self._reap(child)
+        self._end_strays()
+        self._tell(exited)
 
     def _reap(self, child: int) -> wire.Exited:
         pid = self._pids.pop(child)
@@ -113,9 +123,35 @@ class Nursery:
                 usages.append(os.wait4(-pid, 0)[2])
         return wire.Exited(child, status, sum(map(_cpu_s, usages)), max(each.ru_maxrss for each in usages) / 1024)
 
+    def _end_strays(self) -> bool:
+        """Kill what a child started and put out of its group: its own parent is dead, so it is ours now, and no child.
+
+        False if more came up all the time.
+        """
+        for _ in range(_ROUNDS):
+            strays = _own_children() - set(self._pids.values())
+            if not strays:
+                return True
+            for pid in strays:
+                os.kill(pid, signal.SIGKILL)  # not reaped yet, so its number cannot be another's
+            for pid in strays:
+                os.waitpid(pid, 0)  # what it started in turn is ours from here on
+        return False
+
     def _tell(self, message: wire.FromNursery) -> None:
         with contextlib.suppress(BrokenPipeError):  # the worker is gone; the next read says so
             self._control.send(wire.encode(message))
+
+
+def _own_children() -> set[int]:
+    """The processes whose parent this one is. Not every kernel has a list of them."""
+    own, found = str(os.getpid()).encode(), set()
+    for name in filter(str.isdecimal, os.listdir("/proc")):  # noqa: PTH208 - some hundred, often
+        with contextlib.suppress(OSError):
+            stat = Path(f"/proc/{name}/stat").read_bytes()
+            if stat.rpartition(b")")[2].split()[1] == own:
+                found.add(int(name))
+    return found
 
 
 def _cpu_s(usage: resource.struct_rusage) -> float:
@@ -131,7 +167,7 @@ def _live(sock: socket.socket, parent: int, cell: Path, configure: wire.Configur
         fd = sock.fileno()
         os.closerange(3, fd)
         os.closerange(fd + 1, 65_536)
-        limits.apply_lifetime_limits(configure.settings)
+        limits.apply_lifetime_limits(configure.settings, configure.threads)
         serve(sock, cell, configure.settings, configure.threads)
         status = 0
     except BaseException as error:  # noqa: BLE001 - it must end here, whatever it was

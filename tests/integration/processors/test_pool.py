@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -98,6 +99,30 @@ def test_a_child_that_tells_what_no_job_can_be_is_killed_and_costs_an_attempt(ch
     (nursery, *before), (still, *after) = told
     assert nursery == still
     assert not set(before) & set(after)
+
+
+def test_nothing_that_a_child_started_outlives_it(children, make_bench, photo, tmp_path):
+    """Not even in a session of its own, where no signal to the child's group comes."""
+    bench = make_bench(around="strays:around")
+    (tmp_path / "deadly").write_text("die")
+    bench.run(photo, tmp_path)
+    nursery, child = bench.pool.pids
+    strays = until(lambda: len(found := descendants(child)) == 12 and found, "all are started")
+    with pytest.raises(MediaError) as caught:
+        bench.run(tmp_path / "deadly", tmp_path)
+    assert caught.value.code is ErrorCode.CHILD_DIED
+    assert not any(map(alive, strays))
+    assert len(bench.run(photo, tmp_path)[0]) == PHOTO
+    assert bench.pool.pids[0] == nursery
+    strays = until(lambda: len(found := descendants(nursery)) >= 13 and found, "all are started again")
+    asyncio.run_coroutine_threadsafe(bench.pool.close(0), bench.loop).result(30)
+    assert not any(map(alive, strays))
+
+
+def test_no_process_of_a_childs_may_run_for_ever(warm):
+    limits = Path(f"/proc/{warm.pool.pids[-1]}/limits").read_text().splitlines()
+    soft, hard = next(line for line in limits if line.startswith("Max cpu time")).split()[3:5]
+    assert int(soft) < int(hard)
 
 
 def test_cancelling_kills_child_and_ffmpeg_before_it_goes_on(make_bench, long_video, photo, tmp_path):
