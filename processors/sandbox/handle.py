@@ -11,13 +11,14 @@ import msgspec
 
 from processors import policy
 from processors.contract import Cost, MediaError, Walls
-from processors.sandbox import limits, wire
+from processors.sandbox import limits, wire, words
 from processors.sandbox.cell import Cell
 from schemas.errors import ErrorCode
 from schemas.settings import ProcessorSettings
 
 _START_BOUND_S = 60.0
 _END_BOUND_S = 10.0
+_LAST_WORDS_S = 3.0
 # All that the children see of the worker's environment; secrets live in the rest.
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PYTHONPATH", "MAGICK_HOME", "TZ")
 _LOST = 9  # the wait status of a child whose nursery vanished: killed
@@ -104,12 +105,14 @@ class NurseryHandle:
         self._next = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._control, theirs = wire.pair()
-        with theirs:
+        stderr, self._words = words.overheard()
+        with theirs, open(stderr, "wb"):  # noqa: PTH123 - a descriptor
             # A session of its own: Ctrl-C in a terminal reaches the worker alone, which then drains.
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "processors.sandbox.nursery"],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
+                stderr=stderr,
                 env=_environment(),
                 start_new_session=True,
             )
@@ -166,6 +169,7 @@ class NurseryHandle:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._words.join(_LAST_WORDS_S)
 
     def _configure(self, configure: wire.Configure) -> Walls:
         try:
@@ -180,7 +184,7 @@ class NurseryHandle:
         self._end()
         raise MediaError(
             ErrorCode.PROCESSING_FAILED,
-            f"The media nursery did not start (exit status {self._process.returncode}); its error output says why.",
+            f"The media nursery did not start (exit status {self._process.returncode}); the log says why.",
         )
 
     def _hear(self) -> None:

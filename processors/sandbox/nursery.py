@@ -167,6 +167,7 @@ def _live(sock: socket.socket, parent: int, cell: Path, configure: wire.Configur
         fd = sock.fileno()
         os.closerange(3, fd)
         os.closerange(fd + 1, 65_536)
+        _speak_alone()
         limits.apply_lifetime_limits(configure.settings, configure.threads)
         serve(sock, cell, configure.settings, configure.threads)
         status = 0
@@ -175,6 +176,16 @@ def _live(sock: socket.socket, parent: int, cell: Path, configure: wire.Configur
         sys.stderr.flush()
     finally:
         os._exit(status)
+
+
+def _speak_alone() -> None:
+    """Give this process a standard error of its own to the same pipe, where it neither waits nor makes others wait.
+
+    Whether writing waits belongs to what was opened, which all who inherited it share.
+    """
+    own = os.open("/proc/self/fd/2", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    os.dup2(own, 2)
+    os.close(own)
 
 
 def main() -> None:

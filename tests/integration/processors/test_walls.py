@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 from support.processes import ffmpeg_below, until
 
 from processors.contract import MediaError
@@ -40,6 +41,20 @@ def test_children_see_no_secret_and_no_network(monkeypatch, make_bench, photo, t
     # Standard streams and the socket to the worker; nothing of the worker's or of other children's.
     assert len(list(Path(f"/proc/{child}/fd").iterdir())) <= 8
     assert re.search(r"Max core file size +0 +0 ", Path(f"/proc/{child}/limits").read_text())
+
+
+def test_what_a_child_says_is_logged_as_its_words_and_cut(children, make_bench, photo, tmp_path):
+    """It holds neither the worker's log nor anything that the worker would wait for."""
+    with capture_logs() as logged:
+        bench = make_bench(around="talker:around")
+        bench.run(photo, tmp_path)
+        for pid in bench.pool.pids:
+            assert not Path(f"/proc/{pid}/fd/2").samefile("/proc/self/fd/2")
+        until(lambda: logged, "its words are in the log")
+        bench.run(photo, tmp_path)
+    assert {line["event"] for line in logged} == {"words of a media child"}
+    assert all(len(line["text"]) <= 2000 for line in logged)
+    assert logged[0]["left_out"] > 0
 
 
 @pytest.mark.skipif(not landlock.version(), reason="this kernel has no Landlock")
