@@ -2,6 +2,8 @@
 
 import os
 import re
+import runpy
+import socket
 import subprocess
 from pathlib import Path
 
@@ -29,14 +31,35 @@ def reached(children, tmp_path):
     return run
 
 
-def test_children_see_no_secret_and_no_network(monkeypatch, make_bench, photo, tmp_path):
+def may_leave_the_network():
+    """Whether this kernel lets somebody like us into a network of their own."""
+    ways = (["unshare", *flags, "true"] for flags in (["--net"], ["--user", "--net"]))
+    return any(subprocess.run(way, capture_output=True, check=False).returncode == 0 for way in ways)
+
+
+@pytest.mark.skipif(not may_leave_the_network(), reason="namespaces of networks are forbidden here")
+@pytest.mark.parametrize("stage", [Stage.IMAGE_PRIMARY, VIDEO])
+def test_a_child_that_was_taken_over_reaches_no_network(reached, make_bench, stage):
+    bench = make_bench(around="nosy:around")
+    assert bench.pool.walls.network
+    with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+        udp.bind(("127.0.0.1", 0))
+        tries = [f"tcp {tcp.getsockname()[1]}", f"udp {udp.getsockname()[1]}"]
+        acts = runpy.run_path(str(Path(__file__).parent / "children/nosy.py"))["ACTS"]
+        for each in tries:
+            name, port = each.split()
+            acts[name](port)  # here it succeeds
+        assert reached(bench, [*tries, "signal 0"], stage) == ["signal 0"]
+    for pid in bench.pool.pids:
+        assert Path(f"/proc/{pid}/ns/net").readlink() != Path("/proc/self/ns/net").readlink()
+
+
+def test_children_see_no_secret(monkeypatch, make_bench, photo, tmp_path):
     monkeypatch.setenv("MEDIALANE_DATABASE_URL", "postgresql://user:SECRET-MARK@host/db")
     bench = make_bench()
     bench.run(photo, tmp_path)
     for pid in bench.pool.pids:
         assert b"SECRET-MARK" not in Path(f"/proc/{pid}/environ").read_bytes()
-        same_network = Path(f"/proc/{pid}/ns/net").readlink() == Path("/proc/self/ns/net").readlink()
-        assert same_network is not bench.pool.walls.network
     child = bench.pool.pids[1]
     # Standard streams and the socket to the worker; nothing of the worker's or of other children's.
     assert len(list(Path(f"/proc/{child}/fd").iterdir())) <= 8

@@ -1,6 +1,7 @@
 """Runs inside a sandboxed child that somebody has taken over: it tries every act that its file lists."""
 
 import os
+import socket
 from pathlib import Path
 
 from processors.contract import MediaError
@@ -13,6 +14,8 @@ ACTS = {
     "remove": lambda path: Path(path).unlink(),
     "link": lambda path: os.link(path, "stolen"),
     "signal": lambda pid: os.kill(int(pid) or os.getpid(), 0),
+    "tcp": lambda port: socket.create_connection(("127.0.0.1", int(port)), 5).close(),
+    "udp": lambda port: socket.socket(type=socket.SOCK_DGRAM).sendto(b"hello", ("127.0.0.1", int(port))),
     "become": lambda uid: os.setuid(int(uid)),
     "hand over": lambda uid: os.chown("source.bin", int(uid), -1),
 }
