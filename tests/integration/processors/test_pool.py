@@ -51,7 +51,7 @@ def test_a_timeout_kills_child_and_ffmpeg(make_bench, long_video, photo, tmp_pat
         bench.run(long_video, tmp_path, VIDEO)
     assert caught.value.code is ErrorCode.PROCESSING_TIMEOUT
     cost = caught.value.cost
-    assert 0.2 < cost.cpu_s < 3.0 * os.cpu_count() + 1, (
+    assert 0.05 < cost.cpu_s < 3.0 * os.cpu_count() + 1, (
         "what ffmpeg took until it was killed, not what jobs before it did"
     )
     assert cost.max_rss_mb > 30
