@@ -123,7 +123,7 @@ def broker_credentials(kafka: KafkaSettings) -> Any:
         return faust.SASLCredentials(
             username=kafka.sasl_username,
             password=kafka.sasl_password,
-            mechanism=kafka.sasl_mechanism or "PLAIN",
+            mechanism=kafka.sasl_mechanism,
             ssl_context=context,
         )
     return faust.SSLCredentials(context) if context is not None else None

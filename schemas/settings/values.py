@@ -61,7 +61,11 @@ def pem_file(value: str) -> str | None:
 
 def folder(value: str) -> str | None:
     """A folder that this process can write to, or make."""
-    there = next(parent for parent in (Path(value).absolute(), *Path(value).absolute().parents) if parent.exists())
+    path = Path(value).absolute()
+    try:
+        there = next(parent for parent in (path, *path.parents) if parent.exists())
+    except OSError as error:  # behind a folder that is closed to this process, for one
+        return f"the folder cannot be looked at: {error.strerror}"
     if not there.is_dir():
         return f"{there} is no folder"
     return None if os.access(there, os.W_OK | os.X_OK) else f"nothing can be written to {there}"

@@ -16,8 +16,14 @@ PROGRAMS = {
     "bin/mvn": 'for word; do case $word in -DoutputDirectory=*) mkdir -p "${word#*=}"; touch "${word#*=}/a.jar";; esac; done',
     "deploy/local/install-packages.sh": 'echo "apt $*" >> said; for name; do echo "$name" >> installed; done',
     ".venv/bin/python": "exit 0",
-    ".venv/bin/uv": "echo 'uv 1.2.3'; echo uv >> said; touch .venv/bin/medialane .venv/bin/weed; "
-    "chmod +x .venv/bin/medialane .venv/bin/weed",
+    # As the real one it goes by its records of what is installed, and does not look whether the files are still there.
+    ".venv/bin/uv": """
+        echo 'uv 1.2.3'; echo uv >> said
+        case "$1 $2" in
+            "pip uninstall") rm -f .venv/weed.record;;
+            "pip sync") [ -e .venv/weed.record ] || install -m 755 /dev/null .venv/bin/weed; touch .venv/weed.record;;
+            "pip install") install -m 755 /dev/null .venv/bin/medialane;;
+        esac""",
 }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -115,6 +116,15 @@ def test_a_folder_that_cannot_be_made_names_its_variable(group, tmp_path):
     assert problem.startswith(f"{name}=")
     assert load(group, {name: str(tmp_path / "new" / "below")}).temp_dir
     assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_that_may_not_even_be_looked_at_names_its_variable(monkeypatch):
+    def closed(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", closed)
+    (problem,) = problems(WorkerSettings, {"MEDIALANE_WORKER_TEMP_DIR": "/closed/below"})
+    assert problem.endswith("the folder cannot be looked at: Permission denied")
 
 
 @pytest.mark.parametrize("absent", sorted(_SASL))

@@ -3,7 +3,7 @@
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
-from support.stack import folder_for, release
+from support.stack import release, runs_own
 
 from cli.stack import Stack
 from cli.stack.names import BROKERS
@@ -17,8 +17,7 @@ NAMES = [topic.name("media") for topic in TOPICS]
 
 @pytest.fixture
 def cluster(controller):
-    base = folder_for(controller)
-    folder = base.with_name(f"{base.name}-cluster")
+    folder = runs_own(controller, "cluster")
     with Stack.start(folder, parts=("postgres", "kafka"), brokers=3, owner=controller) as stack:
         yield stack
     release(folder)

@@ -17,6 +17,7 @@ from cli.bench.figures import GOALS, REFERENCE, Figure, Goal, line, quantiles, v
 from cli.bench.load import LoadError, drive, request
 from cli.bench.processes import cpu_seconds, resident_mb
 from cli.bench.webhooks import _bare_loop, _counted, _receiver
+from schemas.errors import ErrorCode, MedialaneError
 
 
 def test_percentiles_are_nearest_ranks_in_milliseconds():
@@ -60,6 +61,18 @@ def test_what_was_measured_is_kept_when_the_last_step_fails(tmp_path, monkeypatc
     assert "the demo failed (exit 1)" in ended.output
     assert json.loads((tmp_path / "build" / "bench-partial.json").read_text()) == {"x": 2.0}
     assert not (tmp_path / "build" / "bench.json").exists()
+
+
+@pytest.mark.parametrize("ends", [KeyboardInterrupt, MedialaneError(ErrorCode.DATABASE_UNAVAILABLE, "away"), OSError])
+def test_what_was_measured_is_kept_whatever_ends_the_run(ends, tmp_path, monkeypatch):
+    def demo(*_):
+        raise ends
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "_measure", measured_x)
+    monkeypatch.setattr(command, "_demo_times", demo)
+    assert CliRunner().invoke(command.bench, []).exit_code != 0
+    assert json.loads((tmp_path / "build" / "bench-partial.json").read_text()) == {"x": 2.0}
 
 
 def test_what_does_not_come_in_time_is_said_with_its_kind_and_keeps_the_others(tmp_path, monkeypatch):

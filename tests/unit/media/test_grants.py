@@ -8,12 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.media.addresses import Addresses, Place, end_of
-from api.media.base import Base
 from api.media.grants import Grant, GrantSigner, object_id
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.events import Variant
 from schemas.ids import uuid7
-from schemas.settings import MediaSettings, SettingsError
+from schemas.settings import ApiSettings, MediaSettings, SettingsError, load
 
 KEY, OTHER, THIRD = (base64.b64encode(bytes([n]) * 32).decode() for n in (1, 2, 3))
 NOW = 1_800_000_000.0
@@ -120,7 +119,7 @@ def test_an_address_lives_for_about_its_time_and_until_what_plays_has_played(now
 @pytest.mark.parametrize("address", ["media.example", "ftp://media.example", "https://", "https://a/?b", "https://a b"])
 def test_a_base_that_paths_cannot_follow_names_its_setting(address):
     with pytest.raises(SettingsError, match="MEDIALANE_API_PUBLIC_ENDPOINT"):
-        Base(address)
+        load(ApiSettings, {"MEDIALANE_API_HOST": "127.0.0.1", "MEDIALANE_API_PUBLIC_ENDPOINT": address})
 
 
 def test_an_address_names_the_file_and_stays_the_same_for_a_while():
