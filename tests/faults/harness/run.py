@@ -165,7 +165,7 @@ def _keep(folder: Path, out: Path) -> None:
     for name in ("manifest.json", "receiver.jsonl"):
         with contextlib.suppress(OSError):
             shutil.copy(folder / name, kept)
-    print(f"logs and evidence are kept in {kept}", flush=True)
+    print(f"logs and evidence are kept in {kept}", file=sys.stderr, flush=True)  # the verdict stays the last line
 
 
 def main() -> int:

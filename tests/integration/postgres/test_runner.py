@@ -43,7 +43,7 @@ class Child:
 
 
 class Store:
-    async def download(self, key, path, *, if_match):
+    async def download(self, key, path, *, if_match, version_id):
         path.write_bytes(key.encode())
         return hashlib.sha256(key.encode()).hexdigest()
 
