@@ -283,7 +283,7 @@ WEBHOOK_ATTEMPT_DURATION = HistogramSpec(
 )
 WEBHOOK_FIRST_ATTEMPT_AGE = HistogramSpec(
     "media_webhook_first_attempt_age_seconds",
-    "Age of the event when its first attempt starts, unless its receiver holds it back; the SLO is at 10 s.",
+    "Age of the event when its first attempt starts, unless its receiver did not answer last; the SLO is at 10 s.",
     ("webhooks",),
     Buckets.AGE,
 )

@@ -75,7 +75,8 @@ class Sender:
     async def _attempt(self, delivery: LeasedDelivery) -> bool:
         """One attempt; returns whether the receiver answered."""
         first = delivery.attempt == 1
-        if first and not self._slots.held_back(delivery.endpoint_id):
+        # Its own limit is no reason to leave one out: after a stop of ours, everything that waited runs at that limit.
+        if first and not self._slots.is_sick(delivery.endpoint_id):
             self._metrics.histogram(WEBHOOK_FIRST_ATTEMPT_AGE).observe(age_of(delivery.payload, datetime.now(UTC)))
         # Hours may pass before a retry: it gets a trace of its own, with a link to the event's.
         with self._tracing.span(

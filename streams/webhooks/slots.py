@@ -35,6 +35,10 @@ class Slots:
         """Slots that nobody holds."""
         return self._total - self._in_flight
 
+    def is_sick(self, endpoint: UUID) -> bool:
+        """Whether the endpoint's last request got no answer."""
+        return endpoint in self._sick
+
     def held_back(self, endpoint: UUID) -> bool:
         """Whether what waits for the endpoint waits for its own receiver: it is sick, or has all that one may have."""
         return endpoint in self._sick or self._held.get(endpoint, 0) >= self._per_endpoint

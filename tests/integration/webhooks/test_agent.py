@@ -272,7 +272,7 @@ async def test_stopping_finishes_what_is_in_flight_and_gives_back_the_rest(world
 
 async def test_more_than_there_are_slots_for_is_delivered_all_the_same(world, receiver):
     await world.endpoint(receiver.url())
-    async with world.running(in_flight=2, in_flight_per_endpoint=2, poll_interval_s=3600.0) as agent:
+    async with world.running(in_flight=2, in_flight_per_endpoint=1, poll_interval_s=3600.0) as agent:
         await world.offer(agent, *(world.event(number) for number in range(50)))
         await receiver.wait_for(lambda got: len(got) == 50, timeout_s=90)
     ages = agent.metrics.histogram(WEBHOOK_FIRST_ATTEMPT_AGE)
