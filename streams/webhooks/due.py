@@ -123,6 +123,7 @@ class DueLoop:
             held_back = self._slots.held_back(one.endpoint_id)
             gauge = WEBHOOK_OLDEST_HELD_BACK_AGE if held_back else WEBHOOK_OLDEST_DUE_AGE
             oldest[gauge] = max(oldest[gauge], one.oldest_s)
+        self._slots.looked()
         for gauge, age_s in oldest.items():
             self._metrics.gauge(gauge).set(age_s)
 

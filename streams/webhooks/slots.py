@@ -23,6 +23,7 @@ class Slots:
         self._in_flight = 0
         self._sick: set[UUID] = set()
         self._sick_held = 0
+        self._refused: set[UUID] = set()  # for their own limit, since `looked`
         self.freed = asyncio.Event()  # set whenever a slot comes back
 
     @property
@@ -40,12 +41,21 @@ class Slots:
         return endpoint in self._sick
 
     def held_back(self, endpoint: UUID) -> bool:
-        """Whether what waits for the endpoint waits for its own receiver: it is sick, or has all that one may have."""
-        return endpoint in self._sick or self._held.get(endpoint, 0) >= self._per_endpoint
+        """Whether what waits for the endpoint waits for its own receiver: it is sick, or was refused a slot for its own
+        limit since `looked`.
+        """
+        # Not what it holds now: some answer has always just come.
+        return endpoint in self._sick or endpoint in self._refused
+
+    def looked(self) -> None:
+        """Forget which endpoints were refused a slot; those that still are will be again."""
+        self._refused.clear()
 
     def take(self, endpoint: UUID) -> bool:
         """Take a slot; False if the endpoint may have none now."""
         if self.free <= 0 or self._held[endpoint] >= self._limit(endpoint):
+            if endpoint in self._sick or self._held[endpoint] >= self._per_endpoint:
+                self._refused.add(endpoint)
             return False
         self._held[endpoint] += 1
         self._in_flight += 1

@@ -70,7 +70,31 @@ def test_a_receiver_holds_back_its_own_if_it_is_sick_or_full_and_not_if_the_proc
     while fill(slots, uuid4()):
         pass
     assert slots.free == 0
+    assert not slots.take(other)
     assert [slots.held_back(endpoint) for endpoint in (sick, full, other)] == [True, True, False]
+
+
+def test_a_receiver_that_is_outrun_is_so_too_when_one_of_its_answers_has_just_come():
+    slots = Slots(8, 2)
+    assert fill(slots, ENDPOINTS[0]) == 2
+    for _ in range(2):
+        slots.give_back(ENDPOINTS[0], answered=True)
+        assert slots.held_back(ENDPOINTS[0])
+    slots.looked()
+    assert slots.take(ENDPOINTS[0])
+    assert slots.take(ENDPOINTS[0])
+    assert not slots.held_back(ENDPOINTS[0]), "it was refused nothing since"
+    assert not slots.take(ENDPOINTS[0])
+    assert slots.held_back(ENDPOINTS[0])
+
+
+def test_a_receiver_that_answers_now_and_then_holds_back_its_own_all_the_while():
+    slots = Slots(8, 2)
+    for answered in (False, True, False, True):
+        fill(slots, ENDPOINTS[0])
+        slots.give_back(ENDPOINTS[0], answered=answered)
+        assert slots.held_back(ENDPOINTS[0])
+        slots.looked()
 
 
 def test_a_slot_that_nobody_holds_cannot_come_back():
