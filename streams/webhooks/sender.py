@@ -28,7 +28,12 @@ from streams.webhooks.slots import Slots
 
 log = structlog.get_logger(__name__)
 
-_UNREADABLE = "the endpoint's secret cannot be opened; its encryption key has changed"
+# Instead of an answer: nothing was sent, so nothing is known of the receiver.
+_UNREADABLE = Answer(
+    outcome=Outcome.REFUSED,
+    elapsed_s=0.0,
+    detail="the endpoint's secret cannot be opened; its encryption key has changed",
+)
 
 
 class Sender:
@@ -52,7 +57,7 @@ class Sender:
         self._schedule = schedule
         self._tracing = tracing
         self._metrics = metrics
-        self._tasks: dict[asyncio.Task[bool], LeasedDelivery] = {}
+        self._tasks: dict[asyncio.Task[bool | None], LeasedDelivery] = {}
 
     def start(self, delivery: LeasedDelivery) -> None:
         """Begin an attempt; the caller has taken the slot and committed the lease."""
@@ -72,8 +77,8 @@ class Sender:
         await asyncio.gather(*late, return_exceptions=True)
         return unfinished
 
-    async def _attempt(self, delivery: LeasedDelivery) -> bool:
-        """One attempt; returns whether the receiver answered."""
+    async def _attempt(self, delivery: LeasedDelivery) -> bool | None:
+        """One attempt; returns whether the receiver answered (None: nothing was sent)."""
         first = delivery.attempt == 1
         # Its own limit is no reason to leave one out: after a stop of ours, everything that waited runs at that limit.
         if first and not self._slots.is_sick(delivery.endpoint_id):
@@ -115,13 +120,13 @@ class Sender:
                 disable="The receiver answered 410 Gone." if verdict.gone else None,
             )
         )
-        return answer.outcome is Outcome.ANSWERED
+        return None if answer is _UNREADABLE else answer.outcome is Outcome.ANSWERED
 
     async def _post(self, delivery: LeasedDelivery, traceparent: str | None) -> Answer:
         try:
             secret = self._box.open(delivery.secret)
         except SecretUnreadableError:
-            return Answer(outcome=Outcome.REFUSED, elapsed_s=0.0, detail=_UNREADABLE)
+            return _UNREADABLE
         body = delivery.payload.encode()
         headers = {
             "Content-Type": "application/json",
@@ -136,7 +141,7 @@ class Sender:
         self._metrics.counter(WEBHOOK_ATTEMPTS, *labels).inc()
         self._metrics.histogram(WEBHOOK_ATTEMPT_DURATION, *labels).observe(answer.elapsed_s)
 
-    def _ended(self, task: asyncio.Task[bool]) -> None:
+    def _ended(self, task: asyncio.Task[bool | None]) -> None:
         delivery = self._tasks.pop(task)
         self._metrics.gauge(WEBHOOK_IN_FLIGHT).set(len(self._tasks))
         broke = None if task.cancelled() else task.exception()

@@ -83,3 +83,15 @@ async def test_first_attempts_do_not_count_once_the_receiver_is_silent_until_it_
     await bed.send(1)
     await bed.send(1)
     assert (len(bed.results), bed.ages) == (5, 3)
+
+
+async def test_a_secret_that_cannot_be_opened_says_nothing_of_the_receiver():
+    bed = Bed()
+    for _ in range(2):
+        await bed.send(16, box=OTHER_BOX)
+    assert {result.settlement.outcome for result in bed.results} == {"refused"}
+    assert bed.ages == 32
+    bed.receiver.outcome = Outcome.TIMEOUT
+    await bed.send(1)
+    await bed.send(1, box=OTHER_BOX)
+    assert bed.slots.is_sick(ENDPOINT), "nor that it is well again"
