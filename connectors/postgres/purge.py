@@ -22,6 +22,8 @@ PURGE_BOUND_S = 300.0
 KEPT_S = 7 * 86_400.0
 """How long the rows of a purged asset are kept: as long as Kafka keeps its events."""
 
+_SHA256_BYTES = 32
+
 PURGING = f"coalesce(purging_at > clock_timestamp() - interval '{2 * PURGE_BOUND_S} seconds', false)"
 """SQL: whether objects of a content are being removed, so that nothing may be adopted from the store."""
 
@@ -42,10 +44,11 @@ _CONTENTS = sa.text("""
         UNION SELECT content_sha256 FROM variants WHERE asset_id = :id
     ) AS known WHERE content_sha256 IS NOT NULL ORDER BY 1
 """)
-# Makes the row if there is none: whoever joins the content takes the same lock. It has no leader then.
+# Makes the row if there is none: whoever joins the content takes the same lock. It has no leader then. None is made
+# where the tenant is gone, whose workers may have stored objects to the last: nobody can adopt these.
 _LOCK_CONTENT = sa.text(f"""
     INSERT INTO content (tenant_id, sha256, state, leader_job_id)
-    VALUES (:tenant_id, :sha256, 'open', '00000000-0000-0000-0000-000000000000')
+    SELECT id, :sha256, 'open', '00000000-0000-0000-0000-000000000000' FROM tenants WHERE id = :tenant_id FOR KEY SHARE
     ON CONFLICT (tenant_id, sha256) DO UPDATE SET updated_at = now()
     RETURNING {PURGING} AS taken
 """)  # noqa: S608 - made of constants
@@ -135,9 +138,10 @@ def content_of(key: str) -> tuple[UUID, bytes] | None:
     if len(names) not in {4, 5} or names[0] != "media":
         return None
     try:
-        return UUID(names[1]), bytes.fromhex(names[2])
+        tenant_id, sha256 = UUID(names[1]), bytes.fromhex(names[2])
     except ValueError:
         return None
+    return (tenant_id, sha256) if len(sha256) == _SHA256_BYTES else None
 
 
 async def due(connection: AsyncConnection, *, bound_s: float, batch: int, after: Due = FIRST) -> Sequence[Due]:
@@ -198,7 +202,10 @@ async def orphans(connection: AsyncConnection, keys: Sequence[str]) -> list[str]
 
 
 async def hold_content(connection: AsyncConnection, tenant_id: UUID, sha256: bytes) -> bool:
-    """Mark a content while an object of it is removed: jobs that meet it wait. False: a job or a purge is at it."""
+    """Mark a content while an object of it is removed: jobs that meet it wait. False: a job or a purge is at it.
+
+    Of a tenant that is gone there is nothing to mark, and nobody to wait.
+    """
     key = {"tenant_id": tenant_id, "sha256": sha256}
     if await _taken(connection, tenant_id, sha256):
         return False
@@ -216,5 +223,6 @@ async def let_go_of_content(connection: AsyncConnection, tenant_id: UUID, sha256
 
 
 async def _taken(connection: AsyncConnection, tenant_id: UUID, sha256: bytes) -> bool:
-    taken: bool = (await connection.execute(_LOCK_CONTENT, {"tenant_id": tenant_id, "sha256": sha256})).scalar_one()
-    return taken
+    values = {"tenant_id": tenant_id, "sha256": sha256}
+    taken: bool | None = (await connection.execute(_LOCK_CONTENT, values)).scalar_one_or_none()
+    return bool(taken)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import structlog
+from sqlalchemy.exc import DBAPIError
 
 from connectors.objectstore.port import Listed, ObjectStore
 from connectors.postgres import purge, sweeps
@@ -44,11 +45,14 @@ class Orphans:
         self._metrics = metrics
 
     async def run(self) -> None:
-        """Sweep for ever; an outage of the database or the store is waited out."""
+        """Sweep for ever; an outage of the database or the store is waited out.
+
+        So is what the database refuses: jobs need the keeper.
+        """
         while True:
             try:
                 await self.go_on()
-            except MedialaneError as error:
+            except (MedialaneError, DBAPIError) as error:
                 log.warning("the sweep was broken off; it goes on later", error=str(error))
             await asyncio.sleep(_INTERVAL_S)
 
@@ -108,7 +112,7 @@ class Orphans:
         """Whether it went; one that can not be removed now does not stand before all that come after it."""
         try:
             return await self._remove(key)
-        except MedialaneError as error:
+        except (MedialaneError, DBAPIError) as error:
             log.warning("an orphan was not removed", key=key, error=str(error))
             return False
 

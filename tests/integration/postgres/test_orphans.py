@@ -5,10 +5,13 @@ from contextlib import contextmanager
 
 import pytest
 from prometheus_client import CollectorRegistry
+from psycopg import errors
+from sqlalchemy.exc import IntegrityError
 
 from connectors.objectstore.s3 import S3ObjectStore
 from connectors.telemetry.metrics import Metrics
 from schemas.errors import ErrorCode, MedialaneError
+from schemas.ids import uuid7
 from schemas.settings import KeeperSettings
 from streams.keeper.orphans import Orphans
 
@@ -103,3 +106,43 @@ async def test_an_orphan_that_can_not_be_removed_does_not_stand_before_the_other
     await seed.change(worker, DUE)
     assert (await keeper(orphan_age_s=-3600.0).go_on()).orphans == len(NAMES) - 1
     assert [await store.head(name) is not None for name in NAMES] == [True, *[False] * (len(NAMES) - 1)]
+
+
+async def put(store, tmp_path, *keys):
+    path = tmp_path / "file"
+    path.write_bytes(b"x")
+    for key in keys:
+        await store.put_file(
+            key, path, "image/webp", "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
+        )
+
+
+async def test_what_a_worker_stored_of_a_tenant_that_is_gone_goes(worker, seed, store, keeper, tmp_path):
+    gone, tenant = uuid7(), await seed.tenant(worker)
+    keys = [
+        f"media/{gone}/{'ab' * 32}/thumbnail.v1.webp",
+        f"media/{gone}/{'ab' * 32}/hls.v1-0/240p.mp4",
+        f"media/{tenant}/abcd/thumbnail.v1.webp",
+    ]
+    await put(store, tmp_path, *keys)
+    await seed.change(worker, DUE)
+    await keeper(orphan_age_s=-3600.0).go_on()
+    assert [await store.head(key) for key in keys] == [None] * len(keys)
+    assert await seed.column(worker, "SELECT count(*) FROM content WHERE tenant_id IN (:g, :t)", g=gone, t=tenant) == [
+        0
+    ]
+
+
+async def test_an_orphan_that_the_database_refuses_does_not_stand_before_the_others(
+    worker, seed, store, keeper, listed, monkeypatch
+):
+    real = store.delete
+
+    async def refused(key):
+        if key == NAMES[0]:
+            raise IntegrityError("INSERT", {}, errors.ForeignKeyViolation("content_tenant_id_fkey"))
+        await real(key)
+
+    monkeypatch.setattr(store, "delete", refused)
+    await seed.change(worker, DUE)
+    assert (await keeper(orphan_age_s=-3600.0).go_on()).orphans == len(NAMES) - 1
