@@ -15,6 +15,11 @@ CREATE INDEX IF NOT EXISTS assets_state ON assets (tenant_id, state, created_at 
 CREATE INDEX IF NOT EXISTS assets_kind ON assets (tenant_id, kind, created_at DESC, id DESC) WHERE deleted_at IS NULL;
 -- The rows of purged assets go some days later.
 CREATE INDEX IF NOT EXISTS assets_purged ON assets (purged_at) WHERE purged_at IS NOT NULL;
+-- Open uploads in parts are looked at in turn.
+CREATE INDEX IF NOT EXISTS assets_open_parts ON assets (id) WHERE upload_id IS NOT NULL AND uploaded_at IS NULL;
+
+-- Deliveries that ended are kept for a time only.
+CREATE INDEX IF NOT EXISTS webhook_deliveries_ended ON webhook_deliveries (finished_at) WHERE finished_at IS NOT NULL;
 
 -- Each heartbeat, retry and attempt leaves a dead entry at that end of an index that is read every second. By default they
 -- would be cleared away when a fifth of the table is dead: of ninety million jobs, after weeks. And a vacuum that finds few

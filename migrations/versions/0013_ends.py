@@ -1,4 +1,4 @@
-"""Uploads are pinned by version where there are any; a tenant that goes is closed first; old deliveries go."""
+"""Uploads are pinned by version where there are any; a tenant that goes is closed first."""
 
 from migrations.scripts import run_script
 

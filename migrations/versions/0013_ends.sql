@@ -23,9 +23,3 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
         p.max_uploads
     FROM tenants t JOIN plans p ON p.name = t.plan WHERE t.slug = wanted AND t.closed_at IS NULL
 $$;
-
--- Deliveries that ended are kept for a time only.
-CREATE INDEX webhook_deliveries_ended ON webhook_deliveries (finished_at) WHERE finished_at IS NOT NULL;
-
--- Open uploads in parts are looked at in turn. Partial by what changes at complete, as assets_open is.
-CREATE INDEX assets_open_parts ON assets (id) WHERE upload_id IS NOT NULL AND uploaded_at IS NULL;

@@ -1,7 +1,14 @@
-"""The database's history is one line: two steps that follow the same one would leave nobody able to migrate."""
+"""The database's history is one line: two steps that follow the same one would leave nobody able to migrate. And no step
+keeps everybody from a table while it reads all of one.
+"""
 
+import re
+from pathlib import Path
+
+import pytest
 from alembic.script import ScriptDirectory
 
+import migrations
 from migrations.runner import _config
 
 
@@ -10,3 +17,41 @@ def test_there_is_one_newest_step_and_numbers_go_up_by_one():
     assert len(scripts.get_heads()) == 1
     numbers = [script.revision for script in scripts.walk_revisions()][::-1]
     assert numbers == [f"{number:04d}" for number in range(1, len(numbers) + 1)]
+
+
+# Steps before these are of installations that exist.
+SCRIPTS = [path for path in sorted(Path(migrations.__file__).parent.glob("versions/*.sql")) if path.name >= "0011"]
+INDEX = re.compile(r"CREATE (?:UNIQUE )?INDEX (?:CONCURRENTLY )?(IF NOT EXISTS )?\w+ ON (?:ONLY )?(\w+)")
+COLUMNS = re.compile(r"ALTER TABLE (?:IF EXISTS )?(?:ONLY )?(\w+) (?:[^;]*, )?(?:ADD|ALTER|DROP|RENAME)\b")
+
+
+def keeps_out(script):
+    """The indexes over tables that were there before which nobody can make beforehand, or which are made while a table
+    is locked against readers.
+    """
+    text = " ".join(re.sub(r"--.*", "", script).split())
+    own = set(re.findall(r"CREATE TABLE (?:IF NOT EXISTS )?(\w+)", text))
+    changed = [found.start() for found in COLUMNS.finditer(text) if found[1] not in own]
+    indexes = [found for found in INDEX.finditer(text) if found[2] not in own]
+    return [found[0] for found in indexes if not found[1] or any(at < found.start() for at in changed)]
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_indexes_can_be_made_beforehand_and_hold_no_reader_up(path):
+    assert keeps_out(path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("script", "wrong"),
+    [
+        ("CREATE INDEX IF NOT EXISTS i ON a (b);\nALTER TABLE a ADD c text;", False),
+        ("CREATE INDEX i ON a (b);", True),
+        ("ALTER TABLE a\n    ADD c text;\nCREATE UNIQUE INDEX IF NOT EXISTS i ON b (c);", True),
+        ("ALTER TABLE a SET (fillfactor = 80), ADD c text; CREATE INDEX IF NOT EXISTS i ON a (b);", True),
+        ("ALTER TABLE a SET (fillfactor = 80); CREATE INDEX IF NOT EXISTS i ON a (b);", False),
+        ("CREATE TABLE a (b int);\nALTER TABLE a ADD c text;\nCREATE INDEX i ON a (b);", False),
+        ("-- ALTER TABLE a ADD c\nCREATE INDEX IF NOT EXISTS i ON a (b);", False),
+    ],
+)
+def test_what_counts_as_such(script, wrong):
+    assert bool(keeps_out(script)) == wrong
