@@ -33,6 +33,9 @@ _LESS = """
     WHERE tenant_id = :tenant_id AND assets IS NOT NULL AND bytes IS NOT NULL
 """
 _GIVE_BACK, _END_LEASE = sa.text(_LESS), sa.text(f"{_LESS} AND counts = :terms")
+# Before something is given back: the update alone would see that a count is ordered, and not wait for one that is under
+# way, which may have passed by what is given back.
+_LOCK = sa.text("SELECT 1 FROM allowances WHERE tenant_id = :tenant_id FOR NO KEY UPDATE")
 _OPEN_UPLOADS = sa.text("""
     SELECT count(*) FROM (
         SELECT FROM assets WHERE tenant_id = :tenant_id AND uploaded_at IS NULL AND state = 'pending'
@@ -114,6 +117,7 @@ async def lease_space(
 
 async def give_back(connection: AsyncConnection, tenant_id: UUID, space: Space) -> None:
     """Return the assets and bytes that a deletion set free."""
+    await _locked(connection, tenant_id, _LOCK, {})
     await connection.execute(_GIVE_BACK, {"tenant_id": tenant_id} | space._asdict())
 
 

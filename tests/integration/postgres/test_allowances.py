@@ -1,8 +1,11 @@
 """Room of a quota: what is given back, and what a count that was ordered makes of it."""
 
-import pytest
+import asyncio
 
-from connectors.postgres import cancel
+import pytest
+from support.locks import until_waited_for
+
+from connectors.postgres import allowances, cancel
 from connectors.postgres.allowances import Lease, Space, give_back, lease_space
 from connectors.postgres.asset_counts import count_assets
 from connectors.postgres.plans import Plan, assign_plan, put_plan
@@ -51,6 +54,32 @@ async def test_whoever_deletes_an_asset_gives_its_room_back_once(worker, seed, s
     with pytest.raises(MedialaneError):
         async with worker.transaction() as connection:
             await cancel.delete_asset(connection, seeded.tenant_id, seeded.asset_id, actor="operator@host")
+    assert await used(worker, seed, seeded.tenant_id) == "(1,3)"
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first count", "ordered count"])
+async def test_what_is_deleted_while_it_is_counted_is_given_back(worker, seed, seeded, monkeypatch, first):
+    deleting = []
+    if not first:
+        await take(worker, seeded.tenant_id, Space())
+        async with worker.transaction() as connection:
+            await put_plan(connection, PLAN)
+        assert await used(worker, seed, seeded.tenant_id) == "(,)"
+
+    async def delete():
+        async with worker.transaction() as connection:
+            await cancel.delete_asset(connection, seeded.tenant_id, seeded.asset_id, actor="operator@host")
+
+    async def count(connection, *which, **more):
+        counted = await count_assets(connection, *which, **more)
+        deleting.append(asyncio.create_task(delete()))
+        await until_waited_for(connection, worker, deleting[0])
+        return counted
+
+    monkeypatch.setattr(allowances, "count_assets", count)
+    _, now = await take(worker, seeded.tenant_id, Space(1, 3))
+    await deleting[0]
+    assert now == Space(2, 6)
     assert await used(worker, seed, seeded.tenant_id) == "(1,3)"
 
 
