@@ -27,7 +27,10 @@ class Rule(Protocol):
 
 
 class Housekeeping:
-    """Deletes what may no longer be asked for, once a minute, until cancelled. Any number of keepers may."""
+    """Deletes what may no longer be asked for, once a minute or for as long as there is more, until cancelled.
+
+    Any number of keepers may.
+    """
 
     def __init__(self, database: Database, settings: KeeperSettings) -> None:
         self._database = database
@@ -40,19 +43,22 @@ class Housekeeping:
     async def run(self) -> None:
         """Clean for ever; an outage of the database is waited out."""
         while True:
-            await self.clean()
-            await asyncio.sleep(_INTERVAL_S)
+            if await self.clean():
+                await asyncio.sleep(_INTERVAL_S)
 
-    async def clean(self) -> None:
-        """One round; what can not be deleted now stands before nothing else."""
+    async def clean(self) -> bool:
+        """One round; what can not be deleted now stands before nothing else. False: more may be left."""
+        done = True
         for what, rule in self._rules.items():
             try:
                 deleted = await self._delete(rule)
             except MedialaneError as error:
                 log.warning("not everything old was deleted", what=what, error=str(error))
                 continue
+            done = done and deleted < _BATCH * _MOST_BATCHES
             if deleted:
                 log.info("old rows deleted", what=what, rows=deleted)
+        return done
 
     async def _delete(self, rule: Rule) -> int:
         """So many rows in a transaction that none lasts long, whatever has gathered."""
