@@ -15,7 +15,7 @@ from connectors.telemetry.metrics import Metrics
 from schemas.errors import MedialaneError
 from schemas.metrics import OBJECTS_REMOVED
 from schemas.settings import KeeperSettings
-from streams.keeper.purging import pages
+from streams.keeper.purging import both_answer, pages
 
 log = structlog.get_logger(__name__)
 
@@ -109,11 +109,15 @@ class Orphans:
         return Swept(len(page), orphans, size)
 
     async def _removed(self, key: str) -> bool:
-        """Whether it went; one that can not be removed now does not stand before all that come after it."""
+        """Whether it went; one that can not be removed now does not stand before all that come after it.
+
+        Raises `MedialaneError` in an outage: it would be met again with each of them.
+        """
         try:
             return await self._remove(key)
         except (MedialaneError, DBAPIError) as error:
             log.warning("an orphan was not removed", key=key, error=str(error))
+            await both_answer(self._database, self._store)
             return False
 
     async def _remove(self, key: str) -> bool:

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from uuid import UUID
 
+import sqlalchemy as sa
 import structlog
 
 from connectors.objectstore.port import Listed, ObjectStore
@@ -21,6 +22,7 @@ _INTERVAL_S = 10.0
 _BATCH = 50
 _KILL_BOUND_S = 20.0
 _ACTOR = "keeper"
+_PING = sa.text("SELECT 1")
 
 
 async def pages(store: ObjectStore, prefix: str, after: str | None = None) -> AsyncIterator[tuple[Listed, ...]]:
@@ -28,6 +30,16 @@ async def pages(store: ObjectStore, prefix: str, after: str | None = None) -> As
     while page := await store.list_page(prefix, after):
         yield page
         after = page[-1].key
+
+
+async def both_answer(database: Database, store: ObjectStore) -> None:
+    """Raise `MedialaneError` if the database or the store is away: what failed then says nothing of the next one.
+
+    Both call it the same when only one row or object can not be had now.
+    """
+    async with database.transaction() as connection:
+        await connection.execute(_PING)
+    await store.check()
 
 
 class Purging:
@@ -48,23 +60,27 @@ class Purging:
             try:
                 await self.purge()
             except MedialaneError as error:
-                log.warning("nothing was purged", error=str(error))
+                log.warning("the purge was broken off; it goes on later", error=str(error))
             await asyncio.sleep(_INTERVAL_S)
 
     async def purge(self) -> int:
         """Every deleted asset whose time has come; returns how many there were.
 
-        One whose objects can not be removed now is left for the next time, and does not stand before the others.
+        One whose objects can not be removed now is left for the next time, and does not stand before the others. But an
+        outage ends the round: each that is begun keeps jobs from its bytes for minutes. Raises `MedialaneError` then.
         """
         bound_s, after, seen = self._settings.lease_s + _KILL_BOUND_S, purge.FIRST, 0
         while True:
             async with self._database.transaction() as connection:
                 page = await purge.due(connection, bound_s=bound_s, batch=_BATCH, after=after)
+            if page:
+                await self._store.check()
             for one in page:
                 try:
                     await self._purge_one(one.asset_id)
                 except MedialaneError as error:
                     log.warning("an asset was not purged", asset_id=str(one.asset_id), error=str(error))
+                    await both_answer(self._database, self._store)
             seen += len(page)
             if len(page) < _BATCH:
                 return seen

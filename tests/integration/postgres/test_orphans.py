@@ -108,6 +108,26 @@ async def test_an_orphan_that_can_not_be_removed_does_not_stand_before_the_other
     assert [await store.head(name) is not None for name in NAMES] == [True, *[False] * (len(NAMES) - 1)]
 
 
+async def test_an_outage_ends_the_walk_at_the_first_orphan_that_meets_it(
+    worker, seed, store, keeper, listed, monkeypatch
+):
+    asked = []
+
+    async def away(*which, **_how):
+        asked.extend(which)
+        raise MedialaneError(ErrorCode.OBJECT_STORE_UNAVAILABLE)
+
+    await seed.change(worker, DUE)
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "delete", away)
+        patched.setattr(store, "check", away)
+        with pytest.raises(MedialaneError):
+            await keeper(orphan_age_s=-3600.0).go_on()
+    assert asked == NAMES[:1]
+    await seed.change(worker, LEASE_ENDS)
+    assert (await keeper(orphan_age_s=-3600.0).go_on()).orphans == len(NAMES)
+
+
 async def put(store, tmp_path, *keys):
     path = tmp_path / "file"
     path.write_bytes(b"x")

@@ -144,6 +144,36 @@ async def test_one_that_can_not_be_removed_does_not_stand_before_the_others(
     assert await there(store, stuck[1], stuck[2]) == [False, False]
 
 
+async def test_an_outage_keeps_no_job_from_bytes_beyond_those_that_it_met(
+    worker, seed, store, tmp_path, purging, monkeypatch
+):
+    tenant = await seed.tenant(worker)
+    for _ in range(3):
+        made, *_ = await ready(worker, seed, store, tmp_path, tenant, uuid7().bytes * 2)
+        await delete(worker, seed, made)
+    away = []
+
+    async def asked(*_which, **_how):
+        if away:
+            raise MedialaneError(ErrorCode.OBJECT_STORE_UNAVAILABLE)
+
+    async def goes_away(key):
+        away.append(key)
+        await asked()
+
+    marked = "SELECT count(*) FROM content WHERE tenant_id = :t AND purging_at IS NOT NULL"
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "delete", goes_away)
+        patched.setattr(store, "check", asked)
+        for _ in range(2):
+            with pytest.raises(MedialaneError):
+                await purging.purge()
+            assert await seed.column(worker, marked, t=tenant) == [1]
+    await seed.change(worker, "UPDATE content SET purging_at = now() - interval '1 day' WHERE tenant_id = :t", t=tenant)
+    await purging.purge()
+    assert await seed.column(worker, "SELECT count(*) FROM content WHERE tenant_id = :t", t=tenant) == [0]
+
+
 async def test_a_job_at_work_on_the_bytes_keeps_their_objects(worker, seed, store, tmp_path, purging):
     tenant, sha256 = await seed.tenant(worker), uuid7().bytes * 2
     made, source, variant = await ready(worker, seed, store, tmp_path, tenant, sha256)
