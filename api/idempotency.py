@@ -5,7 +5,8 @@ Only success is remembered. A refusal (nothing uploaded yet) may be another answ
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
+from datetime import datetime
 from functools import partial
 from typing import Annotated, TypeVar
 from uuid import UUID
@@ -21,6 +22,7 @@ from api.settling import Settling
 from connectors.postgres import idempotency
 from connectors.postgres.database import Database
 from connectors.postgres.idempotency import Answer, Claim, Refusal
+from connectors.postgres.keys import Principal
 from connectors.secrets import SecretBox
 from schemas.errors import ErrorCode, MedialaneError
 
@@ -81,7 +83,7 @@ class Once:
         """The same for work that another time would find done and refuse: it keeps what it returns by itself, as the
         last thing in its transaction.
         """
-        return await self._answer(request, key, status, work, scopes=())
+        return await self._answer(request, key, status, work, holder=None)
 
     async def made(
         self,
@@ -89,18 +91,18 @@ class Once:
         key: str | None,
         work: Callable[[Keep[T]], Awaitable[T]],
         *,
-        scopes: Collection[str] = (),
+        holder: Principal | None = None,
     ) -> Response[Success[T]]:
         """The same for work that makes what must not be made twice, or is shown only once: 201.
 
-        `work` keeps what it returns, as the last thing in its transaction. `scopes`: the caller's, where the answer
-        grants what they permit: to a caller with others it is another request, and not answered so.
+        `work` keeps what it returns, as the last thing in its transaction. `holder`: the caller, where the answer
+        grants what they hold. From one with other scopes, or who ends before what was made does, it is another request.
         """
 
         async def whole(keep: Keep[Success[T]]) -> Success[T]:
             return Success(data=await work(lambda connection, made: keep(connection, Success(data=made))))
 
-        return await self._answer(request, key, 201, whole, scopes=scopes)
+        return await self._answer(request, key, 201, whole, holder=holder)
 
     async def _answer(
         self,
@@ -109,18 +111,22 @@ class Once:
         status: int,
         work: Callable[[Keep[T]], Awaitable[T]],
         *,
-        scopes: Collection[str],
+        holder: Principal | None,
     ) -> Response[T]:
         if key is None:
             return Response(await work(_keep_nothing), status_code=status)
         tenant_id = tenant_of(request)
-        fingerprint = await _fingerprint(request, scopes)
+        fingerprint = await _fingerprint(request, holder)
+        asker = None if holder is None else holder.key_id
         async with self._database.tenant(tenant_id) as connection:
-            found = await idempotency.claim(connection, tenant_id, key, fingerprint)
+            found = await idempotency.claim(connection, tenant_id, key, fingerprint, asker=asker)
         if isinstance(found, Claim):
             return await self._work(tenant_id, key, found, status, work)
         if isinstance(found, Answer):
-            return _answer(Answer(found.status, self._box.open(found.body)), {REPLAYED: "true"})
+            kept = found._replace(body=self._box.open(found.body))
+            if holder is not None and not _may_have(holder, kept):
+                raise _refused(Refusal.OTHER_REQUEST)
+            return _answer(kept, {REPLAYED: "true"})
         raise _refused(found)
 
     async def _work(
@@ -169,10 +175,23 @@ async def _keep_nothing(_connection: AsyncConnection, _answer: object) -> None:
     """Without a key nothing is repeated."""
 
 
-async def _fingerprint(request: TenantRequest, scopes: Collection[str]) -> bytes:
-    """What makes a request the same one: its address, its body and the scopes, if any, but not whose key it comes with:
-    that may have been rotated in between. Nor its method: complete has two for one thing.
+class _Granted(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    expires_at: datetime | None
+
+
+def _may_have(holder: Principal, kept: Answer) -> bool:
+    # Who asked first has it already, and may end sooner by now: a key that rotated itself was cut short by it.
+    if holder.expires_at is None or (kept.asker is not None and kept.asker == holder.key_id):
+        return True
+    ends_at = msgspec.json.decode(kept.body, type=Success[_Granted]).data.expires_at
+    return ends_at is not None and ends_at <= holder.expires_at
+
+
+async def _fingerprint(request: TenantRequest, holder: Principal | None) -> bytes:
+    """What makes a request the same one: its address, its body and the holder's scopes, if any, but not whose key it
+    comes with: that may have been rotated in between. Nor its method: complete has two for one thing.
     """
+    scopes = () if holder is None else holder.scopes
     digest = hashlib.sha256(b"".join(part.encode() + b"\0" for part in (request.url.path, *sorted(scopes))))
     digest.update(await request.body())
     return digest.digest()

@@ -32,7 +32,7 @@ def keys_router(service: KeyService, once: Once) -> Router:
         request: TenantRequest, data: JSONBody[KeyRequest], idempotency_key: IdempotencyKey = None
     ) -> Response[Success[KeyMade]]:
         work = partial(service.mint, request.user, data)
-        return await once.made(request, idempotency_key, work, scopes=request.user.scopes)
+        return await once.made(request, idempotency_key, work, holder=request.user)
 
     @get("/", opt=_NEEDED, operation_id="listKeys", summary="API keys", responses=documented(401, 403, 429))
     async def listing(request: TenantRequest) -> Success[tuple[KeyOut, ...]]:
@@ -66,6 +66,6 @@ def keys_router(service: KeyService, once: Once) -> Router:
         idempotency_key: IdempotencyKey = None,
     ) -> Response[Success[KeyMade]]:
         work = partial(service.rotate, request.user, key_id, data)
-        return await once.made(request, idempotency_key, work, scopes=request.user.scopes)
+        return await once.made(request, idempotency_key, work, holder=request.user)
 
     return Router("/api/v1/keys", route_handlers=[mint, listing, revoke, rotate], tags=["keys"])

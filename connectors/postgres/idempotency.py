@@ -20,19 +20,21 @@ KEPT_S = 86_400.0
 CLAIM_S = 120.0
 """How long a claim holds without an answer: longer than any request with a key is let take."""
 
+# `headers` has the id of the API key that asked, where that matters: an answer of headers is not kept.
 # A key that is too old, or whose claimant died, is taken over by the statement that finds it so: of many, one does.
 _CLAIM = sa.text("""
-    INSERT INTO idempotency_keys AS known (tenant_id, key, fingerprint, state, created_at)
-    VALUES (:tenant_id, :key, :fingerprint, 'running', clock_timestamp())
+    INSERT INTO idempotency_keys AS known (tenant_id, key, fingerprint, state, headers, created_at)
+    VALUES (:tenant_id, :key, :fingerprint, 'running', to_jsonb(CAST(:asker AS text)), clock_timestamp())
     ON CONFLICT (tenant_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, state = 'running', status = NULL,
-        headers = NULL, body = NULL, created_at = excluded.created_at
+        headers = excluded.headers, body = NULL, created_at = excluded.created_at
     WHERE known.created_at < statement_timestamp() - :kept * interval '1 second'
         OR (known.state = 'running' AND known.fingerprint = excluded.fingerprint
             AND known.created_at < statement_timestamp() - :claim * interval '1 second')
     RETURNING created_at
 """)
 _READ = sa.text("""
-    SELECT fingerprint, state, status, body FROM idempotency_keys WHERE tenant_id = :tenant_id AND key = :key
+    SELECT fingerprint, state, status, body, CAST(headers #>> '{}' AS uuid) AS asker FROM idempotency_keys
+    WHERE tenant_id = :tenant_id AND key = :key
 """)
 _FINISH = sa.text("""
     UPDATE idempotency_keys SET state = 'done', status = :status, body = :body
@@ -58,10 +60,11 @@ class Claim(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The key's work was done; this was answered, its body as the caller gave it (sealed)."""
+    """The key's work was done; this was answered, its body as the caller gave it (sealed). `asker`: as in `claim`."""
 
     status: int
     body: bytes
+    asker: UUID | None = None
 
 
 class Refusal(Enum):
@@ -71,9 +74,17 @@ class Refusal(Enum):
     OTHER_REQUEST = "other_request"
 
 
-async def claim(connection: AsyncConnection, tenant_id: UUID, key: str, fingerprint: bytes) -> Claim | Answer | Refusal:
-    """Take the key for the request with this fingerprint (32 bytes), or learn what became of it."""
-    values = {"tenant_id": tenant_id, "key": key, "fingerprint": fingerprint, "kept": KEPT_S, "claim": CLAIM_S}
+async def claim(
+    connection: AsyncConnection, tenant_id: UUID, key: str, fingerprint: bytes, *, asker: UUID | None = None
+) -> Claim | Answer | Refusal:
+    """Take the key for the request with this fingerprint (32 bytes), or learn what became of it.
+
+    `asker` is the API key that the request comes with, if its answer is to tell it.
+    """
+    values = {
+        "tenant_id": tenant_id, "key": key, "fingerprint": fingerprint, "kept": KEPT_S, "claim": CLAIM_S,
+        "asker": None if asker is None else str(asker),
+    }  # fmt: skip
     token = (await connection.execute(_CLAIM, values)).scalar_one_or_none()
     if token is not None:
         return Claim(token)
@@ -82,7 +93,7 @@ async def claim(connection: AsyncConnection, tenant_id: UUID, key: str, fingerpr
         return Refusal.RUNNING  # released between the two statements: the client may try again
     if bytes(row.fingerprint) != fingerprint:
         return Refusal.OTHER_REQUEST
-    return Answer(row.status, bytes(row.body)) if row.state == "done" else Refusal.RUNNING
+    return Answer(row.status, bytes(row.body), row.asker) if row.state == "done" else Refusal.RUNNING
 
 
 async def finish(connection: AsyncConnection, tenant_id: UUID, key: str, mine: Claim, answer: Answer) -> bool:

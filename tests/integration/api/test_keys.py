@@ -93,6 +93,35 @@ async def test_a_repeated_request_hands_on_no_more_either(admin, operator):
         assert (first[0], again[:2]) == (201, first[:2]), "the key may have been rotated in between"
 
 
+async def test_a_repeated_request_hands_on_no_more_time_either(admin, operator):
+    def follower(seconds):
+        return operator.key(admin.tenant_id, scopes=(Scope.ADMIN,), expires_in_s=seconds)
+
+    hour, month, lasting = await follower(3600), await follower(30 * 86_400), await mint(admin)
+    asked = (
+        (KEYS, {"scopes": ["admin"]}, 422),
+        (KEYS, {"scopes": ["admin"], "expiresIn": 10 * 86_400}, 201),
+        (f"{KEYS}/{lasting['id']}/rotate", {}, 422),
+    )
+    for number, (path, body, later) in enumerate(asked):
+        headers = {"Idempotency-Key": f"request-{number}"}
+        first = await admin.call("POST", path, body, headers=headers)
+        answers = [await admin.call("POST", path, body, headers=headers, key=key.text) for key in (hour, month)]
+        assert (first[0], [status for status, *_ in answers]) == (201, [422, later])
+        assert answers[0][1]["code"] == "idempotency_key_reused"
+
+
+async def test_a_key_that_rotated_itself_is_answered_again_though_that_cut_it_short(admin, operator):
+    mine = await operator.key(admin.tenant_id, scopes=(Scope.ADMIN,))
+    admin.key = mine.text
+    rotate = ("POST", f"{KEYS}/{mine.id}/rotate", {"overlap": 3600})
+    first = await admin.call(*rotate, headers={"Idempotency-Key": "mine"})
+    while (await mint(admin))["expiresAt"] is None:
+        pass  # the process remembers for a moment that the key has no end
+    again = await admin.call(*rotate, headers={"Idempotency-Key": "mine"})
+    assert (first[0], again[:2], again[2]["Idempotent-Replayed"]) == (201, first[:2], "true")
+
+
 async def test_after_a_rotation_both_work_until_the_overlap_ends(admin, operator):
     old = await mint(admin, name="app", scopes=["assets:read", "webhooks:*"])
     status, answer, _ = await admin.call("POST", f"{KEYS}/{old['id']}/rotate", {"overlap": 3600})
