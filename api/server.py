@@ -182,7 +182,9 @@ def _reserved(host: str, port: int) -> tuple[socket.socket, int]:
     try:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        held.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LONGEST_UNREAD_MS)  # whom it accepts inherits it
+        # Whom it accepts inherits both.
+        held.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LONGEST_UNREAD_MS)
+        held.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # an event waits for no word of the one before
         held.bind((host, port))
     except BaseException:
         held.close()

@@ -46,6 +46,17 @@ async def served():
         await serving
 
 
+def test_who_is_accepted_is_cut_when_deaf_and_sent_each_event_at_once():
+    held, port = server._reserved("127.0.0.1", 0)
+    with held:
+        held.listen()
+        with socket.create_connection(("127.0.0.1", port)), held.accept()[0] as accepted:
+            options = [
+                accepted.getsockopt(socket.IPPROTO_TCP, name) for name in (socket.TCP_USER_TIMEOUT, socket.TCP_NODELAY)
+            ]
+    assert options == [server.LONGEST_UNREAD_MS, 1]
+
+
 def deaf(address):
     """A client that asks for more than the kernel takes in its place, and never reads."""
     client = socket.socket()
