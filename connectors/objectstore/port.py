@@ -120,6 +120,8 @@ class ObjectStore(Protocol):
     ) -> str:
         """Write an object, or a version of it, to a new or emptied file; returns its SHA-256 in hex.
 
+        A version that the bucket does not have is the present one if its entity tag is `if_match`.
+
         Raises `MedialaneError`: source_missing, source_changed (the entity tag is not `if_match`), no_temp_space.
         """
 

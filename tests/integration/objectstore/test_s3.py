@@ -8,7 +8,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from support.stack import fresh_bucket
 
+from connectors.objectstore.clients import Patience, boto_clients
 from connectors.objectstore.s3 import S3ObjectStore
 from schemas.errors import ErrorCode, MedialaneError
 
@@ -87,6 +89,8 @@ async def answering(settings, *answers):
 BUSY = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nRetry-After: 3600\r\nConnection: close\r\n\r\n"
 STORED = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 NOTHING = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+WORLD = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nworld"
+NO_VERSION = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 CUT_OFF = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\nConnection: close\r\n\r\nthe beginning"
 
 
@@ -97,6 +101,39 @@ async def test_a_put_that_is_turned_away_is_sent_again_from_its_beginning(object
         stored = await store.put_file("media/x", tmp_path / "file", "image/webp", hashlib.sha256(content).hexdigest())
     assert stored.created
     assert bodies == [content, content]
+
+
+@pytest.mark.parametrize("unknown", [NO_VERSION, NOTHING], ids=["no such id", "no such version"])
+async def test_a_version_that_is_not_there_is_known_by_its_entity_tag_and_by_nothing_else(
+    object_store_settings, unknown, tmp_path
+):
+    async with answering(object_store_settings, unknown, WORLD, unknown) as (store, _):
+        fetched = await store.download("uploads/x", tmp_path / "file", if_match="tag", version_id="v")
+        assert fetched == hashlib.sha256(b"world").hexdigest()
+        with pytest.raises(MedialaneError):
+            await store.download("uploads/x", tmp_path / "file", version_id="v")
+
+
+@pytest.fixture
+async def versions(s3_stack):
+    """A store on a bucket that keeps versions."""
+    with fresh_bucket(s3_stack) as settings:
+        (client,) = boto_clients(settings, Patience(BOUND_S, attempts=1))
+        client.put_bucket_versioning(Bucket=settings.bucket, VersioningConfiguration={"Status": "Enabled"})
+        async with S3ObjectStore(settings) as store:
+            yield store
+
+
+async def test_a_version_of_another_bucket_is_known_by_its_entity_tag(versions, tmp_path):
+    store, path, data = versions, tmp_path / "file", b"hello"
+    elsewhere, name = _contract.key(), _contract.key()
+    for each in (elsewhere, name):
+        await _contract.send(store.presign_put(each, "image/jpeg", 5), data)
+    pinned = {"if_match": (await store.head(name)).etag, "version_id": (await store.head(elsewhere)).version_id}
+    assert await store.download(name, path, **pinned) == hashlib.sha256(data).hexdigest()
+    await _contract.send(store.presign_put(name, "image/jpeg", 5), b"world")
+    for wanted, code in ((name, ErrorCode.SOURCE_CHANGED), (_contract.key(), ErrorCode.SOURCE_MISSING)):
+        assert await becomes(store.download(wanted, path, **pinned)) is code
 
 
 class Hanging:
