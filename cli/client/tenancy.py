@@ -21,9 +21,14 @@ class Tenancy(Wire):
         body |= {} if expires_in_s is None else {"expiresIn": expires_in_s}
         return (await self._call("POST", "/keys", body)).data(Key)
 
-    async def rotate_key(self, key_id: UUID, *, overlap_s: int = 86_400) -> Key:
-        """Follow a key by a new one; the old one goes on for the overlap."""
-        return (await self._call("POST", f"/keys/{key_id}/rotate", {"overlap": overlap_s})).data(Key)
+    async def rotate_key(self, key_id: UUID, *, overlap_s: int = 86_400, expires_in_s: int | None = None) -> Key:
+        """Follow a key by a new one; the old one goes on for the overlap.
+
+        The new one ends when the old one would have, unless `expires_in_s` says otherwise, and never after the key that
+        makes it.
+        """
+        body = {"overlap": overlap_s} | ({} if expires_in_s is None else {"expiresIn": expires_in_s})
+        return (await self._call("POST", f"/keys/{key_id}/rotate", body)).data(Key)
 
     async def revoke_key(self, key_id: UUID) -> None:
         """Make a key useless, for good."""

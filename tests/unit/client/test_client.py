@@ -308,6 +308,14 @@ async def test_a_pull_says_what_is_known_and_nothing_else(server, client):
     }  # fmt: skip
 
 
+async def test_a_key_is_followed_by_one_that_lives_as_long_as_is_said(server, client):
+    made = {"id": ASSET, "prefix": "abc", "scopes": [], "createdAt": "2026-01-31T12:00:00Z", "key": "mp_abc_x"}
+    server.answers = [(201, {"status": "success", "data": made})] * 2
+    await client.rotate_key(uuid.UUID(ASSET), overlap_s=60)
+    await client.rotate_key(uuid.UUID(ASSET), overlap_s=60, expires_in_s=3600)
+    assert [body for *_, body in server.asked] == [b'{"overlap":60}', b'{"overlap":60,"expiresIn":3600}']
+
+
 async def test_usage_is_read_by_day(server, client):
     sums = {
         "jobsDone": 1, "jobsFailed": 0, "cpuS": 0.5, "uploads": 1, "bytesIn": 2, "bytesOut": 3, "meanWaitS": 0.1,
