@@ -134,7 +134,7 @@ class Assets(Wire):
         Raises `NotFoundError` if there is none of that name (yet), an `ApiError` of 406 if there is none to its taste.
         """
         path = f"/assets/{asset_id}/variants/{name}"
-        return (await self._call("GET", path, headers={"Accept": accept})).data(AssetVariant)
+        return (await self._call("GET", path, headers={"Accept": accept}, says_where=True)).data(AssetVariant)
 
     async def download(self, variant: AssetVariant) -> bytes:
         """A variant's bytes, by its signed address."""

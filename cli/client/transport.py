@@ -59,12 +59,15 @@ async def call(
     headers: dict[str, str],
     body: object = None,
     patience_s: float = PATIENCE_S,
+    says_where: bool = False,
 ) -> Answer:
     """Send a request, and again while patience lasts, ten times at most, if the answer (429, 503) says when.
 
     Each POST has an `Idempotency-Key` of its own, the same over its repeats: what was done and answered 503 is not
     done twice. While the try before still holds that key (409), it is waited for, patience or not: until then nobody
     can say what became of it.
+
+    A redirect is an answer where one is expected (`says_where`), and none of the API's elsewhere.
 
     Raises `UnreachableError`, `BadAnswerError` or a kind of `ApiError`.
     """
@@ -75,7 +78,7 @@ async def call(
     patience = _Patience(patience_s)
     while True:
         try:
-            return await _send(session, method, url, sent, payload)
+            return _answer(*await _send(session, method, url, sent, payload), says_where=says_where)
         except ApiError as error:
             pause_s = patience.pause_s(error)
             if pause_s is None:
@@ -109,16 +112,16 @@ class _Patience:
 
 async def _send(
     session: aiohttp.ClientSession, method: str, url: URL, headers: dict[str, str], payload: bytes | None
-) -> Answer:
+) -> tuple[int, bytes, Mapping[str, str]]:
     try:
         # A redirect's body says where to as well, and what is there may be large.
         async with session.request(method, url, headers=headers, data=payload, allow_redirects=False) as response:
-            return _answer(response.status, await response.read(), response.headers)
+            return response.status, await response.read(), response.headers
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise UnreachableError(f"{method} {url} got no answer: {error or type(error).__name__}") from error
 
 
-def _answer(status: int, raw: bytes, headers: Mapping[str, str]) -> Answer:
+def _answer(status: int, raw: bytes, headers: Mapping[str, str], *, says_where: bool) -> Answer:
     traceparent = headers.get("traceparent")
     try:
         envelope = json.loads(raw) if raw else {}
@@ -126,6 +129,8 @@ def _answer(status: int, raw: bytes, headers: Mapping[str, str]) -> Answer:
         envelope = None
     if status >= 400:
         raise refusal(status, raw, headers)
+    if status >= 300 and not says_where:
+        raise BadAnswerError(f"the API answered {status}, to {headers.get('Location', 'nowhere')}")
     if not isinstance(envelope, dict | list):
         raise BadAnswerError(f"the API answered {status} with something that is no JSON: {raw[:80]!r}")
     return Answer(status, envelope if isinstance(envelope, dict) else {}, traceparent, envelope)

@@ -73,10 +73,12 @@ class Wire:
     async def _call(
         self, method: str, path: str, body: object = None, *,
         query: Mapping[str, str] | Sequence[tuple[str, str]] | None = None, patience_s: float = PATIENCE_S,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None, says_where: bool = False,
     ) -> Answer:  # fmt: skip
         address, sent = self._address(path).with_query(query or {}), {**self._headers, **(headers or {})}
-        return await call(self._open(), method, address, headers=sent, body=body, patience_s=patience_s)
+        return await call(
+            self._open(), method, address, headers=sent, body=body, patience_s=patience_s, says_where=says_where
+        )
 
     def _address(self, path: str) -> URL:
         return URL(f"{self._base}{_API}{path}")

@@ -298,6 +298,14 @@ async def test_a_variant_is_asked_for_by_name_and_format_without_following_to_it
     assert (method, path, headers["Accept"]) == ("GET", f"/api/v1/assets/{ASSET}/variants/hero", "image/webp")
 
 
+@pytest.mark.parametrize("body", [{"status": "success", "data": VARIANT}, b"<html>moved"])
+async def test_a_redirect_of_anything_else_is_no_answer_of_the_api(server, client, body):
+    for status in (301, 302, 303, 307, 308):
+        server.answers = [(status, body, {"Location": "https://elsewhere/"})]
+        with pytest.raises(c.BadAnswerError, match=f"{status}, to https://elsewhere/"):
+            await client.revoke_key(uuid.UUID(ASSET))
+
+
 async def test_a_pull_says_what_is_known_and_nothing_else(server, client):
     data = {"assetId": ASSET, "fileName": "a.jpg", "contentType": "image/jpeg", "size": 3, "sha256": "00"}
     server.answers = [(201, {"status": "success", "data": data})]
