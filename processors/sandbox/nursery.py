@@ -9,7 +9,6 @@ the children die with it through PDEATHSIG.
 import contextlib
 import gc
 import os
-import resource
 import selectors
 import signal
 import socket
@@ -22,9 +21,9 @@ from processors.sandbox import landlock, limits, wire
 from processors.sandbox.child import PROGRAMS, serve
 from processors.sandbox.priority import stand_back
 from processors.sandbox.privileges import drop_capabilities
+from processors.sandbox.reaper import Reaper
 
-_LOOK_EVERY_S = 10.0
-_ROUNDS = 100
+_END_BOUND_S = 5.0  # the worker kills us after ten
 
 
 class Nursery:
@@ -33,7 +32,9 @@ class Nursery:
     def __init__(self, control: socket.socket) -> None:
         self._control = control
         self._selector = selectors.DefaultSelector()
+        self._reaper = Reaper()
         self._pids: dict[int, int] = {}
+        self._watched: dict[int, int] = {}  # a child's process id, and the descriptor that tells of its death
 
     def run(self) -> None:
         """Serve until the worker's end closes."""
@@ -52,21 +53,17 @@ class Nursery:
         self._tell(wire.Ready(walls))
         try:
             while True:
-                events = self._selector.select(_LOOK_EVERY_S)
-                if not events:
-                    self._end_strays()
+                events = self._selector.select(self._reaper.next_look_s)
                 for key, _ in events:
-                    if key.fileobj is self._control:
-                        if not self._obey(configure):
-                            return
-                    else:
-                        self._bury(key.data)
+                    if key.fileobj is not self._control:
+                        self._unwatch(key.data)
+                        self._reaper.condemn(key.data)  # what it started must not outlive it
+                    elif not self._obey(configure):
+                        return
+                if self._reaper.hurried or not events:
+                    self._bury()
         finally:
-            for child in list(self._pids):
-                self._kill(child)
-                self._reap(child)
-            while not self._end_strays():  # the worker kills us should that take too long
-                pass
+            self._reaper.end_all(_END_BOUND_S)
 
     def _obey(self, configure: wire.Configure) -> bool:
         try:
@@ -80,7 +77,8 @@ class Nursery:
             case wire.Spawn(child, cell):
                 self._spawn(child, socket.socket(fileno=fds[0]), Path(cell), configure)
             case wire.Kill(child):
-                self._kill(child)
+                if (pid := self._pids.get(child)) is not None:
+                    self._reaper.condemn(pid)
             case wire.Configure():
                 raise TypeError("configured twice")
             case _ as unreachable:
@@ -96,66 +94,27 @@ class Nursery:
         with contextlib.suppress(OSError):  # both sides set it, whoever comes first
             os.setpgid(pid, pid)
         self._pids[child] = pid
-        self._selector.register(os.pidfd_open(pid), selectors.EVENT_READ, child)
+        self._reaper.born(pid)
+        self._watched[pid] = os.pidfd_open(pid)
+        self._selector.register(self._watched[pid], selectors.EVENT_READ, pid)
         self._tell(wire.Spawned(child, pid))
 
-    def _kill(self, child: int) -> None:
-        # The child is ours and not reaped yet, so its number cannot have been given to another process.
-        if (pid := self._pids.get(child)) is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
+    def _unwatch(self, pid: int) -> None:
+        if (fd := self._watched.pop(pid, None)) is not None:
+            self._selector.unregister(fd)
+            os.close(fd)
 
-    def _bury(self, child: int) -> None:
-        self._kill(child)  # what it started must not outlive it
-        key = next(key for key in self._selector.get_map().values() if key.data == child and key.fd >= 0)
-        self._selector.unregister(key.fileobj)
-        os.close(key.fd)
-        exited = self._reap(child)
-        self._end_strays()
-        self._tell(exited)
-
-    def _reap(self, child: int) -> wire.Exited:
-        pid = self._pids.pop(child)
-        _, status, usage = os.wait4(pid, 0)
-        usages = [usage]
-        with contextlib.suppress(ChildProcessError):  # adopted orphans of its group, killed just now
-            while True:
-                usages.append(os.wait4(-pid, 0)[2])
-        return wire.Exited(child, status, sum(map(_cpu_s, usages)), max(each.ru_maxrss for each in usages) / 1024)
-
-    def _end_strays(self) -> bool:
-        """Kill what a child started and put out of its group: its own parent is dead, so it is ours now, and no child.
-
-        False if more came up all the time.
-        """
-        for _ in range(_ROUNDS):
-            strays = _own_children() - set(self._pids.values())
-            if not strays:
-                return True
-            for pid in strays:
-                os.kill(pid, signal.SIGKILL)  # not reaped yet, so its number cannot be another's
-            for pid in strays:
-                os.waitpid(pid, 0)  # what it started in turn is ours from here on
-        return False
+    def _bury(self) -> None:
+        children = {pid: child for child, pid in self._pids.items()}
+        for pid, status, cpu_s, max_rss_mb in self._reaper.look():
+            self._unwatch(pid)
+            child = children[pid]
+            del self._pids[child]
+            self._tell(wire.Exited(child, status, cpu_s, max_rss_mb))
 
     def _tell(self, message: wire.FromNursery) -> None:
         with contextlib.suppress(BrokenPipeError):  # the worker is gone; the next read says so
             self._control.send(wire.encode(message))
-
-
-def _own_children() -> set[int]:
-    """The processes whose parent this one is. Not every kernel has a list of them."""
-    own, found = str(os.getpid()).encode(), set()
-    for name in filter(str.isdecimal, os.listdir("/proc")):  # noqa: PTH208 - some hundred, often
-        with contextlib.suppress(OSError):
-            stat = Path(f"/proc/{name}/stat").read_bytes()
-            if stat.rpartition(b")")[2].split()[1] == own:
-                found.add(int(name))
-    return found
-
-
-def _cpu_s(usage: resource.struct_rusage) -> float:
-    return usage.ru_utime + usage.ru_stime
 
 
 def _live(sock: socket.socket, parent: int, cell: Path, configure: wire.Configure) -> None:

@@ -54,7 +54,7 @@ class Spawned(msgspec.Struct, frozen=True, tag=True):
 
 
 class Exited(msgspec.Struct, frozen=True, tag=True):
-    """Nursery to worker: a child and its process group are gone; `status` is a wait status.
+    """Nursery to worker: a child is gone with what it started; `status` is a wait status.
 
     `cpu_s` and `max_rss_mb` (MiB) are of its whole life, what it started included.
     """

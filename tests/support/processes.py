@@ -6,7 +6,7 @@ from pathlib import Path
 
 def alive(pid):
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return not _dead(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split())
     except (FileNotFoundError, ProcessLookupError):
         return False
 
@@ -19,12 +19,17 @@ def descendants(pid):
             fields = entry.read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if fields[0] != "Z":
+        if not _dead(fields):
             parents[int(entry.parent.name)] = int(fields[1])
     found, front = set(), {pid}
     while front := {child for child, parent in parents.items() if parent in front}:
         found |= front
     return found
+
+
+def _dead(fields):
+    # Of a process whose first thread is dead, and others not, the state is that of the first.
+    return fields[0] == "Z" and int(fields[17]) <= 1
 
 
 def command(pid):
