@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import msgspec
+import structlog
 
 from processors import policy
 from processors.contract import Cost, MediaError, Walls
@@ -16,8 +17,11 @@ from processors.sandbox.cell import Cell
 from schemas.errors import ErrorCode
 from schemas.settings import ProcessorSettings
 
+log = structlog.get_logger(__name__)
+
 _START_BOUND_S = 60.0
 _END_BOUND_S = 10.0
+_BIRTH_BOUND_S = 20.0  # it takes milliseconds
 _LAST_WORDS_S = 3.0
 # All that the children see of the worker's environment; secrets live in the rest.
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PYTHONPATH", "MAGICK_HOME", "TZ")
@@ -137,6 +141,7 @@ class NurseryHandle:
                 order = wire.Spawn(child.number, str(child.cell.path))
                 socket.send_fds(self._control, [wire.encode(order)], [theirs.fileno()])
                 self._children[child.number] = child
+                self._expect(child)
             except OSError:
                 self._lost()
                 child.died(_LOST)
@@ -155,8 +160,21 @@ class NurseryHandle:
         if self._loop is None:
             self._loop = loop
             loop.add_reader(self._control.fileno(), self._hear)
+            for child in self._children.values():
+                self._expect(child)
         elif self._loop is not loop:
             raise RuntimeError("a MediaPool belongs to one event loop")
+
+    def _expect(self, child: Child) -> None:
+        if self._loop:
+            self._loop.call_later(_BIRTH_BOUND_S, self._overdue, child)
+
+    def _overdue(self, child: Child) -> None:
+        """Give up a nursery that obeys no more: whoever is given such a child would wait for its whole time."""
+        if self.alive and child.alive and not child.pid:
+            log.warning("a media nursery tells of no birth and is killed", pid=self._process.pid)
+            self._process.kill()
+            self._lost()
 
     async def close(self) -> None:
         """End the nursery and all its children, and wait until they are gone."""
