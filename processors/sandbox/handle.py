@@ -74,7 +74,7 @@ class Child:
             return None
         try:
             return wire.from_child.decode(data) if data else None
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise MediaError(ErrorCode.PROCESSING_FAILED, f"The child talks nonsense ({error}).") from error
 
     def taken_s(self) -> float | None:

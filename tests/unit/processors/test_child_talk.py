@@ -41,13 +41,15 @@ async def test_what_went_wrong_is_heard(talk):
     "said",
     [
         b"\x00 no message",
+        b"\x81\xa4type\xa6" + b"\xff" * 6,
+        b"\x82\xa1x" + b"\x91" * 100_000 + b"\x01\xa4type\xa6Failed",
         wire.encode(wire.Failed(ErrorCode.CORRUPT, "a\0b", COST, 1.0)),
         wire.encode(wire.Failed(ErrorCode.CORRUPT, "x" * (wire.LONGEST_DETAIL + 1), COST, 1.0)),
         wire.encode(
             wire.Failed(ErrorCode.CORRUPT, "", Cost(cpu_s=1, max_rss_mb=1, stages=(StageTiming("sniff\0", 0, 0),)), 1)
         ),
     ],
-    ids=["bytes", "nul", "long", "stage"],
+    ids=["bytes", "no text", "deep", "nul", "long", "stage"],
 )
 async def test_nonsense_is_refused(talk, said):
     child, theirs = talk
