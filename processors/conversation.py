@@ -41,6 +41,7 @@ class Conversation:
 
     async def hold(self, on_probed: Callable[[float], None]) -> wire.Done | wire.Failed:
         """Send the task and listen until its end. Raises `MediaError` if the child dies."""
+        self._child.begin()  # what fails from here on pays its own, and not what the job before it took
         source = self._child.cell.bring_in(self._task.source)
         await self._child.send(msgspec.structs.replace(self._task, source=source))
         while True:

@@ -57,10 +57,13 @@ class Child:
             self.unpaid = Cost(cpu_s=max(0.0, cpu_s - self._before_s), max_rss_mb=max_rss_mb)
         self._gone.set()
 
-    async def send(self, task: wire.Task) -> None:
-        """Hand over a task; the child's death shows when receiving."""
+    def begin(self) -> None:
+        """Count from here what its next job takes."""
         self.jobs += 1
         self._before_s = self._life_s() or 0.0
+
+    async def send(self, task: wire.Task) -> None:
+        """Hand over a task; the child's death shows when receiving."""
         try:
             await asyncio.get_running_loop().sock_sendall(self._sock, wire.encode(task))
         except (BrokenPipeError, ConnectionResetError):

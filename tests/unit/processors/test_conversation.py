@@ -1,13 +1,16 @@
 """What a child says it made: everything that follows from what was asked is not taken from its words."""
 
+import os
+
 import pytest
 from msgspec import structs
 
 from processors.contract import MediaError, ProcessingReport, Rendition, Source
 from processors.conversation import Conversation
 from processors.job import place_of
-from processors.sandbox import wire
+from processors.sandbox import limits, wire
 from processors.sandbox.cell import Cell
+from processors.sandbox.handle import Child
 from schemas.errors import ErrorCode
 from schemas.events import Part
 from schemas.profiles import CATALOGUE
@@ -24,6 +27,9 @@ class Scripted:
     def __init__(self, cell, *messages):
         self.cell = cell
         self._messages = list(messages)
+
+    def begin(self):
+        pass
 
     async def send(self, task):
         self.task = task
@@ -106,3 +112,19 @@ async def test_no_other_files_come_with_a_bundle(heard, names):
 async def test_a_checksum_of_a_part_is_one(heard):
     with pytest.raises(MediaError):
         await heard((LADDER,), said(LADDER, parts=(Part("720p.mp4", "video/mp4", 1, "no checksum"),)))
+
+
+async def test_a_job_that_fails_before_it_is_sent_does_not_pay_for_the_one_before(tmp_path):
+    ours, theirs = wire.pair()
+    cell = Cell(tmp_path)
+    with ours, theirs:
+        child = Child(1, ours, cell)
+        child.pid = os.getpid()  # it has worked before
+        (tmp_path / "source").write_text("pixels")
+        task = wire.Task(Stage.IMAGE_PRIMARY, Source(str(tmp_path / "source"), 6, "", ""), (PHOTO,), frozenset())
+        cell.bring_in(task.source)  # the child left something in its place
+        with pytest.raises(MediaError):
+            await Conversation(child, task, tmp_path, None, None).hold(lambda _: None)
+        life_s = limits.cpu_s_of(child.pid)
+        child.died(9, life_s)
+    assert child.unpaid.cpu_s < life_s / 2
