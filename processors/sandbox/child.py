@@ -75,7 +75,9 @@ class _Child:
         helper = error.cost.max_rss_mb if error.cost else 0.0
         cost = Cost(max_rss_mb=max(peak, helper), stages=job.timings.taken())
         detail = error.detail.replace("\0", "")[: wire.LONGEST_DETAIL]
-        return wire.Failed(error.code, detail, cost, now)
+        # Whether the disk is full the worker sees by itself, before it gives out a job.
+        code = ErrorCode.PROCESSING_FAILED if error.code is ErrorCode.NO_TEMP_SPACE else error.code
+        return wire.Failed(code, detail, cost, now)
 
     def _tell(self, message: wire.FromChild) -> None:
         self._sock.send(wire.encode(message))

@@ -102,7 +102,8 @@ class Done(msgspec.Struct, frozen=True, tag=True):
 class Failed(msgspec.Struct, frozen=True, tag=True):
     """Child to worker: the job failed; the child lives. `rss_mb` is as in `Done`.
 
-    A child knows nothing of the database, say: with such a code it could have a job wait for ever.
+    A child knows nothing of the database, say, and a full disk is for its worker to see: with a code that costs no
+    attempt it could have a job wait for ever.
     """
 
     code: ErrorCode
@@ -112,8 +113,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 
     def __post_init__(self) -> None:
         """Refuse what is not a child's to say."""
-        its_own = ERRORS[self.code].error_class in {ErrorClass.PERMANENT, ErrorClass.TRANSIENT}
-        if not its_own and self.code is not ErrorCode.NO_TEMP_SPACE:
+        if ERRORS[self.code].error_class not in {ErrorClass.PERMANENT, ErrorClass.TRANSIENT}:
             raise ValueError(f"no child fails with {self.code}")
 
 

@@ -101,6 +101,15 @@ def test_a_child_that_tells_what_no_job_can_be_is_killed_and_costs_an_attempt(ch
     assert not set(before) & set(after)
 
 
+def test_a_child_that_finds_no_room_costs_an_attempt(children, make_bench, photo, tmp_path):
+    """It is the child's word, by which a job could wait for ever; the worker looks for room before it gives one out."""
+    bench = make_bench(around="full:around")
+    with pytest.raises(MediaError) as caught:
+        bench.run(photo, tmp_path)
+    assert caught.value.error_class is ErrorClass.TRANSIENT
+    assert "No space left on device" in caught.value.detail
+
+
 def test_nothing_that_a_child_started_outlives_it(children, make_bench, photo, tmp_path):
     """Not even in a session of its own, where no signal to the child's group comes."""
     bench = make_bench(around="strays:around")

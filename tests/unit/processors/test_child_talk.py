@@ -129,7 +129,8 @@ async def test_nothing_that_no_job_can_be_is_heard(talk, said):
 
 
 @pytest.mark.parametrize(
-    "code", [ErrorCode.OBJECT_STORE_UNAVAILABLE, ErrorCode.BROKER_UNAVAILABLE, ErrorCode.NOT_FOUND]
+    "code",
+    [ErrorCode.OBJECT_STORE_UNAVAILABLE, ErrorCode.BROKER_UNAVAILABLE, ErrorCode.NO_TEMP_SPACE, ErrorCode.NOT_FOUND],
 )
 async def test_a_child_fails_for_no_reason_that_is_not_its_own(talk, code):
     """Such a job would cost no attempt, and be claimed again for ever."""
