@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from schemas.details import Details, Text
+from schemas.details import Details, Text, Word
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.events import Part
 from schemas.profiles import CATALOGUE
@@ -84,7 +84,7 @@ class ProcessingReport(Cost, frozen=True, kw_only=True):
     """What the source was and what it cost. Width and height are the upright source's, in pixels, 0 for sound."""
 
     kind: Literal["image", "video", "audio"]
-    format: Text
+    format: Word
     width: _Pixels
     height: _Pixels
     duration_s: _Seconds | None

@@ -10,28 +10,35 @@ NO_NUL = r"^[^\x00]*$"
 
 Text = Annotated[str, Meta(pattern=NO_NUL)]
 
-# What a child that read hostile bytes says goes no further than it must.
-_Word = Annotated[str, Meta(max_length=64, pattern=NO_NUL)]
+Word = Annotated[str, Meta(max_length=64, pattern=NO_NUL)]
+"""What a child that read hostile bytes says goes no further than it must."""
 
 
 class Details(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Of the picture itself; nothing that tells the device, the place or the person. What is not known is left out."""
 
-    format: Annotated[_Word | None, Meta(description="What the bytes are: `jpeg`, `heic`, `mp4`, ...")] = None
+    format: Annotated[Word | None, Meta(description="What the bytes are: `jpeg`, `heic`, `mp4`, ...")] = None
     thumbhash: Annotated[
-        _Word | None, Meta(description="ThumbHash, base64: some 25 bytes that show as a blurred picture")
+        Word | None, Meta(description="ThumbHash, base64: some 25 bytes that show as a blurred picture")
     ] = None
-    dominant_color: Annotated[_Word | None, Meta(description="The colour of most of it, `#rrggbb`")] = None
+    dominant_color: Annotated[Word | None, Meta(description="The colour of most of it, `#rrggbb`")] = None
     orientation: Annotated[
-        int | None, Meta(description="As it was stored, by EXIF's numbers (1: upright); variants are upright")
+        Annotated[int, Meta(ge=1, le=8)] | None,
+        Meta(description="As it was stored, by EXIF's numbers (1: upright); variants are upright"),
     ] = None
     alpha: Annotated[bool | None, Meta(description="Whether it has transparency")] = None
-    bit_depth: Annotated[int | None, Meta(description="Bits per channel of the source")] = None
+    bit_depth: Annotated[
+        Annotated[int, Meta(ge=1, le=128)] | None, Meta(description="Bits per channel of the source")
+    ] = None
     color_space: Annotated[
-        _Word | None,
+        Word | None,
         Meta(description="The source's: `srgb`, `display-p3`, `rec2020`, `cmyk`, `gray`, `other`"),
     ] = None
-    frames: Annotated[int | None, Meta(description="Frames of an animation; 1 for a still picture")] = None
+    # Queries compare it as Postgres' `int`: one number beyond would fail them for all of a tenant's assets.
+    frames: Annotated[
+        Annotated[int, Meta(ge=1, le=2**31 - 1)] | None,
+        Meta(description="Frames of an animation; 1 for a still picture"),
+    ] = None
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):

@@ -109,6 +109,12 @@ def step(name="sniff", began=0.0, seconds=0.0):
         *(step(name) for name in ("hacked", "sniff\n", "", "sniff|decode")),
         done(stages=(StageTiming("sniff", 0.0, 0.0),) * 1000),
         *(done(**{name: lie}) for name in ("width", "height") for lie in (-1, 1 << 40)),
+        *(
+            done(details=Details(**{name: lie}))
+            for name in ("orientation", "bit_depth", "frames")
+            for lie in (-1, 0, 10**15, 2**64 - 1)
+        ),
+        done(format="x" * 65),
         *(wire.Done(REPORT, lie) for lie in (math.nan, math.inf, -1.0)),
         *(wire.Progressed(lie) for lie in (math.nan, -0.1, 1.1)),
         *(wire.Probed(lie) for lie in (math.nan, math.inf, -1.0)),
