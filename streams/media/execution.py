@@ -95,8 +95,9 @@ class MediaJobRunner:
             found = await self._claims.submit(None, offered)
             unanswered = asked in self._unanswered
             self._unanswered.discard(asked)
-            if found == "conflict" and unanswered:
-                # It may be ours: nobody renews its lease then, which would end as a death of this worker.
+            if found == "conflict" and unanswered and not self._leases.holds(offered.dispatch.job_id):
+                # It may be ours: nobody renews its lease then, which would end as a death of this worker. What another
+                # record of this dispatch has claimed is at work here already.
                 async with self._database.transaction() as connection:
                     found = await jobs.adopt(
                         connection, offered, owner=self._owner, lease_s=self._settings.lease_s

@@ -43,6 +43,10 @@ class Leases:
         if held is not None and held[0] == job.epoch:
             del self._held[job.job_id]
 
+    def holds(self, job_id: UUID) -> bool:
+        """Whether this process works on the job."""
+        return job_id in self._held
+
     def __len__(self) -> int:
         return len(self._held)
 

@@ -31,9 +31,13 @@ class Child:
         self.failures = []
         self.names = ()  # of its steps, each of 10 ms from when it was asked
         self.steps = ()
+        self.busy, self.free = asyncio.Event(), asyncio.Event()  # it has begun; it may end
+        self.free.set()
 
     async def process(self, stage, source, folder, profiles, *, on_rendition, on_progress):
         self.asked = time.time()
+        self.busy.set()
+        await self.free.wait()
         if self.failures:
             raise self.failures.pop()
         await asyncio.sleep(0.02)
@@ -192,6 +196,22 @@ async def test_a_repeat_that_was_answered_ends_the_doubt_about_the_first(scene):
         await scene.runner.claim(record, None)
     assert await scene.runner.claim(record, None) is not None
     assert await scene.runner.claim(record, None) is None
+    assert await scene.one("SELECT epoch FROM jobs WHERE id = :j") == 1
+
+
+async def test_a_repeat_that_was_not_answered_takes_no_job_from_this_very_process(scene):
+    """The keeper sends a dispatch twice; the second record is claimed while the first one's job runs."""
+    record = scene.job.dispatch()
+    scene.child.free.clear()
+    work = asyncio.create_task(scene.runner.run(await scene.runner.claim(record, None)))
+    await scene.child.busy.wait()
+    scene.database.lose = 1
+    with pytest.raises(MedialaneError):
+        await scene.runner.claim(record, None)
+    assert await scene.runner.claim(record, None) is None
+    scene.child.free.set()
+    await work
+    assert (await scene.row()).startswith("done 0 0")
     assert await scene.one("SELECT epoch FROM jobs WHERE id = :j") == 1
 
 
