@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -107,13 +108,16 @@ async def _run(env: Mapping[str, str], kind: MediaKind) -> int:
             return [*worker.problems(), *pulse.problems(), *gate.problems(), *folders.problems()]
 
         async def drain() -> None:
+            over = time.monotonic() + shutdown.drain_timeout
             await worker.drain(shutdown.drain_timeout)
+            await runner.give_back_unanswered(over - time.monotonic())
 
         overflow = Overflow(worker.lanes, ExcessReturn(database, telemetry.metrics, topic), worker.member.behind)
         tuner = Tuner(database, worker.lanes, worker.shares, topic=JOB_TOPICS[kind].route)
         tasks = {
-            "leases": leases.run, "pulse": pulse.run, "gate": gate.run, "overflow": overflow.run, "tuner": tuner.run,
-            "loop": LoopWatch(worker.member.consumer_loop).run, **worker.tasks,
+            "leases": leases.run, "claims": runner.look_after_unanswered, "pulse": pulse.run, "gate": gate.run,
+            "overflow": overflow.run, "tuner": tuner.run, "loop": LoopWatch(worker.member.consumer_loop).run,
+            **worker.tasks,
         }  # fmt: skip
         return await live(telemetry, telemetry_settings, tasks, ready=ready, drain=drain)
 

@@ -6,7 +6,6 @@ knows Kafka: a lane calls `claim`, moves its offset, and then calls `run`.
 
 import asyncio
 from functools import partial
-from uuid import UUID
 
 import structlog
 
@@ -36,6 +35,7 @@ from streams.media.work import Parked, Work
 log = structlog.get_logger(__name__)
 
 _DEPENDENCY_PAUSE_S = 5.0
+_GIVE_BACK_BOUND_S, _LEAST_GIVE_BACK_S = 8.0, 1.0
 
 
 class MediaJobRunner:
@@ -64,7 +64,7 @@ class MediaJobRunner:
         self._settings = settings
         self._owner = owner
         self._claims = across_tenants(database, partial(jobs.claim_all, owner=owner, lease_s=settings.lease_s))
-        self._unanswered: set[tuple[UUID, int]] = set()  # dispatches whose claims may have been committed
+        self._unanswered: set[Dispatch] = set()  # those whose claims may have been committed
         self._ends = across_tenants(database, finish_all)
         self._folders = folders
         self._tracing = tracing
@@ -90,22 +90,62 @@ class MediaJobRunner:
         return None
 
     async def _claim(self, offered: Offered) -> ClaimedJob | Refusal:
-        asked = offered.dispatch.job_id, offered.dispatch.dispatch
+        record = offered.dispatch
+        unanswered = record in self._unanswered
+        self._unanswered.discard(record)  # nobody gives back what is being claimed
         try:
             found = await self._claims.submit(None, offered)
-            unanswered = asked in self._unanswered
-            self._unanswered.discard(asked)
-            if found == "conflict" and unanswered and not self._leases.holds(offered.dispatch.job_id):
+            if found == "conflict" and unanswered:
                 # It may be ours: nobody renews its lease then, which would end as a death of this worker. What another
                 # record of this dispatch has claimed is at work here already.
+                if self._leases.holds(record.job_id):
+                    self._unanswered.add(record)
+                    return found
                 async with self._database.transaction() as connection:
                     found = await jobs.adopt(
                         connection, offered, owner=self._owner, lease_s=self._settings.lease_s
                     ) or found  # fmt: skip
         except MedialaneError:
-            self._unanswered.add(asked)
+            self._unanswered.add(record)
             raise
         return found
+
+    async def look_after_unanswered(self) -> None:
+        """Give back what no claim asks for again: for ever, as often as leases are renewed; cancel to stop.
+
+        The lane of a record that was not answered may have been revoked, or reach it again only after the lease.
+        """
+        while True:
+            await asyncio.sleep(self._settings.heartbeat_s)
+            await self.give_back_unanswered()
+
+    async def give_back_unanswered(self, timeout_s: float = _GIVE_BACK_BOUND_S) -> None:
+        """Give back what claims without an answer have taken after all, as a drain does: the last act of one, too.
+
+        Takes `timeout_s` at most, but for a second; what it does not come to is left for the next time.
+        """
+        try:
+            async with asyncio.timeout(max(timeout_s, _LEAST_GIVE_BACK_S)):
+                for record in [one for one in self._unanswered if not self._leases.holds(one.job_id)]:
+                    await self._give_back_claimed(record)
+        except (TimeoutError, MedialaneError) as error:
+            log.warning("claims without an answer are looked at again", claims=len(self._unanswered), error=str(error))
+
+    async def _give_back_claimed(self, record: Dispatch) -> None:
+        if record not in self._unanswered:
+            return  # it is being claimed again
+        self._unanswered.discard(record)
+        try:
+            async with self._database.transaction() as connection:
+                lease_s = self._settings.lease_s
+                job = await jobs.adopt(connection, Offered(record), owner=self._owner, lease_s=lease_s)
+                if job is not None:
+                    await jobs.release(connection, job)
+        except (asyncio.CancelledError, MedialaneError):
+            self._unanswered.add(record)
+            raise
+        if job is not None:
+            log.info("job given back: its claim was not answered", **_names(job))
 
     async def run(self, job: ClaimedJob) -> float:
         """Work on a claimed job until its row has left `running`, or is somebody else's.

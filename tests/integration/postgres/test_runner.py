@@ -215,6 +215,46 @@ async def test_a_repeat_that_was_not_answered_takes_no_job_from_this_very_proces
     assert await scene.one("SELECT epoch FROM jobs WHERE id = :j") == 1
 
 
+async def unanswered(scene):
+    scene.database.lose = 1
+    with pytest.raises(MedialaneError):
+        await scene.runner.claim(scene.job.dispatch(), None)
+    assert await scene.row() == "running 0 0"
+
+
+async def test_a_claim_without_an_answer_whose_record_comes_no_more_is_given_back(scene):
+    """Its partition was revoked, or the process ends: whoever reads the record next finds the row taken."""
+    await unanswered(scene)
+    scene.database.away = 1
+    await scene.runner.give_back_unanswered()
+    assert await scene.row() == "running 0 0"
+    await scene.runner.give_back_unanswered()
+    assert await scene.row() == "queued 0 0"
+    other = scene.another("another one")
+    assert await other.claim(scene.job.dispatch(), None) is None, "that dispatch is over"
+    assert await other.claim(scene.job.dispatch(2), None) is not None
+    await scene.runner.give_back_unanswered()
+    assert await scene.row() == "running 0 0"
+
+
+async def test_what_was_claimed_after_all_is_not_given_back(scene):
+    """By the record's own second try, or by its repeat, whose job is at work."""
+    record = scene.job.dispatch()
+    await unanswered(scene)
+    scene.child.free.clear()
+    work = asyncio.create_task(scene.runner.run(await scene.runner.claim(record, None)))
+    await scene.child.busy.wait()
+    scene.database.lose = 1
+    with pytest.raises(MedialaneError):
+        await scene.runner.claim(record, None)
+    await scene.runner.give_back_unanswered()
+    scene.child.free.set()
+    await work
+    assert (await scene.row()).startswith("done 0 0")
+    await scene.runner.give_back_unanswered()
+    assert not scene.runner._unanswered, "nothing is remembered for ever"
+
+
 def of(spans, name):
     (found,) = [span for span in spans if span.name == name]
     return found
