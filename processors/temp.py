@@ -92,12 +92,17 @@ class TempFolders:
 
     @asynccontextmanager
     async def media_job(self, name: str) -> AsyncIterator[Path]:
-        """The same, removed in a thread: a child that made files for it may have made millions."""
+        """The same, removed in a thread: a child that made files for it may have made millions.
+
+        Who is cancelled meanwhile has done its work: it goes on without waiting, and nothing is raised.
+        """
         folder = self._made(name)
         try:
             yield folder
         finally:
-            await asyncio.to_thread(remove, folder)
+            removal = asyncio.ensure_future(asyncio.to_thread(remove, folder))
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({removal})
 
     def close(self) -> None:
         """Remove everything of this process. Idempotent."""

@@ -6,6 +6,7 @@ knows Kafka: a lane calls `claim`, moves its offset, and then calls `run`.
 
 import asyncio
 from functools import partial
+from pathlib import Path
 
 import structlog
 
@@ -153,8 +154,13 @@ class MediaJobRunner:
         Never raises for what the job does. Cancelling it (drain) gives the job back to `queued` at no cost, or raises
         `NotReturnedError`; a lost lease stops the work and changes nothing.
         """
+        # Removing a folder takes time: in that the lease of a row that has ended is not held any more.
+        async with self._folders.media_job(str(job.job_id)) as folder:
+            return await self._under_lease(job, folder)
+
+    async def _under_lease(self, job: ClaimedJob, folder: Path) -> float:
         lost = False
-        work = asyncio.create_task(self._guarded(job), name=f"job-{job.job_id}")
+        work = asyncio.create_task(self._guarded(job, folder), name=f"job-{job.job_id}")
 
         def on_lost() -> None:
             nonlocal lost
@@ -176,26 +182,24 @@ class MediaJobRunner:
         finally:
             self._leases.let_go(job)
 
-    async def _guarded(self, job: ClaimedJob) -> float:
+    async def _guarded(self, job: ClaimedJob, folder: Path) -> float:
         kind = {"medialane.job.id": str(job.job_id), "medialane.stage": job.stage.value, "medialane.epoch": job.epoch}
         with self._tracing.span(
             f"job {job.stage}", parent_traceparent=job.traceparent, links=(job.traceparent,), attributes=kind
         ):
             log.info("job started", **_names(job))
-            work: Work | None = None
+            work = Work(
+                job, self._database, self._ends, self._store, self._pool, folder, self._tracing, self._profiles,
+                on_outage=self._gate.report,
+            )  # fmt: skip
             try:
-                async with self._folders.media_job(str(job.job_id)) as folder:
-                    work = Work(
-                        job, self._database, self._ends, self._store, self._pool, folder, self._tracing, self._profiles,
-                        on_outage=self._gate.report,
-                    )  # fmt: skip
-                    await self._process(job, work)
+                await self._process(job, work)
             except FencedError:
                 self._metrics.counter(FENCED_FINISHES).inc()
                 log.warning("job was taken over, work discarded", **_names(job))
             except Parked:
                 log.info("job waits for its twin", **_names(job))
-        return 0.0 if work is None else float(work.report()["cpu_s"])
+        return float(work.report()["cpu_s"])
 
     async def _process(self, job: ClaimedJob, work: Work) -> None:
         try:

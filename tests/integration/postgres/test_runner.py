@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import threading
 import time
 from contextlib import asynccontextmanager
 
@@ -13,6 +14,7 @@ from connectors.postgres import keeper
 from connectors.postgres.database import Database
 from connectors.telemetry.metrics import Metrics
 from connectors.telemetry.tracing import Tracing
+from processors import removal, temp
 from processors.contract import Cost, MediaError, ProcessingReport, StageTiming
 from processors.temp import TempFolders
 from schemas.errors import ErrorCode, MedialaneError
@@ -253,6 +255,29 @@ async def test_what_was_claimed_after_all_is_not_given_back(scene):
     assert (await scene.row()).startswith("done 0 0")
     await scene.runner.give_back_unanswered()
     assert not scene.runner._unanswered, "nothing is remembered for ever"
+
+
+@pytest.mark.parametrize("meanwhile", ["heartbeat", "drain"])
+async def test_a_job_that_is_done_stays_so_while_its_folder_is_removed(scene, monkeypatch, meanwhile):
+    begun, go_on, loop = asyncio.Event(), threading.Event(), asyncio.get_running_loop()
+
+    def remove(folder):
+        loop.call_soon_threadsafe(begun.set)
+        go_on.wait(60)
+        return removal.remove(folder)
+
+    monkeypatch.setattr(temp, "remove", remove)
+    work = asyncio.create_task(scene.runner.run(await scene.runner.claim(scene.job.dispatch(), None)))
+    await begun.wait()
+    try:
+        if meanwhile == "heartbeat":
+            await scene.leases.beat()
+            go_on.set()
+        else:
+            work.cancel()
+        assert await work == 0.5
+    finally:
+        go_on.set()
 
 
 def of(spans, name):
