@@ -7,7 +7,6 @@ A newcomer's first job is a gift, and goes first. As much is then given to all w
 can pay takes turns with newcomers: however many come and go, nobody waits for ever.
 """
 
-import math
 from collections import deque
 from collections.abc import Callable, Mapping
 from itertools import takewhile
@@ -18,7 +17,7 @@ from streams.core.queues import Beyond, Item
 T = TypeVar("T")
 
 _LEARN = 0.3  # how much of an estimate is the newest cost
-_LEAST = 1e-3  # a job costs at least this, or estimates of idle work would divide by zero
+_LEAST = 1e-3  # a job is taken to cost this at least, or any number of idle ones could start
 
 
 class Share(NamedTuple):
@@ -97,8 +96,7 @@ class DeficitRoundRobin(Generic[T]):
         self._accounts: dict[str, _Account[T]] = {}
         self._ring: deque[str] = deque()  # tenants with something waiting, in the order of their turns
         self._waiting = 0
-        self._estimate = first_estimate  # what jobs cost here lately
-        self._first_estimate = first_estimate  # and tenants' first ones: small jobs of others must not shrink the gift
+        self._first_estimate = first_estimate  # what tenants' first jobs cost here lately
         self._again_went = False  # with the last item that was taken
         self._newcomer_went = {False: False, True: False}  # with the last of those offered first, and of those again
         self._turn: tuple[str, int] | None = None  # who is next, and the version of the shares by which that is so
@@ -142,12 +140,12 @@ class DeficitRoundRobin(Generic[T]):
         item = account.waiting.popleft()
         account.charged.append(account.estimate)
         account.deficit -= account.estimate
-        newcomer, account.new = account.new, False
-        self._again_went, self._newcomer_went[item.again] = item.again, newcomer
-        if newcomer:
+        self._again_went, self._newcomer_went[item.again] = item.again, account.new
+        if account.new:
+            account.new = False
             # By the weights of those that are here: who left in debt is paid off, too, but takes nothing from them.
             here = sum(self._shares.of(one).weight for one, other in self._accounts.items() if not other.idle)
-            self._credit_all(account.estimate / here)
+            self._credit_all(account.estimate / here, gift=True)
         self._ring.remove(tenant)
         if account.waiting:
             self._ring.append(tenant)
@@ -174,9 +172,11 @@ class DeficitRoundRobin(Generic[T]):
         account.overdrawn = account.overdrawn and cost > 0  # a start that came to nothing uses up no favour
         if cost > 0:
             account.estimate = _learn(account.estimate, cost)
-            self._estimate = _learn(self._estimate, cost)
             if not account.learnt:
                 self._first_estimate = _learn(self._first_estimate, cost)
+                # What was given for the first job is for that job: what it did not cost pays for one more at most.
+                account.estimate = min(account.estimate, max(cost, _LEAST))
+                account.deficit = min(account.deficit, account.estimate)
             account.learnt = True
         self._forget(tenant)
 
@@ -228,12 +228,9 @@ class DeficitRoundRobin(Generic[T]):
             raise IndexError("nothing may start")
         candidates = [tenant for tenant in able if self._may_start(tenant)]
         if not candidates:
-            # As many rounds at once as the tenant needs that needs the fewest.
-            quantum = self._estimate
-            rounds = min(
-                math.ceil(self._missing(tenant) / (quantum * self._shares.of(tenant).weight)) for tenant in able
-            )
-            self._credit_all(rounds * quantum)
+            # As much as the tenant needs that needs the least, and a rounding error: more would be stored up by all.
+            least = min(self._missing(tenant) / self._shares.of(tenant).weight for tenant in able)
+            self._credit_all(least * (1 + 1e-9) + 1e-9)
             candidates = [tenant for tenant in able if self._may_start(tenant)]
         # Where there are both kinds they take turns, so that neither keeps the other from starting for ever: what was
         # offered before and what was not, and in either of them newcomers and the others. Each of the two has a turn of
@@ -246,13 +243,13 @@ class DeficitRoundRobin(Generic[T]):
     def _line_up_behind_newcomers(self, tenant: str) -> None:
         self._ring.insert(sum(self._accounts[one].new for one in self._ring), tenant)
 
-    def _credit_all(self, seconds: float) -> None:
+    def _credit_all(self, seconds: float, *, gift: bool = False) -> None:
         """Give every tenant so many CPU seconds for each unit of its weight. Somebody waits or runs."""
         for tenant, account in list(self._accounts.items()):
             share = self._shares.of(tenant)
             credited = account.deficit + seconds * share.weight
-            if not account.waiting or share.reached(len(account.charged)):
-                # Who could not start anything now gets no more than one job's worth: turns are not hoarded.
+            if gift or not account.waiting or share.reached(len(account.charged)):
+                # Nobody gets more than one job's worth of a gift, or for what he could not start: nothing is hoarded.
                 credited = min(credited, max(account.deficit, account.estimate))
             account.deficit = credited
             if account.settled:
