@@ -79,7 +79,7 @@ class MediaWorker:
         over = time.monotonic() + timeout_s
         await self.lanes.stop_intake(timeout_s)
         left_s = max(0.0, over - time.monotonic())  # a database that is silent may have kept claims waiting
-        ended, _ = await asyncio.gather(self.lanes.drain(left_s), self.member.leave())
+        ended, _ = await asyncio.gather(self.lanes.drain(left_s), self.member.leave(left_s))
         for outcome, jobs in ended._asdict().items():
             for job in jobs:
                 log.info("job at drain", outcome=outcome, job_id=str(job.job_id), asset_id=str(job.asset_id),

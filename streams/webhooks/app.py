@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -67,9 +68,11 @@ async def _run(env: Mapping[str, str]) -> int:
             return [*member.problems(), *pulse.problems(), *agent.problems(), *intake.problems()]
 
         async def drain() -> None:
+            over = time.monotonic() + shutdown.drain_timeout
             await intake.close()
+            left_s = max(0.0, over - time.monotonic())
             # The group goes on without us at once: deliveries are held by their leases, not by partitions.
-            await asyncio.gather(member.leave(), agent.stop(shutdown.drain_timeout))
+            await asyncio.gather(member.leave(left_s), agent.stop(shutdown.drain_timeout))
 
         agent.start()
         gauges = IntakeGauges(telemetry.metrics, intake.ledger, member.highwater)

@@ -21,7 +21,7 @@ class Silent:
         await asyncio.Event().wait()
 
 
-async def test_what_the_wait_for_claims_took_is_not_there_for_jobs_any_more(tmp_path, monkeypatch):
+async def test_what_the_wait_for_claims_took_is_not_there_for_jobs_or_the_leave_any_more(tmp_path, monkeypatch):
     settings, metrics = WorkerSettings(temp_dir=str(tmp_path)), Metrics(CollectorRegistry(), process="media-images")
     worker = MediaWorker(
         Silent(), KafkaSettings(brokers="127.0.0.1:1"), settings, metrics, kind=MediaKind.IMAGE, group="g", slots=2
@@ -32,8 +32,13 @@ async def test_what_the_wait_for_claims_took_is_not_there_for_jobs_any_more(tmp_
         given.append(timeout_s)
         return Drained((), (), ())
 
+    async def leave(timeout_s=10.0):
+        given.append(timeout_s)
+
     monkeypatch.setattr(worker.lanes, "drain", drain)
+    monkeypatch.setattr(worker.member, "leave", leave)
     worker.lanes.assign([HERE])
     worker.lanes.put(HERE, 0, "t", "payload")
     await worker.drain(0.3)
-    assert given[0] < 0.1, "claims had all of it"
+    assert len(given) == 2
+    assert max(given) < 0.1, "claims had all of it"
