@@ -5,7 +5,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
-import sqlalchemy as sa
+from support.plans import nodes_of, rows_read
 
 from connectors.postgres import asset_counts, breakers, replay, variants
 from connectors.postgres import credits as credit
@@ -24,22 +24,12 @@ ASSETS = """
 """
 
 
-def looked_at(plan):
-    """How many rows of tables the nodes of a plan have read."""
-    own = 0
-    if "Relation Name" in plan and plan["Node Type"] != "ModifyTable":
-        own = (plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)) * plan["Actual Loops"]
-    return own + sum(looked_at(below) for below in plan.get("Plans", ()))
-
-
 async def cost(worker, statement, **values):
     """The rows that a statement looks at; what it does is undone."""
     async with worker.transaction() as connection:
-        (plan,) = (
-            await connection.execute(sa.text(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement.text}"), values)
-        ).scalar_one()
+        nodes = await nodes_of(connection, statement, values, analyze=True)
         await connection.rollback()
-    return looked_at(plan["Plan"])
+    return sum(rows_read(node) for node in nodes if "Relation Name" in node and node["Node Type"] != "ModifyTable")
 
 
 @pytest.fixture

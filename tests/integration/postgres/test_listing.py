@@ -5,7 +5,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
-import sqlalchemy as sa
+from support.plans import nodes_of, rows_read
 
 from connectors.postgres.asset_views import EVERY_ASSET, AssetFilter, Position, list_assets
 from connectors.postgres.database import Database
@@ -35,14 +35,8 @@ class Counting:
         self.looked_at = 0
 
     async def execute(self, statement, values):
-        explained = sa.text(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement.text}")
-        nodes = [(await self._connection.execute(explained, values)).scalar_one()[0]["Plan"]]
-        while nodes:
-            node = nodes.pop()
-            nodes += node.get("Plans", ())
-            if node.get("Relation Name") == "assets":
-                rows = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
-                self.looked_at += rows * node["Actual Loops"]
+        nodes = await nodes_of(self._connection, statement, values, analyze=True)
+        self.looked_at += sum(rows_read(node) for node in nodes if node.get("Relation Name") == "assets")
         return await self._connection.execute(statement, values)
 
 

@@ -7,6 +7,7 @@ from uuid import UUID
 import psycopg
 import pytest
 import sqlalchemy as sa
+from support.plans import nodes_of
 
 from connectors.postgres import abandoned, content, idempotency, keeper, partition_views, purge
 
@@ -73,15 +74,11 @@ def filled(database):
 
 async def read_whole(connection, statement, values):
     """The large tables that the plan of a statement reads from end to end."""
-    explained = sa.text(f"EXPLAIN (FORMAT JSON) {statement.text}")
-    (plan,) = (await connection.execute(explained, values)).scalar_one()
     # An index that holds few of the rows may be read as a whole; any other is the table once more.
     complete = "SELECT indexrelid::regclass::text, indrelid::regclass::text FROM pg_index WHERE indpred IS NULL"
     tables = {row[0]: row[1] for row in await connection.execute(sa.text(complete))}
-    found, nodes = set(), [plan["Plan"]]
-    while nodes:
-        node = nodes.pop()
-        nodes += node.get("Plans", ())
+    found = set()
+    for node in await nodes_of(connection, statement, values):
         if node["Node Type"] == "Seq Scan":
             found.add(node["Relation Name"])
         elif "Index Name" in node and "Index Cond" not in node:

@@ -1,0 +1,18 @@
+"""How Postgres goes about a statement: the nodes of its plan."""
+
+import sqlalchemy as sa
+
+
+async def nodes_of(connection, statement, values, *, analyze=False):
+    """All nodes of the plan, those below others among them; with `analyze` the statement is run, and they have counts."""
+    options = "ANALYZE, FORMAT JSON" if analyze else "FORMAT JSON"
+    (plan,) = (await connection.execute(sa.text(f"EXPLAIN ({options}) {statement.text}"), values)).scalar_one()
+    nodes = [plan["Plan"]]
+    for node in nodes:  # which grows
+        nodes += node.get("Plans", ())
+    return nodes
+
+
+def rows_read(node):
+    """How many rows of its table a node has looked at."""
+    return (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
