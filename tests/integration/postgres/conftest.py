@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from connectors.objectstore.s3 import S3ObjectStore
 from connectors.postgres.database import Database
 from schemas.settings import DatabaseSettings
 
@@ -21,6 +22,13 @@ def seed():
 async def worker(database):
     """A pool under the worker role on this module's own database."""
     async with Database(DatabaseSettings(url=database.worker, pool_size=8), application="test") as opened:
+        yield opened
+
+
+@pytest.fixture
+async def store(bucket):
+    """A client of this module's own bucket."""
+    async with S3ObjectStore(bucket) as opened:
         yield opened
 
 

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from prometheus_client import CollectorRegistry
 
-from connectors.objectstore.s3 import S3ObjectStore
 from connectors.postgres import cancel
 from connectors.postgres.assets import Completed, NewAsset, complete_assets, create_assets, extend_upload
 from connectors.telemetry.metrics import Metrics
@@ -18,12 +17,6 @@ from schemas.states import MediaKind
 from streams.keeper.abandoned import AbandonedUploads
 
 DAY = timedelta(days=1)
-
-
-@pytest.fixture
-async def store(bucket):
-    async with S3ObjectStore(bucket) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from prometheus_client import CollectorRegistry
 from psycopg import errors
 from sqlalchemy.exc import IntegrityError
 
-from connectors.objectstore.s3 import S3ObjectStore
 from connectors.telemetry.metrics import Metrics
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7
@@ -21,12 +20,6 @@ LEASE_ENDS = "UPDATE sweeps SET lease_until = now() - interval '1 second'"
 
 
 @pytest.fixture
-async def store(bucket):
-    async with S3ObjectStore(bucket) as opened:
-        yield opened
-
-
-@pytest.fixture
 def keeper(worker, store):
     """Makes a keeper's part that walks, as a process does that has just begun."""
 
@@ -36,14 +29,19 @@ def keeper(worker, store):
     return make
 
 
+async def put(store, tmp_path, *keys):
+    path = tmp_path / "file"
+    path.write_bytes(b"x")
+    for key in keys:
+        await store.put_file(
+            key, path, "image/webp", "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
+        )
+
+
 @pytest.fixture
 async def listed(store, monkeypatch, tmp_path):
     """The keys after which was listed, with pages of two objects each."""
-    path = tmp_path / "file"
-    path.write_bytes(b"x")
-    sha256 = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
-    for name in NAMES:
-        await store.put_file(name, path, "image/webp", sha256)
+    await put(store, tmp_path, *NAMES)
     real, seen = store.list_page, []
 
     async def list_page(prefix, after=None):
@@ -126,15 +124,6 @@ async def test_an_outage_ends_the_walk_at_the_first_orphan_that_meets_it(
     assert asked == NAMES[:1]
     await seed.change(worker, LEASE_ENDS)
     assert (await keeper(orphan_age_s=-3600.0).go_on()).orphans == len(NAMES)
-
-
-async def put(store, tmp_path, *keys):
-    path = tmp_path / "file"
-    path.write_bytes(b"x")
-    for key in keys:
-        await store.put_file(
-            key, path, "image/webp", "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
-        )
 
 
 async def test_what_a_worker_stored_of_a_tenant_that_is_gone_goes(worker, seed, store, keeper, tmp_path):

@@ -8,7 +8,6 @@ import sqlalchemy as sa
 from yarl import URL
 
 from connectors.objectstore.port import SMALLEST_PART
-from connectors.objectstore.s3 import S3ObjectStore
 from connectors.postgres import open_parts
 from connectors.postgres.assets import NewAsset, create_assets
 from schemas.errors import ErrorCode, MedialaneError
@@ -16,12 +15,6 @@ from schemas.ids import uuid7
 from schemas.states import MediaKind
 from streams.keeper import oversized
 from streams.keeper.oversized import OversizedUploads
-
-
-@pytest.fixture
-async def store(bucket):
-    async with S3ObjectStore(bucket) as opened:
-        yield opened
 
 
 async def begun(worker, store, tenant, size, *parts):

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from prometheus_client import CollectorRegistry
 
-from connectors.objectstore.s3 import S3ObjectStore
 from connectors.postgres import cancel, finishing, jobs, purge
 from connectors.postgres.content import Role, join_content
 from connectors.postgres.variants import NewVariant
@@ -20,12 +19,6 @@ from streams.keeper.orphans import Orphans, Swept
 from streams.keeper.purging import Purging
 
 FACTS = Facts(width=4, height=3)
-
-
-@pytest.fixture
-async def store(bucket):
-    async with S3ObjectStore(bucket) as opened:
-        yield opened
 
 
 @pytest.fixture
