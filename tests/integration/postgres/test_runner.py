@@ -164,13 +164,26 @@ async def test_what_cannot_succeed_is_not_tried_again(scene):
     assert (await scene.row()).startswith("failed")
 
 
+async def unanswered(scene):
+    """A claim whose commit is made, if it has anything to claim, and not answered."""
+    scene.database.lose = 1
+    with pytest.raises(MedialaneError):
+        await scene.runner.claim(scene.job.dispatch(), None)
+    assert await scene.row() == "running 0 0"
+
+
+async def at_work(scene):
+    """The task that runs the job, whose child has begun and ends when it may."""
+    scene.child.free.clear()
+    work = asyncio.create_task(scene.runner.run(await scene.runner.claim(scene.job.dispatch(), None)))
+    await scene.child.busy.wait()
+    return work
+
+
 async def test_a_claim_whose_commit_was_not_answered_is_taken_over_by_the_process_that_made_it(scene):
     record = scene.job.dispatch()
     for _ in range(2):
-        scene.database.lose = 1
-        with pytest.raises(MedialaneError):
-            await scene.runner.claim(record, None)
-    assert await scene.row() == "running 0 0"
+        await unanswered(scene)
     job = await scene.runner.claim(record, None)
     assert job.job_id == scene.job.job_id
     assert await scene.runner.claim(record, None) is None, "it is held now: a repeat of its record"
@@ -184,9 +197,7 @@ async def test_nobody_takes_over_what_it_did_not_claim(scene):
     record = scene.job.dispatch()
     other = scene.another("another one")
     assert await other.claim(record, None) is not None
-    scene.database.lose = 1
-    with pytest.raises(MedialaneError):
-        await scene.runner.claim(record, None)
+    await unanswered(scene)
     assert await scene.runner.claim(record, None) is None
 
 
@@ -204,24 +215,13 @@ async def test_a_repeat_that_was_answered_ends_the_doubt_about_the_first(scene):
 async def test_a_repeat_that_was_not_answered_takes_no_job_from_this_very_process(scene):
     """The keeper sends a dispatch twice; the second record is claimed while the first one's job runs."""
     record = scene.job.dispatch()
-    scene.child.free.clear()
-    work = asyncio.create_task(scene.runner.run(await scene.runner.claim(record, None)))
-    await scene.child.busy.wait()
-    scene.database.lose = 1
-    with pytest.raises(MedialaneError):
-        await scene.runner.claim(record, None)
+    work = await at_work(scene)
+    await unanswered(scene)
     assert await scene.runner.claim(record, None) is None
     scene.child.free.set()
     await work
     assert (await scene.row()).startswith("done 0 0")
     assert await scene.one("SELECT epoch FROM jobs WHERE id = :j") == 1
-
-
-async def unanswered(scene):
-    scene.database.lose = 1
-    with pytest.raises(MedialaneError):
-        await scene.runner.claim(scene.job.dispatch(), None)
-    assert await scene.row() == "running 0 0"
 
 
 async def test_a_claim_without_an_answer_whose_record_comes_no_more_is_given_back(scene):
@@ -241,14 +241,9 @@ async def test_a_claim_without_an_answer_whose_record_comes_no_more_is_given_bac
 
 async def test_what_was_claimed_after_all_is_not_given_back(scene):
     """By the record's own second try, or by its repeat, whose job is at work."""
-    record = scene.job.dispatch()
     await unanswered(scene)
-    scene.child.free.clear()
-    work = asyncio.create_task(scene.runner.run(await scene.runner.claim(record, None)))
-    await scene.child.busy.wait()
-    scene.database.lose = 1
-    with pytest.raises(MedialaneError):
-        await scene.runner.claim(record, None)
+    work = await at_work(scene)
+    await unanswered(scene)
     await scene.runner.give_back_unanswered()
     scene.child.free.set()
     await work
