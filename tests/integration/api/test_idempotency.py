@@ -112,6 +112,15 @@ async def test_a_claim_whose_process_died_holds_for_its_time_and_no_longer(calle
     assert (await caller.call("POST", PRESIGN, BODY, headers=key))[0] == 200
 
 
+def asking(who, path):
+    """A request of somebody of a tenant, as far as it is read for its key."""
+
+    async def body():
+        return b"{}"
+
+    return SimpleNamespace(user=who, url=SimpleNamespace(path=path), body=body)
+
+
 @pytest.fixture
 def minting(app, caller):
     """Mints a key under an idempotency key, in this process: `around` is given what does the work."""
@@ -119,10 +128,7 @@ def minting(app, caller):
         key_id=None, actor="t", tenant_id=caller.tenant_id, slug="t", scopes=frozenset({Scope.ADMIN}), expires_at=None
     )
 
-    async def body():
-        return b"{}"
-
-    request = SimpleNamespace(user=who, url=SimpleNamespace(path="/keys"), body=body)
+    request = asking(who, "/keys")
     once, keys, wanted = Once(app, SecretBox(ENCRYPTION_KEY)), KeyService(app), KeyRequest(scopes=[Scope.ASSETS_READ])
 
     async def mint(around):
@@ -212,12 +218,7 @@ class Leaving:
 async def leaving(app, caller):
     """A database that may leave, and what asks for a piece of work under one key of it, as the API does."""
 
-    async def body():
-        return b"{}"
-
-    request = SimpleNamespace(
-        user=SimpleNamespace(tenant_id=caller.tenant_id), url=SimpleNamespace(path="/x"), body=body
-    )
+    request = asking(caller, "/x")
     database = Leaving(app)
     once = Once(database, SecretBox(ENCRYPTION_KEY))
     yield database, lambda work: once.answer(request, "leaving", 200, work)
@@ -268,16 +269,11 @@ async def test_work_that_is_done_is_answered_so_though_the_database_leaves_befor
 
 
 async def test_work_that_would_outlast_its_claim_is_cut_off_and_may_be_done_again(caller, operator, key):
-    async def body():
-        return b"{}"
-
-    request = SimpleNamespace(
-        user=SimpleNamespace(tenant_id=caller.tenant_id), url=SimpleNamespace(path=PRESIGN), body=body
-    )
+    request = asking(caller, PRESIGN)
     once = Once(operator.database, SecretBox(ENCRYPTION_KEY), longest_s=0.01)
     with pytest.raises(MedialaneError) as caught:
         await asyncio.wait_for(once.answer(request, *key.values(), 200, asyncio.Event().wait), 30)
     assert caught.value.code is ErrorCode.SERVICE_UNAVAILABLE
     again = Once(operator.database, SecretBox(ENCRYPTION_KEY))
-    answer = await again.answer(request, *key.values(), 200, body)
+    answer = await again.answer(request, *key.values(), 200, request.body)
     assert answer.status_code == 200
