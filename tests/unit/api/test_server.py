@@ -68,7 +68,7 @@ def deaf(address):
 
 async def test_clients_that_do_not_read_are_cut_and_others_served(monkeypatch):
     monkeypatch.setattr(server, "_MOST_CONNECTIONS", 2)
-    monkeypatch.setattr(server, "LONGEST_UNREAD_MS", 500, raising=False)
+    monkeypatch.setattr(server, "LONGEST_UNREAD_MS", 500)
     async with served() as address, asyncio.timeout(60):
         clients = [deaf(address) for _ in range(2)]
         reader, writer = await asyncio.open_connection(address.host, address.port)
