@@ -1,4 +1,5 @@
-"""What text must be to be an address, or a file that can be read: checked at the start, where its variable is known.
+"""What text must be to be an address, a file that can be read or a folder that can be written to: checked at the start,
+where its variable is known.
 
 Each check returns what is wrong with a value, None if nothing is; what it says must not repeat the value, which may
 hold a password.
@@ -6,11 +7,8 @@ hold a password.
 
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
-
-Check = Callable[[str], str | None]
 
 # As SQLAlchemy takes an address apart: a password may hold what would end it elsewhere.
 _POSTGRES = re.compile(
