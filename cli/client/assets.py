@@ -18,7 +18,7 @@ from cli.client.errors import (
 )
 from cli.client.models import Asset, AssetPage, AssetVariant, Event
 from cli.client.streaming import read_events
-from cli.client.transport import PATIENCE_S, refusal
+from cli.client.transport import PATIENCE_S, reaching, refusal
 from cli.client.wire import Wire
 
 _TERMINAL = ("ready", "failed", "cancelled", "deleted")
@@ -77,14 +77,12 @@ class Assets(Wire):
         headers = {**self._headers, "Accept": "text/event-stream", "Last-Event-ID": str(after)}
         quiet = aiohttp.ClientTimeout(total=None, sock_read=_SILENCE_S)
         address = self._address(f"/assets/{asset_id}/events")
-        try:
+        with reaching(f"the events of {asset_id} broke off"):
             async with self._open().get(address, headers=headers, timeout=quiet) as response:
                 if response.status != 200:
                     raise refusal(response.status, await response.read(), response.headers)
                 async for event in read_events(response.content):
                     yield event
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise UnreachableError(f"the events of {asset_id} broke off: {error or type(error).__name__}") from error
 
     async def wait_terminal(self, asset_id: UUID, *, timeout_s: float = 60.0, poll_s: float = 0.2) -> Asset:
         """Follow an asset until it is on its way no more; raises `StillProcessingError` when patience ends."""

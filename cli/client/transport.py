@@ -4,7 +4,8 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 from uuid import uuid4
 
@@ -113,35 +114,35 @@ class _Patience:
 async def _send(
     session: aiohttp.ClientSession, method: str, url: URL, headers: dict[str, str], payload: bytes | None
 ) -> tuple[int, bytes, Mapping[str, str]]:
-    try:
-        # A redirect's body says where to as well, and what is there may be large.
+    # A redirect's body says where to as well, and what is there may be large.
+    with reaching(f"{method} {url} got no answer"):
         async with session.request(method, url, headers=headers, data=payload, allow_redirects=False) as response:
             return response.status, await response.read(), response.headers
+
+
+@contextmanager
+def reaching(failed: str) -> Iterator[None]:
+    """Make whatever keeps an answer from coming one `UnreachableError`, which says what failed, and why."""
+    try:
+        yield
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise UnreachableError(f"{method} {url} got no answer: {error or type(error).__name__}") from error
+        raise UnreachableError(f"{failed}: {error or type(error).__name__}") from error
 
 
 def _answer(status: int, raw: bytes, headers: Mapping[str, str], *, says_where: bool) -> Answer:
-    traceparent = headers.get("traceparent")
-    try:
-        envelope = json.loads(raw) if raw else {}
-    except ValueError:
-        envelope = None
     if status >= 400:
         raise refusal(status, raw, headers)
     if status >= 300 and not says_where:
         raise BadAnswerError(f"the API answered {status}, to {headers.get('Location', 'nowhere')}")
-    if not isinstance(envelope, dict | list):
+    body = _json(raw) if raw else {}
+    if not isinstance(body, dict | list):
         raise BadAnswerError(f"the API answered {status} with something that is no JSON: {raw[:80]!r}")
-    return Answer(status, envelope if isinstance(envelope, dict) else {}, traceparent, envelope)
+    return Answer(status, body if isinstance(body, dict) else {}, headers.get("traceparent"), body)
 
 
 def refusal(status: int, raw: bytes, headers: Mapping[str, str]) -> ApiError:
     """The exception for an answer that is an error, with what its body and headers say."""
-    try:
-        envelope = json.loads(raw)
-    except ValueError:
-        envelope = None
+    envelope = _json(raw)
     known = envelope if isinstance(envelope, dict) else {}
     message = str(known.get("message") or known.get("detail") or raw[:200].decode(errors="replace"))
     return api_error(
@@ -152,6 +153,13 @@ def refusal(status: int, raw: bytes, headers: Mapping[str, str]) -> ApiError:
         trace_id=trace_id(headers.get("traceparent")),
         retry_after_s=_seconds(headers.get("Retry-After", "")),
     )
+
+
+def _json(raw: bytes) -> Any:
+    try:
+        return json.loads(raw)
+    except ValueError:
+        return None
 
 
 def _seconds(retry_after: str) -> float | None:

@@ -8,10 +8,11 @@ from typing import Any, Self
 import aiohttp
 from yarl import URL
 
-from cli.client.errors import StoreRefusedError, UnreachableError
-from cli.client.transport import PATIENCE_S, Answer, call
+from cli.client.errors import StoreRefusedError
+from cli.client.transport import PATIENCE_S, Answer, call, reaching
 
 _API = "/api/v1"
+_STORE_FAILED = "the object store did not answer"
 
 
 class Wire:
@@ -48,13 +49,11 @@ class Wire:
 
     async def read(self, address: str) -> bytes:
         """The bytes at a signed address, or at one that a playlist or WebVTT names beside it."""
-        try:
+        with reaching(_STORE_FAILED):
             async with self._open().get(URL(address, encoded=True)) as response:
                 if response.status != 200:
                     raise StoreRefusedError(response.status, f"to the download of {URL(address).name}")
                 return await response.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise UnreachableError(f"the object store did not answer: {error or type(error).__name__}") from error
 
     @asynccontextmanager
     async def _store(
@@ -62,13 +61,11 @@ class Wire:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         # The address is signed as it is spelled: it must not be quoted anew.
         url = URL(address, encoded=True)
-        try:
+        with reaching(_STORE_FAILED):
             async with self._open().request(method, url, data=content, headers=headers) as response:
                 if response.status >= 300:
                     raise StoreRefusedError(response.status, (await response.text())[:300])
                 yield response
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise UnreachableError(f"the object store did not answer: {error or type(error).__name__}") from error
 
     async def _call(
         self, method: str, path: str, body: object = None, *,
