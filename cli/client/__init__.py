@@ -29,17 +29,25 @@ from cli.client.models import (
     AssetVariant,
     Completed,
     Completion,
-    Endpoint,
     Event,
     JobStep,
-    Key,
     Multipart,
     Presigned,
     Pulled,
     StoredPart,
     TimelineEntry,
 )
-from cli.client.tenant_models import DayUsage, OwnProfile, Profile, Profiles, StageUsage, Usage, UsageSums
+from cli.client.tenant_models import (
+    DayUsage,
+    Endpoint,
+    Key,
+    OwnProfile,
+    Profile,
+    Profiles,
+    StageUsage,
+    Usage,
+    UsageSums,
+)
 
 __all__ = [
     "ApiError",

@@ -1,4 +1,7 @@
-"""What the API answers, as frozen structs. Unknown members are ignored, so that a newer API may say more."""
+"""What the API answers about uploads and assets, as frozen structs.
+
+Unknown members are ignored, so that a newer API may say more.
+"""
 
 from datetime import datetime
 from typing import Any
@@ -150,26 +153,3 @@ class StoredPart(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     part_number: int
     size: int
     e_tag: str = msgspec.field(name="ETag")
-
-
-class Key(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """An API key; `key` is there only in the answer that made it."""
-
-    id: UUID
-    prefix: str
-    scopes: list[str]
-    created_at: datetime
-    name: str = ""
-    expires_at: datetime | None = None
-    revoked_at: datetime | None = None
-    last_used_at: datetime | None = None
-    key: str | None = None
-
-
-class Endpoint(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A webhook endpoint; `secret` (`whsec_...`) is there only in the answer to its registration."""
-
-    id: UUID
-    url: str
-    events: list[str]
-    secret: str | None = None

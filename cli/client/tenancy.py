@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from cli.client.models import Endpoint, Key
-from cli.client.tenant_models import OwnProfile, Profiles, Usage
+from cli.client.tenant_models import Endpoint, Key, OwnProfile, Profiles, Usage
 from cli.client.wire import Wire
 
 

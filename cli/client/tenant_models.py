@@ -1,8 +1,32 @@
 """What the API answers about the caller's own tenant, as frozen structs."""
 
-from datetime import date
+from datetime import date, datetime
+from uuid import UUID
 
 import msgspec
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """An API key; `key` is there only in the answer that made it."""
+
+    id: UUID
+    prefix: str
+    scopes: list[str]
+    created_at: datetime
+    name: str = ""
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+    last_used_at: datetime | None = None
+    key: str | None = None
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A webhook endpoint; `secret` (`whsec_...`) is there only in the answer to its registration."""
+
+    id: UUID
+    url: str
+    events: list[str]
+    secret: str | None = None
 
 
 class OwnProfile(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
