@@ -14,8 +14,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
-from cli.client import Asset, ClientError, MedialaneClient
-from cli.client.parts import PartsUpload
+from cli.client import Asset, ClientError, MedialaneClient, PartsUpload
 from cli.door import ask, with_door
 
 IN_PARTS_FROM = 64 << 20

@@ -37,6 +37,7 @@ from cli.client.models import (
     StoredPart,
     TimelineEntry,
 )
+from cli.client.parts import PartsUpload
 from cli.client.tenant_models import (
     DayUsage,
     Endpoint,
@@ -73,6 +74,7 @@ __all__ = [
     "Multipart",
     "NotFoundError",
     "OwnProfile",
+    "PartsUpload",
     "Presigned",
     "Profile",
     "Profiles",

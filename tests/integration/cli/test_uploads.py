@@ -9,8 +9,7 @@ import boto3
 import pytest
 from support import api
 
-from cli.client import MedialaneClient, UnreachableError
-from cli.client.parts import PartsUpload
+from cli.client import MedialaneClient, PartsUpload, UnreachableError
 from cli.upload import _note
 from connectors.objectstore.s3 import S3ObjectStore
 from schemas.ids import uuid7
@@ -87,8 +86,8 @@ async def test_files_are_uploaded_large_ones_in_parts_that_go_on(caller, operato
     env = {"MEDIALANE_URL": caller.base, "MEDIALANE_API_KEY": caller.key, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     # An earlier run was interrupted after it had begun the large one.
     code = (
-        "import asyncio, sys; from pathlib import Path; from cli import upload as u; from cli.client import MedialaneClient;"
-        "from cli.client.parts import PartsUpload\n"
+        "import asyncio, sys; from pathlib import Path; from cli import upload as u\n"
+        "from cli.client import MedialaneClient, PartsUpload\n"
         "async def main():\n"
         "    async with MedialaneClient(sys.argv[1], sys.argv[2]) as client:\n"
         "        path = Path(sys.argv[3]); upload = await PartsUpload(client, path, 'video/mp4').begin()\n"
