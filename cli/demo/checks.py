@@ -19,20 +19,19 @@ def check_variants(checks: Checks, name: str, stage: Stage, variants: Sequence[A
 
 
 async def check_variant(
-    checks: Checks, name: str, variant: AssetVariant, files: bytes | Mapping[str, bytes], source: Measured
+    checks: Checks, name: str, variant: AssetVariant, files: Mapping[str, bytes], source: Measured
 ) -> Measured | None:
     """A downloaded variant is of its profile's format and size, decodes, is not black, and is what was announced.
 
-    `files` are those of one that is several, itself the first.
+    `files` are itself and then, of one that is several, the others.
     """
     what = f"{name}, {variant.profile}"
     profile = next((each for each in _profiles(_stage(source)) if each.name == variant.profile), None)
     if not checks.that(profile is not None, f"{what}: is a profile of its stages") or profile is None:
         return None
-    content = files if isinstance(files, bytes) else next(iter(files.values()))
+    content = next(iter(files.values()))
     if profile.is_bundle:
-        whole = {f"{profile.name}.{profile.extension}": files} if isinstance(files, bytes) else files
-        found = await check_bundle(checks, what, profile, variant, whole, source)
+        found = await check_bundle(checks, what, profile, variant, files, source)
     else:
         found = await _check_picture(checks, what, profile, content, source)
     if found is None:

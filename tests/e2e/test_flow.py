@@ -44,7 +44,8 @@ async def test_every_variant_is_what_its_profile_says(actor, samples, pick, cont
     checks, source = Checks(), await measure(content)
     assert {variant.profile for variant in asset.variants} == FIRST[stage]
     for variant in asset.variants:
-        await check_variant(checks, path.name, variant, await actor.client.download(variant), source)
+        files = {variant.profile: await actor.client.download(variant)}
+        await check_variant(checks, path.name, variant, files, source)
     assert checks.failures == []
     assert len(actor.objects()) == len(asset.variants) == 3
     await actor.finished_once(asset)

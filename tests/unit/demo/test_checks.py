@@ -64,7 +64,7 @@ def test_expected_sizes_never_grow(profile, source, size):
 
 async def test_a_right_variant_passes():
     checks, content = Checks(), picture("testsrc2", 512, 384)
-    await check_variant(checks, "a", announced("display_small", content, 512, 384), content, PHOTO)
+    await check_variant(checks, "a", announced("display_small", content, 512, 384), {"a": content}, PHOTO)
     assert checks.failures == []
     assert checks.held == 6
 
@@ -81,14 +81,14 @@ async def test_a_right_variant_passes():
 )
 async def test_a_wrong_variant_is_named(make, size, blamed):
     checks, content = Checks(), make()
-    await check_variant(checks, "a", announced("display_small", content, *size), content, PHOTO)
+    await check_variant(checks, "a", announced("display_small", content, *size), {"a": content}, PHOTO)
     assert any(blamed in failure for failure in checks.failures), checks.failures
 
 
 async def test_another_length_than_announced_is_named():
     checks, content = Checks(), picture("testsrc2", 512, 384)
     variant = announced("display_small", content + b"more", 512, 384)
-    await check_variant(checks, "a", variant, content, PHOTO)
+    await check_variant(checks, "a", variant, {"a": content}, PHOTO)
     assert len(checks.failures) == 1
     assert "bytes" in checks.failures[0]
 
