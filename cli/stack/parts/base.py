@@ -1,12 +1,13 @@
-"""What a part is, and the probes that several parts share."""
+"""What a part is, and what several parts share: probes, templates, programs that prepare a folder."""
 
 import asyncio
 import contextlib
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cli.stack.diagnosis import diagnose
 from cli.stack.environment import HOST
 from cli.stack.layout import TEMPLATES, Layout
 from cli.stack.processes import Command
@@ -62,6 +63,22 @@ def fill_template(
     lines = [line for line in text.splitlines() if line.partition("=")[0] not in changed]
     lines += [f"{key}={value}" for key, value in changed.items() if value is not None]
     target.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+async def run_once(
+    context: Context, name: str, argv: Sequence[str], *, cwd: str | None = None, pass_fds: Sequence[int] = ()
+) -> None:
+    """Run a program that prepares a part; what it prints is in the part's log. Raises `StackError` if it fails."""
+    process = await asyncio.create_subprocess_exec(
+        *argv, cwd=cwd, pass_fds=pass_fds,
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    output, _ = await process.communicate()
+    log_path = context.layout.log(name)
+    with log_path.open("ab") as log:
+        log.write(output)
+    if process.returncode != 0:
+        raise diagnose(name, output.decode(errors="replace"), exit_code=process.returncode, log_path=log_path)
 
 
 async def listening(port: int) -> bool:

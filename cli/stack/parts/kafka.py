@@ -1,6 +1,5 @@
 """The broker: KRaft, broker and controller in one process; one alone, or a cluster of three."""
 
-import asyncio
 import hashlib
 import shutil
 import uuid
@@ -8,11 +7,10 @@ from base64 import urlsafe_b64encode
 from pathlib import Path
 
 from cli.stack.checks import java
-from cli.stack.diagnosis import diagnose
 from cli.stack.environment import HOST
 from cli.stack.layout import TEMPLATES, jars
 from cli.stack.names import BROKERS
-from cli.stack.parts.base import Context, Part, fill_template, listening
+from cli.stack.parts.base import Context, Part, fill_template, listening, run_once
 from cli.stack.ports import BEHIND, DOOR, broker_names, controller_of
 from cli.stack.processes import Command
 
@@ -106,12 +104,4 @@ async def _format(context: Context, name: str, config: Path) -> None:
         "64m", "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(config),
         *(("--standalone",) if alone else ()),
     )  # fmt: skip
-    process = await asyncio.create_subprocess_exec(
-        *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    output, _ = await process.communicate()
-    with context.layout.log(name).open("ab") as log:
-        log.write(output)
-    if process.returncode != 0:
-        said, log_path = output.decode(errors="replace"), context.layout.log(name)
-        raise diagnose(name, said, exit_code=process.returncode, log_path=log_path)
+    await run_once(context, name, argv)

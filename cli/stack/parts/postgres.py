@@ -12,11 +12,10 @@ from pathlib import Path
 import psycopg
 
 from cli.stack.checks import postgres_programs
-from cli.stack.diagnosis import diagnose
 from cli.stack.environment import ADMIN, DATABASE, HOST, database_url
 from cli.stack.errors import StackError
 from cli.stack.layout import POSTGRES_USER
-from cli.stack.parts.base import Context, Part
+from cli.stack.parts.base import Context, Part, run_once
 from cli.stack.processes import Command, anybody_in
 
 _SETTINGS = {
@@ -143,19 +142,9 @@ async def _initialise(data: Path, context: Context) -> None:
             f"--pwfile=/dev/fd/{descriptor}", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync",
         ]  # fmt: skip
         as_user = ["setpriv", "--reuid", user, "--regid", user, "--init-groups", "--"] if user else []
-        process = await asyncio.create_subprocess_exec(
-            *as_user, *argv,
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-            pass_fds=(descriptor,), cwd="/",
-        )  # fmt: skip
-        output, _ = await process.communicate()
+        await run_once(context, "postgres", [*as_user, *argv], cwd="/", pass_fds=(descriptor,))
     finally:
         os.close(descriptor)
         passwords.unlink()
-    with context.layout.log("postgres").open("ab") as log:
-        log.write(output)
-    if process.returncode != 0:
-        said, log_path = output.decode(errors="replace"), context.layout.log("postgres")
-        raise diagnose("postgres", said, exit_code=process.returncode, log_path=log_path)
     data.with_name(_MARKER).write_text(_mark(context), encoding="ascii")
     unfinished.rename(data)
