@@ -28,10 +28,9 @@ def cancel_asset(asset_id: UUID, dry_run: bool) -> None:
 
     async def work(connection: AsyncConnection) -> str:
         found = await _find(connection, asset_id)
-        attempt = await connection.begin_nested()  # a dry run is refused for whatever would be refused
         ended = await cancel.cancel_asset(connection, found.tenant_id, asset_id, actor=audit.operator())
-        if dry_run:
-            await attempt.rollback()
+        if dry_run:  # it is refused for whatever would be refused
+            await connection.rollback()
             return f"would cancel asset {asset_id} of {found.slug} ({found.state}) and end {ended} jobs"
         return f"cancelled, {ended} jobs ended"
 
