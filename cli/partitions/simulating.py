@@ -178,15 +178,15 @@ def _by_hash(tenant: str, partitions: int) -> tuple[int, ...]:
 def _combinations(base: _Base, options: Mapping[str, Any]) -> list[tuple[Setup, str]]:
     """A setup for every combination of the numbers that were given, each with its description."""
     own = _Numbers(base.situation.partitions, base.bounds[0], None, 1, base.slots)
-    lists = [options[name] or (number,) for name, number in own._asdict().items()]
+    lists = {name: options[name] or (number,) for name, number in own._asdict().items()}
     if any(number < 1 for name in own._fields for number in options[name] or ()):
         raise click.UsageError("every number has to be at least 1")
-    if math.prod(map(len, lists)) > _MOST_SETUPS:
+    if math.prod(map(len, lists.values())) > _MOST_SETUPS:
         raise click.UsageError(f"that are more than {_MOST_SETUPS} combinations")
     where = options["placement"] or _placement(base, options)
     if where == "recorded":
-        _check_recorded(base, min(lists[_Numbers._fields.index("partitions")]))
-    return [_setup(base, _Numbers(*numbers), where) for numbers in itertools.product(*lists)]
+        _check_recorded(base, min(lists["partitions"]))
+    return [_setup(base, _Numbers(*numbers), where) for numbers in itertools.product(*lists.values())]
 
 
 def _placement(base: _Base, options: Mapping[str, Any]) -> str:
