@@ -15,9 +15,9 @@ from connectors.postgres.database import Database
 from connectors.postgres.profile_sets import read_choice
 from connectors.postgres.tenants import find_tenant, list_tenants
 from schemas.errors import ErrorCode, MedialaneError
-from schemas.profile_sets import ProfileChoice, ProfileChoiceError, resolve
+from schemas.profile_sets import default_profiles, resolve
 from schemas.profiles import CATALOGUE, Profile
-from schemas.settings import DatabaseSettings, ProfileSettings, SettingsError, load, variable
+from schemas.settings import DatabaseSettings, load
 from schemas.states import JobClass
 
 _PROFILES = CATALOGUE
@@ -51,7 +51,7 @@ async def _reprocess(
     profile: Profile, since: datetime, tenant: str | None, rate: float, limit: int, *, dry_run: bool
 ) -> tuple[int, int]:
     settings = msgspec.structs.replace(load(DatabaseSettings, os.environ), pool_size=1)
-    by_default = profile in _default()
+    by_default = profile in default_profiles(os.environ)
     async with Database(settings, application="cli") as database:
         async with database.transaction() as connection:
             tenant_id = None if tenant is None else (await find_tenant(connection, tenant)).id
@@ -81,15 +81,6 @@ async def _find(database: Database, tenant_id: UUID, profile: Profile, since: da
         found.extend(page.assets)
         place = page.next
     return found[:limit]
-
-
-def _default() -> tuple[Profile, ...]:
-    """What workers make for tenants that chose nothing."""
-    settings = load(ProfileSettings, os.environ)
-    try:
-        return resolve(ProfileChoice(include=settings.default))
-    except ProfileChoiceError as error:
-        raise SettingsError([f"{variable(ProfileSettings, 'default')} is not valid: {error.detail}"]) from error
 
 
 async def _wants(database: Database, tenant_id: UUID, profile: Profile, *, by_default: bool) -> bool:

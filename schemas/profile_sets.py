@@ -4,13 +4,14 @@ An upload may name some of what its tenant has chosen; then only those are made 
 """
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from schemas.profiles import CATALOGUE, DEFAULT_PROFILES, PROFILE_SETS, Profile
+from schemas.settings import ProfileSettings, SettingsError, load, variable
 from schemas.states import MediaKind, Stage
 
 MOST_OWN = 16
@@ -76,6 +77,15 @@ def resolve(choice: ProfileChoice) -> tuple[Profile, ...]:
     served = {profile.stage.kind for profile in chosen.values() if profile.stage.primary}
     rest = {each.name: each for each in DEFAULT_PROFILES if each.stage.kind not in served}
     return _in_order([*chosen.values(), *(profile for name, profile in rest.items() if name not in chosen)])
+
+
+def default_profiles(env: Mapping[str, str]) -> tuple[Profile, ...]:
+    """What is made for tenants that chose nothing, by a process with these settings. Raises `SettingsError`."""
+    settings = load(ProfileSettings, env)
+    try:
+        return resolve(ProfileChoice(include=settings.default))
+    except ProfileChoiceError as error:
+        raise SettingsError([f"{variable(ProfileSettings, 'default')} is not valid: {error.detail}"]) from error
 
 
 def check_named(profiles: Iterable[Profile], kind: MediaKind, names: Collection[str]) -> None:

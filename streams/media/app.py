@@ -17,20 +17,16 @@ from processors.pool import MediaPool
 from processors.temp import TempFolders
 from schemas.ids import uuid7
 from schemas.metrics import Process
-from schemas.profile_sets import ProfileChoice, ProfileChoiceError, resolve
-from schemas.profiles import Profile
+from schemas.profile_sets import default_profiles
 from schemas.settings import (
     DatabaseSettings,
     KafkaSettings,
     ObjectStoreSettings,
     ProcessorSettings,
-    ProfileSettings,
-    SettingsError,
     ShutdownSettings,
     TelemetrySettings,
     WorkerSettings,
     load,
-    variable,
 )
 from schemas.states import MediaKind
 from schemas.topics import DEAD_LETTERS, JOB_TOPICS
@@ -64,7 +60,7 @@ def run_video(env: Mapping[str, str]) -> int:
 async def _run(env: Mapping[str, str], kind: MediaKind) -> int:
     worker_settings, kafka = load(WorkerSettings, env), load(KafkaSettings, env)
     database_settings, store_settings = load(DatabaseSettings, env), load(ObjectStoreSettings, env)
-    profiles = _profiles(env)
+    profiles = default_profiles(env)
     processor_settings, shutdown = load(ProcessorSettings, env), load(ShutdownSettings, env)
     telemetry_settings = load(TelemetrySettings, env)
     process = PROCESSES[kind]
@@ -120,11 +116,3 @@ async def _run(env: Mapping[str, str], kind: MediaKind) -> int:
             **worker.tasks,
         }  # fmt: skip
         return await live(telemetry, telemetry_settings, tasks, ready=ready, drain=drain)
-
-
-def _profiles(env: Mapping[str, str]) -> tuple[Profile, ...]:
-    settings = load(ProfileSettings, env)
-    try:
-        return resolve(ProfileChoice(include=settings.default))
-    except ProfileChoiceError as error:
-        raise SettingsError([f"{variable(ProfileSettings, 'default')} is not valid: {error.detail}"]) from error
