@@ -5,23 +5,14 @@ The job runs in a process of its own on a real database and a real store; a seco
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
+from support.processes import until
 
 from connectors.objectstore.s3 import S3ObjectStore
 
 PATIENCE_S = 120
-
-
-def until(condition, what):
-    """Wait for a condition; the bound only ends a test that would hang."""
-    end = time.monotonic() + PATIENCE_S
-    while not (value := condition()):
-        assert time.monotonic() < end, f"never: {what}"
-        time.sleep(0.02)
-    return value
 
 
 def processes_about(folder):
@@ -53,7 +44,7 @@ async def ended_once(job, stage, profiles, former=""):
     assert set(named) <= job.objects()
     assert all(former and f"/{former}" in key for key in left), left
     assert job.state(stage) == ("done", 1, 0)
-    until(lambda: not processes_about(job.folder), "no process of a worker's is left")
+    until(lambda: not processes_about(job.folder), "no process of a worker's is left", PATIENCE_S)
     assert [path for path in job.folder.rglob("*") if path.is_file()] == []
 
 
@@ -66,7 +57,7 @@ async def test_between_the_upload_of_a_variant_and_its_row(job, last):
     assert died.wait(PATIENCE_S) == -signal.SIGKILL
     assert any(key.endswith(last) for key in job.objects())
     assert last.split(".")[0] not in str(job.rows("SELECT profile FROM variants WHERE asset_id = %s", job.asset_id))
-    until(lambda: not processes_about(job.folder), "its children end with it")
+    until(lambda: not processes_about(job.folder), "its children end with it", PATIENCE_S)
     await job.requeue()
     assert job.start("video.primary").wait(PATIENCE_S) == 0
     await ended_once(job, "video.primary", TRIO)
@@ -74,10 +65,10 @@ async def test_between_the_upload_of_a_variant_and_its_row(job, last):
 
 async def test_in_mid_ffmpeg(job):
     died = job.start("video.primary")
-    until(lambda: [p for p in processes_about(job.folder) if b"-progress" in cmdline(p)], "ffmpeg runs")
+    until(lambda: [p for p in processes_about(job.folder) if b"-progress" in cmdline(p)], "ffmpeg runs", PATIENCE_S)
     died.kill()
     died.wait()
-    until(lambda: not processes_about(job.folder), "ffmpeg ends with its worker")
+    until(lambda: not processes_about(job.folder), "ffmpeg ends with its worker", PATIENCE_S)
     await job.requeue()
     assert job.start("video.primary").wait(PATIENCE_S) == 0
     await ended_once(job, "video.primary", TRIO)
