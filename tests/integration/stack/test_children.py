@@ -7,7 +7,6 @@ import sys
 
 import pytest
 from support.processes import alive, descendants, until
-from support.stack import release, runs_own
 
 from cli.stack import Stack
 
@@ -20,13 +19,6 @@ stack = Stack.start(Path(sys.argv[1]), parts=("postgres", "kafka", "s3", "media-
 print("ready", flush=True)
 time.sleep(600)
 """
-
-
-@pytest.fixture
-def folder():
-    found = runs_own(os.getpid(), "children")
-    yield found
-    release(found)
 
 
 def test_no_child_of_a_media_worker_outlives_a_killed_supervisor(folder):

@@ -14,7 +14,6 @@ from pathlib import Path
 import psycopg
 import pytest
 from click.testing import CliRunner
-from support.stack import release, runs_own
 
 from cli.main import medialane
 from cli.stack import Stack, StackError
@@ -31,14 +30,6 @@ stack = Stack.start(Path(sys.argv[1]), parts=("postgres", "s3"))
 print("ready", flush=True)
 time.sleep(600)
 """
-
-
-@pytest.fixture
-def folder(controller, request):
-    """A folder for a stack of this test's own; whatever is left of it is removed."""
-    found = runs_own(os.getpid(), request.node.name[:40])
-    yield found
-    release(found)
 
 
 @pytest.fixture

@@ -7,20 +7,12 @@ import subprocess
 import time
 
 import pytest
-from support.stack import release, runs_own
 
 from cli.stack import Stack, StackError
 from cli.stack.layout import layout
 from cli.stack.processes import alive
 
 pytestmark = pytest.mark.stack
-
-
-@pytest.fixture
-def folder(request):
-    found = runs_own(os.getpid(), request.node.name[:40])
-    yield found
-    release(found)
 
 
 def refusal(folder, **options):

@@ -1,8 +1,6 @@
 """What keeps a stack from starting is said cause first, then cure."""
 
 import os
-import tempfile
-from pathlib import Path
 
 import pytest
 from support.nobody import as_nobody
@@ -92,15 +90,6 @@ def complaint_of_nobody(folder):
         return "no complaint"
 
     return as_nobody(ask)
-
-
-@pytest.fixture
-def open_folder():
-    """A folder that every user may enter, unlike pytest's own."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        yield folder
 
 
 def test_a_folder_of_somebody_else_is_named_with_its_owner(open_folder):

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import tempfile
 from importlib import import_module
 from pathlib import Path
 
@@ -69,13 +68,11 @@ def test_what_the_system_refuses_the_stack_itself_has_a_cure_too():
 
 
 @pytest.fixture
-def context():
-    """A stack's, in a folder that every user may enter: initdb is not run as root."""
-    with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o755)
-        files = Layout(Path(name) / "stack")
-        files.make()
-        yield Context(files, ports.assign({}, {}, ports.Claims()), state.Secrets.generate())
+def context(open_folder):
+    """A stack's, where every user may come: initdb is not run as root."""
+    files = Layout(open_folder / "stack")
+    files.make()
+    return Context(files, ports.assign({}, {}, ports.Claims()), state.Secrets.generate())
 
 
 def program(folder, name, *said):

@@ -1,8 +1,5 @@
 """`medialane stack up` in a folder of somebody else says so in a line, as every other command does."""
 
-import tempfile
-from pathlib import Path
-
 import pytest
 from support.nobody import as_nobody
 
@@ -12,17 +9,15 @@ from cli.stack.layout import layout
 
 
 @pytest.fixture
-def files():
-    """A stack's files in a folder that every user may enter, unlike pytest's own."""
-    with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o755)
-        found = layout(Path(name) / "theirs")
-        found.make()
-        for folder in (found.folder, found.logs):
-            folder.chmod(0o555)
-        yield found
-        for folder in (found.folder, found.logs):
-            folder.chmod(0o755)
+def files(open_folder):
+    """The files of somebody else's stack."""
+    found = layout(open_folder / "theirs")
+    found.make()
+    for folder in (found.folder, found.logs):
+        folder.chmod(0o555)
+    yield found
+    for folder in (found.folder, found.logs):
+        folder.chmod(0o755)
 
 
 def complaint_of_nobody(files):
