@@ -126,7 +126,7 @@ def reaching(failed: str) -> Iterator[None]:
     try:
         yield
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise UnreachableError(f"{failed}: {error or type(error).__name__}") from error
+        raise UnreachableError(f"{failed}: {str(error) or type(error).__name__}") from error
 
 
 def _answer(status: int, raw: bytes, headers: Mapping[str, str], *, says_where: bool) -> Answer:

@@ -140,7 +140,9 @@ class ConnectClient:
             async with self._session.request(method, self._base + path, **options) as response:
                 body = await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise ConnectError(f"Connect at {self._base} does not answer: {error or type(error).__name__}") from error
+            raise ConnectError(
+                f"Connect at {self._base} does not answer: {str(error) or type(error).__name__}"
+            ) from error
         if response.status == 404 and missing_ok:
             return None
         if response.status >= 400:

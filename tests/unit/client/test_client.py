@@ -211,6 +211,11 @@ async def test_nobody_there_is_unreachable(unused_tcp_port):
             await client.assets()
 
 
+def test_a_cause_that_says_nothing_is_named():
+    with pytest.raises(c.UnreachableError, match=r"no answer: TimeoutError$"), transport.reaching("no answer"):
+        raise TimeoutError
+
+
 async def test_the_store_refusing_bytes_is_typed(server, client):
     server.answers = [(200, presigned(server)), (403, b"<Error><Code>SignatureDoesNotMatch")]
     answer = await client.presign("a.jpg", "image/jpeg", 5)
