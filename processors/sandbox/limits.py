@@ -77,13 +77,13 @@ def allow_cpu(seconds: float) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     # The limit counts whole seconds since the process began.
     allowed = int(used.ru_utime + used.ru_stime + seconds) + 1
-    resource.setrlimit(resource.RLIMIT_CPU, (allowed if hard == resource.RLIM_INFINITY else min(allowed, hard), hard))
+    resource.setrlimit(resource.RLIMIT_CPU, (_within(hard, allowed), hard))
 
 
 def limit_cpu_of(pid: int, seconds: float) -> None:
     """Grant a just started process `seconds` of CPU time; it is killed past them."""
     _, hard = resource.prlimit(pid, resource.RLIMIT_CPU)
-    allowed = int(seconds) + 2 if hard == resource.RLIM_INFINITY else min(int(seconds) + 2, hard)
+    allowed = _within(hard, int(seconds) + 2)
     resource.prlimit(pid, resource.RLIMIT_CPU, (allowed - 1, allowed))
 
 
@@ -154,5 +154,9 @@ def _prctl(option: int, value: int) -> None:
 
 def _lower(which: int, limit: int) -> None:
     _, hard = resource.getrlimit(which)
-    ceiling = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+    ceiling = _within(hard, limit)
     resource.setrlimit(which, (ceiling, ceiling))
+
+
+def _within(hard: int, limit: int) -> int:
+    return limit if hard == resource.RLIM_INFINITY else min(limit, hard)
