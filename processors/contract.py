@@ -15,8 +15,8 @@ _Pixels = Annotated[int, Meta(ge=0, le=1_000_000)]
 _Bytes = Annotated[int, Meta(ge=0, le=1 << 50)]
 _Seconds = Annotated[float, Meta(ge=0, le=10_000_000)]
 _Moment = Annotated[float, Meta(ge=0, le=100_000_000_000)]
-_MiB = Annotated[float, Meta(ge=0, le=1 << 30)]
-_Sha256 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+MiB = Annotated[float, Meta(ge=0, le=1 << 30)]
+SHA256 = r"\A[0-9a-f]{64}\Z"
 
 STEPS = frozenset(
     {
@@ -55,7 +55,7 @@ class Rendition(msgspec.Struct, frozen=True):
     height: _Pixels
     duration_s: _Seconds | None
     size: _Bytes
-    sha256: _Sha256
+    sha256: Annotated[str, Meta(pattern=SHA256)]
     parts: Annotated[tuple[Part, ...], Meta(max_length=100)] = ()
 
 
@@ -75,7 +75,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
     killed the kernel tells the peak of its life.
     """
 
-    max_rss_mb: _MiB
+    max_rss_mb: MiB
     cpu_s: _Seconds = 0.0
     stages: Annotated[tuple[StageTiming, ...], Meta(max_length=200)] = ()
 

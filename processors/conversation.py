@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from processors.bundles import part_type
-from processors.contract import MediaError, Rendition
+from processors.contract import SHA256, MediaError, Rendition
 from processors.sandbox import limits, wire
 from processors.sandbox.handle import Child
 from schemas.errors import ErrorCode
@@ -16,8 +16,6 @@ from schemas.profiles import Profile
 
 DEATH_BOUND_S = 10.0
 """How long a child may take to die."""
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Conversation:
@@ -84,6 +82,6 @@ def _as_asked(rendition: Rendition, profile: Profile) -> Rendition:
 
 def _kind(part: Part, profile: Profile) -> str:
     kind = part_type(profile.format, part.name)
-    if kind is None or not _SHA256.fullmatch(part.sha256):
+    if kind is None or not re.fullmatch(SHA256, part.sha256):
         raise MediaError(ErrorCode.PROCESSING_FAILED, f"The child names a file that {profile.name} does not have.")
     return kind

@@ -6,14 +6,12 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from processors.contract import Cost, ProcessingReport, Rendition, Source, Walls
+from processors.contract import Cost, MiB, ProcessingReport, Rendition, Source, Walls
 from schemas.details import NO_NUL
 from schemas.errors import ERRORS, ErrorClass, ErrorCode
 from schemas.profiles import Profile
 from schemas.settings import ProcessorSettings
 from schemas.states import Stage
-
-_MiB = Annotated[float, Meta(ge=0, le=1 << 30)]
 
 MAX_MESSAGE = 128 * 1024
 LONGEST_DETAIL = 4000
@@ -96,7 +94,7 @@ class Done(msgspec.Struct, frozen=True, tag=True):
     """Child to worker: the job is finished. `rss_mb` is what the child holds now, in MiB."""
 
     report: ProcessingReport
-    rss_mb: _MiB
+    rss_mb: MiB
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
@@ -109,7 +107,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     code: ErrorCode
     detail: Annotated[str, Meta(max_length=LONGEST_DETAIL, pattern=NO_NUL)]
     cost: Cost
-    rss_mb: _MiB
+    rss_mb: MiB
 
     def __post_init__(self) -> None:
         """Refuse what is not a child's to say."""
