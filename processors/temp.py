@@ -38,11 +38,7 @@ def sweep(root: Path) -> int:
         held = _try_lock(lock)
         if held is None:
             continue
-        folder = lock.with_suffix("")
-        if not remove(folder):
-            _set_aside(folder)
-        lock.unlink(missing_ok=True)
-        os.close(held)
+        _end(lock, held)
         swept += 1
     return swept
 
@@ -108,10 +104,7 @@ class TempFolders:
         """Remove everything of this process. Idempotent."""
         if self._held < 0:
             return
-        if not remove(self._own):
-            _set_aside(self._own)
-        self._own.with_name(self._own.name + _LOCK).unlink(missing_ok=True)
-        os.close(self._held)
+        _end(self._own.with_name(self._own.name + _LOCK), self._held)
         self._held = -1
 
     def _made(self, name: str) -> Path:
@@ -119,11 +112,16 @@ class TempFolders:
         return Path(tempfile.mkdtemp(prefix=f"{safe}-", dir=self._own))
 
 
-def _set_aside(folder: Path) -> None:
-    aside = folder.with_name(folder.name + _ASIDE)
-    log.warning("a folder cannot be removed and is set aside", folder=str(aside))
-    with contextlib.suppress(OSError):
-        folder.rename(aside)
+def _end(lock: Path, held: int) -> None:
+    """Remove a lock's folder, or set it aside, and only then the lock, which is held by this descriptor."""
+    folder = lock.with_suffix("")
+    if not remove(folder):
+        aside = folder.with_name(folder.name + _ASIDE)
+        log.warning("a folder cannot be removed and is set aside", folder=str(aside))
+        with contextlib.suppress(OSError):
+            folder.rename(aside)
+    lock.unlink(missing_ok=True)
+    os.close(held)
 
 
 def _claim(root: Path) -> tuple[Path, int]:
