@@ -5,23 +5,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from support.folders import chain
 from support.nobody import as_nobody
 
 from processors.removal import clear, remove
-
-DEEP = 1500  # more than the interpreter recurses
-
-
-def chain(folder, levels=DEEP):
-    """Folders in folders, made as a hostile child would: no path leads to the last one."""
-    at = os.open(folder, os.O_RDONLY)
-    for _ in range(levels):
-        os.mkdir("d", dir_fd=at)
-        below = os.open("d", os.O_RDONLY, dir_fd=at)
-        os.close(at)
-        at = below
-    os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=at))
-    os.close(at)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import threading
 from types import SimpleNamespace
 
 import pytest
+from support.folders import chain
 
 from processors import temp
 from processors.contract import MediaError
@@ -65,14 +66,8 @@ def test_what_cannot_be_removed_is_set_aside_and_keeps_nobody_from_starting(tmp_
 
 
 def test_a_chain_of_folders_keeps_nobody_from_starting(tmp_path):
-    """Made by descriptors, as deep as a path is never long."""
     dead = TempFolders(tmp_path)
-    at = os.open(dead.folder, os.O_RDONLY)
-    for _ in range(1500):
-        os.mkdir("d", dir_fd=at)
-        above, at = at, os.open("d", os.O_RDONLY, dir_fd=at)
-        os.close(above)
-    os.close(at)
+    chain(dead.folder)
     os.close(dead._held)  # its process ended
     folders = TempFolders(tmp_path)
     assert folders.swept == 1
