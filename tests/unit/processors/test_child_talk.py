@@ -30,6 +30,21 @@ def talk():
     theirs.close()
 
 
+@pytest.fixture
+def refused(talk):
+    """Have the child say something that is no message of one; returns what is raised for it."""
+    child, theirs = talk
+
+    async def run(said):
+        theirs.send(said)
+        with pytest.raises(MediaError) as caught:
+            await child.receive()
+        assert caught.value.code is ErrorCode.PROCESSING_FAILED
+        return caught.value
+
+    return run
+
+
 async def test_what_went_wrong_is_heard(talk):
     child, theirs = talk
     failed = wire.Failed(ErrorCode.CORRUPT, "line one\nline two\n", COST, 1.0)
@@ -51,12 +66,8 @@ async def test_what_went_wrong_is_heard(talk):
     ],
     ids=["bytes", "no text", "deep", "nul", "long", "stage"],
 )
-async def test_nonsense_is_refused(talk, said):
-    child, theirs = talk
-    theirs.send(said)
-    with pytest.raises(MediaError) as caught:
-        await child.receive()
-    assert caught.value.code is ErrorCode.PROCESSING_FAILED
+async def test_nonsense_is_refused(refused, said):
+    await refused(said)
 
 
 async def test_what_was_made_is_heard(talk):
@@ -84,12 +95,8 @@ async def test_what_was_made_is_heard(talk):
         ),
     ],
 )
-async def test_no_word_that_a_row_does_not_take_is_heard(talk, said):
-    child, theirs = talk
-    theirs.send(wire.encode(said))
-    with pytest.raises(MediaError) as caught:
-        await child.receive()
-    assert caught.value.code is ErrorCode.PROCESSING_FAILED
+async def test_no_word_that_a_row_does_not_take_is_heard(refused, said):
+    await refused(wire.encode(said))
 
 
 def done(**lies):
@@ -124,28 +131,20 @@ def step(name="sniff", began=0.0, seconds=0.0):
         ),
     ],
 )
-async def test_nothing_that_no_job_can_be_is_heard(talk, said):
+async def test_nothing_that_no_job_can_be_is_heard(refused, said):
     """A NaN for a cost would end the worker, and a debt of a million seconds take a lane for its tenant."""
-    child, theirs = talk
-    theirs.send(wire.encode(said))
-    with pytest.raises(MediaError) as caught:
-        await child.receive()
-    assert caught.value.code is ErrorCode.PROCESSING_FAILED
-    assert caught.value.error_class is ErrorClass.TRANSIENT, "it costs an attempt"
+    error = await refused(wire.encode(said))
+    assert error.error_class is ErrorClass.TRANSIENT, "it costs an attempt"
 
 
 @pytest.mark.parametrize(
     "code",
     [ErrorCode.OBJECT_STORE_UNAVAILABLE, ErrorCode.BROKER_UNAVAILABLE, ErrorCode.NO_TEMP_SPACE, ErrorCode.NOT_FOUND],
 )
-async def test_a_child_fails_for_no_reason_that_is_not_its_own(talk, code):
+async def test_a_child_fails_for_no_reason_that_is_not_its_own(refused, code):
     """Such a job would cost no attempt, and be claimed again for ever."""
-    child, theirs = talk
     said = wire.encode(wire.Failed(ErrorCode.CORRUPT, "", COST, 1.0))
-    theirs.send(said.replace(b"\xa7corrupt", bytes([0xA0 | len(code)]) + code.encode()))
-    with pytest.raises(MediaError) as caught:
-        await child.receive()
-    assert caught.value.code is ErrorCode.PROCESSING_FAILED
+    await refused(said.replace(b"\xa7corrupt", bytes([0xA0 | len(code)]) + code.encode()))
 
 
 def test_the_kernel_tells_what_a_process_and_its_children_took():

@@ -47,12 +47,10 @@ def heard(tmp_path):
 
     async def run(profiles, *made):
         for each in made:
-            profile = CATALOGUE.get(each.profile)
-            if profile:
-                place = place_of(profile, cell.path)
-                place.parent.mkdir(exist_ok=True)
-                for file in (place, *(place.parent / part.name for part in each.parts)):
-                    file.write_text("x" * 7)
+            place = place_of(CATALOGUE[each.profile], cell.path)
+            place.parent.mkdir(exist_ok=True)
+            for file in (place, *(place.parent / part.name for part in each.parts)):
+                file.write_text("x" * 7)
         says = [structs.replace(each, path=str(place_of(CATALOGUE[each.profile], cell.path))) for each in made]
         task = wire.Task(Stage.IMAGE_PRIMARY, Source(str(folder / "source"), 6, "", ""), profiles, frozenset())
         child = Scripted(cell, *map(wire.Made, says), END)
