@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import sqlalchemy as sa
 import structlog
 
 from connectors.postgres.database import Database
@@ -24,7 +23,6 @@ from streams.member import Member
 
 log = structlog.get_logger(__name__)
 
-_PING = sa.text("SELECT 1")
 _PING_INTERVAL_S = 3.0
 _STUCK_LOOP_EXIT = 70
 
@@ -45,8 +43,7 @@ class DatabasePulse:
         """Ask until cancelled."""
         while True:
             try:
-                async with self._database.transaction() as connection:
-                    await connection.execute(_PING)
+                await self._database.check()
                 self._answered = time.monotonic()
             except MedialaneError as error:
                 log.warning("the database does not answer", error=str(error))

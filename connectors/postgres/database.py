@@ -35,6 +35,7 @@ _NETWORK = {
 # standby, or takes no writes for want of space.
 _READ_ONLY = "25006"
 
+_PING = sa.text("SELECT 1")
 _SET_TENANT = sa.text("SELECT set_config('medialane.tenant_id', :tenant, true)")
 _SET_TENANT_AND_PLANS = sa.text("""
     SELECT set_config('medialane.tenant_id', :tenant, true), set_config('plan_cache_mode', 'force_generic_plan', true)
@@ -110,6 +111,11 @@ class Database(Closing):
             begin = _SET_TENANT_AND_PLANS if generic_plans else _SET_TENANT
             await connection.execute(begin, {"tenant": str(tenant_id)})
             yield connection
+
+    async def check(self) -> None:
+        """Return if Postgres answers. Raises `MedialaneError(database_unavailable)`."""
+        async with self.transaction() as connection:
+            await connection.execute(_PING)
 
     async def close(self) -> None:
         """Close every connection."""

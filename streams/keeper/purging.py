@@ -5,7 +5,6 @@ import time
 from collections.abc import AsyncIterator
 from uuid import UUID
 
-import sqlalchemy as sa
 import structlog
 
 from connectors.objectstore.port import Listed, ObjectStore
@@ -22,7 +21,6 @@ _INTERVAL_S = 10.0
 _BATCH = 50
 _KILL_BOUND_S = 20.0
 _ACTOR = "keeper"
-_PING = sa.text("SELECT 1")
 
 
 async def pages(store: ObjectStore, prefix: str, after: str | None = None) -> AsyncIterator[tuple[Listed, ...]]:
@@ -37,8 +35,7 @@ async def both_answer(database: Database, store: ObjectStore) -> None:
 
     Both call it the same when only one row or object can not be had now.
     """
-    async with database.transaction() as connection:
-        await connection.execute(_PING)
+    await database.check()
     await store.check()
 
 
