@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -133,6 +134,33 @@ def long_video(make_video, tmp_path_factory):
     command = ["ffmpeg", "-nostdin", "-v", "error", "-stream_loop", "100", "-i", clip, "-c", "copy", path]
     subprocess.run(command, check=True)
     return path
+
+
+WORKER = """
+import asyncio, sys
+from pathlib import Path
+from processors.contract import Source
+from processors.pool import MediaPool
+from schemas.profiles import profiles_for
+from schemas.settings import ProcessorSettings
+from schemas.states import Stage
+
+path, workdir, stage, around = sys.argv[1:]
+pool = MediaPool(ProcessorSettings(around=around or None), workers=2, folder=Path(workdir))
+pool.start()
+stage = Stage(stage)
+asyncio.run(pool.process(stage, Source(path, 1, "", ""), Path(workdir), profiles_for(stage)))
+"""
+
+
+@pytest.fixture
+def start_worker():
+    """Start a process with a pool of two children, one of which works on a file; for tests that kill it."""
+
+    def start(path, workdir, stage, around=""):
+        return subprocess.Popen([sys.executable, "-c", WORKER, path, workdir, stage.value, around])
+
+    return start
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 from support.processes import alive, descendants, until
@@ -82,27 +80,10 @@ def test_a_living_child_that_escaped_holds_up_no_other(make_bench, escape, photo
     assert not any(map(alive, below))
 
 
-WORKER = """
-import asyncio, sys
-from pathlib import Path
-from processors.contract import Source
-from processors.pool import MediaPool
-from schemas.profiles import profiles_for
-from schemas.settings import ProcessorSettings
-from schemas.states import Stage
-
-path, workdir = sys.argv[1:]
-pool = MediaPool(ProcessorSettings(around="escapes:around"), workers=2, folder=Path(workdir))
-pool.start()
-stage = Stage.IMAGE_PRIMARY
-asyncio.run(pool.process(stage, Source(path, 1, "", ""), Path(workdir), profiles_for(stage)))
-"""
-
-
 @pytest.mark.parametrize("way", WAYS)
-def test_kill_9_of_the_worker_leaves_no_process_that_escaped(children, tmp_path, way):
+def test_kill_9_of_the_worker_leaves_no_process_that_escaped(children, start_worker, tmp_path, way):
     (tmp_path / "job").write_text(way)
-    with subprocess.Popen([sys.executable, "-c", WORKER, tmp_path / "job", tmp_path]) as worker:
+    with start_worker(tmp_path / "job", tmp_path, Stage.IMAGE_PRIMARY, around="escapes:around") as worker:
         until(lambda: [*tmp_path.glob("cell-*/escaped")], "it has escaped")
         below = descendants(worker.pid)
         worker.kill()

@@ -4,8 +4,6 @@ import asyncio
 import errno
 import os
 import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -247,26 +245,8 @@ def test_a_dead_nursery_fails_its_jobs_and_is_started_again(make_bench, long_vid
     assert bench.pool.pids[0] != nursery
 
 
-WORKER = """
-import asyncio, sys
-from pathlib import Path
-from processors.contract import Source
-from processors.pool import MediaPool
-from schemas.profiles import profiles_for
-from schemas.settings import ProcessorSettings
-from schemas.states import Stage
-
-path, workdir = sys.argv[1:]
-pool = MediaPool(ProcessorSettings(), workers=2, folder=Path(workdir))
-pool.start()
-stage = Stage.VIDEO_PRIMARY
-source = Source(path, 1, "", "")
-asyncio.run(pool.process(stage, source, Path(workdir), profiles_for(stage)))
-"""
-
-
-def test_kill_9_of_the_worker_leaves_no_process(long_video, tmp_path):
-    with subprocess.Popen([sys.executable, "-c", WORKER, long_video, tmp_path]) as worker:
+def test_kill_9_of_the_worker_leaves_no_process(start_worker, long_video, tmp_path):
+    with start_worker(long_video, tmp_path, VIDEO) as worker:
         until(lambda: ffmpeg_below(worker.pid), "ffmpeg runs")
         below = descendants(worker.pid)
         assert len(below) >= 4  # nursery, two children, ffmpeg
