@@ -63,8 +63,8 @@ class MediaJobRunner:
         self._pool = pool
         self._leases = leases
         self._settings = settings
-        self._owner = owner
         self._claims = across_tenants(database, partial(jobs.claim_all, owner=owner, lease_s=settings.lease_s))
+        self._adopt = partial(jobs.adopt, owner=owner, lease_s=settings.lease_s)
         self._unanswered: set[Dispatch] = set()  # those whose claims may have been committed
         self._ends = across_tenants(database, finish_all)
         self._folders = folders
@@ -103,9 +103,7 @@ class MediaJobRunner:
                     self._unanswered.add(record)
                     return found
                 async with self._database.transaction() as connection:
-                    found = await jobs.adopt(
-                        connection, offered, owner=self._owner, lease_s=self._settings.lease_s
-                    ) or found  # fmt: skip
+                    found = await self._adopt(connection, offered) or found
         except MedialaneError:
             self._unanswered.add(record)
             raise
@@ -138,8 +136,7 @@ class MediaJobRunner:
         self._unanswered.discard(record)
         try:
             async with self._database.transaction() as connection:
-                lease_s = self._settings.lease_s
-                job = await jobs.adopt(connection, Offered(record), owner=self._owner, lease_s=lease_s)
+                job = await self._adopt(connection, Offered(record))
                 if job is not None:
                     await jobs.release(connection, job)
         except (asyncio.CancelledError, MedialaneError):
