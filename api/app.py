@@ -52,7 +52,7 @@ from connectors.postgres.database import Database
 from connectors.secrets import SecretBox
 from connectors.telemetry import Telemetry
 from schemas.errors import MedialaneError
-from schemas.profile_sets import ProfileChoice
+from schemas.profile_sets import default_choice
 from schemas.settings import (
     ApiSettings,
     AuthSettings,
@@ -105,7 +105,7 @@ def _config(given: Dependencies, hub: Hub) -> AppConfig:
     database, store, settings = given.database, given.store, given.api
     given.telemetry.metrics.watch_pool(database.pool)
     quotas, last_used = Quotas(database), LastUsed(database)
-    profiles = ProfileService(database, default=ProfileChoice(include=given.profiles.default))
+    profiles = ProfileService(database, default=default_choice(given.profiles))
     admission = Admission(quotas, profiles)
     storage = StorageService(database, store, admission, max_upload_bytes=settings.max_upload_bytes)
     completion, live = Completion(database, store), Live(database, hub)

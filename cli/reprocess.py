@@ -15,9 +15,9 @@ from connectors.postgres.database import Database
 from connectors.postgres.profile_sets import read_choice
 from connectors.postgres.tenants import find_tenant, list_tenants
 from schemas.errors import ErrorCode, MedialaneError
-from schemas.profile_sets import default_profiles, resolve
+from schemas.profile_sets import default_choice, resolve
 from schemas.profiles import CATALOGUE, Profile
-from schemas.settings import DatabaseSettings, load
+from schemas.settings import DatabaseSettings, ProfileSettings, load
 from schemas.states import JobClass
 
 _PROFILES = CATALOGUE
@@ -51,7 +51,7 @@ async def _reprocess(
     profile: Profile, since: datetime, tenant: str | None, rate: float, limit: int, *, dry_run: bool
 ) -> tuple[int, int]:
     settings = msgspec.structs.replace(load(DatabaseSettings, os.environ), pool_size=1)
-    by_default = profile in default_profiles(os.environ)
+    by_default = profile in resolve(default_choice(load(ProfileSettings, os.environ)))
     async with Database(settings, application="cli") as database:
         async with database.transaction() as connection:
             tenant_id = None if tenant is None else (await find_tenant(connection, tenant)).id

@@ -4,14 +4,14 @@ An upload may name some of what its tenant has chosen; then only those are made 
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from schemas.profiles import CATALOGUE, DEFAULT_PROFILES, PROFILE_SETS, Profile
-from schemas.settings import ProfileSettings, SettingsError, load, variable
+from schemas.settings import ProfileSettings, SettingsError, variable
 from schemas.states import MediaKind, Stage
 
 MOST_OWN = 16
@@ -79,13 +79,14 @@ def resolve(choice: ProfileChoice) -> tuple[Profile, ...]:
     return _in_order([*chosen.values(), *(profile for name, profile in rest.items() if name not in chosen)])
 
 
-def default_profiles(env: Mapping[str, str]) -> tuple[Profile, ...]:
-    """What is made for tenants that chose nothing, by a process with these settings. Raises `SettingsError`."""
-    settings = load(ProfileSettings, env)
+def default_choice(settings: ProfileSettings) -> ProfileChoice:
+    """The choice of tenants that made none; it can be resolved. Raises `SettingsError`."""
+    choice = ProfileChoice(include=settings.default)
     try:
-        return resolve(ProfileChoice(include=settings.default))
+        resolve(choice)
     except ProfileChoiceError as error:
         raise SettingsError([f"{variable(ProfileSettings, 'default')} is not valid: {error.detail}"]) from error
+    return choice
 
 
 def check_named(profiles: Iterable[Profile], kind: MediaKind, names: Collection[str]) -> None:

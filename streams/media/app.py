@@ -17,12 +17,13 @@ from processors.pool import MediaPool
 from processors.temp import TempFolders
 from schemas.ids import uuid7
 from schemas.metrics import Process
-from schemas.profile_sets import default_profiles
+from schemas.profile_sets import default_choice, resolve
 from schemas.settings import (
     DatabaseSettings,
     KafkaSettings,
     ObjectStoreSettings,
     ProcessorSettings,
+    ProfileSettings,
     ShutdownSettings,
     TelemetrySettings,
     WorkerSettings,
@@ -60,7 +61,7 @@ def run_video(env: Mapping[str, str]) -> int:
 async def _run(env: Mapping[str, str], kind: MediaKind) -> int:
     worker_settings, kafka = load(WorkerSettings, env), load(KafkaSettings, env)
     database_settings, store_settings = load(DatabaseSettings, env), load(ObjectStoreSettings, env)
-    profiles = default_profiles(env)
+    profiles = resolve(default_choice(load(ProfileSettings, env)))
     processor_settings, shutdown = load(ProcessorSettings, env), load(ShutdownSettings, env)
     telemetry_settings = load(TelemetrySettings, env)
     process = PROCESSES[kind]

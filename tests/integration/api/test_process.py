@@ -2,6 +2,8 @@
 
 import asyncio
 import socket
+import subprocess
+import sys
 
 import pytest
 from aiohttp import web
@@ -49,6 +51,17 @@ async def test_readiness_tells_what_is_missing_and_health_stays(env, session, ch
         assert (await get(session, f"{started.address}/healthz"))[0] == 200
         assert await get(session, f"{started.address}/readyz", "HEAD") == (503, "")
         assert await get(session, f"{started.address}/healthz", "HEAD") == (200, "")
+
+
+@pytest.mark.parametrize("process", ["api", "media-images"])
+def test_a_default_that_is_no_set_is_refused_at_the_start(env, process):
+    """Or it would be found by the first upload of a tenant that chose none."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "cli.main", "run", process],
+        env=env | {"MEDIALANE_PROFILES_DEFAULT": "nonsense"}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 2, ran.stderr
+    assert "MEDIALANE_PROFILES_DEFAULT is not valid: " in ran.stderr
 
 
 async def test_a_body_that_does_not_come_holds_no_connection(env, new_caller, monkeypatch):
