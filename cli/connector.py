@@ -1,4 +1,4 @@
-"""`medialane connector`: register the outbox connector with Kafka Connect, and ask how it is."""
+"""`medialane connector`: register the outbox connector with Kafka Connect, ask how it is, stop and start it."""
 
 import asyncio
 import os
@@ -40,6 +40,51 @@ def status() -> None:
     click.echo(f"{found.name}: {found.connector.state}, {len(found.tasks)} tasks")
     if not found.running:
         raise click.ClickException(found.cause or "it does not run (yet)")
+
+
+@connector.command()
+def stop() -> None:
+    """Stop the connector until `start`: rows wait in the outbox, and Postgres keeps its log for them."""
+    connect = load(ConnectSettings, os.environ)
+    asyncio.run(_stop(connect))
+    click.echo(f"{connect.connector} is stopped")
+
+
+@connector.command()
+def start() -> None:
+    """Let a stopped connector go on where it was."""
+    connect = load(ConnectSettings, os.environ)
+    asyncio.run(_start(connect))
+    click.echo(f"{connect.connector} goes on where it was")
+
+
+@connector.command()
+def resend() -> None:
+    """Send the whole outbox again, in order: the cure when Kafka lost topics.
+
+    Make the topics anew first, with the connector stopped: what it sends before this would come before what is older.
+    Consumers know what they have had by its id.
+    """
+    connect = load(ConnectSettings, os.environ)
+    asyncio.run(_resend(connect))
+    click.echo(f"{connect.connector} reads the outbox from its start")
+
+
+async def _stop(settings: ConnectSettings) -> None:
+    async with ConnectClient(settings) as client:
+        await client.stop(settings.connector)
+
+
+async def _start(settings: ConnectSettings) -> None:
+    async with ConnectClient(settings) as client:
+        await client.resume(settings.connector)
+
+
+async def _resend(settings: ConnectSettings) -> None:
+    async with ConnectClient(settings) as client:
+        await client.stop(settings.connector)
+        await client.forget_offsets(settings.connector)
+        await client.resume(settings.connector)
 
 
 async def _register(settings: ConnectSettings, config: dict[str, str]) -> None:

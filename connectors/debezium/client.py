@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -14,6 +14,7 @@ from schemas.settings import ConnectSettings
 
 _RUNNING = "RUNNING"
 _FAILED = "FAILED"
+_STOPPED = "STOPPED"
 
 
 class ConnectError(Exception):
@@ -52,6 +53,11 @@ class ConnectorStatus(msgspec.Struct, frozen=True, kw_only=True):
     def running(self) -> bool:
         """The connector and at least one task run, and none fails."""
         return self.connector.state == _RUNNING and bool(self.tasks) and all(t.state == _RUNNING for t in self.tasks)
+
+    @property
+    def stopped(self) -> bool:
+        """An operator stopped it, and its tasks have ended."""
+        return self.connector.state == _STOPPED and not self.tasks
 
     @property
     def failed(self) -> bool:
@@ -102,18 +108,34 @@ class ConnectClient:
 
         Retries for `wait_s` while Connect rebalances (409) or is starting. Raises `ConnectError`.
         """
-        deadline = asyncio.get_running_loop().time() + wait_s
-        while True:
-            try:
-                if await self.config(name) != {**config, "name": name}:
-                    await self._call("PUT", f"/connectors/{quote(name)}/config", json=dict(config))
-            except ConnectError as error:
-                retry = error.status in {None, 409, 500, 503}
-                if not retry or asyncio.get_running_loop().time() >= deadline:
-                    raise
-                await asyncio.sleep(0.2)
-            else:
-                return
+
+        async def put() -> None:
+            if await self.config(name) != {**config, "name": name}:
+                await self._call("PUT", f"/connectors/{quote(name)}/config", json=dict(config))
+
+        await _patiently(put, wait_s)
+
+    async def stop(self, name: str, *, wait_s: float = 60.0) -> None:
+        """Stop the connector, and return when no task of it is left. It stays stopped when Connect starts again.
+
+        Raises `ConnectError`.
+        """
+
+        async def stopped() -> None:
+            await self._call("PUT", f"/connectors/{quote(name)}/stop")
+            found = await self.status(name)
+            if found is not None and not found.stopped:
+                raise ConnectError(f"{name} has not stopped: {found.connector.state}, {len(found.tasks)} tasks", 409)
+
+        await _patiently(stopped, wait_s)
+
+    async def resume(self, name: str) -> None:
+        """Let a stopped connector go on where it was. Raises `ConnectError`."""
+        await self._call("PUT", f"/connectors/{quote(name)}/resume")
+
+    async def forget_offsets(self, name: str, *, wait_s: float = 60.0) -> None:
+        """Make a stopped connector begin anew, with a snapshot, when it is resumed. Raises `ConnectError`."""
+        await _patiently(lambda: self._call("DELETE", f"/connectors/{quote(name)}/offsets"), wait_s)
 
     async def config(self, name: str) -> dict[str, str] | None:
         """The connector's present configuration, None if there is no such connector."""
@@ -148,6 +170,20 @@ class ConnectClient:
         if response.status >= 400:
             raise ConnectError(f"Connect refused {method} {path}: {response.status} {_message(body)}", response.status)
         return body
+
+
+async def _patiently(call: Callable[[], Awaitable[object]], wait_s: float) -> None:
+    """Call until it succeeds, for `wait_s` seconds: Connect may be starting, or rebalancing (409)."""
+    deadline = asyncio.get_running_loop().time() + wait_s
+    while True:
+        try:
+            await call()
+        except ConnectError as error:
+            if error.status not in {None, 409, 500, 503} or asyncio.get_running_loop().time() >= deadline:
+                raise
+            await asyncio.sleep(0.2)
+        else:
+            return
 
 
 def _message(body: bytes) -> str:

@@ -9,7 +9,7 @@ import structlog
 
 from connectors.debezium.client import ConnectError, ConnectorStatus
 
-Outcome = Literal["healthy", "starting", "failed", "restarted", "missing", "unreachable"]
+Outcome = Literal["healthy", "starting", "failed", "restarted", "stopped", "missing", "unreachable"]
 
 
 class ConnectorControl(Protocol):
@@ -81,6 +81,8 @@ class Watchdog:
     async def _judge(self, status: ConnectorStatus | None) -> Report:
         if status is None:
             return self._report("missing", cause="Connect knows no such connector: register it")
+        if status.stopped:
+            return self._report("stopped", cause="an operator stopped it: `medialane connector start` lets it go on")
         if not status.failed:
             # A task that is still starting, or that nobody was given, has proved nothing: only a running one ends the
             # row of failures, and is called healthy.

@@ -126,9 +126,7 @@ async def network_cut(bed: Bed, pick: int) -> dict:
 async def drop_slot(bed: Bed, pick: int) -> dict:
     """The replication slot is gone, and with it what it had not confirmed; the outbox still has those rows."""
     await asyncio.to_thread(_drop_slot, bed.database_url)
-    async with asyncio.timeout(180):
-        while not await bed.rows(_ACTIVE, SLOT):  # noqa: ASYNC110 - it happens in other processes
-            await asyncio.sleep(0.5)
+    await _streaming(bed)
     return {}
 
 
@@ -144,7 +142,7 @@ def kill_part(name: str) -> Callable[[Bed, int], Awaitable[dict]]:
 
 
 async def delete_topics(bed: Bed, pick: int) -> dict:
-    """Every topic of Medialane's deleted under load. The cure is an operator's: make them anew, send the outbox again."""
+    """Every topic of Medialane's deleted under load. The cure is an operator's, as the runbook has it."""
     admin = AdminClient({"bootstrap.servers": bed.direct_brokers})
     names = [
         name for name in (await asyncio.to_thread(admin.list_topics, timeout=30)).topics if name.startswith("media.")
@@ -152,8 +150,11 @@ async def delete_topics(bed: Bed, pick: int) -> dict:
     for future in admin.delete_topics(names).values():
         await asyncio.to_thread(future.result, 60)
     await asyncio.sleep(3)
+    await medialane(bed.stack.env, "connector", "stop")
     await _topics_anew(bed)
-    return {"topics": len(names)} | await drop_slot(bed, pick)
+    await medialane(bed.stack.env, "connector", "resend")
+    await _streaming(bed)
+    return {"topics": len(names)}
 
 
 async def broker_from_nothing(bed: Bed, pick: int) -> dict:
@@ -218,6 +219,12 @@ async def _frozen_at_work(bed: Bed, pick: int) -> tuple[str, dict[str, int]]:
             if held := await held_by(bed, bed.stack.pid(name)):
                 return name, held
             await asyncio.to_thread(bed.stack.kill, name, signal.SIGCONT)
+
+
+async def _streaming(bed: Bed) -> None:
+    async with asyncio.timeout(180):
+        while not await bed.rows(_ACTIVE, SLOT):  # noqa: ASYNC110 - it happens in other processes
+            await asyncio.sleep(0.5)
 
 
 async def _topics_anew(bed: Bed) -> None:

@@ -9,11 +9,13 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from support.stack import fresh_database, fresh_topics, outbox_connector
 
+from cli.onboarding import medialane
+from connectors.debezium import ConnectClient, Watchdog
 from connectors.kafka.options import client_options
 from connectors.postgres import outbox
 from connectors.postgres.database import Database
 from connectors.postgres.placements import confirm_partitions
-from schemas.settings import DatabaseSettings
+from schemas.settings import ConnectSettings, DatabaseSettings, variable
 from schemas.topics import DEAD_LETTERS, EVENTS, TOPICS
 
 INSERT = """
@@ -107,6 +109,36 @@ async def test_what_a_snapshot_reads_is_told_in_order_however_it_lies_in_the_tab
     async with outbox_connector(stack, database, topics):
         records = await asyncio.to_thread(read, topics, 11)
     assert [int(dict(record.headers())["ce_seq"]) for record in records] == list(range(1, 12))
+
+
+@pytest.mark.stack
+async def test_a_stopped_connector_goes_on_where_it_was_or_sends_all_again_the_older_first(stack, fresh):
+    database, topics = fresh
+
+    async def told(count):
+        records = await asyncio.to_thread(read, topics, count)
+        return [int(dict(record.headers())["ce_seq"]) for record in records]
+
+    insert(database, seq=1, kpart=3)
+    async with outbox_connector(stack, database, topics) as settings, ConnectClient(settings) as client:
+        insert(database, seq=2, kpart=3)
+        assert await told(2) == [1, 2]
+        env = {
+            variable(ConnectSettings, "url"): settings.url,
+            variable(ConnectSettings, "connector"): settings.connector,
+        }
+
+        await medialane(env, "connector", "stop")
+        assert (await client.status(settings.connector)).stopped
+        assert (await Watchdog(client, settings.connector).look()).outcome == "stopped", "it is not ours to start it"
+        insert(database, seq=3, kpart=3)
+        await medialane(env, "connector", "start")
+        assert await told(3) == [1, 2, 3]
+
+        await medialane(env, "connector", "stop")
+        insert(database, seq=4, kpart=3)
+        await medialane(env, "connector", "resend")
+        assert await told(7) == [1, 2, 3, 1, 2, 3, 4]
 
 
 @pytest.mark.stack
