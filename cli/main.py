@@ -25,7 +25,7 @@ COMMANDS: dict[str, Lazy] = {
     "topics": Lazy("cli.topics", "topics", "Plan and apply the declared topics."),
     "partitions": Lazy("cli.partitions.command", "partitions", "Where tenants are, and moving them."),
     "usage": Lazy("cli.usage", "usage", "What each tenant used: jobs, CPU seconds, bytes, waits."),
-    "connector": Lazy("cli.connector", "connector", "Register the outbox connector, and ask how it is."),
+    "connector": Lazy("cli.connector", "connector", "The outbox connector: register, status, stop, start, resend."),
     "lanes": Lazy("cli.lanes", "lanes", "Show and change what lanes may run and hold, while workers run."),
     "tenants": Lazy("cli.tenants", "tenants", "Create and list tenants; their plans and shares of the workers."),
     "plans": Lazy("cli.plans", "plans", "List and set plans: request rates and quotas."),
@@ -85,6 +85,10 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 def medialane() -> None:
     """A media platform on Kafka: photos and videos in, variants out."""
+    import structlog  # noqa: PLC0415 - not for a mere `--help`
+
+    # What commands print is read by programs: what is logged beside it goes elsewhere.
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
 def main() -> None:

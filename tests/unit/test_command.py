@@ -5,6 +5,7 @@ import sys
 
 import click
 import pytest
+import structlog
 from click.testing import CliRunner
 
 from cli import main
@@ -28,6 +29,19 @@ def test_every_command_is_where_the_table_says(name):
     command = main.medialane.get_command(click.Context(main.medialane), name)
     assert command.name == name
     assert CliRunner().invoke(main.medialane, [name, "--help"]).exit_code == 0
+
+
+def test_what_is_logged_does_not_stand_among_what_is_printed(monkeypatch, capfd):
+    @click.command()
+    def talks():
+        structlog.get_logger().warning("by the way")
+        click.echo("{}")
+
+    monkeypatch.setattr(main.LazyGroup, "get_command", lambda *_: talks)
+    main.medialane.main(["talks"], standalone_mode=False)
+    out, err = capfd.readouterr()
+    assert out == "{}\n"
+    assert "by the way" in err
 
 
 def test_an_unknown_command_is_a_usage_error():
