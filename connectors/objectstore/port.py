@@ -1,6 +1,6 @@
 """What Medialane asks of an object store. The contract suite in the tests holds every implementation to it."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol
@@ -136,3 +136,10 @@ class ObjectStore(Protocol):
 
     async def check(self, *, patient: bool = False) -> None:
         """Return if the bucket can be reached; `patient` waits for a free thread as long as transfers of files do."""
+
+
+async def pages(store: ObjectStore, prefix: str, after: str | None = None) -> AsyncIterator[tuple[Listed, ...]]:
+    """All objects under a prefix whose keys come after one."""
+    while page := await store.list_page(prefix, after):
+        yield page
+        after = page[-1].key

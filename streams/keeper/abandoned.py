@@ -3,7 +3,6 @@
 Nobody was told of more than that they might come, so no event tells of their end.
 """
 
-import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from typing import NamedTuple
@@ -16,9 +15,9 @@ from connectors.postgres import abandoned
 from connectors.postgres.abandoned import Abandoned
 from connectors.postgres.database import Database
 from connectors.telemetry.metrics import Metrics
-from schemas.errors import MedialaneError
 from schemas.metrics import UPLOADS_ABANDONED
 from schemas.settings import KeeperSettings
+from streams.keeper.outages import PASSING, again, both_answer
 
 log = structlog.get_logger(__name__)
 
@@ -44,32 +43,41 @@ class AbandonedUploads:
         self._metrics = metrics
 
     async def run(self) -> None:
-        """Sweep for ever; an outage of the database or the store is waited out."""
-        while True:
-            try:
-                swept = await self.sweep(self._age)
-                if swept.uploads:
-                    log.info("abandoned uploads removed", uploads=swept.uploads, size=swept.size)
-            except MedialaneError as error:
-                log.warning("abandoned uploads were not swept", error=str(error))
-            await asyncio.sleep(_INTERVAL_S)
+        """Sweep for ever."""
+        await again(self._round, pause_s=_INTERVAL_S, failed="abandoned uploads were not swept")
+
+    async def _round(self) -> None:
+        swept = await self.sweep(self._age)
+        if swept.uploads:
+            log.info("abandoned uploads removed", uploads=swept.uploads, size=swept.size)
 
     async def sweep(
         self, age: timedelta, *, dry_run: bool = False, tell: Callable[[Abandoned], None] = lambda _: None
     ) -> SweptUploads:
-        """Remove uploads whose last address ended so long ago; `tell` hears of each that was found."""
+        """Remove uploads whose last address ended so long ago; `tell` hears of each that was found.
+
+        One that can not be removed now does not stand before the others. Raises `MedialaneError` in an outage.
+        """
         uploads = size = 0
         after = _FIRST
         while True:
             async with self._database.transaction() as connection:
                 found = await abandoned.find_abandoned(connection, age_s=age.total_seconds(), after=after, limit=_PAGE)
             for upload in found:
-                if dry_run or await self._remove(upload, age):
+                if dry_run or await self._removed(upload, age):
                     uploads, size = uploads + 1, size + upload.size
                     tell(upload)
             if len(found) < _PAGE:
                 return SweptUploads(uploads, size)
             after = found[-1].id
+
+    async def _removed(self, upload: Abandoned, age: timedelta) -> bool:
+        try:
+            return await self._remove(upload, age)
+        except PASSING as error:
+            log.warning("an abandoned upload was not removed", asset_id=str(upload.id), error=str(error))
+            await both_answer(self._database, self._store)
+            return False
 
     async def _remove(self, upload: Abandoned, age: timedelta) -> bool:
         # Gone for the tenant first: a complete that comes now finds nothing, and no job meets a missing object.

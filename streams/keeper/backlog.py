@@ -1,17 +1,11 @@
 """Counts what waits, for gauges. No part of a round: a large backlog takes long to count, and jobs need the rounds."""
 
-import asyncio
-
-import structlog
-
 from connectors.postgres import breakers, keeper
 from connectors.postgres.database import Database
 from connectors.telemetry.metrics import Metrics
-from schemas.errors import MedialaneError
 from schemas.metrics import BREAKERS, JOBS_OLDEST_WAITING, JOBS_WAITING, WAIT_REASONS
 from schemas.states import BreakerState
-
-log = structlog.get_logger(__name__)
+from streams.keeper.outages import again
 
 _INTERVAL_S = 10.0
 
@@ -24,13 +18,8 @@ class BacklogGauges:
         self._metrics = metrics
 
     async def run(self) -> None:
-        """Measure for ever; an outage of the database is waited out."""
-        while True:
-            try:
-                await self.measure()
-            except MedialaneError as error:
-                log.warning("the backlog was not counted", error=str(error))
-            await asyncio.sleep(_INTERVAL_S)
+        """Measure for ever."""
+        await again(self.measure, pause_s=_INTERVAL_S, failed="the backlog was not counted")
 
     async def measure(self) -> None:
         """Set every gauge once."""

@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.postgres import idempotency, old_deliveries, purge
 from connectors.postgres.database import Database
-from schemas.errors import MedialaneError
 from schemas.settings import KeeperSettings
+from streams.keeper.outages import PASSING
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +52,7 @@ class Housekeeping:
         for what, rule in self._rules.items():
             try:
                 deleted = await self._delete(rule)
-            except MedialaneError as error:
+            except PASSING as error:
                 log.warning("not everything old was deleted", what=what, error=str(error))
                 continue
             done = done and deleted < _BATCH * _MOST_BATCHES

@@ -1,21 +1,18 @@
 """Removes objects that no row refers to, in walks over the whole bucket."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import structlog
-from sqlalchemy.exc import DBAPIError
 
-from connectors.objectstore.port import Listed, ObjectStore
+from connectors.objectstore.port import Listed, ObjectStore, pages
 from connectors.postgres import purge, sweeps
 from connectors.postgres.database import Database
 from connectors.telemetry.metrics import Metrics
-from schemas.errors import MedialaneError
 from schemas.metrics import OBJECTS_REMOVED
 from schemas.settings import KeeperSettings
-from streams.keeper.purging import both_answer, pages
+from streams.keeper.outages import PASSING, again, both_answer
 
 log = structlog.get_logger(__name__)
 
@@ -45,16 +42,8 @@ class Orphans:
         self._metrics = metrics
 
     async def run(self) -> None:
-        """Sweep for ever; an outage of the database or the store is waited out.
-
-        So is what the database refuses: jobs need the keeper.
-        """
-        while True:
-            try:
-                await self.go_on()
-            except (MedialaneError, DBAPIError) as error:
-                log.warning("the sweep was broken off; it goes on later", error=str(error))
-            await asyncio.sleep(_INTERVAL_S)
+        """Sweep for ever."""
+        await again(self.go_on, pause_s=_INTERVAL_S, failed="the sweep was broken off; it goes on later")
 
     async def go_on(self) -> Swept | None:
         """Walk to the end of the bucket from where the last keeper has come to; None if that is not our turn."""
@@ -115,7 +104,7 @@ class Orphans:
         """
         try:
             return await self._remove(key)
-        except (MedialaneError, DBAPIError) as error:
+        except PASSING as error:
             log.warning("an orphan was not removed", key=key, error=str(error))
             await both_answer(self._database, self._store)
             return False

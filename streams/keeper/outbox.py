@@ -1,6 +1,5 @@
 """The outbox's upkeep: partitions made ahead and dropped behind, and how far the connector is behind it."""
 
-import asyncio
 import time
 from collections import deque
 from itertools import islice
@@ -8,13 +7,12 @@ from typing import NamedTuple
 from uuid import UUID
 
 import structlog
-from sqlalchemy.exc import DBAPIError
 
 from connectors.postgres import keeper
 from connectors.postgres.database import Database
 from connectors.telemetry.metrics import Metrics
-from schemas.errors import MedialaneError
 from schemas.metrics import OUTBOX_OLDEST_UNSENT_AGE, SLOT_RETAINED
+from streams.keeper.outages import again
 
 log = structlog.get_logger(__name__)
 
@@ -64,16 +62,8 @@ class OutboxUpkeep:
         self._rotated_at = float("-inf")
 
     async def run(self) -> None:
-        """Tend the outbox for ever; an outage of the database is waited out.
-
-        So is what it refuses: rows find a place without new partitions, but jobs need the keeper.
-        """
-        while True:
-            try:
-                await self.tend()
-            except (MedialaneError, DBAPIError) as error:
-                log.warning("the outbox was not tended", error=str(error), cause=str(error.__cause__))
-            await asyncio.sleep(self._interval_s)
+        """Tend the outbox for ever; what comes meanwhile finds a place also without new partitions."""
+        await again(self.tend, pause_s=self._interval_s, failed="the outbox was not tended")
 
     async def tend(self) -> None:
         """Measure now; rotate when it is time (every minute)."""

@@ -3,7 +3,6 @@
 Only the parts go. The asset stays as it is, with its place and its room, until its time is over.
 """
 
-import asyncio
 from uuid import UUID
 
 import structlog
@@ -12,7 +11,7 @@ from connectors.objectstore.port import SMALLEST_PART, ObjectStore
 from connectors.postgres import audit
 from connectors.postgres.database import Database
 from connectors.postgres.open_parts import OpenUpload, find_open
-from schemas.errors import MedialaneError
+from streams.keeper.outages import again
 
 log = structlog.get_logger(__name__)
 
@@ -30,13 +29,8 @@ class OversizedUploads:
         self._after = _FIRST
 
     async def run(self) -> None:
-        """Look for ever; an outage of the database or the store is waited out."""
-        while True:
-            try:
-                await self.look()
-            except MedialaneError as error:
-                log.warning("open uploads were not looked at", error=str(error))
-            await asyncio.sleep(_INTERVAL_S)
+        """Look for ever."""
+        await again(self.look, pause_s=_INTERVAL_S, failed="open uploads were not looked at")
 
     async def look(self) -> int:
         """One round; returns how many uploads it ended."""

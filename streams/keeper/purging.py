@@ -1,19 +1,17 @@
 """Removes from the store what deletes have left."""
 
-import asyncio
 import time
-from collections.abc import AsyncIterator
 from uuid import UUID
 
 import structlog
 
-from connectors.objectstore.port import Listed, ObjectStore
+from connectors.objectstore.port import ObjectStore, pages
 from connectors.postgres import purge
 from connectors.postgres.database import Database
 from connectors.telemetry.metrics import Metrics
-from schemas.errors import MedialaneError
 from schemas.metrics import OBJECTS_REMOVED
 from schemas.settings import KeeperSettings
+from streams.keeper.outages import PASSING, again, both_answer
 
 log = structlog.get_logger(__name__)
 
@@ -21,22 +19,6 @@ _INTERVAL_S = 10.0
 _BATCH = 50
 _KILL_BOUND_S = 20.0
 _ACTOR = "keeper"
-
-
-async def pages(store: ObjectStore, prefix: str, after: str | None = None) -> AsyncIterator[tuple[Listed, ...]]:
-    """All objects under a prefix whose keys come after one."""
-    while page := await store.list_page(prefix, after):
-        yield page
-        after = page[-1].key
-
-
-async def both_answer(database: Database, store: ObjectStore) -> None:
-    """Raise `MedialaneError` if the database or the store is away: what failed then says nothing of the next one.
-
-    Both call it the same when only one row or object can not be had now.
-    """
-    await database.check()
-    await store.check()
 
 
 class Purging:
@@ -52,13 +34,8 @@ class Purging:
         self._metrics = metrics
 
     async def run(self) -> None:
-        """Purge for ever; an outage of the database or the store is waited out."""
-        while True:
-            try:
-                await self.purge()
-            except MedialaneError as error:
-                log.warning("the purge was broken off; it goes on later", error=str(error))
-            await asyncio.sleep(_INTERVAL_S)
+        """Purge for ever."""
+        await again(self.purge, pause_s=_INTERVAL_S, failed="the purge was broken off; it goes on later")
 
     async def purge(self) -> int:
         """Every deleted asset whose time has come; returns how many there were.
@@ -75,7 +52,7 @@ class Purging:
             for one in page:
                 try:
                     await self._purge_one(one.asset_id)
-                except MedialaneError as error:
+                except PASSING as error:
                     log.warning("an asset was not purged", asset_id=str(one.asset_id), error=str(error))
                     await both_answer(self._database, self._store)
             seen += len(page)

@@ -92,13 +92,37 @@ async def test_an_interrupted_sweep_is_gone_on_with_and_gives_back_once(
 
     with monkeypatch.context() as patched:
         patched.setattr(store, "delete", away)
-        with pytest.raises(MedialaneError):
-            await sweeping.sweep(DAY)
+        assert (await sweeping.sweep(DAY)).uploads == 0
     async with worker.transaction() as connection:
         assert await complete_assets(connection, tenant, [Completed(upload.id, "etag", None)]) == [False]
     assert (await sweeping.sweep(DAY)).uploads == 1
     assert await left(worker, seed, tenant) == set()
     assert await used(worker, seed, tenant) == "(99,990)"
+
+
+async def test_one_that_can_not_be_removed_does_not_stand_before_the_others_but_an_outage_ends_the_sweep(
+    worker, seed, store, tenant, sweeping, monkeypatch
+):
+    uploads = [await announced(worker, store, tenant, days_ago=2) for _ in range(3)]
+    real, asked = store.delete, []
+
+    async def refused(key):
+        asked.append(key)
+        if key == uploads[0].object_key:
+            raise MedialaneError(ErrorCode.OBJECT_STORE_UNAVAILABLE)
+        await real(key)
+
+    async def away():
+        raise MedialaneError(ErrorCode.OBJECT_STORE_UNAVAILABLE)
+
+    monkeypatch.setattr(store, "delete", refused)
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "check", away)
+        with pytest.raises(MedialaneError):
+            await sweeping.sweep(DAY)
+    assert asked == [uploads[0].object_key]
+    assert (await sweeping.sweep(DAY)).uploads == 2
+    assert await left(worker, seed, tenant) == {uploads[0].id}
 
 
 async def test_what_its_tenant_deleted_is_not_given_back_again(worker, seed, store, tenant, sweeping):
