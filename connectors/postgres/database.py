@@ -35,7 +35,7 @@ _NETWORK = {
 # standby, or takes no writes for want of space.
 _READ_ONLY = "25006"
 
-_PING = sa.text("SELECT 1")
+_CLOCK = sa.text("SELECT extract(epoch FROM clock_timestamp())::float8")
 _SET_TENANT = sa.text("SELECT set_config('medialane.tenant_id', :tenant, true)")
 _SET_TENANT_AND_PLANS = sa.text("""
     SELECT set_config('medialane.tenant_id', :tenant, true), set_config('plan_cache_mode', 'force_generic_plan', true)
@@ -71,6 +71,9 @@ class Database(Closing):
             }
             | {name: value for name, value in _NETWORK.items() if name not in url.query},
         )
+
+        self.clock_ahead_s = 0.0
+        """How far our clock was ahead of Postgres' when it was last asked: what both measure differs by that."""
 
         _ping_what_was_idle(self.engine.sync_engine)
         _leave_what_only_reads(self.engine.sync_engine)
@@ -112,10 +115,17 @@ class Database(Closing):
             await connection.execute(begin, {"tenant": str(tenant_id)})
             yield connection
 
+    async def time(self) -> float:
+        """What Postgres' clock shows, seconds since 1970. Raises `MedialaneError(database_unavailable)`."""
+        async with self.transaction() as connection:
+            before = time.time()
+            shown: float = (await connection.execute(_CLOCK)).scalar_one()
+            self.clock_ahead_s = (before + time.time()) / 2 - shown
+        return shown
+
     async def check(self) -> None:
         """Return if Postgres answers. Raises `MedialaneError(database_unavailable)`."""
-        async with self.transaction() as connection:
-            await connection.execute(_PING)
+        await self.time()
 
     async def close(self) -> None:
         """Close every connection."""

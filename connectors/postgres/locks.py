@@ -17,8 +17,14 @@ RUNNING = """
 HELD = f"{RUNNING} ORDER BY jobs.id FOR NO KEY UPDATE OF jobs"
 """The same, locked."""
 
-UP_FOR_A_LEASE = "pg_postmaster_start_time() < statement_timestamp() - :lease_s * interval '1 second'"
-"""Whether whoever lives had the time to renew: a Postgres that has just started finds all leases old."""
+UP_FOR_A_LEASE = """
+    pg_postmaster_start_time() NOT BETWEEN
+        statement_timestamp() - :lease_s * interval '1 second' AND statement_timestamp()
+"""
+"""Whether whoever lives had the time to renew: a Postgres that has just started finds all leases old.
+
+One that started in the future did so before its clock was set.
+"""
 
 _ASSETS = sa.text("SELECT 1 FROM assets WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR NO KEY UPDATE")
 _HELD = sa.text(HELD)

@@ -26,6 +26,7 @@ from schemas.metrics import (
 )
 from schemas.settings import BreakerSettings, KeeperSettings
 from schemas.states import BreakerState
+from streams.keeper.settled import Settled
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +43,7 @@ class Rounds:
         self._settings = settings
         self._budget = budget or BreakerSettings()
         self._metrics = metrics
+        self._settled = Settled(settings.lease_s)
         self._last_good: float | None = None
 
     @property
@@ -50,35 +52,38 @@ class Rounds:
         return None if self._last_good is None else time.monotonic() - self._last_good
 
     async def run(self) -> None:
-        """One round per interval. After a lost database it waits one lease, so that live workers renew first."""
+        """One round per interval, for ever."""
         while True:
             started = time.monotonic()
             try:
                 await self.round()
                 self._last_good = time.monotonic()
                 self._metrics.histogram(KEEPER_ROUND_DURATION).observe(self._last_good - started)
-                pause = self._settings.interval_s
             except MedialaneError as error:
-                pause = self._settings.lease_s
-                log.warning("keeper lost the database; it waits one lease", error=str(error), pause_s=pause)
-            await asyncio.sleep(pause)
+                self._settled.lost()
+                log.warning("keeper lost the database; when it is back, leases count after one", error=str(error))
+            await asyncio.sleep(self._settings.interval_s)
 
     async def round(self) -> None:
-        """Apply every rule once; each in transactions of its own, until it finds less than a full batch."""
+        """Apply every rule once; each in transactions of its own, until it finds less than a full batch.
+
+        Those about leases that are over, only when their holders had the time to renew them.
+        """
         batch, reemit_s = self._settings.batch, self._settings.requeue_after_s
-        deaths = self._settings.max_deaths
+        settled = self._settled.answered(await self._database.time())
         await self._tend_breakers()
         await self._drain("asleep", lambda c: let_sleep(c, batch=batch))
         await self._drain("due", lambda c: keeper.emit_due(c, batch=batch, reemit_s=reemit_s))
-        await self._drain(
-            "expired",
-            lambda c: keeper.emit_expired(
-                c, batch=batch, max_deaths=deaths, reemit_s=reemit_s, lease_s=self._settings.lease_s
-            ),
-        )
+        if settled:
+            await self._drain("expired", lambda c: self._emit_expired(c, batch, reemit_s))
         await self._drain("unclaimed", lambda c: keeper.emit_unclaimed(c, batch=batch, reemit_s=reemit_s))
         await self._drain("credit", lambda c: credit.mend(c, batch=batch, reemit_s=reemit_s))
-        await self._bury_lost()
+        if settled:
+            await self._bury_lost()
+
+    async def _emit_expired(self, connection: AsyncConnection, batch: int, reemit_s: float) -> int:
+        deaths, lease_s = self._settings.max_deaths, self._settings.lease_s
+        return await keeper.emit_expired(connection, batch=batch, max_deaths=deaths, reemit_s=reemit_s, lease_s=lease_s)
 
     async def _tend_breakers(self) -> None:
         batch, reemit_s = self._settings.batch, self._settings.requeue_after_s

@@ -192,17 +192,21 @@ async def test_a_postgres_that_has_just_started_finds_no_lease_over(worker, seed
     assert await seed.column(worker, state, j=job.job_id) == ["queued 1"]
 
 
-async def test_after_each_refusal_of_the_database_the_rounds_pause_for_a_lease(worker, metrics, monkeypatch):
+async def test_after_the_database_was_away_no_lease_is_over_until_one_has_passed(
+    worker, seed, seeded, metrics, monkeypatch
+):
+    """Also where it did not start anew: a standby was promoted, or the network was cut."""
+
     class Flaky:
-        """The real database, refusing the first transactions as a lost one does."""
+        """The real database, after two refusals as of a lost one."""
 
-        refusals = 2
+        transaction, refusals = worker.transaction, 2
 
-        def transaction(self):
+        async def time(self):
             if self.refusals:
                 self.refusals -= 1
                 raise MedialaneError(ErrorCode.DATABASE_UNAVAILABLE)
-            return worker.transaction()
+            return await worker.time()
 
     pauses = []
 
@@ -211,9 +215,16 @@ async def test_after_each_refusal_of_the_database_the_rounds_pause_for_a_lease(w
         if len(pauses) == 4:
             raise asyncio.CancelledError
 
+    job = await claim(worker, seeded)
+    await expire(worker, seed, job)
     monkeypatch.setattr("streams.keeper.rounds.asyncio", SimpleNamespace(sleep=sleep))
-    rounds = Rounds(Flaky(), KeeperSettings(interval_s=0.5, lease_s=70), metrics)
+    settings = KeeperSettings(interval_s=0.5, lease_s=70)
+    rounds = Rounds(Flaky(), settings, metrics)
     with pytest.raises(asyncio.CancelledError):
         await rounds.run()
-    assert pauses == [70, 70, 0.5, 0.5]
+    assert pauses == [0.5] * 4
     assert rounds.seconds_since_good is not None
+    state = "SELECT concat_ws(' ', state, deaths) FROM jobs WHERE id = :j"
+    assert await seed.column(worker, state, j=job.job_id) == ["running 0"]
+    await Rounds(worker, KeeperSettings(lease_s=0.01), metrics).round()
+    assert await seed.column(worker, state, j=job.job_id) == ["queued 1"]
