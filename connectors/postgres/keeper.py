@@ -106,8 +106,12 @@ _BACKLOG = sa.text(
     )
 )
 # A slot that was lost has no `restart_lsn`, and stands where it last confirmed: what it has missed grows on.
+# The newest row by an id that is not of the future: one from a host whose clock was ahead would stay it for as long.
 _OUTBOX_STATE = sa.text("""
-    SELECT (SELECT id FROM outbox ORDER BY id DESC LIMIT 1) AS newest,
+    SELECT (SELECT id FROM outbox
+            WHERE id < CAST(lpad(to_hex((extract(epoch FROM statement_timestamp()) * 1000)::bigint + 1000), 12, '0')
+                || repeat('0', 20) AS uuid)
+            ORDER BY id DESC LIMIT 1) AS newest,
         (pg_current_wal_lsn() - '0/0')::bigint AS end_lsn,
         (slots.confirmed_flush_lsn - '0/0')::bigint AS confirmed_lsn,
         coalesce((pg_current_wal_lsn() - coalesce(slots.restart_lsn, slots.confirmed_flush_lsn))::bigint, 0) AS retained

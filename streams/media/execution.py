@@ -5,6 +5,7 @@ knows Kafka: a lane calls `claim`, moves its offset, and then calls `run`.
 """
 
 import asyncio
+import time
 from functools import partial
 from pathlib import Path
 
@@ -199,6 +200,7 @@ class MediaJobRunner:
         return float(work.report()["cpu_s"])
 
     async def _process(self, job: ClaimedJob, work: Work) -> None:
+        began = time.monotonic()
         try:
             # The source, its renditions, and what ffmpeg writes twice for the fast start.
             self._folders.ensure_room(3 * job.size)
@@ -213,7 +215,7 @@ class MediaJobRunner:
             log.exception("job failed in an unexpected way", **_names(job))
             await self._failed(job, work, MedialaneError(ErrorCode.PROCESSING_FAILED, type(error).__name__))
         else:
-            self._figures.done(job, work.report())
+            self._figures.done(job, work.report(), worked_s=time.monotonic() - began)
             log.info("job done", reused=outcome.reused, variants=len(outcome.variants), **_names(job))
 
     async def _failed(self, job: ClaimedJob, work: Work, error: MedialaneError) -> None:

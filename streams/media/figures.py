@@ -1,6 +1,5 @@
 """What a job's end adds to the metrics: outcome, time to ready, the time of every step and variant."""
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,13 +28,13 @@ class JobFigures:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
-    def done(self, job: ClaimedJob, report: Mapping[str, Any]) -> None:
-        """The job's variants are all there."""
+    def done(self, job: ClaimedJob, report: Mapping[str, Any], *, worked_s: float) -> None:
+        """The job's variants are all there, so long after its claim."""
         self._metrics.counter(JOBS_FINISHED, job.stage, "done", "none").inc()
         # Later generations come of no upload: whoever reprocesses does not wait for the answer.
         if job.stage.primary and job.generation == 1:
             # Not from its dispatch: waiting for credit, retries and dead workers are part of what the uploader waits.
-            seconds = time.time() - job.created_at.timestamp()
+            seconds = (job.claimed_at - job.created_at).total_seconds() + worked_s  # no two clocks are compared
             self._metrics.histogram(ASSET_READY_DURATION, job.stage.kind).observe(seconds)
         self._steps(job, report)
         for step in report["stages"]:

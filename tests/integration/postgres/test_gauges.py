@@ -1,9 +1,12 @@
 """What the keeper's gauges are made of: how late waiting jobs are, and what the slot holds back."""
 
+from uuid import UUID
+
 import pytest
 import sqlalchemy as sa
 
 from connectors.postgres import keeper
+from schemas.ids import uuid7
 
 MINUTE = 60
 _SET = """
@@ -49,3 +52,16 @@ async def test_a_slot_that_was_lost_still_shows_how_far_behind_it_is(worker):
         none = await keeper.outbox_state(connection, slot="other")
     assert lost.retained_bytes >= 5000
     assert (none.retained_bytes, none.confirmed_lsn) == (0, None)
+
+
+async def test_the_newest_row_is_not_one_of_a_host_whose_clock_is_ahead(worker):
+    """Or no later row would count as new, and as unsent, before that time has come."""
+    write = "INSERT INTO outbox (id, aggregatetype, aggregateid, kkey, type, payload) VALUES (:id, 'events', 'a', 'k', 't', '')"
+    now, ahead = uuid7(), UUID(int=uuid7().int + (7200_000 << 80))
+    async with worker.transaction() as connection:
+        await connection.execute(sa.text(write), [{"id": now}, {"id": ahead}])
+        assert (await keeper.outbox_state(connection, slot="outbox")).newest == now
+        plan = (
+            await connection.execute(sa.text(f"EXPLAIN {keeper._OUTBOX_STATE.text.replace(':slot', 'NULL')}"))
+        ).scalars()
+        assert any("Index Cond: (id <" in line for line in plan)
