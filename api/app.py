@@ -103,7 +103,7 @@ class Application(NamedTuple):
 
 def _config(given: Dependencies, hub: Hub) -> AppConfig:
     database, store, settings = given.database, given.store, given.api
-    given.telemetry.metrics.watch_pool(database.pool)
+    given.telemetry.metrics.watch_database(database)
     quotas, last_used = Quotas(database), LastUsed(database)
     profiles = ProfileService(database, default=default_choice(given.profiles))
     admission = Admission(quotas, profiles)

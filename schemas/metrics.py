@@ -317,6 +317,7 @@ WEBHOOK_ENDPOINTS_DISABLED = GaugeSpec(
 # -- Every process ---------------------------------------------------------------------------------------------------
 DB_POOL_SIZE = GaugeSpec("media_db_pool_size", "Most connections that the pool keeps.", _ALL)
 DB_POOL_IN_USE = GaugeSpec("media_db_pool_in_use", "Connections that are taken from the pool.", _ALL)
+CLOCK_AHEAD = GaugeSpec("media_clock_ahead_seconds", "How far the process's clock is ahead of Postgres'.", _ALL)
 SLO_TARGET = GaugeSpec("media_slo_target_ratio", "Promised share of good events, by objective.", _ALL, ("slo",))
 BUILD_INFO = GaugeSpec("media_build_info", "Always 1; says what runs.", _ALL, ("service", "version"))
 

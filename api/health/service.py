@@ -27,6 +27,7 @@ class Readiness:
         return tuple(problem for problem in found if problem is not None)
 
     async def _ask_database(self) -> None:
+        await self._database.check()
         async with self._database.transaction() as connection:
             # A table, not a constant: an empty database answers, but cannot serve.
             await connection.execute(sa.text("SELECT FROM partitions LIMIT 1"))

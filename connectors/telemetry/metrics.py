@@ -4,7 +4,7 @@ metrics = Metrics(CollectorRegistry(), process="api")
 metrics.counter(HTTP_REQUESTS, "GET", "/api/v1/assets/{id}", "2xx").inc()
 metrics.gauge(WEBHOOK_IN_FLIGHT).set(3)
 metrics.histogram(EVENT_AGE, "media.events").observe(0.02)
-metrics.watch_pool(database.engine.pool)
+metrics.watch_database(database)
 metrics.render() -> bytes (Prometheus text format; content type in `CONTENT_TYPE`)
 """
 
@@ -27,6 +27,7 @@ from prometheus_client import (
 from schemas.metrics import (
     BUILD_INFO,
     CATALOGUE,
+    CLOCK_AHEAD,
     DB_POOL_IN_USE,
     DB_POOL_SIZE,
     SLO_TARGET,
@@ -49,6 +50,16 @@ class Pool(Protocol):
 
     def checkedout(self) -> int:
         """Connections taken."""
+
+
+class Watched(Protocol):
+    """What a database tells about itself."""
+
+    clock_ahead_s: float
+
+    @property
+    def pool(self) -> Pool:
+        """Its connections."""
 
 
 class Metrics:
@@ -104,10 +115,11 @@ class Metrics:
             with suppress(KeyError):  # it was never shown
                 found.remove(*labels)
 
-    def watch_pool(self, pool: Pool) -> None:
-        """Show a connection pool's size and use at every scrape."""
-        self.gauge(DB_POOL_SIZE).set_function(pool.size)
-        self.gauge(DB_POOL_IN_USE).set_function(pool.checkedout)
+    def watch_database(self, database: Watched) -> None:
+        """Show at every scrape the pool's size and use, and how far the clocks were apart when they were compared."""
+        self.gauge(DB_POOL_SIZE).set_function(database.pool.size)
+        self.gauge(DB_POOL_IN_USE).set_function(database.pool.checkedout)
+        self.gauge(CLOCK_AHEAD).set_function(lambda: database.clock_ahead_s)
 
     def render(self) -> bytes:
         """Every metric in Prometheus's text format."""

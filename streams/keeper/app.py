@@ -57,7 +57,7 @@ async def _run(env: Mapping[str, str]) -> int:
         ConnectClient(connect) as control,
         S3ObjectStore(store_settings) as store,
     ):
-        metrics.watch_pool(database.pool)
+        metrics.watch_database(database)
         rounds = Rounds(database, settings, metrics, budget)
         upkeep = OutboxUpkeep(
             database,

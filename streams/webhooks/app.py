@@ -46,7 +46,7 @@ async def _run(env: Mapping[str, str]) -> int:
     telemetry = Telemetry.start(telemetry_settings, process="webhooks")
     group, topic = group_name(kafka), EVENTS.name(kafka.topic_prefix)
     async with Database(database_settings, application="webhooks") as database:
-        telemetry.metrics.watch_pool(database.pool)
+        telemetry.metrics.watch_database(database)
         agent = WebhookAgent(database, settings, telemetry, owner=f"{socket.gethostname()}/{os.getpid()}")
         undertaker = Undertaker(
             RecordProducer(kafka, telemetry.tracing), database, telemetry.tracing,

@@ -12,6 +12,7 @@ from connectors.telemetry.metrics import Metrics, status_class
 from schemas.metrics import (
     BUILD_INFO,
     CATALOGUE,
+    CLOCK_AHEAD,
     DB_POOL_IN_USE,
     LANE_RUNNING,
     WEBHOOK_ATTEMPTS,
@@ -78,7 +79,7 @@ def test_values_labels_and_forgetting():
         metrics.gauge(LANE_RUNNING, "media.events")
 
 
-def test_the_pool_is_read_at_every_scrape():
+def test_the_database_is_asked_at_every_scrape():
     class Pool:
         taken = 1
 
@@ -88,10 +89,15 @@ def test_the_pool_is_read_at_every_scrape():
         def checkedout(self):
             return self.taken
 
-    pool, metrics = Pool(), Metrics(CollectorRegistry(), process="api")
-    metrics.watch_pool(pool)
-    pool.taken = 5
+    class Database:
+        pool = Pool()
+        clock_ahead_s = 0.0
+
+    metrics = Metrics(CollectorRegistry(), process="api")
+    metrics.watch_database(Database())
+    Database.pool.taken, Database.clock_ahead_s = 5, -2.5
     assert samples(metrics)[DB_POOL_IN_USE.name, ()] == 5
+    assert samples(metrics)[CLOCK_AHEAD.name, ()] == -2.5
 
 
 def test_status_classes():
