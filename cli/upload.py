@@ -119,11 +119,8 @@ class _Run:
             if size >= IN_PARTS_FROM:
                 return Outcome(path, await self._in_parts(client, path, content_type, bar))
             asset_id = await client.upload(path.name, content_type, path, profiles=self._profiles)
-        except (ClientError, OSError, ExceptionGroup) as error:
-            cause = _first(error)
-            if not isinstance(cause, ClientError | OSError):
-                raise
-            return Outcome(path, problem=str(cause))
+        except (ClientError, OSError) as error:
+            return Outcome(path, problem=str(error))
         self._progress.update(bar, completed=size)
         return Outcome(path, asset_id)
 
@@ -180,8 +177,3 @@ def _keep(note: Path, upload_id: UUID) -> None:
         written.replace(note)
     finally:
         written.unlink(missing_ok=True)
-
-
-def _first(error: Exception) -> Exception:
-    """Of a group (parts that were sent at once), what failed first."""
-    return _first(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error

@@ -147,6 +147,12 @@ class Multipart(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     upload_id: UUID
 
 
+class SignedParts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Where to PUT parts, by their numbers."""
+
+    presigned_urls: dict[int, str]
+
+
 class StoredPart(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """A part that the store has, bytes and entity tag."""
 

@@ -70,7 +70,10 @@ class PartsUpload:
         return True
 
     async def send(self, upload_id: UUID, stored: Sequence[StoredPart] = ()) -> None:
-        """Send what is not among the stored parts, then complete."""
+        """Send what is not among the stored parts, then complete.
+
+        Raises what failed first: a kind of `ClientError`, or the `OSError` of a file that cannot be read any more.
+        """
         tags = {}
         for part in stored:
             if part.size == self._length(part.part_number):
@@ -82,11 +85,14 @@ class PartsUpload:
         for start in range(0, len(missing), _SIGNED_AT_ONCE):
             batch = missing[start : start + _SIGNED_AT_ONCE]
             addresses = await self._client.part_addresses(upload_id, batch)
-            async with asyncio.TaskGroup() as group:
-                sending = {
-                    number: group.create_task(self._put(upload_id, number, addresses[number], limit))
-                    for number in batch
-                }
+            try:
+                async with asyncio.TaskGroup() as group:
+                    sending = {
+                        number: group.create_task(self._put(upload_id, number, addresses[number], limit))
+                        for number in batch
+                    }
+            except ExceptionGroup as failed:  # that parts go at once is no matter of the caller's: what failed first
+                raise failed.exceptions[0] from failed.exceptions[0].__cause__
             tags |= {number: task.result() for number, task in sending.items()}
         await self._client.complete_parts(upload_id, tags)
 

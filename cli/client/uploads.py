@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from uuid import UUID
 
-from cli.client.models import Completed, Completion, Multipart, Presigned, Pulled, StoredPart
+from cli.client.models import Completed, Completion, Multipart, Presigned, Pulled, SignedParts, StoredPart
 from cli.client.wire import Wire
 
 _PARTS = "/uploads/s3/multipart"
@@ -82,8 +82,7 @@ class Uploads(Wire):
     async def part_addresses(self, upload_id: UUID, numbers: Sequence[int]) -> dict[int, str]:
         """Where to PUT parts."""
         query = {"partNumbers": ",".join(map(str, numbers))}
-        answer = (await self._call("GET", f"{_PARTS}/{upload_id}/batch", query=query)).body
-        return {int(number): str(url) for number, url in answer["presignedUrls"].items()}
+        return (await self._call("GET", f"{_PARTS}/{upload_id}/batch", query=query)).whole(SignedParts).presigned_urls
 
     async def put_part(self, address: str, content: bytes) -> str:
         """Send a part; returns the entity tag that completing needs."""

@@ -205,6 +205,13 @@ async def test_an_answer_of_something_else_is_named(server, client, body):
         await client.presign("a.jpg", "image/jpeg", 5)
 
 
+@pytest.mark.parametrize("body", [b"[]", {}, {"presignedUrls": {"one": "http://x/y"}}])
+async def test_addresses_of_parts_that_are_none_are_named(server, client, body):
+    server.answers = [(200, body)]
+    with pytest.raises(c.BadAnswerError):
+        await client.part_addresses(uuid.UUID(ASSET), [1])
+
+
 async def test_nobody_there_is_unreachable(unused_tcp_port):
     async with c.MedialaneClient(f"http://127.0.0.1:{unused_tcp_port}", "mp_a_b") as client:
         with pytest.raises(c.UnreachableError, match="got no answer"):
