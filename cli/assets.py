@@ -41,7 +41,7 @@ def listing(url: str, key: str, state: str | None, limit: int, as_json: bool) ->
         click.echo(msgspec.json.encode(found).decode())
         return
     for asset in found:
-        made = f"{asset.created_at:%Y-%m-%d %H:%M}" if asset.created_at else ""
+        made = f"{asset.created_at:%Y-%m-%d %H:%M}"
         click.echo(f"{asset.id}  {made}  {asset.state:<10}  {asset.size:>12,}  {asset.file_name}")
 
 

@@ -49,7 +49,7 @@ class Pulled(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class AssetVariant(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A finished variant: sizes in pixels and bytes, and a signed address that lives for some time."""
+    """A finished variant: sizes in pixels and bytes, and a signed address with its end. Read it again for a new one."""
 
     profile: str
     content_type: str
@@ -58,6 +58,7 @@ class AssetVariant(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     size: int
     sha256: str
     url: str
+    url_expires_at: datetime
     duration_s: float | None = None
 
 
@@ -67,6 +68,7 @@ class AssetPicture(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     name: str
     content_types: list[str]
     url: str
+    url_expires_at: datetime
 
 
 class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -74,6 +76,7 @@ class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     seq: int
     type: str
+    generation: int
     time: datetime
     subject: str = ""
 
@@ -87,12 +90,15 @@ class JobStep(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class AssetJob(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A job of an asset; `waiting_for` says why it waits, if it does, and `cpu_s` what it cost."""
+    """A job of an asset; `waiting_for` says why it waits, if it does, and `cpu_s` what it cost; `progress` in %."""
 
     id: UUID
+    generation: int
     stage: str
     state: str
     attempts: int
+    progress: int
+    created_at: datetime
     waiting_for: str | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
@@ -101,21 +107,34 @@ class AssetJob(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Asset(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """An asset; `state` is pending, uploaded, processing, ready, failed, cancelled or deleted."""
+    """An asset; `state` is pending, uploaded, processing, ready, failed, cancelled or deleted.
+
+    `kind` is image, video or audio; `generation` 1, and one more after each replay; pixels and seconds are those of the
+    source, as far as they are known. `profiles` are those that its upload named; None: all of the tenant's.
+    A page's items have nothing of `created_by` and what follows it.
+    """
 
     id: UUID
     state: str
+    generation: int
+    kind: str
     file_name: str
     content_type: str
     size: int
-    created_at: datetime | None = None
-    metadata: dict[str, str] = {}
-    tags: list[str] = []
-    created_by: str | None = None
+    created_at: datetime
+    width: int | None = None
+    height: int | None = None
+    duration_s: float | None = None
+    details: dict[str, Any] | None = None
     error_code: str | None = None
     error_detail: str | None = None
-    details: dict[str, Any] | None = None
+    uploaded_at: datetime | None = None
+    finished_at: datetime | None = None
+    metadata: dict[str, str] = {}
+    tags: list[str] = []
+    profiles: list[str] | None = None
     progress: int = 0
+    created_by: str | None = None
     variants: list[AssetVariant] = []
     pictures: list[AssetPicture] = []
     jobs: list[AssetJob] = []

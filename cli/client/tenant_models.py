@@ -7,7 +7,7 @@ import msgspec
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """An API key; `key` is there only in the answer that made it."""
+    """An API key; `key` is there only in the answer that made it, and `replaces` only among the others."""
 
     id: UUID
     prefix: str
@@ -17,15 +17,22 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
     last_used_at: datetime | None = None
+    replaces: UUID | None = None
     key: str | None = None
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A webhook endpoint; `secret` (`whsec_...`) is there only in the answer to its registration."""
+    """A webhook endpoint; `secret` (`whsec_...`) is there only in the answer to its registration.
+
+    Nothing is sent to one that is not enabled; `disabled_reason` says why.
+    """
 
     id: UUID
     url: str
     events: list[str]
+    enabled: bool
+    created_at: datetime
+    disabled_reason: str | None = None
     secret: str | None = None
 
 

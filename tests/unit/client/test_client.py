@@ -15,6 +15,7 @@ from cli.client import transport
 from connectors.postgres.idempotency import CLAIM_S
 
 ASSET = "0192a000-0000-7000-8000-000000000001"
+NOON = "2026-01-31T12:00:00Z"
 IN_USE = (409, {"message": "being worked on", "code": "idempotency_key_in_use"})
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -232,7 +233,10 @@ async def test_the_store_refusing_bytes_is_typed(server, client):
 
 
 def asset(state, **more):
-    about = {"id": ASSET, "state": state, "fileName": "a.jpg", "contentType": "image/jpeg", "size": 5}
+    about = {
+        "id": ASSET, "state": state, "generation": 1, "kind": "image", "fileName": "a.jpg", "contentType": "image/jpeg",
+        "size": 5, "createdAt": NOON,
+    }  # fmt: skip
     return (200, {"status": "success", "data": about | more})
 
 
@@ -266,9 +270,8 @@ async def test_following_comes_again_when_it_is_told_to(server, client):
 
 
 async def test_wait_settled_follows_later_stages(server, client):
-    running, done = (
-        {"id": ASSET, "stage": "image.avif", "state": state, "attempts": 1} for state in ("running", "done")
-    )
+    job = {"id": ASSET, "generation": 1, "stage": "image.avif", "attempts": 1, "progress": 0, "createdAt": NOON}
+    running, done = (job | {"state": state} for state in ("running", "done"))
     server.answers = [asset("processing"), asset("ready", jobs=[running]), asset("ready", jobs=[done])]
     assert (await client.wait_settled(uuid.UUID(ASSET), poll_s=0)).jobs[0].state == "done"
     server.answers = [asset("failed", jobs=[running])]
@@ -299,6 +302,7 @@ async def test_a_session_of_the_callers_own_stays_open(server):
 
 VARIANT = {
     "profile": "hero", "contentType": "image/webp", "width": 1, "height": 2, "size": 3, "sha256": "", "url": "http://x/y",
+    "urlExpiresAt": NOON,
 }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import io
 import subprocess
+from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
@@ -27,7 +28,7 @@ _MASTER = """#EXTM3U
 def announced(profile, content, kind, size, duration_s=None):
     return AssetVariant(
         profile=profile, content_type=kind, width=size[0], height=size[1], size=len(content), sha256="",
-        url=f"{_ADDRESS}/{profile}.x", duration_s=duration_s,
+        url=f"{_ADDRESS}/{profile}.x", url_expires_at=datetime(2026, 1, 31, tzinfo=UTC), duration_s=duration_s,
     )  # fmt: skip
 
 

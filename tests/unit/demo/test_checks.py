@@ -1,6 +1,7 @@
 """The demo's checks must be able to say no: each is given what it should refuse beside what it should accept."""
 
 import subprocess
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from uuid import UUID
 
@@ -40,6 +41,7 @@ def announced(profile, content, width, height):
         size=len(content),
         sha256="",
         url="http://x",
+        url_expires_at=datetime(2026, 1, 31, tzinfo=UTC),
     )
 
 
