@@ -60,9 +60,9 @@ class Assets(Wire):
         body |= {} if tags is None else {"tags": list(tags)}
         await self._call("PATCH", f"/assets/{asset_id}", body)
 
-    async def cancel_asset(self, asset_id: UUID) -> None:
+    async def cancel_asset(self, asset_id: UUID, *, idempotency_key: str | None = None) -> None:
         """Stop an asset's processing; raises `ConflictError` if there is nothing to stop."""
-        await self._call("POST", f"/assets/{asset_id}/cancel")
+        await self._call("POST", f"/assets/{asset_id}/cancel", idempotency_key=idempotency_key)
 
     async def delete_asset(self, asset_id: UUID) -> None:
         """Delete an asset; it is gone at once."""

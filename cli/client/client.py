@@ -14,4 +14,8 @@ class MedialaneClient(Uploads, Assets, Tenancy):
 
     Use as `async with`, or call `close`. A session passed in is used and not closed. Every method raises a kind of
     `ClientError`.
+
+    What must not be done twice takes an `idempotency_key`, 1 to 255 visible ASCII characters. Where the answer was lost
+    (`UnreachableError`), the same call under the same key does it once and answers the same, for 24 hours; another call
+    under it raises `RefusedError`. A call without one gets its own, which only the client's own repeats have, too.
     """

@@ -14,7 +14,10 @@ class ClientError(Exception):
 
 
 class UnreachableError(ClientError):
-    """No answer: the address is wrong, the service is down, or it took too long. The call may have had its effect."""
+    """No answer: the address is wrong, the service is down, or it took too long. The call may have had its effect.
+
+    Where it must not have it twice, repeat it under the `idempotency_key` that it had.
+    """
 
 
 class BadAnswerError(ClientError):

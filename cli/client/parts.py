@@ -6,8 +6,9 @@ from pathlib import Path
 from uuid import UUID
 
 from cli.client.client import MedialaneClient
-from cli.client.errors import ConflictError, NotFoundError, RefusedError, StoreRefusedError, UnreachableError
+from cli.client.errors import ConflictError, NotFoundError, StoreRefusedError, UnreachableError
 from cli.client.models import StoredPart
+from cli.client.uploads import is_made
 
 SMALLEST_PART = 8 << 20
 _MOST_PARTS = 10_000
@@ -46,10 +47,12 @@ class PartsUpload:
         self._size = path.stat().st_size
         self._part = part_size(self._size)
 
-    async def begin(self) -> UUID:
+    async def begin(self, *, idempotency_key: str | None = None) -> UUID:
         """Announce the file; whoever keeps the id can go on with `resume` after an interruption."""
-        name, size = self._path.name, self._size
-        return (await self._client.begin_parts(name, self._content_type, size, profiles=self._profiles)).upload_id
+        begun = await self._client.begin_parts(
+            self._path.name, self._content_type, self._size, profiles=self._profiles, idempotency_key=idempotency_key
+        )
+        return begun.upload_id
 
     async def resume(self, upload_id: UUID) -> bool:
         """Bring an upload that was begun before to its end; False if it can only be begun anew."""
@@ -61,7 +64,7 @@ class PartsUpload:
         except ConflictError:
             parts = None
         # Without parts it may have been completed, and the answer lost: sent again it would be a second asset.
-        if not parts and await self._is_made(upload_id):
+        if not parts and await is_made(self._client, upload_id):
             self._sent(self._size)
             return True
         if parts is None:
@@ -95,13 +98,6 @@ class PartsUpload:
                 raise failed.exceptions[0] from failed.exceptions[0].__cause__
             tags |= {number: task.result() for number, task in sending.items()}
         await self._client.complete_parts(upload_id, tags)
-
-    async def _is_made(self, upload_id: UUID) -> bool:
-        try:
-            await self._client.complete(upload_id)
-        except (NotFoundError, ConflictError, RefusedError):
-            return False
-        return True
 
     async def _put(self, upload_id: UUID, number: int, address: str, limit: asyncio.Semaphore) -> str:
         async with limit:

@@ -14,29 +14,37 @@ class Tenancy(Wire):
         """The tenant's API keys, without their secrets."""
         return (await self._call("GET", "/keys")).data(list[Key])
 
-    async def mint_key(self, scopes: Sequence[str], *, name: str = "", expires_in_s: int | None = None) -> Key:
+    async def mint_key(
+        self, scopes: Sequence[str], *, name: str = "", expires_in_s: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> Key:  # fmt: skip
         """Make an API key; the answer holds it, once."""
         body: dict[str, object] = {"scopes": list(scopes), "name": name}
         body |= {} if expires_in_s is None else {"expiresIn": expires_in_s}
-        return (await self._call("POST", "/keys", body)).data(Key)
+        return (await self._call("POST", "/keys", body, idempotency_key=idempotency_key)).data(Key)
 
-    async def rotate_key(self, key_id: UUID, *, overlap_s: int = 86_400, expires_in_s: int | None = None) -> Key:
+    async def rotate_key(
+        self, key_id: UUID, *, overlap_s: int = 86_400, expires_in_s: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> Key:  # fmt: skip
         """Follow a key by a new one; the old one goes on for the overlap.
 
         The new one ends when the old one would have, unless `expires_in_s` says otherwise, and never after the key that
         makes it.
         """
         body = {"overlap": overlap_s} | ({} if expires_in_s is None else {"expiresIn": expires_in_s})
-        return (await self._call("POST", f"/keys/{key_id}/rotate", body)).data(Key)
+        return (await self._call("POST", f"/keys/{key_id}/rotate", body, idempotency_key=idempotency_key)).data(Key)
 
     async def revoke_key(self, key_id: UUID) -> None:
         """Make a key useless, for good."""
         await self._call("DELETE", f"/keys/{key_id}")
 
-    async def register_webhook(self, url: str, events: list[str], *, secret: str | None = None) -> Endpoint:
+    async def register_webhook(
+        self, url: str, events: list[str], *, secret: str | None = None, idempotency_key: str | None = None
+    ) -> Endpoint:
         """Register an endpoint; the answer holds its secret, which is never shown again."""
         body = {"url": url, "events": events} | ({"secret": secret} if secret is not None else {})
-        return (await self._call("POST", "/webhooks", body)).data(Endpoint)
+        return (await self._call("POST", "/webhooks", body, idempotency_key=idempotency_key)).data(Endpoint)
 
     async def webhooks(self) -> list[Endpoint]:
         """The tenant's endpoints, without their secrets."""

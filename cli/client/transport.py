@@ -59,14 +59,18 @@ async def call(
     *,
     headers: dict[str, str],
     body: object = None,
+    idempotency_key: str | None = None,
+    timeout_s: float | None = None,
     patience_s: float = PATIENCE_S,
     says_where: bool = False,
 ) -> Answer:
     """Send a request, and again while patience lasts, ten times at most, if the answer (429, 503) says when.
 
-    Each POST has an `Idempotency-Key` of its own, the same over its repeats: what was done and answered 503 is not
-    done twice. While the try before still holds that key (409), it is waited for, patience or not: until then nobody
-    can say what became of it.
+    Each POST has an `Idempotency-Key`, the caller's or one of its own, the same over its repeats: what was done and
+    answered 503 is not done twice. While the try before still holds that key (409), it is waited for, patience or not:
+    until then nobody can say what became of it.
+
+    `timeout_s` is for each try; None: the session's.
 
     A redirect is an answer where one is expected (`says_where`), and none of the API's elsewhere.
 
@@ -75,11 +79,11 @@ async def call(
     payload = msgspec.json.encode(body) if body is not None else None
     sent = headers if payload is None else {**headers, "Content-Type": "application/json"}
     if method == "POST":
-        sent = {**sent, "Idempotency-Key": str(uuid4())}
+        sent = {**sent, "Idempotency-Key": str(uuid4()) if idempotency_key is None else idempotency_key}
     patience = _Patience(patience_s)
     while True:
         try:
-            return _answer(*await _send(session, method, url, sent, payload), says_where=says_where)
+            return _answer(*await _send(session, method, url, sent, payload, timeout_s), says_where=says_where)
         except ApiError as error:
             pause_s = patience.pause_s(error)
             if pause_s is None:
@@ -98,7 +102,7 @@ class _Patience:
         """Seconds until the next try; None: there is none."""
         # Who was refused together was told the same moment, and comes later at different ones.
         spread = random.random()  # noqa: S311 - no secret
-        if error.code == _IN_USE:  # nobody else has the key: our own try before this one was not given up yet
+        if error.code == _IN_USE:  # by a try of the same request, before this one, that was not given up yet
             if self._in_use == 0:
                 self._ends_at = max(self._ends_at, time.monotonic() + _HELD_S)
             self._in_use += 1
@@ -112,11 +116,19 @@ class _Patience:
 
 
 async def _send(
-    session: aiohttp.ClientSession, method: str, url: URL, headers: dict[str, str], payload: bytes | None
+    session: aiohttp.ClientSession,
+    method: str,
+    url: URL,
+    headers: dict[str, str],
+    payload: bytes | None,
+    timeout_s: float | None,
 ) -> tuple[int, bytes, Mapping[str, str]]:
+    timeout = session.timeout if timeout_s is None else aiohttp.ClientTimeout(total=timeout_s)
     # A redirect's body says where to as well, and what is there may be large.
     with reaching(f"{method} {url} got no answer"):
-        async with session.request(method, url, headers=headers, data=payload, allow_redirects=False) as response:
+        async with session.request(
+            method, url, headers=headers, data=payload, timeout=timeout, allow_redirects=False
+        ) as response:
             return response.status, await response.read(), response.headers
 
 

@@ -5,10 +5,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from uuid import UUID
 
+from cli.client.errors import ConflictError, NotFoundError, RefusedError
 from cli.client.models import Completed, Completion, Multipart, Presigned, Pulled, SignedParts, StoredPart
 from cli.client.wire import Wire
 
 _PARTS = "/uploads/s3/multipart"
+
+_LONGEST_PULL_S = 120.0
+"""Longer than the API works on any request that has an `Idempotency-Key`, as each of ours does."""
 
 Metadata = Mapping[str, str]
 
@@ -19,6 +23,7 @@ class Uploads(Wire):
     async def presign(
         self, file_name: str, content_type: str, size: int, *, sha256: str | None = None,
         metadata: Metadata | None = None, tags: Sequence[str] = (), profiles: Sequence[str] | None = None,
+        idempotency_key: str | None = None,
     ) -> Presigned:  # fmt: skip
         """Announce an upload of `size` bytes; the answer says where to PUT them and which asset it will be.
 
@@ -26,7 +31,7 @@ class Uploads(Wire):
         """
         body = {"fileName": file_name, "contentType": content_type, "size": size}
         body |= _about(metadata, tags, profiles) | ({} if sha256 is None else {"sha256": sha256})
-        return (await self._call("POST", "/storage/presign", body)).data(Presigned)
+        return (await self._call("POST", "/storage/presign", body, idempotency_key=idempotency_key)).data(Presigned)
 
     async def presign_again(self, asset_id: UUID) -> Presigned:
         """A new address for an upload whose first one has ended; raises `ConflictError` once it was completed."""
@@ -56,24 +61,28 @@ class Uploads(Wire):
     async def pull(
         self, url: str, *, file_name: str | None = None, content_type: str | None = None, sha256: str | None = None,
         metadata: Metadata | None = None, tags: Sequence[str] = (), profiles: Sequence[str] | None = None,
+        idempotency_key: str | None = None,
     ) -> Pulled:  # fmt: skip
         """Let the service fetch the file at an address that everybody may read; answers when its processing has begun.
 
-        That may take a minute, which the client's `timeout_s` has to allow for.
+        That may take a minute or more: two at least are waited, whatever the client's `timeout_s` is.
         Raises `RefusedError` if it cannot be fetched, or is not what was said of it.
         """
         said = {"fileName": file_name, "contentType": content_type, "sha256": sha256}
         body: dict[str, object] = {"url": url, **{name: value for name, value in said.items() if value is not None}}
         body |= _about(metadata, tags, profiles)
-        return (await self._call("POST", "/assets", body)).data(Pulled)
+        patient_s = max(self._timeout_s, _LONGEST_PULL_S)
+        answer = await self._call("POST", "/assets", body, idempotency_key=idempotency_key, timeout_s=patient_s)
+        return answer.data(Pulled)
 
     async def begin_parts(
         self, file_name: str, content_type: str, size: int, *,
         metadata: Metadata | None = None, tags: Sequence[str] = (), profiles: Sequence[str] | None = None,
+        idempotency_key: str | None = None,
     ) -> Multipart:  # fmt: skip
         """Begin an upload in parts; it stays open for days."""
         body = {"filename": file_name, "type": content_type, "size": size} | _about(metadata, tags, profiles)
-        return (await self._call("POST", _PARTS, body)).whole(Multipart)
+        return (await self._call("POST", _PARTS, body, idempotency_key=idempotency_key)).whole(Multipart)
 
     async def stored_parts(self, upload_id: UUID) -> list[StoredPart]:
         """The parts that are there; raises `NotFoundError` or `ConflictError` if the upload is no more."""
@@ -101,15 +110,31 @@ class Uploads(Wire):
     async def upload(
         self, file_name: str, content_type: str, content: bytes | Path, *,
         metadata: Metadata | None = None, tags: Sequence[str] = (), profiles: Sequence[str] | None = None,
+        idempotency_key: str | None = None,
     ) -> UUID:  # fmt: skip
-        """Presign, PUT and complete; returns the asset's id, whose processing then goes on by itself."""
+        """Presign, PUT and complete; returns the asset's id, whose processing then goes on by itself.
+
+        All of it may be repeated under an `idempotency_key`, while the first address holds: what is there is not sent
+        again.
+        """
         size = len(content) if isinstance(content, bytes) else (await asyncio.to_thread(content.stat)).st_size
         presigned = await self.presign(
-            file_name, content_type, size, metadata=metadata, tags=tags, profiles=profiles
+            file_name, content_type, size, metadata=metadata, tags=tags, profiles=profiles,
+            idempotency_key=idempotency_key,
         )  # fmt: skip
-        await self.put(presigned, content, content_type)
-        await self.complete(presigned.asset_id)
+        if idempotency_key is None or not await is_made(self, presigned.asset_id):
+            await self.put(presigned, content, content_type)
+            await self.complete(presigned.asset_id)
         return presigned.asset_id
+
+
+async def is_made(uploads: Uploads, asset_id: UUID) -> bool:
+    """Whether an upload that was begun before is complete: its bytes were sent, and the answer may have been lost."""
+    try:
+        await uploads.complete(asset_id)
+    except (NotFoundError, ConflictError, RefusedError):
+        return False
+    return True
 
 
 def _about(metadata: Metadata | None, tags: Sequence[str], profiles: Sequence[str] | None) -> dict[str, object]:

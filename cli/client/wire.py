@@ -69,13 +69,15 @@ class Wire:
 
     async def _call(
         self, method: str, path: str, body: object = None, *,
-        query: Mapping[str, str] | Sequence[tuple[str, str]] | None = None, patience_s: float = PATIENCE_S,
-        headers: Mapping[str, str] | None = None, says_where: bool = False,
+        query: Mapping[str, str] | Sequence[tuple[str, str]] | None = None, headers: Mapping[str, str] | None = None,
+        idempotency_key: str | None = None, timeout_s: float | None = None, patience_s: float = PATIENCE_S,
+        says_where: bool = False,
     ) -> Answer:  # fmt: skip
         address, sent = self._address(path).with_query(query or {}), {**self._headers, **(headers or {})}
         return await call(
-            self._open(), method, address, headers=sent, body=body, patience_s=patience_s, says_where=says_where
-        )
+            self._open(), method, address, headers=sent, body=body, idempotency_key=idempotency_key,
+            timeout_s=timeout_s, patience_s=patience_s, says_where=says_where,
+        )  # fmt: skip
 
     def _address(self, path: str) -> URL:
         return URL(f"{self._base}{_API}{path}")

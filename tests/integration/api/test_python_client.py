@@ -4,9 +4,17 @@ import hashlib
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
-from cli.client import MedialaneClient, NotFoundError, OwnProfile, StoreRefusedError
+from cli.client import (
+    MedialaneClient,
+    NotFoundError,
+    OwnProfile,
+    RefusedError,
+    StoreRefusedError,
+    UnreachableError,
+)
 
 CONTENT = b"\xff\xd8\xff" + b"x" * 97
 
@@ -54,6 +62,39 @@ async def test_an_address_that_ended_is_signed_again_and_many_are_completed_at_o
     done, refused = await client.complete_many([first.asset_id, missing.asset_id])
     assert (done.asset_id, done.status) == (first.asset_id, "success")
     assert (refused.status, refused.code) == ("error", "upload_missing")
+
+
+async def test_an_upload_whose_answer_was_lost_is_repeated_under_its_key(client, monkeypatch):
+    put, complete, lost = client.put, client.complete, []
+
+    async def once(*arguments):
+        assert not lost, "what is there is sent again"
+        await put(*arguments)
+
+    async def lose_answer(asset_id):
+        done = await complete(asset_id)
+        if not lost:
+            lost.append(done)
+            raise UnreachableError("no answer")
+        return done
+
+    monkeypatch.setattr(client, "put", once)
+    monkeypatch.setattr(client, "complete", lose_answer)
+    said = {"content_type": "image/jpeg", "content": CONTENT, "idempotency_key": "order-7"}
+    with pytest.raises(UnreachableError):
+        await client.upload("a.jpg", **said)
+    asset_id = await client.upload("a.jpg", **said)
+    assert [(item.id, item.state) for item in (await client.assets()).items] == [(asset_id, "uploaded")]
+    with pytest.raises(RefusedError, match="idempotency_key_reused"):
+        await client.upload("b.jpg", **said)
+
+
+async def test_a_registration_is_repeated_under_its_key(client):
+    said = "https://example.com/hook", ["asset.ready"]
+    made = await client.register_webhook(*said, idempotency_key="order-7")
+    assert await client.register_webhook(*said, idempotency_key="order-7") == made
+    assert await client.webhooks() == [msgspec.structs.replace(made, secret=None)]
+    assert (made.enabled, made.disabled_reason) == (True, None)
 
 
 async def test_parts_are_given_up(client):

@@ -1,5 +1,6 @@
 """The client against a small server that answers with what the wire allows, and with what it does not."""
 
+import asyncio
 import uuid
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ from aiohttp import web
 from support.servers import serving
 
 from cli import client as c
-from cli.client import transport
+from cli.client import transport, uploads
 from connectors.postgres.idempotency import CLAIM_S
 
 ASSET = "0192a000-0000-7000-8000-000000000001"
@@ -147,6 +148,63 @@ async def test_a_post_is_repeated_under_its_key_and_each_has_another(server, cli
     first, again, second, get = keys_sent(server)
     assert uuid.UUID(first)
     assert (first == again, first == second, get) == (True, False, None)
+
+
+MADE = {
+    "id": ASSET, "prefix": "abc", "scopes": [], "url": "http://x", "events": [], "enabled": True, "createdAt": NOON,
+    "assetId": ASSET, "fileName": "a.jpg", "contentType": "image/jpeg", "size": 5, "sha256": "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("presign", ("a.jpg", "image/jpeg", 5)),
+        ("pull", ("https://example.com/a.jpg",)),
+        ("begin_parts", ("a.jpg", "image/jpeg", 5)),
+        ("mint_key", ([],)),
+        ("rotate_key", (uuid.UUID(ASSET),)),
+        ("register_webhook", ("http://x", [])),
+        ("cancel_asset", (uuid.UUID(ASSET),)),
+    ],
+)
+async def test_what_must_not_be_done_twice_is_asked_for_under_the_callers_key(server, client, name, arguments):
+    data = presigned(server)["data"] | MADE
+    made = (200, {"data": data, "key": "uploads/x", "uploadId": ASSET})
+    server.answers = [later(503, 0), made, made]
+    first = await getattr(client, name)(*arguments, idempotency_key="order-7")
+    assert await getattr(client, name)(*arguments, idempotency_key="order-7") == first
+    assert keys_sent(server) == ["order-7"] * 3
+
+
+async def test_an_upload_is_announced_under_the_callers_key(server, client, tmp_path):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"12345")
+    server.answers = [(200, {"key": "uploads/x", "uploadId": ASSET}), (200, presigned(server)), (200, {})]
+    await c.PartsUpload(client, path, "image/jpeg").begin(idempotency_key="order-7")
+    await client.upload("a.jpg", "image/jpeg", path, idempotency_key="order-8")
+    assert keys_sent(server) == ["order-7", "order-8", None]
+
+
+async def test_a_pull_is_waited_for_longer_than_anything_else():
+    begun, answered = asyncio.Event(), asyncio.Event()
+
+    async def handle(request):
+        begun.set()
+        await answered.wait()
+        return web.json_response({"data": MADE})
+
+    async with serving(handle) as url, c.MedialaneClient(url, "mp_a_b", timeout_s=0.1) as client:
+        pulling = asyncio.create_task(client.pull("https://example.com/a.jpg"))
+        await begun.wait()
+        with pytest.raises(c.UnreachableError):  # begun later, and given up before
+            await client.usage()
+        answered.set()
+        assert (await pulling).asset_id == uuid.UUID(ASSET)
+
+
+def test_a_pull_is_waited_for_as_long_as_the_api_may_work_on_it():
+    assert uploads._LONGEST_PULL_S >= CLAIM_S
 
 
 async def test_a_key_that_the_try_before_still_holds_is_waited_for(server, client, monkeypatch):
