@@ -53,6 +53,7 @@ _EXPECTED = {
     "DestructiveStepError": 1,
     "PhaseError": 1,
     "TablesInUseError": 1,
+    "RoleNeededError": 1,
 }
 
 

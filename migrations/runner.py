@@ -41,6 +41,10 @@ class TablesInUseError(Exception):
     """A step did not get its tables' locks in time, again and again; the steps before it are applied."""
 
 
+class RoleNeededError(Exception):
+    """A role is not there, and the one that migrates may not make it; its step changed nothing."""
+
+
 class Step(NamedTuple):
     """A revision and its phase, `expand` or `contract`."""
 
@@ -52,8 +56,9 @@ def upgrade(url: str, *, target: str = "head", phase: Phase = "all", allow_destr
     """Bring the database at `url` (postgresql://...) to `target`; returns the revisions that were applied.
 
     With a phase, only the pending steps of that phase that come next are applied (see `next_steps`). Raises, before any
-    change, `PhaseError`, or `DestructiveStepError` if one of them has `destructive = True` and is not allowed; and
-    `TablesInUseError` when a step stands behind somebody else's transaction.
+    change, `PhaseError`, or `DestructiveStepError` if one of them has `destructive = True` and is not allowed;
+    `TablesInUseError` when a step stands behind somebody else's transaction, and `RoleNeededError` when one lacks a
+    role that it may not make.
     """
     with _locked(url) as connection:
         pending = [step.revision for step in next_steps(_pending(connection, target), phase)]
