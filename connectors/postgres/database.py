@@ -3,8 +3,9 @@
 Every query runs in a transaction that this module opened; a database that does not answer becomes one typed error.
 """
 
+import functools
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from uuid import UUID
 
@@ -36,10 +37,6 @@ _NETWORK = {
 _READ_ONLY = "25006"
 
 _CLOCK = sa.text("SELECT extract(epoch FROM clock_timestamp())::float8")
-_SET_TENANT = sa.text("SELECT set_config('medialane.tenant_id', :tenant, true)")
-_SET_TENANT_AND_PLANS = sa.text("""
-    SELECT set_config('medialane.tenant_id', :tenant, true), set_config('plan_cache_mode', 'force_generic_plan', true)
-""")
 
 
 class Database(Closing):
@@ -54,10 +51,17 @@ class Database(Closing):
         for as long as a lease lasts.
         """
         session = {
-            "statement_timeout": int(settings.statement_timeout_s * 1000),
+            "statement_timeout": str(int(settings.statement_timeout_s * 1000)),
             "timezone": "UTC",
-            "idle_in_transaction_session_timeout": int(idle_s * 1000),
+            "idle_in_transaction_session_timeout": str(int(idle_s * 1000)),
         }
+        # Behind a pooler the session is anybody's: what is set or prepared in it would be others'.
+        self._local = session if settings.pooled else {}
+        kept: dict[str, str | None] = (
+            {"prepare_threshold": None}
+            if settings.pooled
+            else {"options": " ".join(f"-c {name}={value}" for name, value in session.items())}
+        )
         url = sa.make_url(settings.url.replace("postgresql://", "postgresql+psycopg://", 1))
         self.engine = create_async_engine(
             url,
@@ -65,10 +69,8 @@ class Database(Closing):
             max_overflow=0,
             pool_use_lifo=True,  # the one used last: its statements are prepared, nobody asks whether it lives
             pool_timeout=settings.pool_timeout_s,
-            connect_args={
-                "application_name": f"medialane-{application}",
-                "options": " ".join(f"-c {name}={value}" for name, value in session.items()),
-            }
+            connect_args={"application_name": f"medialane-{application}"}
+            | kept
             | {name: value for name, value in _NETWORK.items() if name not in url.query},
         )
 
@@ -93,15 +95,8 @@ class Database(Closing):
         Raises `MedialaneError(database_unavailable)` when Postgres does not answer or no connection is free in time;
         the transaction may then have been committed or not, as always when an answer is lost.
         """
-        try:
-            async with self.engine.begin() as connection:
-                yield connection
-        except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
-            raise MedialaneError(ErrorCode.DATABASE_UNAVAILABLE, "The database does not answer.") from error
-        except exc.DBAPIError as error:
-            if error.connection_invalidated:
-                raise MedialaneError(ErrorCode.DATABASE_UNAVAILABLE, "The database does not answer.") from error
-            raise
+        async with self._begun(self._local) as connection:
+            yield connection
 
     @asynccontextmanager
     async def tenant(self, tenant_id: UUID, *, generic_plans: bool = False) -> AsyncIterator[AsyncConnection]:
@@ -110,9 +105,10 @@ class Database(Closing):
         `generic_plans`: plan each statement once per connection, not for its values. For few rows by their keys that
         is the plan anyway, and making it takes longer than running it.
         """
-        async with self.transaction() as connection:
-            begin = _SET_TENANT_AND_PLANS if generic_plans else _SET_TENANT
-            await connection.execute(begin, {"tenant": str(tenant_id)})
+        local = {"medialane.tenant_id": str(tenant_id)}
+        if generic_plans:
+            local["plan_cache_mode"] = "force_generic_plan"
+        async with self._begun(self._local | local) as connection:
             yield connection
 
     async def time(self) -> float:
@@ -130,6 +126,29 @@ class Database(Closing):
     async def close(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
+
+    @asynccontextmanager
+    async def _begun(self, local: Mapping[str, str]) -> AsyncIterator[AsyncConnection]:
+        """A transaction with these settings for as long as it lasts."""
+        try:
+            async with self.engine.begin() as connection:
+                if local:
+                    await connection.execute(
+                        _set_local(tuple(local)), {f"v{n}": value for n, value in enumerate(local.values())}
+                    )
+                yield connection
+        except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
+            raise MedialaneError(ErrorCode.DATABASE_UNAVAILABLE, "The database does not answer.") from error
+        except exc.DBAPIError as error:
+            if error.connection_invalidated:
+                raise MedialaneError(ErrorCode.DATABASE_UNAVAILABLE, "The database does not answer.") from error
+            raise
+
+
+@functools.cache
+def _set_local(names: tuple[str, ...]) -> sa.TextClause:
+    """One statement for all of them, made once: it is the first of nearly every transaction."""
+    return sa.text("SELECT " + ", ".join(f"set_config('{name}', :v{n}, true)" for n, name in enumerate(names)))
 
 
 def _ping_what_was_idle(engine: sa.Engine) -> None:

@@ -23,6 +23,13 @@ class DatabaseSettings(Settings, frozen=True, kw_only=True):
     pool_size: Annotated[int, Meta(ge=1, description="Connections kept per process")] = 8
     pool_timeout_s: Annotated[float, Meta(gt=0, description="Longest wait for a connection, seconds; then 503")] = 5.0
     statement_timeout_s: Annotated[float, Meta(gt=0, description="Longest single statement, seconds")] = 15.0
+    pooled: Annotated[
+        bool,
+        Meta(
+            description="The address is of a pooler that lends connections by the transaction (PgBouncer): nothing is "
+            "prepared, and each transaction sets its own limits"
+        ),
+    ] = False
 
 
 class KafkaSettings(Settings, frozen=True, kw_only=True):

@@ -110,3 +110,56 @@ async def test_generic_plans_end_with_their_transaction(worker):
         assert (await connection.execute(mode)).scalar_one() == "force_generic_plan"
     async with worker.tenant(tenant_id) as connection:
         assert (await connection.execute(mode)).scalar_one() == "auto"
+
+
+LIMITS = sa.text("""
+    SELECT name, setting FROM pg_settings
+    WHERE name IN ('statement_timeout', 'TimeZone', 'idle_in_transaction_session_timeout')
+""")
+
+
+@pytest.fixture
+async def pooled(database):
+    """As behind a pooler: whoever gets the one connection after a transaction is somebody else."""
+    with psycopg.connect(database.owner, autocommit=True) as owner:
+        owner.execute(f"ALTER DATABASE {database.name} SET timezone = 'America/Los_Angeles'")
+        settings = DatabaseSettings(url=database.worker, pool_size=1, statement_timeout_s=7, pooled=True)
+        async with Database(settings, application="test", idle_s=3) as pool:
+            yield pool
+        owner.execute(f"ALTER DATABASE {database.name} RESET timezone")
+
+
+async def test_behind_a_pooler_the_limits_are_each_transactions_own(pooled):
+    tenant_id = uuid7()
+    for _ in range(2):
+        async with pooled.engine.connect() as somebody:
+            bounds = dict((await somebody.execute(LIMITS)).all())
+            assert bounds.pop("TimeZone") == "America/Los_Angeles"
+            assert set(bounds.values()) == {"0"}
+        for begin in (pooled.transaction, lambda: pooled.tenant(tenant_id, generic_plans=True)):
+            async with begin() as connection:
+                assert dict((await connection.execute(LIMITS)).all()) == {
+                    "TimeZone": "UTC", "statement_timeout": "7000", "idle_in_transaction_session_timeout": "3000",
+                }  # fmt: skip
+        async with pooled.tenant(tenant_id) as connection:
+            assert (await connection.execute(sa.text("SELECT current_tenant()"))).scalar_one() == tenant_id
+        with pytest.raises(MedialaneError) as caught:
+            async with pooled.transaction() as connection:
+                await connection.execute(sa.text("SET LOCAL statement_timeout = 1"))
+                await connection.execute(sa.text("SELECT pg_sleep(600)"))
+        assert caught.value.code is ErrorCode.DATABASE_UNAVAILABLE
+
+
+async def prepared(pool):
+    for number in range(20):  # psycopg prepares what it has run five times
+        async with pool.tenant(uuid7()) as connection:
+            await connection.execute(sa.text("SELECT 1 WHERE :n = 1"), [{"n": number}, {"n": 1}])
+            await connection.execute(sa.text("SELECT CAST(:n AS int)"), {"n": number})
+    async with pool.transaction() as connection:
+        return (await connection.execute(sa.text("SELECT count(*) FROM pg_prepared_statements"))).scalar_one()
+
+
+async def test_nothing_is_prepared_behind_a_pooler(pooled, database):
+    assert await prepared(pooled) == 0
+    async with Database(DatabaseSettings(url=database.worker, pool_size=1), application="test") as own:
+        assert await prepared(own) > 0
