@@ -29,7 +29,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     """What one topic needs. `have` is its partitions now (0: no such topic), `want` what the table says.
 
     `have > want` needs nothing: a topic never shrinks, because keys and placements would move. `config` holds settings
-    that differ, each as it is and as it should be.
+    that differ and may be set, each as it is and as it should be.
     """
 
     topic: Topic
@@ -64,11 +64,25 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
                 f"leave {self.name} at {self.replication} copies (the table says {self.topic.replication}; "
                 "kafka-reassign-partitions changes them)"
             )
+        if self.replication is not None and self.replication < self.topic.min_insync_replicas:
+            notes.append(
+                f"leave its min.insync.replicas: {self.topic.min_insync_replicas} would let nothing be written to "
+                f"{self.replication} copies; make them {self.topic.replication}, then apply again"
+            )
         return notes
 
     @property
     def _settings(self) -> str:
         return ", ".join(f"{key}={value}" for key, value in self.topic.config.items())
+
+
+def _to_set(topic: Topic, config: Mapping[str, str], copies: int) -> dict[str, tuple[str, str]]:
+    """The settings of an existing topic that differ; not one that asks for more copies than there are."""
+    return {
+        key: (config.get(key, ""), value)
+        for key, value in topic.config.items()
+        if config.get(key) != value and not (key == "min.insync.replicas" and int(value) > copies)
+    }
 
 
 class TopicAdmin:
@@ -92,11 +106,7 @@ class TopicAdmin:
                 have=found.get(topic.route, (0, 0))[0],
                 want=topic.partitions,
                 replication=found[topic.route][1] if topic.route in found else None,
-                config={
-                    key: (config[topic.route].get(key, ""), value)
-                    for key, value in topic.config.items()
-                    if topic.route in config and config[topic.route].get(key) != value
-                },
+                config=_to_set(topic, config[topic.route], found[topic.route][1]) if topic.route in config else {},
             )
             for topic in self._topics
         ]

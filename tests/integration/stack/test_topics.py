@@ -66,6 +66,26 @@ async def test_settings_are_brought_to_the_tables_and_copies_left_alone(settings
     assert not (await admin(settings, **wanted | {"replication": 1}).plan())[0].notes
 
 
+async def test_more_copies_in_sync_than_there_are_is_not_asked_for(settings):
+    """With acks=all nothing could be written any more; a file that asks for more copies comes before them."""
+    await admin(settings).apply()
+    wanted = {"replication": 3, "min_insync_replicas": 2, "retention_ms": 120_000}
+    (change,) = await admin(settings, **wanted).plan()
+    assert change.config == {"retention.ms": ("60000", "120000")}
+    assert "min.insync.replicas: 2 would let nothing be written to 1 copies; make them 3, then apply" in str(change)
+    await admin(settings, **wanted).apply()
+    (settled,) = await admin(settings, **wanted).plan()
+    assert not settled.needed
+    assert settled.notes
+    # It is 1 still: the table that says so needs nothing.
+    assert not (await admin(settings, **wanted | {"min_insync_replicas": 1}).plan())[0].needed
+    # What the copies allow is set: another one's topic, as the earlier file had left it.
+    other = {"route": "other", "min_insync_replicas": 2}
+    await admin(settings, **other).apply()
+    (change,) = await admin(settings, **other | {"min_insync_replicas": 1}).plan()
+    assert change.config == {"min.insync.replicas": ("2", "1")}
+
+
 async def test_the_whole_table_is_confirmed(kafka):
     assert await TopicAdmin(kafka).partition_counts() == {topic.route: topic.partitions for topic in TOPICS}
 
