@@ -5,11 +5,13 @@ import os
 from pathlib import Path
 
 import click
+from psycopg.errors import UndefinedTable
+from sqlalchemy import exc
 
-from connectors.kafka.admin import TopicAdmin
+from connectors.kafka.admin import Change, TopicAdmin, TopicsError, refuse_fewer
 from connectors.postgres.database import Database
-from connectors.postgres.placements import confirm_partitions
-from schemas.settings import DatabaseSettings, KafkaSettings, MigrationSettings, TopicsSettings, load
+from connectors.postgres.placements import confirm_partitions, confirmed_partitions
+from schemas.settings import DatabaseSettings, KafkaSettings, MigrationSettings, TopicsSettings, load, variable
 from schemas.topics import TOPICS, Topic, TopicsFileError, declared
 
 _FILE = click.option(
@@ -29,10 +31,16 @@ def topics() -> None:
 @topics.command()
 @_FILE
 def plan(file: Path | None) -> None:
-    """Say what each topic needs, and change nothing: `~` will change, `=` will not, `!` differs and is left alone."""
-    changes = asyncio.run(_admin(file).plan())
+    """Say what each topic needs, and change nothing: `~` will change, `=` will not, `!` differs and is left alone.
+
+    Where MEDIALANE_MIGRATION_DATABASE_URL is set, fails if a topic would have fewer partitions than are recorded.
+    """
+    named = os.environ.get(variable(MigrationSettings, "database_url"))
+    owner = load(MigrationSettings, os.environ) if named else None
+    changes, recorded = asyncio.run(_plan(_admin(file), owner))
     for change in changes:
         click.echo(f"{'~' if change.needed else '!' if change.notes else '='} {change}")
+    refuse_fewer(changes, recorded)
     needed = sum(change.needed for change in changes)
     click.echo(f"{needed} topics to change: medialane topics apply" if needed else "nothing to change", err=True)
 
@@ -42,7 +50,9 @@ def plan(file: Path | None) -> None:
 def apply(file: Path | None) -> None:
     """Make the topics, then record their partitions: the outbox may only name recorded ones.
 
-    May be repeated, and run twice at once. Takes MEDIALANE_KAFKA_* and MEDIALANE_MIGRATION_DATABASE_URL.
+    May be repeated, and run twice at once. Changes nothing if a topic would have fewer than are recorded:
+    of a cluster that was made anew, apply the file that its topics had grown by. Takes MEDIALANE_KAFKA_* and
+    MEDIALANE_MIGRATION_DATABASE_URL.
     """
     # All before the first change, so that a missing variable leaves nothing half done.
     admin, owner = _admin(file), load(MigrationSettings, os.environ)
@@ -59,12 +69,34 @@ def show() -> None:
     click.echo((resources.files("schemas") / "topics.toml").read_text(encoding="utf-8"), nl=False)
 
 
+async def _plan(admin: TopicAdmin, owner: MigrationSettings | None) -> tuple[list[Change], dict[str, int]]:
+    if owner is None:
+        return await admin.plan(), {}
+    async with _database(owner) as database:
+        return await admin.plan(), await _recorded(database)
+
+
 async def _apply(admin: TopicAdmin, owner: MigrationSettings) -> dict[str, int]:
-    counts = await admin.apply()
-    settings = DatabaseSettings(url=owner.database_url, pool_size=1)
-    async with Database(settings, application="topics") as database, database.transaction() as connection:
-        await confirm_partitions(connection, counts)
+    async with _database(owner) as database:
+        refuse_fewer(await admin.plan(), await _recorded(database))
+        counts = await admin.apply()
+        async with database.transaction() as connection:
+            await confirm_partitions(connection, counts)
     return counts
+
+
+def _database(owner: MigrationSettings) -> Database:
+    return Database(DatabaseSettings(url=owner.database_url, pool_size=1), application="topics")
+
+
+async def _recorded(database: Database) -> dict[str, int]:
+    try:
+        async with database.transaction() as connection:
+            return await confirmed_partitions(connection)
+    except exc.ProgrammingError as error:
+        if not isinstance(error.orig, UndefinedTable):
+            raise
+        raise TopicsError("the database has no tables yet: run `medialane migrate` first") from error
 
 
 def _admin(file: Path | None) -> TopicAdmin:

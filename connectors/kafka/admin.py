@@ -76,6 +76,24 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
         return ", ".join(f"{key}={value}" for key, value in self.topic.config.items())
 
 
+def refuse_fewer(changes: Sequence[Change], recorded: Mapping[str, int]) -> None:
+    """Raise `TopicsError` if a topic would end with fewer partitions than are recorded for its route in Postgres.
+
+    As in a cluster that was made anew, by a file that does not know how far the topic had grown: tenants and assets are
+    placed on all of them, and the connector would fail for ever at the first row for one that is not there.
+    """
+    fewer = [
+        f"{change.name} would have {most} partitions, and {recorded[change.topic.route]} are recorded in Postgres"
+        for change in changes
+        if (most := max(change.have, change.want)) < recorded.get(change.topic.route, 0)
+    ]
+    if fewer:
+        raise TopicsError(
+            f"{'; '.join(fewer)}: tenants and their events are placed on all of them. Apply the file that declares "
+            "as many (--file, or MEDIALANE_TOPICS_FILE)"
+        )
+
+
 def _to_set(topic: Topic, config: Mapping[str, str], copies: int) -> dict[str, tuple[str, str]]:
     """The settings of an existing topic that differ; not one that asks for more copies than there are."""
     return {

@@ -51,6 +51,39 @@ def test_topics_are_planned_then_made_then_recorded(env, database):
     assert recorded == {topic.route: topic.partitions for topic in TOPICS}
 
 
+def test_a_cluster_made_anew_gets_no_fewer_partitions_than_are_recorded(env, database, tmp_path):
+    """Tenants are placed on all of them: the connector would fail for ever at the first row for one that is not there."""
+    env["MEDIALANE_KAFKA_TOPIC_PREFIX"] += "z"
+    grown = tmp_path / "topics.toml"
+    grown.write_text(medialane(env, "topics", "show").stdout.replace("partitions = 1\n", "partitions = 2\n", 1))
+    with psycopg.connect(database.owner) as owner:
+        owner.execute(
+            "INSERT INTO partitions (topic, kpart) VALUES ('jobs.dlq', 0), ('jobs.dlq', 1) ON CONFLICT DO NOTHING"
+        )
+    name = f"{env['MEDIALANE_KAFKA_TOPIC_PREFIX']}.jobs.dlq"
+    for command in ("plan", "apply"):
+        ran = medialane(env, "topics", command)
+        assert ran.returncode == 1
+        assert ran.stderr.startswith(f"medialane: {name} would have 1 partitions, and 2 are recorded in Postgres: ")
+        assert "--file" in ran.stderr
+    without = {name: value for name, value in env.items() if name != "MEDIALANE_MIGRATION_DATABASE_URL"}
+    seen = medialane(without, "topics", "plan")
+    assert seen.returncode == 0, "no database is needed"
+    assert seen.stdout.count("~ create ") == len(TOPICS), "nothing was made"
+    applied = medialane(env, "topics", "apply", "--file", str(grown))
+    assert applied.returncode == 0, applied.stderr
+    assert "jobs.dlq: 2 partitions" in applied.stdout
+    assert medialane(env, "topics", "plan").returncode == 0, "a topic that is there counts as it is"
+
+
+def test_topics_of_a_database_without_tables_are_not_made(env, database):
+    head, _, _ = database.owner.rpartition("/")
+    ran = medialane(env | {"MEDIALANE_MIGRATION_DATABASE_URL": f"{head}/postgres"}, "topics", "apply")
+    assert (ran.returncode, ran.stderr) == (
+        1, "medialane: the database has no tables yet: run `medialane migrate` first\n",
+    )  # fmt: skip
+
+
 def test_a_missing_variable_is_named_before_anything_changes(env):
     del env["MEDIALANE_MIGRATION_DATABASE_URL"]
     env["MEDIALANE_KAFKA_TOPIC_PREFIX"] += "y"
