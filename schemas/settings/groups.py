@@ -87,7 +87,8 @@ class WorkerSettings(Settings, frozen=True, kw_only=True):
         int,
         Meta(
             ge=0,
-            description="Children that compute at once; one job more is claimed, and downloads. 0: one per core",
+            description="Children that compute at once; one job more is claimed, and downloads. 0: one per core, but "
+            "no more than the container's memory has GiB",
         ),
     ] = 0
     lane_concurrency: Annotated[

@@ -31,7 +31,7 @@ from schemas.settings import (
 )
 from schemas.states import MediaKind
 from schemas.topics import DEAD_LETTERS, JOB_TOPICS
-from streams.cores import available_cores
+from streams.cores import available_cores, available_memory_mib, children
 from streams.health import DatabasePulse, LoopWatch
 from streams.lifecycle import live
 from streams.media.excess import ExcessReturn
@@ -67,7 +67,7 @@ async def _run(env: Mapping[str, str], kind: MediaKind) -> int:
     process = PROCESSES[kind]
     telemetry = Telemetry.start(telemetry_settings, process=process)
     topic, group = JOB_TOPICS[kind].name(kafka.topic_prefix), f"{kafka.topic_prefix}-{process}"
-    cores = worker_settings.slots or available_cores()
+    computing = children(worker_settings.slots, cores=available_cores(), memory_mib=available_memory_mib())
 
     async with AsyncExitStack() as stack:
         stack.callback(telemetry.stop)
@@ -77,7 +77,7 @@ async def _run(env: Mapping[str, str], kind: MediaKind) -> int:
         stack.push_async_callback(store.close)
         folders = TempFolders(Path(worker_settings.temp_dir))
         stack.callback(folders.close)
-        pool = MediaPool(processor_settings, workers=cores, folder=folders.folder)
+        pool = MediaPool(processor_settings, workers=computing, folder=folders.folder)
         pool.start()
         show_walls(pool.walls, telemetry.metrics)
         stack.push_async_callback(pool.close, 0)
@@ -97,7 +97,7 @@ async def _run(env: Mapping[str, str], kind: MediaKind) -> int:
         )
         # One job more than there are children: it downloads while they compute.
         worker = MediaWorker(
-            handler, kafka, worker_settings, telemetry.metrics, kind=kind, group=group, slots=cores + 1
+            handler, kafka, worker_settings, telemetry.metrics, kind=kind, group=group, slots=computing + 1
         )
         pulse = DatabasePulse(database)
 

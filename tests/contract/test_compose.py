@@ -66,6 +66,7 @@ CHECKS: dict[str, Callable[[c.Compose], Iterator[str]]] = {
     "networks": c.network_problems,
     "hosts": c.hosts_problems,
     "images": c.image_problems,
+    "limits": c.limit_problems,
     "mounts": c.mount_problems,
 }
 
@@ -93,6 +94,8 @@ FAULTS: list[tuple[str, tuple[str, ...], Any, str]] = [
     ("hosts", ("services", "topics", "environment", "MEDIALANE_KAFKA_BROKERS"), "kaffka:1", "points at kaffka"),
     ("images", ("services", "s3", "image"), "chrislusf/seaweedfs", "s3: its image has no version"),
     ("images", ("services", "api", "cap_drop"), [], "api may gain privileges"),
+    ("limits", ("services", "media-video", "mem_limit"), "512m", "media-video has no room for a child of 1024 MiB"),
+    ("limits", ("services", "media-images", "pids_limit"), -1, "media-images decodes untrusted bytes and may start any"),
     ("mounts", ("services", "roles", "volumes"), ["./nothing.sql:/roles.sql"], "./nothing.sql, which does not exist"),
     ("mounts", ("services", "s3", "volumes"), ["s4-data:/data"], "s4-data, which is not declared"),
 ]  # fmt: skip

@@ -13,6 +13,7 @@ import msgspec
 import yaml
 
 from schemas.settings import PREFIX, PROCESSES, SettingsError, ShutdownSettings, load, variable
+from streams.cores import CHILD_MIB
 
 ROOT = Path(__file__).resolve().parents[2]
 # $$, ${NAME}, ${NAME:-default}, ${NAME:?message}
@@ -168,6 +169,19 @@ def image_problems(compose: Compose) -> Iterator[str]:
             yield f"{name} may gain privileges"
 
 
+def limit_problems(compose: Compose) -> Iterator[str]:
+    """Decoders that could take all of the machine's memory or processes, or have no room for one child."""
+    for name, service in compose["services"].items():
+        if not (process_of(service) or "").startswith("media-"):
+            continue
+        if "mem_limit" not in service:
+            yield f"{name} decodes untrusted bytes and may take all memory"
+        elif _mib(service["mem_limit"]) < CHILD_MIB:
+            yield f"{name} has no room for a child of {CHILD_MIB} MiB"
+        if not service.get("pids_limit", 0) > 0:
+            yield f"{name} decodes untrusted bytes and may start any number of processes"
+
+
 def mount_problems(compose: Compose, root: Path = ROOT) -> Iterator[str]:
     """Mounts of files that are not in the repository, and named volumes that are not declared."""
     for name, service in compose["services"].items():
@@ -193,6 +207,10 @@ def _value(match: re.Match[str], env: Mapping[str, str]) -> str:
     if value == "" and match["kind"] == "?":
         raise MissingVariableError(f"{match['name']}: {match['rest']}")
     return value if value or match["kind"] != "-" else match["rest"]
+
+
+def _mib(size: str) -> float:
+    return int(size[:-1]) * {"m": 1, "g": 1024}[size[-1]]
 
 
 def _has_check(service: Mapping[str, Any]) -> bool:
