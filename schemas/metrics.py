@@ -132,6 +132,12 @@ LANE_WATERMARK_GAP = GaugeSpec(
     ("topic", "partition"),
 )
 
+# The process's own, beside its lanes' bounds: which of the two is met decides what helps.
+PROCESS_SLOTS = GaugeSpec("media_process_slots", "Most jobs that a process runs at once, in all its lanes.", _MEDIA)
+PROCESS_SLOTS_TAKEN = GaugeSpec(
+    "media_process_slots_taken", "Slots of a process whose jobs are being claimed, or run.", _MEDIA
+)
+
 # -- Jobs ------------------------------------------------------------------------------------------------------------
 CLAIMS = CounterSpec(
     "media_claims_total",

@@ -1,4 +1,4 @@
-"""What lanes look like from outside: a gauge per lane and figure, brought up to date once a second."""
+"""What lanes look like from outside: a gauge per lane and figure, and the process's slots; set once a second."""
 
 import asyncio
 import time
@@ -12,6 +12,8 @@ from schemas.metrics import (
     LANE_RUNNING,
     LANE_SLOTS,
     LANE_WATERMARK_GAP,
+    PROCESS_SLOTS,
+    PROCESS_SLOTS_TAKEN,
     GaugeSpec,
 )
 from streams.core.ledger import Partition
@@ -38,6 +40,9 @@ class LaneGauges:
 
     def update(self) -> None:
         """Bring every gauge up to date now."""
+        slots = self._lanes.slots
+        self._metrics.gauge(PROCESS_SLOTS).set(slots.total)
+        self._metrics.gauge(PROCESS_SLOTS_TAKEN).set(slots.total - slots.free)
         now = {key: self._figures(key) for key in self._lanes.lanes}
         shown = set()
         for key, figures in now.items():

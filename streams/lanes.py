@@ -69,12 +69,16 @@ class Lanes(Generic[P, W]):
         self._failures: dict[Partition, int] = {}
         self._defects: dict[Entry, int] = {}  # records whose claims failed by a defect, how many times each
         self._closing = False
+        self._spare = False
 
     # -- what the consumer calls ------------------------------------------------------------------------------------
 
     def assign(self, partitions: Iterable[tuple[str, int]]) -> None:
         """An assignment of exactly these partitions begins."""
         mine = [Partition(*partition) for partition in partitions]
+        if not mine and not self._spare:
+            log.info("no partition for this process: there are as many workers as partitions, and it is a spare")
+        self._spare = not mine
         self.ledger.assign(mine)
         for key in mine:
             self._lanes.setdefault(key, Lane(self._queue(), self._bounds))

@@ -3,12 +3,17 @@
 import asyncio
 from itertools import count
 
+from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
+
+from connectors.telemetry.metrics import Metrics
 from schemas.errors import ErrorCode, MedialaneError
 from streams import lanes as lanes_module
 from streams.core.lane import Bounds, Lane
 from streams.core.ledger import Partition
 from streams.core.queues import Fifo
 from streams.core.roundrobin import DeficitRoundRobin
+from streams.gauges import LaneGauges
 from streams.lanes import Lanes
 
 A, B = Partition("jobs", 0), Partition("jobs", 1)
@@ -309,3 +314,41 @@ async def test_after_stop_intake_nothing_starts_and_claims_are_known():
     handler.jobs["running"].set()
     assert await made.drain(5) == (("running",), (), ())
     assert handler.claimed == ["running"]
+
+
+async def test_slots_that_are_taken_are_shown_beside_those_there_are():
+    class Member:
+        highwater = position = staticmethod(lambda _key: None)
+
+    handler = Handler()
+    made, _ = lanes(handler, slots=3, running=2)
+    metrics = Metrics(CollectorRegistry(), process="media-images")
+    gauges = LaneGauges(metrics, made, Member())
+
+    def shown():
+        gauges.update()
+        lines = metrics.render().decode().splitlines()
+        return [float(line.split()[1]) for line in lines if line.startswith("media_process_slots")]
+
+    assert shown() == [3, 0]
+    for offset, key in enumerate([A, A, A, B, B]):
+        made.put(key, offset, "t", f"{key.partition}:{offset}")
+    await until(lambda: len(handler.jobs) == 3)
+    assert shown() == [3, 3]
+    for job in list(handler.jobs.values()):
+        job.set()
+    await until(lambda: len(handler.jobs) == 5)
+    assert shown() == [3, 2]
+
+
+def test_a_worker_beyond_the_partitions_says_so_each_time_it_becomes_one():
+    with capture_logs() as logged:
+        made, _ = lanes(Handler(), partitions=())
+        made.assign([])
+        assert [line["event"] for line in logged] == [
+            "no partition for this process: there are as many workers as partitions, and it is a spare"
+        ]
+        made.assign([A])
+        made.revoke([A])
+        made.assign([])
+    assert len(logged) == 2
