@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from confluent_kafka.admin import NewPartitions
 from faust.types import TP
+from structlog.testing import capture_logs
 from support.streams import until
 
 from schemas.errors import ErrorCode, MedialaneError
@@ -213,6 +214,19 @@ async def test_new_partitions_of_a_topic_are_read_from_their_beginning(bench, mo
         await bench.produce(topic, values(2, b"p%d-" % partition), partition=partition)
     await until(lambda: len(worker.handler.seen) == 6, "every partition is read", 90)
     await until(lambda: all(bench.committed(group, topic, partition) == 2 for partition in range(3)), "and committed")
+
+
+async def test_a_worker_beyond_the_partitions_says_that_it_is_a_spare_until_it_is_none(bench):
+    topic, group = await bench.topic(partitions=1), bench.group()
+    first, second = bench.ours(topic, group), bench.ours(topic, group)
+    with capture_logs() as logged:
+        await first.start()
+        await second.start()
+        await until(lambda: any("it is a spare" in line["event"] for line in logged), "one of them says so")
+        [busy] = [worker for worker in (first, second) if worker.lanes.ledger.partitions]
+        [spare] = [worker for worker in (first, second) if worker is not busy]
+        await busy.stop()
+        await until(lambda: len(spare.lanes.ledger.partitions) == 1, "it takes over")
 
 
 async def test_a_static_member_comes_back_to_its_partitions_and_nobody_else_notices(bench):
