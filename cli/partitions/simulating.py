@@ -2,54 +2,35 @@
 
 import itertools
 import math
-import os
-import zlib
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from cli.database import in_transaction
-from cli.partitions.moving import Situation, planned, situations
+from cli.partitions.material import Base, by_hash, from_history, from_mix
+from cli.partitions.moving import planned
 from cli.partitions.options import AS_JSON, Duration, Numbers, table
-from connectors.postgres import tuning
-from connectors.postgres.job_history import FinishedJob, finished_jobs
-from connectors.postgres.placements import tenant_credits
-from schemas.settings import WorkerSettings
 from schemas.topics import IMAGE_JOBS, JOB_TOPICS
 from streams.core.lane import Bounds
-from streams.core.roundrobin import Share, Shares
-from streams.simulation.mix import EXAMPLE, MixError, jobs_of, read_mix
-from streams.simulation.model import Job, Setup, Simulation
+from streams.simulation.mix import EXAMPLE
+from streams.simulation.model import Setup, Simulation
 from streams.simulation.outcome import Outcome, Span, error, outcome
 
 _ROUTES = list(dict.fromkeys(topic.route for topic in JOB_TOPICS.values()))
-_DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(WorkerSettings)}
 _MOST_SETUPS = 64
 _CREDITS = 64
 
 
-class _History(msgspec.Struct):
-    jobs: Sequence[FinishedJob]
-    situation: Situation
-    credits: Mapping[str, int]
-    shares: Mapping[str, Share]
-    running: int
-    window: int
-
-
 class _Numbers(NamedTuple):
-    """The numbers of one setup; `credits` None: each tenant has its own."""
+    """The numbers of one setup; `credits` None: each tenant has its own; `slots` None: see `Base`."""
 
     partitions: int
     running: int
     credits: int | None
     workers: int
-    slots: int
+    slots: int | None
 
 
 def _numbers(name: str, help_: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -72,112 +53,50 @@ def _numbers(name: str, help_: str) -> Callable[[Callable[..., Any]], Callable[.
 )  # fmt: skip
 @_numbers("running", "C: most jobs of a partition at once.")
 @_numbers("credits", "M: most dispatches of a tenant at once, for every tenant.")
-@_numbers("workers", "How many worker processes there are.")
-@_numbers("slots", "Most jobs at once in each worker; of a history, unless given, as many as there ever were at once.")
-@click.option("--check", is_flag=True, help="Predict the history itself, and say how far that is off. Exit code 0.")
+@_numbers("workers", "How many worker processes there are. 1 unless given: a history does not know how many it had.")
+@_numbers(
+    "slots",
+    "Most jobs at once in each worker. Unless given: of a history, the most that ever ran at once in all workers, "
+    "divided among --workers; of a mix, what a worker would have here.",
+)
+@click.option(
+    "--check", is_flag=True,
+    help="Predict the history itself, and say how far that is off; with --workers, as many as it had. Exit code 0.",
+)  # fmt: skip
 @AS_JSON
 def simulate(example: bool, mix: Path | None, seed: int, topic: str, window: float, **options: Any) -> None:
     """Run the recorded jobs again in simulated time, with other numbers, through the workers' own lanes.
 
-    Each job is made when it was made, and holds a slot for as long as it did: so more workers stand for more machines
-    like those of the history, and more slots for more cores. Predicts throughput, waits until the start, and fairness
-    (Jain's index over tenants of how fast their jobs went: 1 is even).
+    Each job is made when it was made, in the class that it had, and holds a slot for as long as it did: so more workers
+    of so many --slots stand for more machines like those of the history, and more slots for more cores. --workers alone
+    divides the slots that there were.
+
+    C, unless --running is given, and the lanes' window are what `medialane lanes` has set for the topic, else what the
+    workers' MEDIALANE_WORKER_LANE_* say, if they are set here as they are there; each line names them.
+
+    Predicts throughput, waits until the start, and fairness (Jain's index over tenants of how fast their jobs went: 1
+    is even).
     """
     if example:
         click.echo(EXAMPLE, nl=False)
         return
-    base = _from_mix(mix, seed) if mix else _from_history(topic, window)
+    base = from_mix(mix, seed) if mix else from_history(topic, window)
     wanted = _combinations(base, options)
     rows: list[dict[str, Any]] = []
     if base.recorded is not None:
         rows.append({"what": "recorded", **msgspec.to_builtins(base.recorded)})
-    for setup, words in [] if options["check"] else wanted:
+    for setup, words in wanted[:1] if options["check"] else wanted:
         click.echo(f"simulating {len(base.jobs)} jobs: {words}", err=True)
-        rows.append({"what": words, **msgspec.to_builtins(_predict(base, setup))})
-    if options["check"]:
-        rows += _check(base, wanted[0][0])
+        if options["check"]:
+            rows += _check(base, setup)
+        else:
+            rows.append({"what": words, **msgspec.to_builtins(_predict(base, setup))})
     _print(rows, as_json=options["as_json"])
 
 
-class _Base(msgspec.Struct):
-    jobs: list[Job]
-    placed: dict[str, tuple[int, ...]]
-    situation: Situation
-    credits: Mapping[str, int]
-    shares: Shares
-    bounds: tuple[int, int]
-    slots: int
-    transport_s: float
-    recorded: Outcome | None = None
-
-
-def _from_mix(file: Path, seed: int) -> _Base:
-    try:
-        mix = read_mix(file.read_text(encoding="utf-8"))
-    except MixError as error_:
-        raise click.ClickException(f"{file} is no mix: {error_}; begin from `partitions simulate --example`") from None
-    placed = {tenant.name: tenant.partitions for tenant in mix.tenants if tenant.partitions}
-    partitions = max([IMAGE_JOBS.partitions, *(kpart + 1 for kparts in placed.values() for kpart in kparts)])
-    situation = Situation(partitions)
-    for tenant in mix.tenants:
-        jobs = tenant.burst + tenant.per_s * mix.duration_s
-        situation.loads[tenant.name] = jobs * (tenant.cpu_s or tenant.seconds)
-        situation.placed[tenant.name] = tenant.partitions or _by_hash(tenant.name, partitions)
-    return _Base(
-        jobs=jobs_of(mix, seed=seed), placed=situation.placed, situation=situation, credits={}, shares=Shares(),
-        bounds=(_DEFAULTS["lane_concurrency"], _DEFAULTS["lane_window"]), slots=(os.cpu_count() or 1) + 1,
-        transport_s=0.0,
-    )  # fmt: skip
-
-
-def _from_history(topic: str, window: float) -> _Base:
-    until = datetime.now(UTC)
-
-    async def read(connection: AsyncConnection) -> _History:
-        found = (await situations(connection, window)).get(topic, Situation(0))
-        lanes = {one.topic: one for one in await tuning.lane_tunings(connection)}
-        mine = lanes.get(topic, tuning.LaneTuning(topic=topic))
-        return _History(
-            jobs=await finished_jobs(connection, topic, since=until - timedelta(seconds=window), until=until),
-            situation=found,
-            credits=await tenant_credits(connection),
-            shares={one.slug: Share(one.weight, one.cap) for one in await tuning.tenant_shares(connection)},
-            running=mine.running or _DEFAULTS["lane_concurrency"],
-            window=mine.window or _DEFAULTS["lane_window"],
-        )
-
-    found = in_transaction(read)
-    if not found.jobs:
-        raise click.ClickException(f"no job of {topic} has ended in the window; give a longer --window, or a --mix")
-    recorded = outcome(Span(j.tenant, j.created_at, j.started_at, j.finished_at, j.held_s) for j in found.jobs)
-    shares = Shares()
-    shares.replace(found.shares)
-    placed = found.situation.placed
-    first = min(job.created_at for job in found.jobs)
-    jobs = [_job(job, first, placed, found.situation.partitions) for job in found.jobs]
-    # The quickest tenth waited for nothing but the way from the row to the lane.
-    waits = sorted(max(0.0, job.started_at - job.created_at) for job in found.jobs)
-    return _Base(
-        jobs=jobs, placed=placed, situation=found.situation, credits=found.credits, shares=shares,
-        bounds=(found.running, found.window), slots=recorded.most_at_once, transport_s=waits[len(waits) // 10],
-        recorded=recorded,
-    )  # fmt: skip
-
-
-def _job(job: FinishedJob, first: float, placed: Mapping[str, tuple[int, ...]], partitions: int) -> Job:
-    spread = int(job.asset_id.hex[-7:], 16)
-    kparts = placed.get(job.tenant) or _by_hash(job.tenant, partitions)
-    kpart = kparts[spread % len(kparts)] if job.kpart is None else job.kpart
-    return Job(job.tenant, job.created_at - first, job.held_s, job.cpu_s, spread, kpart)
-
-
-def _by_hash(tenant: str, partitions: int) -> tuple[int, ...]:
-    return (zlib.crc32(tenant.encode()) % max(1, partitions),)
-
-
-def _combinations(base: _Base, options: Mapping[str, Any]) -> list[tuple[Setup, str]]:
+def _combinations(base: Base, options: Mapping[str, Any]) -> list[tuple[Setup, str]]:
     """A setup for every combination of the numbers that were given, each with its description."""
-    own = _Numbers(base.situation.partitions, base.bounds[0], None, 1, base.slots)
+    own = _Numbers(base.situation.partitions, base.bounds[0], None, 1, None)
     lists = {name: options[name] or (number,) for name, number in own._asdict().items()}
     if any(number < 1 for name in own._fields for number in options[name] or ()):
         raise click.UsageError("every number has to be at least 1")
@@ -189,40 +108,42 @@ def _combinations(base: _Base, options: Mapping[str, Any]) -> list[tuple[Setup, 
     return [_setup(base, _Numbers(*numbers), where) for numbers in itertools.product(*lists.values())]
 
 
-def _placement(base: _Base, options: Mapping[str, Any]) -> str:
+def _placement(base: Base, options: Mapping[str, Any]) -> str:
     """Jobs that stay where they were sent, or tenants where they are, tell nothing of another number of partitions."""
     if options["partitions"] and not options["check"]:
         return "planned"
     return "recorded" if base.recorded else "now"
 
 
-def _check_recorded(base: _Base, partitions: int) -> None:
+def _check_recorded(base: Base, partitions: int) -> None:
     if base.recorded is None:
         raise click.UsageError("a mix has no recorded placement")
     if (last := max(job.kpart for job in base.jobs)) >= partitions:
         raise click.UsageError(f"jobs were sent to partition {last}: recorded needs {last + 1} partitions or more")
 
 
-def _setup(base: _Base, numbers: _Numbers, where: str) -> tuple[Setup, str]:
+def _setup(base: Base, numbers: _Numbers, where: str) -> tuple[Setup, str]:
     partitions = numbers.partitions
     if where == "planned":
         found = msgspec.structs.replace(base.situation, partitions=partitions, placed=_within(base.placed, partitions))
         placements = found.placed | {move.tenant: move.want for move in planned(found).moves}
     elif where == "hash":
-        placements = {tenant: _by_hash(tenant, partitions) for tenant in {job.tenant for job in base.jobs}}
+        placements = {tenant: by_hash(tenant, partitions) for tenant in {job.tenant for job in base.jobs}}
     else:
         placements = _within(base.placed, partitions)
     missing = {job.tenant for job in base.jobs} - placements.keys()
-    placements |= {tenant: _by_hash(tenant, partitions) for tenant in missing}
+    placements |= {tenant: by_hash(tenant, partitions) for tenant in missing}
+    slots = numbers.slots or base.slots_of(numbers.workers)
     setup = Setup(
         partitions=partitions, bounds=Bounds.of(running=numbers.running, window=base.bounds[1]),
         credits=base.credits if numbers.credits is None else {},
         default_credits=_CREDITS if numbers.credits is None else numbers.credits,
-        workers=numbers.workers, slots=numbers.slots, shares=base.shares,
+        workers=numbers.workers, slots=slots, shares=base.shares,
         placements=None if where == "recorded" else placements, transport_s=base.transport_s,
     )  # fmt: skip
-    words = " ".join(f"{name}={'own' if number is None else number}" for name, number in numbers._asdict().items())
-    return setup, f"{words} placement={where}"
+    shown = numbers._replace(slots=slots)._asdict()
+    words = " ".join(f"{name}={'own' if number is None else number}" for name, number in shown.items())
+    return setup, f"{words} lane_window={base.bounds[1]} placement={where}"
 
 
 def _within(placed: Mapping[str, tuple[int, ...]], partitions: int) -> dict[str, tuple[int, ...]]:
@@ -230,12 +151,12 @@ def _within(placed: Mapping[str, tuple[int, ...]], partitions: int) -> dict[str,
     return {tenant: tuple(dict.fromkeys(kpart % partitions for kpart in kparts)) for tenant, kparts in placed.items()}
 
 
-def _predict(base: _Base, setup: Setup) -> Outcome:
+def _predict(base: Base, setup: Setup) -> Outcome:
     runs = Simulation(base.jobs, setup).run()
     return outcome(Span(r.job.tenant, r.job.made_at, r.started_at, r.finished_at, r.job.held_s) for r in runs)
 
 
-def _check(base: _Base, setup: Setup) -> list[dict[str, Any]]:
+def _check(base: Base, setup: Setup) -> list[dict[str, Any]]:
     if base.recorded is None:
         raise click.UsageError("--check needs a history, not a mix")
     predicted = _predict(base, setup)

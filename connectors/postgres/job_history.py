@@ -8,6 +8,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from schemas.states import JobClass
+
 
 class TenantLoad(NamedTuple):
     """What a tenant's jobs on a topic cost, CPU seconds, and how many they were."""
@@ -32,6 +34,7 @@ class FinishedJob(NamedTuple):
     held_s: float
     cpu_s: float
     kpart: int | None
+    job_class: JobClass
 
 
 # A job that died without a report cost nothing that is known.
@@ -47,7 +50,7 @@ _JOBS = sa.text(f"""
         extract(epoch FROM j.started_at)::float8 AS started_at,
         extract(epoch FROM j.finished_at)::float8 AS finished_at,
         coalesce(extract(epoch FROM j.finished_at)::float8 - (j.report ->> 'claimed_at')::float8, 0) AS held_s,
-        {_CPU} AS cpu_s, j.kpart
+        {_CPU} AS cpu_s, j.kpart, j.job_class
     FROM jobs j JOIN tenants t ON t.id = j.tenant_id
     WHERE j.topic = :route AND j.finished_at > CAST(:since AS timestamptz)
         AND j.finished_at <= CAST(:until AS timestamptz)
@@ -66,4 +69,4 @@ async def finished_jobs(
 ) -> Sequence[FinishedJob]:
     """A topic's jobs that ended in a span of time, in the order of their creation."""
     rows = await connection.execute(_JOBS, {"route": route, "since": since, "until": until})
-    return [FinishedJob(*row) for row in rows]
+    return [FinishedJob(*row)._replace(job_class=JobClass(row.job_class)) for row in rows]

@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from schemas.states import JobClass
 from streams.simulation.model import Job
 
 EXAMPLE = """\
@@ -19,6 +20,7 @@ burst = 2000          # jobs made at once, at the beginning
 seconds = 0.5         # how long each holds a slot, on average
 cpu_s = 0.45          # CPU seconds of each, on average; `seconds` unless given
 partitions = [0]      # one per bucket; by the hash of the name unless given
+class = "primary"     # or secondary, or bulk as `reprocess` makes them: these take what primary ones leave
 
 [[tenants]]
 name = "steady"
@@ -33,8 +35,8 @@ class MixError(Exception):
     """A file that is no mix; the message says why."""
 
 
-class MixTenant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One tenant of a mix."""
+class MixTenant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"job_class": "class"}):
+    """One tenant of a mix; it may be named again for its jobs of another class."""
 
     name: str
     seconds: _Positive
@@ -42,6 +44,7 @@ class MixTenant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     burst: Annotated[int, Meta(ge=0)] = 0
     per_s: Annotated[float, Meta(ge=0)] = 0.0
     partitions: tuple[Annotated[int, Meta(ge=0)], ...] = ()
+    job_class: JobClass = JobClass.PRIMARY
 
 
 class Mix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,4 +83,4 @@ def _job(tenant: MixTenant, at: float, source: random.Random) -> Job:
     factor = source.expovariate(1.0)
     held_s = tenant.seconds * factor
     cpu_s = held_s if tenant.cpu_s is None else tenant.cpu_s * factor
-    return Job(tenant.name, at, held_s, cpu_s, spread=source.getrandbits(28))
+    return Job(tenant.name, at, held_s, cpu_s, spread=source.getrandbits(28), job_class=tenant.job_class)

@@ -10,18 +10,20 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from schemas.states import JobClass
 from streams.core.lane import Bounds, Lane, Signal
 from streams.core.ledger import Ledger, Partition
 from streams.core.queues import Item
 from streams.core.roundrobin import DeficitRoundRobin, Shares
 from streams.core.slots import Slots
+from streams.simulation.credit import Credit
 
 _TOPIC = "simulated"
 
 
 class Job(NamedTuple):
     """A job to come: when it is made, for how long it holds a slot, what CPU it uses (seconds); `spread` decides the
-    bucket, `kpart` is the partition where there is no placement to ask.
+    bucket, `kpart` is the partition where there is no placement to ask, `job_class` says to whom it yields.
     """
 
     tenant: str
@@ -30,6 +32,7 @@ class Job(NamedTuple):
     cpu_s: float
     spread: int = 0
     kpart: int = 0
+    job_class: JobClass = JobClass.PRIMARY
 
 
 class Setup(NamedTuple):
@@ -111,8 +114,7 @@ class Simulation:
         self._setup = setup
         keys = [Partition(_TOPIC, number) for number in range(setup.partitions)]
         self._workers = [_Worker(setup, keys[first :: setup.workers]) for first in range(setup.workers)]
-        self._dispatched: dict[str, int] = {}
-        self._waiting: dict[str, deque[int]] = {}
+        self._credits: dict[str, Credit] = {}
         self._events: list[tuple[float, int, Callable[[float], None]]] = []
         self._order = itertools.count()
         self._started: dict[int, tuple[float, int]] = {}
@@ -133,15 +135,21 @@ class Simulation:
         heapq.heappush(self._events, (when, next(self._order), happen))
 
     def _made(self, number: int, now: float) -> None:
-        tenant = self._jobs[number].tenant
-        if self._dispatched.get(tenant, 0) < self._setup.credits.get(tenant, self._setup.default_credits):
+        job = self._jobs[number]
+        credit = self._credits.get(job.tenant)
+        if credit is None:
+            bound = self._setup.credits.get(job.tenant, self._setup.default_credits)
+            credit = self._credits[job.tenant] = Credit(bound)
+        if credit.make(number, job.job_class, now):
             self._dispatch(number, now)
-        else:
-            self._waiting.setdefault(tenant, deque()).append(number)
+        elif (turn := credit.turn(job.job_class, now)) > now:
+            self._at(turn, lambda then: self._let_in(credit, then))
+
+    def _let_in(self, credit: Credit, now: float) -> None:
+        while (number := credit.next(now)) is not None:
+            self._dispatch(number, now)
 
     def _dispatch(self, number: int, now: float) -> None:
-        tenant = self._jobs[number].tenant
-        self._dispatched[tenant] = self._dispatched.get(tenant, 0) + 1
         self._at(now + self._setup.transport_s, lambda then: self._arrive(number, then))
 
     def _arrive(self, number: int, now: float) -> None:
@@ -161,9 +169,9 @@ class Simulation:
         job = self._jobs[number]
         started_at, kpart = self._started.pop(number)
         self._runs.append(Run(job, kpart, started_at, now))
-        self._dispatched[job.tenant] -= 1
-        if self._waiting.get(job.tenant):
-            self._dispatch(self._waiting[job.tenant].popleft(), now)
+        credit = self._credits[job.tenant]
+        credit.leave(job.job_class)
+        self._let_in(credit, now)
         # As in a worker: what a child did not tell, its slot's time stands for.
         worker.finish(key, job.tenant, job.cpu_s or job.held_s)
         self._deal(worker, now)

@@ -47,9 +47,9 @@ def history(database):
 
 @pytest.fixture
 def run(history):
-    def run(*arguments, code=0):
+    def run(*arguments, code=0, **env):
         ran = CliRunner().invoke(
-            medialane, ["partitions", *map(str, arguments)], env={"MEDIALANE_DATABASE_URL": history.worker}
+            medialane, ["partitions", *map(str, arguments)], env={"MEDIALANE_DATABASE_URL": history.worker} | env
         )
         assert ran.exit_code == code, (ran.output, ran.exception)
         return ran.output
@@ -206,10 +206,57 @@ def test_the_placement_that_is_named_is_the_one_that_is_simulated(run, history):
 
 
 def test_the_prediction_is_held_against_the_history_itself(run):
-    recorded, predicted, off = json.loads(run("simulate", "--check", "--json"))
+    setup, rows = run("simulate", "--check", "--json").splitlines()
+    assert "workers=1 slots=3" in setup, "what is compared is named"
+    recorded, predicted, off = json.loads(rows)
     assert (recorded["what"], predicted["what"], off["what"]) == ("recorded", "predicted", "error")
     assert off["jobs"] == 0
     assert off["jobs_per_s"] == pytest.approx(abs(predicted["jobs_per_s"] / recorded["jobs_per_s"] - 1))
+
+
+def setups(said):
+    """The numbers of every line that was predicted."""
+    return [dict(word.split("=") for word in row["what"].split()) for row in json.loads(said.splitlines()[-1])[1:]]
+
+
+def test_lanes_are_as_they_are_tuned_else_as_the_workers_settings_say(run, history):
+    env = {"MEDIALANE_WORKER_LANE_CONCURRENCY": "7", "MEDIALANE_WORKER_LANE_WINDOW": "96"}
+    [found] = setups(run("simulate", "--json", **env))
+    assert (found["running"], found["lane_window"]) == ("7", "96")
+    with psycopg.connect(history.owner, autocommit=True) as connection:
+        connection.execute("INSERT INTO lane_settings (topic, running) VALUES ('jobs.image', 2)")
+        try:
+            [found] = setups(run("simulate", "--json", **env))
+        finally:
+            connection.execute("DELETE FROM lane_settings")
+    assert (found["running"], found["lane_window"]) == ("2", "96")
+
+
+def test_the_slots_that_there_were_are_divided_among_the_workers_that_are_named(run):
+    found = setups(run("simulate", "--workers", "1,2,3,4", "--json"))
+    assert [(one["workers"], one["slots"]) for one in found] == [("1", "3"), ("2", "2"), ("3", "1"), ("4", "1")]
+    found = setups(run("simulate", "--workers", "2,4", "--slots", "5", "--json"))
+    assert [(one["workers"], one["slots"]) for one in found] == [("2", "5"), ("4", "5")]
+    setup = run("simulate", "--check", "--workers", "3").splitlines()[0]
+    assert "workers=3 slots=1" in setup
+
+
+def test_jobs_of_the_history_have_the_credit_of_their_class(run, history):
+    wide = ("simulate", "--credits", "8", "--running", "8", "--slots", "30", "--placement", "now", "--json")
+
+    def jobs_per_s():
+        return json.loads(run(*wide).splitlines()[-1])[1]["jobs_per_s"]
+
+    def of_class(job_class):
+        with psycopg.connect(history.owner) as connection:
+            connection.execute("UPDATE jobs SET job_class = %s", (job_class,))
+
+    primary = jobs_per_s()
+    of_class("bulk")
+    try:
+        assert jobs_per_s() < primary / 4, "an eighth of eight: one at a time"
+    finally:
+        of_class("primary")
 
 
 def test_a_mix_is_simulated_without_a_database(tmp_path):

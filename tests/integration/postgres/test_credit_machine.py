@@ -1,9 +1,4 @@
-"""Random histories of a tenant's jobs on the real SQL, held against a small model of credit: bounds, order, nobody stuck.
-
-The model is a list of rows and two sentences: of each class's first waiting job that may go, the one whose turn comes
-first goes. A job may go if there is credit and, of its class's part of it, less is taken than that: by whatever is
-dispatched until its turn has come, and by its own class from then on.
-"""
+"""Random histories of a tenant's jobs on the real SQL, held against `support.credit`: bounds, order, nobody stuck."""
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -14,6 +9,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from support.credit import dispatched, goes_at_once, may_go, next_to_go
 from support.machines import SqlMachine
 
 from connectors.postgres import cancel, endings, jobs, keeper
@@ -21,32 +17,10 @@ from connectors.postgres import credits as credit
 from schemas.errors import ErrorCode
 from schemas.states import JobClass, Stage, WaitReason
 
-SHARE = {"primary": 1, "secondary": 2, "bulk": 8}
 ROWS = """
     SELECT id, state, coalesce(reason, '') AS reason, job_class, turn_at, turn_at <= clock_timestamp() AS ripe
     FROM jobs WHERE tenant_id = :t ORDER BY turn_at, id
 """
-
-
-def may_go(row, dispatched_, credits_):
-    own = sum(kind == row.job_class for kind in dispatched_)
-    taken = own if row.ripe else len(dispatched_)
-    return len(dispatched_) < credits_ and taken < max(1, credits_ // SHARE[row.job_class])
-
-
-def dispatched(rows):
-    """The classes of what is dispatched."""
-    return [row.job_class for row in rows if row.state in ("queued", "running")]
-
-
-def next_to_go(rows, dispatched_, credits_):
-    """The model: which waiting job goes next, None if none may."""
-    heads = {}
-    for row in rows:
-        if row.state == "waiting" and row.reason == "credit":
-            heads.setdefault(row.job_class, row)
-    going = [row for row in heads.values() if may_go(row, dispatched_, credits_)]
-    return min(going, key=lambda row: (row.turn_at, row.id), default=None)
 
 
 class Credits(SqlMachine):
@@ -107,7 +81,7 @@ class Credits(SqlMachine):
             )
         )
         self.made.append(made)
-        assert queued == (len(dispatched(before)) < max(1, self.credits // SHARE[kind.value]))
+        assert queued == goes_at_once(kind, dispatched(before), self.credits)
 
     def claim(self, number):
         job_id = self.some("queued", number)

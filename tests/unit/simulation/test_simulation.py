@@ -3,13 +3,20 @@
 import asyncio
 import random
 import selectors
+from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.credit import goes_at_once, next_to_go
 
+from connectors.postgres.credits import AGEING_S
+from schemas.states import JobClass
 from streams.core.lane import Bounds
 from streams.core.ledger import Partition
 from streams.core.roundrobin import DeficitRoundRobin, Share, Shares
 from streams.lanes import Lanes
+from streams.simulation.credit import Credit
 from streams.simulation.mix import EXAMPLE, MixError, jobs_of, read_mix
 from streams.simulation.model import Job, Setup, Simulation
 from streams.simulation.outcome import Span, error, jain, most_at_once, outcome
@@ -120,6 +127,78 @@ def test_credits_bound_what_a_tenant_has_dispatched():
     assert [run.started_at for run in runs] == sorted(run.started_at for run in runs)
 
 
+class _Row(SimpleNamespace):
+    @property
+    def ripe(self):
+        return self.turn_at <= self.clock.now
+
+
+@given(
+    credits_=st.sampled_from([1, 3, 8, 16, 64]),
+    acts=st.lists(
+        st.one_of(
+            st.tuples(st.just("make"), st.sampled_from(list(JobClass))),
+            st.tuples(st.just("end"), st.integers(0, 99)),
+            st.tuples(st.just("wait"), st.sampled_from([1.0, 600.0, 3600.0])),
+        ),
+        max_size=120,
+    ),
+)
+def test_credit_goes_to_whom_the_rows_give_it(credits_, acts):
+    """The same model holds the SQL, in `tests/integration/postgres/test_credit_machine.py`."""
+    credit, rows, clock = Credit(credits_), [], SimpleNamespace(now=0.0)
+
+    def running():
+        return [row.job_class for row in rows if row.state == "queued"]
+
+    def let_in():
+        while (due := next_to_go(sorted(rows, key=lambda row: (row.turn_at, row.id)), running(), credits_)) is not None:
+            assert credit.next(clock.now) == due.id
+            due.state = "queued"
+        assert credit.next(clock.now) is None
+
+    for act, value in acts:
+        clock.now += 0.001
+        if act == "make":
+            now = goes_at_once(value, running(), credits_)
+            rows.append(
+                _Row(id=len(rows), state="queued" if now else "waiting", reason="credit", job_class=value, clock=clock,
+                     turn_at=clock.now + AGEING_S[value])
+            )  # fmt: skip
+            assert credit.make(len(rows) - 1, value, clock.now) == now
+        elif act == "wait":
+            clock.now += value
+        elif dispatched := [row for row in rows if row.state == "queued"]:
+            ended = dispatched[value % len(dispatched)]
+            ended.state = "done"
+            credit.leave(ended.job_class)
+        let_in()
+
+
+def reprocessing(count, **changes):
+    return [job._replace(job_class=JobClass.BULK, **changes) for job in burst("a", count)]
+
+
+def test_a_fresh_upload_does_not_wait_behind_what_is_reprocessed():
+    wide = setup(default_credits=16, slots=2, bounds=Bounds.of(running=2, window=64))
+    runs = Simulation([*reprocessing(200), *burst("a", 5, at=20.5)], wide).run()
+    fresh = [run for run in runs if run.job.job_class is JobClass.PRIMARY]
+    # Bulk jobs have two of the sixteen credits; the records of five that come later are behind these two alone.
+    assert max(run.started_at - run.job.made_at for run in fresh) <= 4
+    as_one = Simulation([job._replace(job_class=JobClass.PRIMARY) for job in (run.job for run in runs)], wide).run()
+    assert max(run.started_at - run.job.made_at for run in as_one if run.job.made_at > 20) > 50
+
+
+def test_bulk_jobs_yield_until_their_turn_and_then_get_their_part_whatever_comes():
+    narrow = setup(default_credits=8, slots=2, bounds=Bounds.of(running=2, window=64))
+    # As many as are done, and twenty in front: there is never credit to spare.
+    steady = [*burst("a", 20), *(Job("a", number / 2, 1.0, 1.0) for number in range(10_000))]
+    runs = Simulation([*steady, *reprocessing(2, made_at=1.0)], narrow).run()
+    began = [run.started_at for run in runs if run.job.job_class is JobClass.BULK]
+    turn = 1.0 + AGEING_S[JobClass.BULK]
+    assert all(turn <= at < turn + 30 for at in began)
+
+
 def test_a_window_that_is_full_reads_on_when_it_has_room():
     runs = Simulation(burst("a", 200), setup(bounds=Bounds.of(running=2, window=8))).run()
     assert len(runs) == 200
@@ -165,6 +244,13 @@ def test_the_example_mix_runs_and_is_repeatable():
     assert jobs == jobs_of(read_mix(EXAMPLE))
     assert sum(job.tenant == "bulk" for job in jobs) == 2000
     assert 45 < sum(job.tenant == "steady" for job in jobs) < 140
+
+
+def test_a_tenant_of_a_mix_may_have_jobs_of_several_classes():
+    text = EXAMPLE + '\n[[tenants]]\nname = "steady"\nseconds = 2\nburst = 5\nclass = "bulk"\n'
+    jobs = jobs_of(read_mix(text))
+    assert sum(job.job_class is JobClass.BULK for job in jobs if job.tenant == "steady") == 5
+    assert {job.job_class for job in jobs if job.tenant == "bulk"} == {JobClass.PRIMARY}
 
 
 @pytest.mark.parametrize(
