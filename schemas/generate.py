@@ -13,43 +13,14 @@ from typing import Any
 
 import msgspec
 
+from schemas.errors import ErrorCode
 from schemas.events import EVENT_TYPES, Event
-from schemas.records import (
-    HEADER_ID,
-    HEADER_SEQ,
-    HEADER_SOURCE,
-    HEADER_SPEC_VERSION,
-    HEADER_SUBJECT,
-    HEADER_TENANT,
-    HEADER_TRACEPARENT,
-    HEADER_TYPE,
-    DeadLetter,
-    Dispatch,
-)
+from schemas.headers import ERROR_HEADERS, HEADERS, RECORD_HEADERS, WEBHOOK_HEADERS, object_of
+from schemas.records import DEAD_LETTER_TYPE, DISPATCH_TYPE, DeadLetter, Dispatch
 from schemas.topics import CANARY, DEAD_LETTERS, EVENTS, IMAGE_JOBS, TOPICS, VIDEO_JOBS, Topic
 
 FOLDER = Path(__file__).parent / "generated"
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
-
-_HEADERS: dict[str, str] = {
-    HEADER_ID: "Id of the outbox row; of an event, the event's id",
-    HEADER_TYPE: "Type of the payload",
-    HEADER_SUBJECT: "Id of the asset (events) or job (dispatches, dead letters)",
-    HEADER_TENANT: "Id of the tenant",
-    HEADER_SEQ: "Position among the asset's events; only on events",
-    HEADER_SOURCE: "Always `medialane`",
-    HEADER_SPEC_VERSION: "Always `1.0`",
-    HEADER_TRACEPARENT: "W3C trace context of the transaction that wrote the record",
-}
-WEBHOOK_HEADERS: dict[str, str] = {
-    "webhook-id": "The event's id, the same on every attempt",
-    "webhook-timestamp": "When this attempt was signed, Unix seconds",
-    "webhook-signature": "Standard Webhooks signatures, space separated",
-    "X-Webhook-Signature": "`sha256=` and the hex HMAC-SHA256 of the body",
-    HEADER_TRACEPARENT: "W3C trace context of the attempt",
-}
-"""Of a delivery: name to meaning."""
-
 
 REF = "#/components/schemas/"
 """Where OpenAPI and AsyncAPI documents keep their schemas."""
@@ -57,7 +28,7 @@ REF = "#/components/schemas/"
 
 def payloads() -> dict[str, type[msgspec.Struct]]:
     """Every payload by its published name."""
-    return {**EVENT_TYPES, "job.dispatch": Dispatch, "job.dead": DeadLetter}
+    return {**EVENT_TYPES, DISPATCH_TYPE: Dispatch, DEAD_LETTER_TYPE: DeadLetter}
 
 
 def json_schema(payload: type[msgspec.Struct], title: str) -> dict[str, Any]:
@@ -68,15 +39,18 @@ def json_schema(payload: type[msgspec.Struct], title: str) -> dict[str, Any]:
 
 def asyncapi() -> dict[str, Any]:
     """The AsyncAPI 3.0 document: what may be read from Kafka, and what webhooks bring."""
-    (refs, components) = msgspec.json.schema_components(list(payloads().values()), ref_template=REF + "{name}")
-    schemas = dict(zip(payloads(), refs, strict=True))
+    (refs, components) = msgspec.json.schema_components([*payloads().values(), Event], ref_template=REF + "{name}")
+    schemas = dict(zip(payloads(), refs, strict=False))
+    later = _later(components.pop(Event.__name__))
+    body = webhook_body({name: schemas[name] for name in EVENT_TYPES}, later={"$ref": f"{REF}LaterEvent"})
     return {
         "asyncapi": "3.0.0",
         "info": {
             "title": "Medialane",
             "version": "1",
             "description": "Events of assets, jobs and variants, in Kafka and as webhooks. Change is additive only: "
-            "readers must ignore what they do not know.",
+            "new types, new fields, and new values of stage, kind, state and code may come. Enumerations are this "
+            "release's; readers must ignore what they do not know.",
         },
         "defaultContentType": "application/json",
         "channels": {
@@ -85,29 +59,35 @@ def asyncapi() -> dict[str, Any]:
         },
         "operations": _operations(),
         "components": {
-            "schemas": {**components, "WebhookBody": webhook_body({name: schemas[name] for name in EVENT_TYPES})},
+            "schemas": {**components, "LaterEvent": later, "WebhookBody": body},
             "messages": {
-                **{name: _message(name, schemas[name]) for name in payloads()},
-                "webhook": _message("webhook", {"$ref": f"{REF}WebhookBody"}, WEBHOOK_HEADERS),
+                **{name: _message(name, schemas[name], _of_record(name)) | _key(_KEYS[name]) for name in payloads()},
+                _UNDECODABLE: _undecodable(),
+                "webhook": _message("webhook", {"$ref": f"{REF}WebhookBody"}, object_of(WEBHOOK_HEADERS, frozenset())),
             },
         },
     }
 
 
-def webhook_body(data: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """The JSON Schema of a delivery's body; `data`: event type to the schema of its event."""
-    names = list(data)
+def webhook_body(data: Mapping[str, dict[str, Any]], *, later: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The JSON Schema of a delivery's body.
+
+    `data`: event type to the schema of its event; `later`: the schema of those whose type is none of them, if such
+    bodies are allowed.
+    """
+    types = {"enum": list(data)} if later is None else {"type": "string"}
+    events = [*data.values()] if later is None else [*data.values(), later]
     return {
         "type": "object",
         "description": "A delivery's body: Standard Webhooks' type, timestamp and data, and an older system's fields.",
         "required": ["type", "timestamp", "event", "asset_id", "job_id", "data"],
         "properties": {
-            "type": {"enum": names},
+            "type": types,
             "timestamp": {"type": "string", "format": "date-time"},
-            "event": {"enum": names},
+            "event": types,
             "asset_id": {"type": "string", "format": "uuid"},
             "job_id": {"type": ["string", "null"], "format": "uuid"},
-            "data": {"oneOf": list(data.values())} if len(data) > 1 else next(iter(data.values())),
+            "data": {"oneOf": events} if len(events) > 1 else events[0],
         },
     }
 
@@ -147,19 +127,35 @@ def main(arguments: list[str]) -> int:
     return 1 if stale else 0
 
 
+_UNDECODABLE = "record.undecodable"
+_KEYS = {
+    **dict.fromkeys(EVENT_TYPES, "Id of the asset"),
+    **dict.fromkeys((DISPATCH_TYPE, DEAD_LETTER_TYPE), "Id of the tenant"),
+}
 _CARRIED: dict[str, tuple[str, ...]] = {
     EVENTS.route: tuple(EVENT_TYPES),
-    IMAGE_JOBS.route: ("job.dispatch",),
-    VIDEO_JOBS.route: ("job.dispatch",),
-    DEAD_LETTERS.route: ("job.dead",),
+    IMAGE_JOBS.route: (DISPATCH_TYPE,),
+    VIDEO_JOBS.route: (DISPATCH_TYPE,),
+    DEAD_LETTERS.route: (DEAD_LETTER_TYPE, _UNDECODABLE),
     CANARY.route: (),
+}
+
+_NOTES: dict[str, str] = {
+    EVENTS.route: "The topic holds every tenant's: it is for services that may see them all. An asset's events are in "
+    "one partition, in order; which one is its tenant's placement, not a hash of the key. Records come at least once: "
+    "repeats have the same `ce_id`, and after a lost replication slot go back as far as the outbox is kept (a day), "
+    "with older `ce_seq`s. Drop them by `ce_id`, or by `ce_seq` per asset; read with `isolation.level=read_committed` "
+    "where Connect sends exactly once. Variants are named by `object_key`; signed addresses come from "
+    "`GET /api/v1/assets/{id}`.",
+    DEAD_LETTERS.route: f"The last header `medialane_code` tells the two kinds apart: `{ErrorCode.UNDECODABLE_RECORD}` "
+    "is a record as it came, all else a job. Both may come more than once.",
 }
 
 
 def _channel(topic: Topic) -> dict[str, Any]:
     return {
         "address": topic.name(),
-        "description": topic.description,
+        "description": ". ".join(filter(None, (topic.description, _NOTES.get(topic.route)))),
         "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in _CARRIED[topic.route]},
         "bindings": {"kafka": {"partitions": topic.partitions}},
     }
@@ -181,18 +177,41 @@ def _operations() -> dict[str, Any]:
     }
 
 
-def _message(name: str, payload: dict[str, Any], headers: Mapping[str, str] = _HEADERS) -> dict[str, Any]:
+def _message(name: str, payload: dict[str, Any], headers: dict[str, Any]) -> dict[str, Any]:
     kind = payloads().get(name)
     summary = kind.doc if kind is not None and issubclass(kind, Event) else ((kind and kind.__doc__) or "A delivery")
     return {
         "name": name,
         "summary": summary.strip().splitlines()[0],
-        "headers": {
-            "type": "object",
-            "properties": {header: {"type": "string", "description": text} for header, text in headers.items()},
-        },
+        "headers": headers,
         "payload": payload,
     }
+
+
+def _of_record(name: str) -> dict[str, Any]:
+    return object_of(HEADERS | (ERROR_HEADERS if name == DEAD_LETTER_TYPE else {}))
+
+
+def _undecodable() -> dict[str, Any]:
+    return {
+        "name": _UNDECODABLE,
+        "summary": "A record that cannot be decoded, as it came, with its own headers and these after them.",
+        "contentType": "application/octet-stream",
+        "headers": object_of(RECORD_HEADERS),
+        "payload": {"description": "Any bytes, or null"},
+        "bindings": {"kafka": {"key": {"description": "The record's own: any bytes, or null"}}},
+    }
+
+
+def _key(meaning: str) -> dict[str, Any]:
+    return {"bindings": {"kafka": {"key": {"type": "string", "format": "uuid", "description": meaning}}}}
+
+
+def _later(event: dict[str, Any]) -> dict[str, Any]:
+    """The schema of events that this release does not know, of what all of them carry."""
+    strange = {"type": "string", "not": {"enum": list(EVENT_TYPES)}}
+    told = {"title": "LaterEvent", "description": "An event of a type that came later: a receiver answers 2xx to it."}
+    return {**event, **told, "properties": {**event["properties"], "type": strange}}
 
 
 def _text(document: Mapping[str, Any]) -> str:

@@ -6,7 +6,8 @@ import msgspec
 
 from api.examples.events import EVENTS
 from schemas.events import EVENT_TYPES, Event
-from schemas.generate import REF, WEBHOOK_HEADERS, webhook_body
+from schemas.generate import REF, webhook_body
+from schemas.headers import WEBHOOK_HEADERS
 
 
 def webhooks() -> dict[str, Any]:

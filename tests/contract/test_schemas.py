@@ -9,8 +9,10 @@ import pytest
 
 from schemas import generate
 from schemas.events import EVENT_TYPES, decode_event, encode_event
+from streams.webhooks.message import body_of, read_event
 
 GOLDEN = Path(__file__).parent / "golden"
+CONNECTOR = Path(__file__).resolve().parents[2] / "connectors/debezium/connector.json"
 STRUCTS = generate.payloads()
 
 
@@ -90,3 +92,48 @@ def test_every_reference_of_the_asyncapi_document_resolves():
         for step in reference.removeprefix("#/").split("/"):
             assert step in place, reference
             place = place[step]
+
+
+def told(name, key):
+    return generate.asyncapi()["components"]["messages"][name][key]
+
+
+def is_a_body(event):
+    document = generate.asyncapi()
+    whole = {"$ref": "#/components/schemas/WebhookBody", "components": document["components"]}
+    body = json.loads(body_of(read_event(json.dumps(event).encode(), None)))
+    return jsonschema.Draft202012Validator(whole, format_checker=jsonschema.FormatChecker()).is_valid(body)
+
+
+@pytest.mark.parametrize("name", sorted(EVENT_TYPES))
+def test_a_deliverys_body_is_as_the_asyncapi_document_has_it(name):
+    assert is_a_body(golden(name))
+    broken = golden(name)
+    del broken["generation"]
+    assert not is_a_body(broken)
+
+
+def test_a_deliverys_body_may_be_of_a_type_that_came_later_and_a_known_type_is_still_held_to_its_schema():
+    assert is_a_body(golden("asset.deleted") | {"type": "asset.unheard_of", "added_later": 1})
+    assert not is_a_body(golden("asset.deleted") | {"type": "asset.ready"})
+
+
+def test_what_may_be_missing_of_a_records_headers_may_be_null():
+    headers = told("asset.ready", "headers")["properties"]
+    nullable = {name for name, header in headers.items() if header["type"] == ["string", "null"]}
+    assert nullable == {"traceparent", "ce_seq", "ce_tenantid"}
+
+
+def test_every_record_says_what_its_key_is():
+    keys = {name: told(name, "bindings")["kafka"]["key"]["description"] for name in STRUCTS}
+    tenants = {"job.dispatch", "job.dead"}
+    assert keys == {name: "Id of the tenant" if name in tenants else "Id of the asset" for name in STRUCTS}
+
+
+def test_a_dead_letters_headers_are_those_that_the_connector_places():
+    placed = json.loads(CONNECTOR.read_text())["transforms.outbox.table.fields.additional.placement"]
+    names = {rule.split(":")[2] for rule in placed.split(",") if ":header:" in rule}
+    assert set(told("job.dead", "headers")["properties"]) == names | {"ce_source", "ce_specversion"}
+    assert set(told("asset.ready", "headers")["properties"]) == {
+        name for name in set(told("job.dead", "headers")["properties"]) if not name.startswith(("__dlq", "medialane_"))
+    }

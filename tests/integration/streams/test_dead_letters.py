@@ -13,6 +13,7 @@ from connectors.postgres.database import Database
 from connectors.telemetry.metrics import Metrics
 from connectors.telemetry.tracing import Tracing
 from schemas.errors import ErrorCode, MedialaneError
+from schemas.headers import RECORD_HEADERS
 from schemas.ids import uuid7
 from schemas.settings import DatabaseSettings
 from schemas.states import MediaKind
@@ -119,6 +120,7 @@ async def test_a_record_that_its_topic_never_takes_is_in_its_row(database):
         (b"key\0", b"no dispatch \0"), (b"key\0", None), (None, None),
     ]  # fmt: skip
     assert not any("\0" in name for _, _, headers in producer.asked for name in headers)
+    assert {name for _, _, headers in producer.asked for name in headers} - {"odd\\0name"} < set(RECORD_HEADERS)
     with psycopg.connect(database.owner) as connection:
         query = "SELECT koffset, key, value, detail FROM dead_letters WHERE topic = %s"
         assert connection.execute(query, [topic]).fetchall() == [
