@@ -1,12 +1,17 @@
 """The shapes around every answer: the reference system's, so that its clients only change the address."""
 
-from typing import Generic, Literal, TypeVar
+from datetime import datetime
+from typing import Annotated, Generic, Literal, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from schemas.errors import ErrorCode
 
 T = TypeVar("T")
+
+Moment = Annotated[datetime, Meta(tz=True)]
+"""A time in an answer, always UTC. msgspec tells the format only of those that must have an offset."""
 
 PROBLEM_TYPE = "application/problem+json"
 

@@ -19,6 +19,7 @@ from api.examples.errors import failure, problem
 from api.examples.ids import PATHS
 from api.examples.payloads import ANSWERS, REQUESTS, UNREADY
 from api.failures import DESCRIPTIONS
+from api.idempotency import REPLAYED
 from api.webhooks.described import webhooks
 from schemas.events import EVENT_TYPES
 from schemas.generate import REF
@@ -42,6 +43,7 @@ def published(app: Litestar, document: dict[str, Any]) -> dict[str, Any]:
     )
     whole["components"]["schemas"] |= payloads
     whole["components"]["responses"] = _errors()
+    whole["components"]["headers"] = _HEADERS
     for path, operation in _operations(whole):
         _complete(path, operation)
     return whole | {"webhooks": webhooks()}
@@ -98,10 +100,15 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     if "requestBody" in operation:
         for content in operation["requestBody"]["content"].values():
             content["example"] = msgspec.to_builtins(REQUESTS[name])
+    once = any(parameter["name"] == "Idempotency-Key" for parameter in operation.get("parameters", ()))
     for status, response in operation["responses"].items():
         if int(status) >= 400 and path.startswith(("/api/", "/media/")):
             operation["responses"][status] = {"$ref": f"#/components/responses/Error{status}"}
             continue
+        response["headers"] = _named(
+            *_ALWAYS, *(_PLANS if path.startswith("/api/") else ()), *([REPLAYED] if once else ()),
+            *_OF_STATUS.get(status, ()),
+        )  # fmt: skip
         for content in response.get("content", {}).values():
             content["example"] = msgspec.to_builtins(ANSWERS[name] if int(status) < 400 else UNREADY)
 
@@ -111,6 +118,7 @@ def _errors() -> dict[str, Any]:
     return {
         f"Error{status}": {
             "description": DESCRIPTIONS[status],
+            "headers": _named(*_ALWAYS, *_PLANS, *_OF_STATUS.get(str(status), ())),
             "content": {
                 "application/json": _content("Failure", failure(status)),
                 PROBLEM_TYPE: _content("Problem", problem(status)),
@@ -122,3 +130,32 @@ def _errors() -> dict[str, Any]:
 
 def _content(schema: str, example: msgspec.Struct) -> dict[str, Any]:
     return {"schema": {"$ref": REF + schema}, "example": msgspec.to_builtins(example)}
+
+
+def _named(*names: str) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def _header(description: str, kind: str = "string", *, required: bool = False) -> dict[str, Any]:
+    return {"description": description, "required": required, "schema": {"type": kind}}
+
+
+_HEADERS: dict[str, Any] = {
+    "traceparent": _header("W3C trace context of the request"),
+    "X-Trace-Id": _header("Id of its trace; quote it when something goes wrong"),
+    "RateLimit": _header("What is left of the plan's requests, to callers whose plan has a rate"),
+    "RateLimit-Policy": _header("The plan's requests, to the same"),
+    "Retry-After": _header("Seconds after which to come again", "integer"),
+    "WWW-Authenticate": _header("The challenge, by RFC 6750"),
+    "Location": _header("Where the bytes are", required=True),
+    REPLAYED: _header("`true`: the answer that a request with this `Idempotency-Key` got before"),
+}
+_ALWAYS = ("traceparent", "X-Trace-Id")
+_PLANS = ("RateLimit", "RateLimit-Policy")
+_OF_STATUS = {
+    "307": ("Location",),
+    "401": ("WWW-Authenticate",),
+    "409": ("Retry-After",),  # of an Idempotency-Key in use
+    "429": ("Retry-After",),
+    "503": ("Retry-After",),
+}

@@ -15,14 +15,17 @@ from msgspec import Meta
 from schemas.details import Details, Text
 from schemas.states import MediaKind, Stage
 
+CODE = "Why; docs/api.md lists the codes, and more may come"
+WIDE = "Upright pixels; 0 for sound"
+
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
     """A finished variant as events and the API show it; sizes in pixels, bytes and seconds."""
 
     profile: str
     content_type: str
-    width: int
-    height: int
+    width: Annotated[int, Meta(description=WIDE)]
+    height: Annotated[int, Meta(description=WIDE)]
     size: int
     sha256: str
     object_key: str
@@ -83,8 +86,8 @@ class AssetReady(Event, frozen=True, kw_only=True, tag="asset.ready"):
     doc: ClassVar[str] = "Every variant of the primary stage is there."
 
     kind: MediaKind
-    width: int
-    height: int
+    width: Annotated[int, Meta(description=WIDE)]
+    height: Annotated[int, Meta(description=WIDE)]
     variants: tuple[Variant, ...]
     duration_s: float | None = None
     details: Details | None = None
@@ -94,7 +97,7 @@ class AssetFailed(Event, frozen=True, kw_only=True, tag="asset.failed"):
     event_type: ClassVar[str] = "asset.failed"
     doc: ClassVar[str] = "The asset was given up; `code` says why."
 
-    code: str
+    code: Annotated[str, Meta(description=CODE)]
     detail: str
 
 
@@ -146,7 +149,7 @@ class JobDone(JobEvent, frozen=True, kw_only=True, tag="job.done"):
     event_type: ClassVar[str] = "job.done"
     doc: ClassVar[str] = "The job finished."
 
-    attempts: int
+    attempts: Annotated[int, Meta(description="Attempts that failed, and this one")]
     cpu_s: float
     reused: Annotated[bool, Meta(description="The variants were there already, made of the same bytes")] = False
 
@@ -155,9 +158,9 @@ class JobFailed(JobEvent, frozen=True, kw_only=True, tag="job.failed"):
     event_type: ClassVar[str] = "job.failed"
     doc: ClassVar[str] = "The job was given up."
 
-    code: str
+    code: Annotated[str, Meta(description=CODE)]
     detail: str
-    attempts: int
+    attempts: Annotated[int, Meta(description="Attempts that failed; lost workers are not among them")]
     cpu_s: Annotated[float, Meta(description="CPU seconds of the last attempt")] = 0.0
 
 

@@ -7,10 +7,11 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from api.envelope import Moment
 from api.storage.models import Metadata, Tags
 from schemas.details import Details
 from schemas.errors import ErrorCode
-from schemas.events import Variant
+from schemas.events import WIDE, Variant
 from schemas.states import AssetState, JobState, MediaKind, Stage
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ class VariantOut(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     profile: str
     content_type: str
-    width: int
-    height: int
+    width: Annotated[int, Meta(description=WIDE)]
+    height: Annotated[int, Meta(description=WIDE)]
     size: int
     sha256: str
     url: Annotated[
@@ -44,7 +45,7 @@ class VariantOut(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
             "`urlExpiresAt`"
         ),
     ]
-    url_expires_at: datetime
+    url_expires_at: Moment
     duration_s: float | None = None
 
 
@@ -56,7 +57,7 @@ class PictureOut(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     url: Annotated[
         str, Meta(description="Signed address that answers in the best format that `Accept` allows; needs no key")
     ]
-    url_expires_at: datetime
+    url_expires_at: Moment
 
 
 def variant_out(variant: Variant, url: str, expires_at: datetime) -> VariantOut:
@@ -73,14 +74,14 @@ class TimelineOut(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     type: str
     subject: Annotated[str, Meta(description="What it is about: a profile, a stage, or nothing")]
     generation: int
-    time: datetime
+    time: Moment
 
 
 class StepOut(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A step of a job's work."""
 
     name: str
-    started_at: datetime
+    started_at: Moment
     seconds: float
 
 
@@ -92,11 +93,11 @@ class JobOut(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     stage: Stage
     state: JobState
     waiting_for: str | None
-    attempts: int
+    attempts: Annotated[int, Meta(description="Attempts that ended, as `job.done` and `job.failed` tell them")]
     progress: Annotated[int, Meta(description="Per cent")]
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
+    created_at: Moment
+    started_at: Moment | None
+    finished_at: Moment | None
     cpu_s: float | None
     steps: tuple[StepOut, ...]
 
@@ -111,15 +112,15 @@ class AssetSummary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     file_name: str
     content_type: str
     size: int
-    width: int | None
-    height: int | None
+    width: Annotated[int | None, Meta(description=f"{WIDE}; null until it is known")]
+    height: Annotated[int | None, Meta(description=f"{WIDE}; null until it is known")]
     duration_s: float | None
     details: DetailsOut | None
-    error_code: str | None
+    error_code: Annotated[str | None, Meta(description="Why it failed; more codes may come")]
     error_detail: str | None
-    created_at: datetime
-    uploaded_at: datetime | None
-    finished_at: datetime | None
+    created_at: Moment
+    uploaded_at: Moment | None
+    finished_at: Moment | None
     metadata: dict[str, str]
     tags: tuple[str, ...]
     profiles: Annotated[tuple[str, ...] | None, Meta(description="Named by the upload; null: all of the tenant's")]

@@ -33,6 +33,7 @@ from connectors.postgres.asset_views import (
 from connectors.postgres.database import Database
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.events import Variant
+from schemas.states import JobState
 
 _SUMMARY = AssetSummary.__struct_fields__
 
@@ -106,7 +107,7 @@ def _job(job: JobView) -> JobOut:
         stage=job.stage,
         state=job.state,
         waiting_for=job.reason,
-        attempts=job.attempts,
+        attempts=job.attempts + (job.state is JobState.DONE),  # the row counts those that failed
         progress=job.progress,
         created_at=job.created_at,
         started_at=job.started_at,

@@ -1,12 +1,12 @@
 """API keys as the API takes and shows them; the secret part only in the answer that makes it."""
 
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
+from api.envelope import Moment
 from api.storage.models import NO_CONTROLS
 from schemas.scopes import Scope
 
@@ -54,10 +54,10 @@ class KeyOut(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     prefix: Annotated[str, Meta(description="The part between `mp_` and the secret")]
     name: str
     scopes: tuple[str, ...]
-    created_at: datetime
-    expires_at: datetime | None
-    revoked_at: datetime | None
-    last_used_at: Annotated[datetime | None, Meta(description="To within half a minute")]
+    created_at: Moment
+    expires_at: Moment | None
+    revoked_at: Moment | None
+    last_used_at: Annotated[Moment | None, Meta(description="To within half a minute")]
     replaces: Annotated[UUID | None, Meta(description="The key that this one was made for by rotation")]
 
 
@@ -68,5 +68,5 @@ class KeyMade(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     prefix: str
     key: Annotated[str, Meta(description="`mp_<prefix>_<secret>`")]
     scopes: tuple[str, ...]
-    created_at: datetime
-    expires_at: datetime | None
+    created_at: Moment
+    expires_at: Moment | None

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from api.storage.models import FileName, Metadata, ProfileNames, Tags
+from api.storage.models import TYPES, FileName, Metadata, ProfileNames, Tags
 
 
 class PullRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -24,10 +24,15 @@ class PullRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     file_name: Annotated[FileName, Meta(description="The address's last part, if left out")] | None = None
     content_type: (
         Annotated[
-            str, Meta(min_length=1, max_length=100, description="What the file's server says, if left out")
+            str,
+            Meta(
+                min_length=1,
+                max_length=100,
+                description=f"What the file's server says, if left out. One of: {TYPES}",
+            ),
         ]
         | None
-    ) = None  # fmt: skip
+    ) = None
     sha256: (
         Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="The bytes' SHA-256, hex: others are refused")] | None
     ) = None

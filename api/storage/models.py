@@ -6,6 +6,8 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from schemas.profiles import ACCEPTED_TYPES
+
 CONTROLS = r"\u0000-\u001f\u007f-\u009f"
 NO_CONTROLS = f"^[^{CONTROLS}]*$"
 """Of texts that are shown to people.
@@ -15,6 +17,7 @@ that combine, and marks of direction; browsers, a folder's files with their fold
 part (`api.announcing.safe_name`).
 """
 
+TYPES = ", ".join(ACCEPTED_TYPES)
 FileName = Annotated[str, Meta(min_length=1, max_length=255, pattern=NO_CONTROLS)]
 
 MetadataKey = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
@@ -50,7 +53,7 @@ class PresignRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         Meta(
             min_length=1,
             max_length=100,
-            description="What the bytes are; the PUT has to carry the same",
+            description=f"What the bytes are; the PUT has to carry the same. One of: {TYPES}",
             examples=["image/jpeg"],
         ),
     ]

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from api.storage.models import FileName, MetadataKey, MetadataValue, ProfileNames, Tags
+from api.storage.models import TYPES, FileName, MetadataKey, MetadataValue, ProfileNames, Tags
 
 MOST_PARTS = 10_000
 
@@ -17,7 +17,7 @@ class MultipartRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A file that is about to come in parts. Its size is `size`, or `metadata.size`, where Uppy can put it."""
 
     filename: Annotated[FileName, Meta(examples=["film.mp4"])]
-    type: Annotated[str, Meta(min_length=1, max_length=100, examples=["video/mp4"])]
+    type: Annotated[str, Meta(min_length=1, max_length=100, description=f"One of: {TYPES}", examples=["video/mp4"])]
     size: Annotated[int, Meta(ge=1, examples=[734_003_200])] | None = None
     metadata: Annotated[
         dict[MetadataKey, MetadataValue | int | float | bool | None],

@@ -1,12 +1,12 @@
 """Webhook registrations as the API takes and shows them."""
 
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
+from api.envelope import Moment
 from schemas.events import EVENT_TYPES
 
 ALL_EVENTS = "*"
@@ -25,18 +25,23 @@ class EndpointRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
         ),
     ]
     events: Annotated[
-        list[str],
+        list[Annotated[str, Meta(extra_json_schema={"enum": [*EVENT_TYPES, ALL_EVENTS]})]],
         Meta(
             min_length=1,
             max_length=64,
             description="Event types, or `*` for all",
             examples=[["asset.ready", "asset.failed"]],
-            extra_json_schema={"items": {"enum": [*EVENT_TYPES, ALL_EVENTS]}},
         ),
     ]
     secret: (
         Annotated[
-            str, Meta(min_length=1, max_length=256, description="Key of the signatures; made for you if left out")
+            str,
+            Meta(
+                min_length=1,
+                max_length=256,
+                description="Key of the signatures; made for you if left out. Of `whsec_` and the base64 of 24 to 64 "
+                "bytes those bytes are the key, of any other text its UTF-8 bytes",
+            ),
         ]
         | None
     ) = None
@@ -50,10 +55,13 @@ class EndpointOut(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     events: tuple[str, ...]
     enabled: bool
     disabled_reason: str | None
-    created_at: datetime
+    created_at: Moment
 
 
 class EndpointCreated(EndpointOut, frozen=True, kw_only=True, rename="camel"):
     """A new registration, with its secret: shown now and never again."""
 
-    secret: Annotated[str, Meta(description="`whsec_` and the key in base64, as Standard Webhooks libraries take it")]
+    secret: Annotated[
+        str,
+        Meta(description="`whsec_` and the key of both signatures in base64, as Standard Webhooks libraries take it"),
+    ]

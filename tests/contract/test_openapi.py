@@ -12,6 +12,7 @@ from api.openapi import FILE, openapi_text
 from cli.schemas import schemas
 from schemas.events import EVENT_TYPES
 from schemas.generate import FOLDER
+from schemas.profiles import ACCEPTED_TYPES
 from streams.webhooks.message import body_of, read_event
 
 OPERATIONS = {
@@ -106,6 +107,49 @@ def test_the_bounds_inside_lists_and_optionals_are_told(document):
     assert schemas["AssetChange"]["properties"]["metadata"]["anyOf"][0]["maxProperties"] == 20
     listed = schemas["Success_tuple_api.keys.models.KeyOut_..._"]["properties"]["data"]["items"]
     assert listed == {"$ref": "#/components/schemas/KeyOut"}
+
+
+def test_times_and_event_types_are_told(document):
+    schemas = document["components"]["schemas"]
+    named = {
+        (name, key): shown
+        for name, schema in schemas.items()
+        for key, shown in schema.get("properties", {}).items()
+        if key.endswith("At") or key in {"time", "timestamp"}
+    }
+    assert len(named) > 20
+    for place, shown in named.items():
+        if place != ("PresignedUpload", "expiresAt"):  # Unix seconds
+            assert shown.get("anyOf", [shown])[0].get("format") == "date-time", place
+    assert schemas["EndpointRequest"]["properties"]["events"]["items"]["enum"] == [*EVENT_TYPES, "*"]
+
+
+def test_uploads_say_which_types_are_accepted(document):
+    schemas = document["components"]["schemas"]
+    pulled = schemas["PullRequest"]["properties"]["contentType"]["anyOf"][0]
+    for shown in (
+        schemas["PresignRequest"]["properties"]["contentType"], schemas["MultipartRequest"]["properties"]["type"], pulled
+    ):  # fmt: skip
+        assert shown["description"].endswith(f"One of: {', '.join(ACCEPTED_TYPES)}")
+
+
+def test_answers_tell_their_headers(document):
+    errors = document["components"]["responses"]
+    told = {name for error in errors.values() for name in error["headers"]}
+    assert {"traceparent", "X-Trace-Id", "RateLimit", "RateLimit-Policy", "WWW-Authenticate"} < told
+    assert {status for status, error in errors.items() if "Retry-After" in error["headers"]} == {
+        "Error409", "Error429", "Error503",
+    }  # fmt: skip
+    for path, methods in document["paths"].items():
+        for entry in methods.values():
+            once = any(parameter["name"] == "Idempotency-Key" for parameter in entry.get("parameters", ()))
+            for status, response in entry["responses"].items():
+                if "$ref" in response:
+                    continue
+                assert {"traceparent", "X-Trace-Id"} <= set(response["headers"]), path
+                assert ("Location" in response["headers"]) == (status == "307"), path
+                assert ("Idempotent-Replayed" in response["headers"]) == once, path
+                assert ("RateLimit" in response["headers"]) == path.startswith("/api/"), path
 
 
 def test_every_reference_resolves(document):

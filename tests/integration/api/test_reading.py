@@ -48,7 +48,7 @@ async def test_a_finished_asset_shows_its_report_and_signed_variants(caller, ope
         report=json.dumps(report),
     )
     asset = (await caller.call("GET", f"/api/v1/assets/{asset_id}"))[1]["data"]
-    assert asset["jobs"][0]["cpuS"] == 0.5
+    assert (asset["jobs"][0]["cpuS"], asset["jobs"][0]["attempts"]) == (0.5, 1)
     assert asset["jobs"][0]["steps"] == [
         {"name": "download", "startedAt": "2023-11-14T22:13:20.500000Z", "seconds": 0.25}
     ]
