@@ -1,0 +1,47 @@
+"""docs/api.md against the code: what its readers take for complete."""
+
+import re
+from pathlib import Path
+
+from schemas.errors import ERRORS, OF_THE_CONTENT, ErrorClass, ErrorCode
+from schemas.settings import ProcessorSettings, WebhookSettings
+
+TEXT = (Path(__file__).resolve().parents[2] / "docs/api.md").read_text(encoding="utf-8")
+
+
+def table(heading: str) -> list[str]:
+    return TEXT.partition(f"{heading}\n|---|---|---|\n")[2].partition("\n\n")[0].splitlines()
+
+
+def test_the_table_of_codes_has_every_code_that_a_job_may_end_with() -> None:
+    """Who meets a refusal is answered it, what waits for a dependency does not end, and a record is no job."""
+    ends = [
+        code
+        for code, spec in ERRORS.items()
+        if spec.error_class in {ErrorClass.PERMANENT, ErrorClass.TRANSIENT} and code is not ErrorCode.UNDECODABLE_RECORD
+    ]
+    assert table("| code | means | again |") == [
+        f"| `{code}` | {ERRORS[code].meaning} | {'yes' if code in OF_THE_CONTENT else 'perhaps not'} |" for code in ends
+    ]
+
+
+def test_the_limits_are_those_of_the_settings() -> None:
+    limits = ProcessorSettings()
+    told = [re.sub(r"^\| [^|]*\| (.*) \|$", r"\1", row) for row in table("| of | at most | or else |")]
+    assert told[:3] == [
+        f"{limits.max_image_bytes >> 20} MiB | `too_large`",
+        f"{limits.max_image_pixels // 1_000_000} megapixels, {limits.max_image_side:,} pixels a side | `too_many_pixels`",
+        f"{limits.max_frames} frames | `too_many_frames`",
+    ]
+    size, length = f"{limits.max_video_bytes >> 30} GiB", f"{limits.max_video_seconds / 3600:g} hours"
+    assert told[3:6] == [
+        f"{size} | `too_large`", f"{length} | `too_long`", f"{limits.max_video_side:,} pixels a side | `too_many_pixels`",
+    ]  # fmt: skip
+    assert told[-1] == f"{size}; {length} | `too_large`; `too_long`"
+
+
+def test_what_receivers_are_told_of_deliveries_is_as_set() -> None:
+    settings = WebhookSettings(encryption_key="unused")
+    assert f"up to {settings.in_flight_per_endpoint} are under way" in TEXT
+    assert f"within {settings.timeout_s:g} seconds (`MEDIALANE_WEBHOOK_TIMEOUT_S`)" in TEXT
+    assert f"({sum(settings.schedule_s) // 3600:.0f} h in all)" in TEXT
