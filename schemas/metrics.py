@@ -325,7 +325,8 @@ DB_POOL_SIZE = GaugeSpec("media_db_pool_size", "Most connections that the pool k
 DB_POOL_IN_USE = GaugeSpec("media_db_pool_in_use", "Connections that are taken from the pool.", _ALL)
 CLOCK_AHEAD = GaugeSpec("media_clock_ahead_seconds", "How far the process's clock is ahead of Postgres'.", _ALL)
 SLO_TARGET = GaugeSpec("media_slo_target_ratio", "Promised share of good events, by objective.", _ALL, ("slo",))
-BUILD_INFO = GaugeSpec("media_build_info", "Always 1; says what runs.", _ALL, ("service", "version"))
+# Not `service`: a scrape of Kubernetes' brings a label of that name, before which ours would step aside.
+BUILD_INFO = GaugeSpec("media_build_info", "Always 1; says what runs.", _ALL, ("process", "version"))
 
 SLO_TARGETS: dict[str, float] = {
     "api_availability": 0.999,

@@ -79,6 +79,12 @@ def test_every_query_asks_for_what_exists(where: str, expression: str) -> None:
     assert list(query_problems(expression)) == [], where
 
 
+def test_no_metric_has_a_label_that_a_scrape_adds() -> None:
+    """Prometheus keeps the scrape's own, renames ours, and no rule that asks for it finds it any more."""
+    added = ADDED_LABELS - {"le", "slo"} | {"service", "namespace", "pod", "container", "endpoint", "node"}
+    assert [(spec.name, label) for spec in CATALOGUE for label in spec.labels if label in added] == []
+
+
 def test_what_every_keeper_sees_is_not_added_up() -> None:
     shared = [spec.name for spec in CATALOGUE if isinstance(spec, GaugeSpec) and spec.processes == ("keeper",)]
     asked = [(where, text) for where, text in expressions() if any(name in text for name in shared)]
