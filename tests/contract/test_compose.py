@@ -5,6 +5,7 @@ Each check is also run on a copy with the fault that it is there for: a check th
 
 import copy
 import json
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -130,6 +131,11 @@ def test_every_required_variable_is_in_the_example() -> None:
     required = {match["name"] for match in c._VARIABLE.finditer(TEXT) if match["kind"] == "?"}
     assert required == {name for name, value in example.items() if value == ""}
     assert example.keys() <= c.variables(TEXT)
+
+
+def test_the_example_tells_of_every_variable() -> None:
+    told = set(re.findall(r"(?m)^(?:# )?([A-Z][A-Z0-9_]+)[=:]", (c.ROOT / ".env.example").read_text(encoding="utf-8")))
+    assert told == c.variables(TEXT)
 
 
 def test_fresh_secrets_differ_each_time(env: dict[str, str]) -> None:
