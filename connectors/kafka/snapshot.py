@@ -1,7 +1,6 @@
 """A topic as it is now, read from its beginning to the end that it has at this moment; no group, nothing committed."""
 
 import time
-import uuid
 from collections.abc import Iterator
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -24,7 +23,12 @@ def read_topic(settings: KafkaSettings, topic: str) -> Records:
     """
     consumer = Consumer(
         client_options(settings)
-        | {"group.id": f"snapshot-{uuid.uuid4()}", "enable.auto.commit": False, "isolation.level": "read_committed"}
+        | {
+            # The library wants one, and brokers a permission for it; who reads at the same time does not matter.
+            "group.id": f"{settings.topic_prefix}-snapshot",
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+        }
     )
     try:
         yield from _read(consumer, topic)

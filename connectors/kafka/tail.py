@@ -32,7 +32,8 @@ class TopicTail:
         self._options = {
             **client_options(settings),
             "client.id": "medialane-tail",
-            "group.id": "medialane-tail",  # the library wants one; nothing is ever committed under it
+            # The library wants one, and brokers a permission for it; nothing is ever committed under it.
+            "group.id": f"{settings.topic_prefix}-tail",
             "enable.auto.commit": False,
             "auto.offset.reset": "latest",
             "fetch.wait.max.ms": 100,

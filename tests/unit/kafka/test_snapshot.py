@@ -14,9 +14,10 @@ class Silent:
     """A consumer whose brokers told of five records and then sent none."""
 
     looks = 0
+    group = None
 
-    def __init__(self, _options):
-        pass
+    def __init__(self, options):
+        Silent.group = options["group.id"]
 
     def list_topics(self, name, timeout):
         return SimpleNamespace(topics={name: SimpleNamespace(error=None, partitions={0: None})})
@@ -64,3 +65,9 @@ def test_each_record_is_handed_on_before_the_next_is_asked_for(monkeypatch):
     monkeypatch.setattr(snapshot, "Consumer", Telling)
     records = snapshot.read_topic(KafkaSettings(brokers="127.0.0.1:1"), "topic")
     assert [(value, Telling.sent) for _, value in records] == [(b"%d" % number, number) for number in range(1, 6)]
+
+
+def test_its_group_is_among_those_of_the_installation(monkeypatch):
+    monkeypatch.setattr(snapshot, "Consumer", Telling)
+    list(snapshot.read_topic(KafkaSettings(brokers="127.0.0.1:1", topic_prefix="mine"), "topic"))
+    assert Silent.group == "mine-snapshot"

@@ -12,10 +12,12 @@ class Busy:
     """A consumer of a topic without a moment of silence, which has another partition at every second count."""
 
     counts = 0
+    group = None
     assigned: ClassVar[list[int]] = []
     followed: ClassVar[list[bool]] = []
 
-    def __init__(self, _options):
+    def __init__(self, options):
+        Busy.group = options["group.id"]
         Busy.followed.append(Busy.tail.follows)
 
     def list_topics(self, name, _timeout):
@@ -39,7 +41,8 @@ class Busy:
 async def test_partitions_that_are_added_are_followed_though_the_topic_is_busy(monkeypatch):
     monkeypatch.setattr(tail, "Consumer", Busy)
     monkeypatch.setattr(tail, "_NEW_PARTITIONS_S", 0.01)
-    Busy.tail = followed = tail.TopicTail(KafkaSettings(brokers="127.0.0.1:1"), "topic", lambda _key, _value: None)
+    settings = KafkaSettings(brokers="127.0.0.1:1", topic_prefix="mine")
+    Busy.tail = followed = tail.TopicTail(settings, "topic", lambda _key, _value: None)
     followed.begin()
     async with asyncio.timeout(60):
         while len(Busy.assigned) < 3:  # noqa: ASYNC110 - a thread's doing tells nobody
@@ -47,3 +50,4 @@ async def test_partitions_that_are_added_are_followed_though_the_topic_is_busy(m
     await followed.close()
     assert Busy.assigned[:3] == [1, 2, 3]
     assert not any(Busy.followed), "what is said between two assignments is not heard"
+    assert Busy.group == "mine-tail", "among those of the installation, which permissions are given for"
