@@ -115,23 +115,71 @@ def test_what_is_copied_exists_and_is_in_the_build_context(name: str) -> None:
         assert (c.ROOT / entry).exists(), entry
 
 
-def connect_properties(template: Path) -> subprocess.CompletedProcess[str]:
+CONNECT = c.ROOT / "deploy/local/connect.properties"
+
+
+def connect_properties(template: Path, **env: str) -> subprocess.CompletedProcess[str]:
     script = CONTAINER / "connect-properties.sh"
-    return subprocess.run([script, template], check=False, capture_output=True, text=True)
+    env |= {"PATH": os.environ["PATH"]}
+    return subprocess.run([script, template], check=False, capture_output=True, text=True, env=env)
+
+
+def connect_worker(**env: str) -> dict[str, str]:
+    made = connect_properties(CONNECT, **env)
+    assert (made.returncode, made.stderr) == (0, "")
+    found = properties(made.stdout)
+    assert len(found) == len([line for line in made.stdout.splitlines() if not line.startswith("#")])
+    return found
 
 
 def test_connect_in_a_container_is_the_local_one_at_other_addresses() -> None:
-    template = c.ROOT / "deploy/local/connect.properties"
-    local = properties(template.read_text(encoding="utf-8"))
-    made = connect_properties(template)
-    assert (made.returncode, made.stderr) == (0, "")
+    local = properties(CONNECT.read_text(encoding="utf-8"))
     elsewhere = {
         "bootstrap.servers": "kafka:9092",
         "listeners": "http://0.0.0.0:8083",
         "plugin.path": "/opt/connect/plugins",
         "rest.advertised.host.name": "connect",
     }
-    assert properties(made.stdout) == local | elsewhere
+    assert connect_worker() == local | elsewhere
+
+
+def test_connect_in_a_container_goes_where_its_environment_says() -> None:
+    said = {
+        "CONNECT_BOOTSTRAP_SERVERS": "b1:9096,b2:9096",
+        "CONNECT_CONFIG_STORAGE_REPLICATION_FACTOR": "3",
+        "CONNECT_REST_ADVERTISED_HOST_NAME": "10.0.0.7",
+        "CONNECT_CLIENT_RACK": "a",
+        "CONNECT_GROUP_ID": "",
+        "MEDIALANE_CONNECT_URL": "http://elsewhere:8083",
+    }
+    assert connect_worker(**said) == connect_worker() | {
+        "bootstrap.servers": "b1:9096,b2:9096",
+        "config.storage.replication.factor": "3",
+        "rest.advertised.host.name": "10.0.0.7",
+        "client.rack": "a",
+    }
+
+
+def test_connect_and_the_connectors_clients_talk_to_brokers_alike() -> None:
+    login = 'org.apache.kafka.common.security.scram.ScramLoginModule required username="u" password="a=b\\\\c";'
+    said = {
+        "security.protocol": "SASL_SSL",
+        "sasl.mechanism": "SCRAM-SHA-512",
+        "sasl.jaas.config": login,
+        "ssl.truststore.certificates": "-----BEGIN CERTIFICATE-----\nMII\n",
+    }
+    env = {f"CONNECT_{name.upper().replace('.', '_')}": value for name, value in said.items()}
+    written = {name: value.replace("\\", "\\\\").replace("\n", "\\n") for name, value in said.items()}
+    alike = {f"{client}{name}": written[name] for client in ("", "producer.", "consumer.", "admin.") for name in said}
+    assert connect_worker(**env) == connect_worker() | alike
+    another = connect_worker(**env, CONNECT_PRODUCER_SASL_MECHANISM="PLAIN")
+    assert another == connect_worker() | alike | {"producer.sasl.mechanism": "PLAIN"}
+
+
+@pytest.mark.parametrize("script", [path.name for path in CONTAINER.glob("*.sh")])
+def test_a_script_of_the_images_can_be_read_and_run(script: str) -> None:
+    subprocess.run(["sh", "-n", CONTAINER / script], check=True)
+    assert os.access(CONTAINER / script, os.X_OK)
 
 
 def test_a_placeholder_that_only_the_local_stack_fills_is_an_error(tmp_path: Path) -> None:
