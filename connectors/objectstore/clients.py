@@ -41,12 +41,18 @@ def plain_client(settings: ObjectStoreSettings) -> urllib3.PoolManager:
     return urllib3.PoolManager(maxsize=settings.connections, blocksize=_BLOCK, ca_certs=settings.tls_ca_file)
 
 
-def boto_clients(settings: ObjectStoreSettings, *patience: Patience) -> "list[S3Client]":
-    """A client for each: boto3 has one patience per client. Those of a session share what is expensive to make."""
+def boto_session(settings: ObjectStoreSettings) -> boto3.session.Session:
+    """With the keys of the settings, or else those that boto3 finds by itself."""
     # A session of our own: boto3's default one is shared by the whole process and not safe to make in threads.
-    session = boto3.session.Session(
+    return boto3.session.Session(
         aws_access_key_id=settings.access_key, aws_secret_access_key=settings.secret_key, region_name=settings.region
     )
+
+
+def boto_clients(
+    session: boto3.session.Session, settings: ObjectStoreSettings, *patience: Patience
+) -> "list[S3Client]":
+    """A client for each: boto3 has one patience per client. Those of a session share what is expensive to make."""
     return [
         session.client(
             "s3", endpoint_url=settings.endpoint, config=_config(settings, each), verify=settings.tls_ca_file or None

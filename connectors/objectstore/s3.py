@@ -17,8 +17,9 @@ import urllib3
 from botocore.exceptions import ClientError
 
 from connectors.closing import Closing
-from connectors.objectstore.clients import Patience, boto_clients, plain_client
+from connectors.objectstore.clients import Patience, boto_clients, boto_session, plain_client
 from connectors.objectstore.failures import code_of, refused, status_of, translated
+from connectors.objectstore.keys import KeyRing
 from connectors.objectstore.multipart import Multipart
 from connectors.objectstore.port import Listed, ObjectHead, Part, Presigned, PresignedForm, Stored
 from connectors.objectstore.signing import QuerySigner
@@ -32,6 +33,7 @@ _CHUNK = 1 << 20  # bytes read at once of an answer
 _FOR_FILES = Patience(30, attempts=3)
 _FOR_COPIES = Patience(30, attempts=2)  # some stores copy all parts before they say that the object is made
 _SIGNED_FOR_S = 300
+_FIRST_KEYS_S = 3.0
 _WITH_CHECKSUM = {"x-amz-checksum-mode": "ENABLED"}
 _SHA256 = "sha256"  # metadata: not every server gives back the checksum that it was sent
 
@@ -40,10 +42,13 @@ class S3ObjectStore(Closing):
     """One bucket of one S3 server. Close it when done."""
 
     def __init__(self, settings: ObjectStoreSettings) -> None:
+        """Raises `SettingsError` if the settings name no keys and boto3 finds none."""
         self._bucket = settings.bucket
         self._presign_ttl_s = settings.presign_ttl_s
         self._for_all_else = Patience(settings.answer_timeout_s, attempts=2)
-        self._client, self._patient = boto_clients(settings, self._for_all_else, _FOR_COPIES)
+        session = boto_session(settings)
+        self._keys = KeyRing(session)
+        self._client, self._patient = boto_clients(session, settings, self._for_all_else, _FOR_COPIES)
         self._parts = Multipart(self._client, self._patient, settings.bucket)
         self._threads = Threads(settings.connections, wait_s=settings.pool_timeout_s)
         self._http = plain_client(settings)
@@ -61,12 +66,13 @@ class S3ObjectStore(Closing):
         return self._presign("PUT", key, self._presign_ttl_s, headers | {"Content-Length": str(size)}, headers)
 
     def presign_post(self, key: str, content_type: str, size: int, *, sha256_hex: str | None = None) -> PresignedForm:
-        now = datetime.now(UTC).replace(microsecond=0)
+        now, keys = datetime.now(UTC).replace(microsecond=0), self._keys.current()
+        ttl_s = keys.at_most(self._presign_ttl_s, now)
         fields = {"Content-Type": content_type}
         if sha256_hex is not None:
             fields["x-amz-checksum-sha256"] = _b64(sha256_hex)
-        url, form = self._signer.sign_form(key, ttl_s=self._presign_ttl_s, fields=fields, length=(size, size), now=now)
-        return PresignedForm(url=url, fields=form, expires_at=now + timedelta(seconds=self._presign_ttl_s))
+        url, form = self._signer.sign_form(key, keys=keys, ttl_s=ttl_s, fields=fields, length=(size, size), now=now)
+        return PresignedForm(url=url, fields=form, expires_at=now + timedelta(seconds=ttl_s))
 
     def presign_part(self, key: str, upload_id: str, number: int) -> Presigned:
         query = {"partNumber": str(number), "uploadId": upload_id}
@@ -120,6 +126,7 @@ class S3ObjectStore(Closing):
     async def close(self) -> None:
         """Drop the connections; calls that still run end with their answer."""
         self._threads.close()
+        self._keys.close()
         self._client.close()
         self._patient.close()
         self._http.clear()
@@ -133,12 +140,14 @@ class S3ObjectStore(Closing):
         shown: dict[str, str],
         query: dict[str, str] | None = None,
     ) -> Presigned:
-        now = datetime.now(UTC).replace(microsecond=0)
-        url = self._signer.sign(method, key, ttl_s=ttl_s, headers=signed, now=now, query=query)
+        now, keys = datetime.now(UTC).replace(microsecond=0), self._keys.current()
+        ttl_s = keys.at_most(ttl_s, now)
+        url = self._signer.sign(method, key, keys=keys, ttl_s=ttl_s, headers=signed, now=now, query=query)
         return Presigned(url=url, headers=shown, expires_at=now + timedelta(seconds=ttl_s))
 
     async def _run(self, call: Callable[[], T], *, patient: bool = False) -> T:
         def guarded() -> T:
+            self._keys.current(wait_s=_FIRST_KEYS_S)
             with translated():
                 return call()
 
@@ -154,7 +163,8 @@ class S3ObjectStore(Closing):
         stream: bool = False,
         query: Mapping[str, str] | None = None,
     ) -> urllib3.BaseHTTPResponse:
-        url = self._inner.sign(method, key, ttl_s=_SIGNED_FOR_S, headers=headers, now=datetime.now(UTC), query=query)
+        keys, now = self._keys.current(), datetime.now(UTC)
+        url = self._inner.sign(method, key, keys=keys, ttl_s=_SIGNED_FOR_S, headers=headers, now=now, query=query)
         patience = _FOR_FILES if stream or body is not None else self._for_all_else
         return self._http.request(
             method, url, headers=headers, body=body, redirect=False, preload_content=not stream, decode_content=False,
@@ -264,10 +274,4 @@ def _b64(sha256_hex: str) -> str:
 
 
 def _signer(settings: ObjectStoreSettings, endpoint: str) -> QuerySigner:
-    return QuerySigner(
-        endpoint=endpoint,
-        bucket=settings.bucket,
-        region=settings.region,
-        access_key=settings.access_key,
-        secret_key=settings.secret_key,
-    )
+    return QuerySigner(endpoint=endpoint, bucket=settings.bucket, region=settings.region)

@@ -65,11 +65,7 @@ class KafkaSettings(Settings, frozen=True, kw_only=True):
             wrong.append(
                 f"{variable(type(self), 'security_protocol')}={self.security_protocol} needs {' and '.join(absent)}"
             )
-        if (self.tls_cert_file is None) != (self.tls_key_file is None):
-            wrong.append(
-                f"{variable(type(self), 'tls_cert_file')} and {variable(type(self), 'tls_key_file')} need one another"
-            )
-        return wrong
+        return [*wrong, *_halves(self, "tls_cert_file", "tls_key_file")]
 
 
 class TopicsSettings(Settings, frozen=True, kw_only=True):
@@ -118,8 +114,10 @@ class ObjectStoreSettings(Settings, frozen=True, kw_only=True):
         ),
     ] = None
     bucket: Annotated[str, Meta(description="Bucket that holds uploads and variants")]
-    access_key: Annotated[str, Meta(description="S3 access key id")]
-    secret_key: Annotated[str, Meta(description="S3 secret key")]
+    access_key: Annotated[
+        str | None, Meta(description="S3 access key id; without it and the secret key, what boto3 finds, a role's too")
+    ] = None
+    secret_key: Annotated[str | None, Meta(description="S3 secret key")] = None
     region: Annotated[str, Meta(description="S3 region")] = "us-east-1"
     tls_ca_file: Annotated[
         str | None,
@@ -135,3 +133,14 @@ class ObjectStoreSettings(Settings, frozen=True, kw_only=True):
     presign_ttl_s: Annotated[
         int, Meta(ge=60, le=604_800, description="Life of a presigned upload address, seconds")
     ] = 900
+
+    def misfits(self) -> Sequence[str]:
+        """A key and its secret are one."""
+        return _halves(self, "access_key", "secret_key")
+
+
+def _halves(group: Settings, one: str, other: str) -> Sequence[str]:
+    """What to say if only one of two is set."""
+    if (getattr(group, one) is None) == (getattr(group, other) is None):
+        return []
+    return [f"{variable(type(group), one)} and {variable(type(group), other)} need one another"]

@@ -142,6 +142,17 @@ def test_a_certificate_and_its_key_need_one_another(tmp_path):
     assert problem == "MEDIALANE_KAFKA_TLS_CERT_FILE and MEDIALANE_KAFKA_TLS_KEY_FILE need one another"
 
 
+@pytest.mark.parametrize("absent", ["MEDIALANE_S3_ACCESS_KEY", "MEDIALANE_S3_SECRET_KEY"])
+def test_a_key_of_the_object_store_and_its_secret_need_one_another(absent):
+    env = _S3 | {"MEDIALANE_S3_ENDPOINT": "http://s3:8333"}
+    del env[absent]
+    assert problems(ObjectStoreSettings, env) == (
+        "MEDIALANE_S3_ACCESS_KEY and MEDIALANE_S3_SECRET_KEY need one another",
+    )
+    without = load(ObjectStoreSettings, {name: value for name, value in env.items() if not name.endswith("_KEY")})
+    assert (without.access_key, without.secret_key) == (None, None)
+
+
 def test_a_password_of_connect_needs_a_user():
     env = {"MEDIALANE_CONNECT_URL": "http://connect:8083", "MEDIALANE_CONNECT_PASSWORD": "p"}
     assert problems(ConnectSettings, env) == ("MEDIALANE_CONNECT_PASSWORD needs MEDIALANE_CONNECT_USERNAME",)

@@ -4,13 +4,14 @@ import asyncio
 import hashlib
 import importlib.util
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
 import pytest
 from support.stack import fresh_bucket
 
-from connectors.objectstore.clients import Patience, boto_clients
+from connectors.objectstore.clients import Patience, boto_clients, boto_session
 from connectors.objectstore.s3 import S3ObjectStore
 from schemas.errors import ErrorCode, MedialaneError
 
@@ -29,6 +30,29 @@ async def store(object_store_settings):
 
 class TestS3(_contract.ObjectStoreContract):
     """The contract."""
+
+
+async def test_keys_that_boto3_finds_open_the_store_until_they_end(object_store_settings, monkeypatch, tmp_path):
+    ends_at = datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=8)
+    for name, value in {
+        "ACCESS_KEY_ID": object_store_settings.access_key,
+        "SECRET_ACCESS_KEY": object_store_settings.secret_key,
+        "CREDENTIAL_EXPIRATION": ends_at.isoformat(),
+        "EC2_METADATA_DISABLED": "true",
+    }.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    own = msgspec.structs.replace(object_store_settings, access_key=None, secret_key=None)
+    async with S3ObjectStore(own) as store:
+        await store.check()
+        name, other, data = _contract.key(), _contract.key(), b"hello"
+        put, form = store.presign_put(name, "image/jpeg", 5), store.presign_post(other, "image/jpeg", 5)
+        assert own.presign_ttl_s > 8 * 60
+        assert (put.expires_at, form.expires_at) == (ends_at, ends_at)
+        assert (await _contract.send(put, data))[0] == 200
+        assert (await _contract.post(form, data))[0] in {200, 201, 204}
+        for each in (name, other):
+            assert await store.download(each, tmp_path / "file") == hashlib.sha256(data).hexdigest()
+        assert {item.key for item in await store.list_page("uploads/")} >= {name, other}
 
 
 @pytest.mark.parametrize(
@@ -118,7 +142,7 @@ async def test_a_version_that_is_not_there_is_known_by_its_entity_tag_and_by_not
 async def versions(s3_stack):
     """A store on a bucket that keeps versions."""
     with fresh_bucket(s3_stack) as settings:
-        (client,) = boto_clients(settings, Patience(BOUND_S, attempts=1))
+        (client,) = boto_clients(boto_session(settings), settings, Patience(BOUND_S, attempts=1))
         client.put_bucket_versioning(Bucket=settings.bucket, VersioningConfiguration={"Status": "Enabled"})
         async with S3ObjectStore(settings) as store:
             yield store
