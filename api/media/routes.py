@@ -89,11 +89,12 @@ async def _answer(media: MediaReader, request: AnyRequest, token: str, name: str
     found = await media.find(token, name, request.headers.get("accept", ""))
     if found.chosen:
         add_headers(request.scope, [(b"vary", b"Accept")])
-    headers = {"Cache-Control": _caching(found)}
     if found.file.names_others:
-        return await _direct(media, request, found, headers)
+        return await _direct(media, request, found, {"Cache-Control": _caching(found, found.left_s)})
     method: Literal["GET", "HEAD"] = "HEAD" if request.method == HttpMethod.HEAD else "GET"
-    headers["Location"] = media.elsewhere(found.file, found.left_s, method)
+    target = media.elsewhere(found.file, found.left_s, method)
+    # No longer than the store answers there: keys of a role end sooner than what they sign says.
+    headers = {"Location": target.url, "Cache-Control": _caching(found, min(found.left_s, target.left_s()))}
     return Response(b"", status_code=307, headers=headers)
 
 
@@ -116,10 +117,10 @@ async def _direct(media: MediaReader, request: AnyRequest, found: Found, headers
     return Response(part, status_code=206, media_type=file.content_type, headers=headers)
 
 
-def _caching(found: Found) -> str:
+def _caching(found: Found, left_s: int) -> str:
     """For everybody's caches: whoever has the address may read, and what is behind it never becomes something else."""
     most = _CHOICE_CACHED_S if found.chosen else _CACHED_S
-    return f"public, max-age={min(found.left_s, most)}"
+    return f"public, max-age={min(left_s, most)}"
 
 
 _ANSWERS = {

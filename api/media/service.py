@@ -7,7 +7,7 @@ from uuid import UUID
 
 from api.media.formats import choose, names_of, picture_of
 from api.media.grants import GrantSigner, object_id
-from connectors.objectstore.port import ObjectStore
+from connectors.objectstore.port import ObjectStore, Presigned
 from connectors.postgres import variants
 from connectors.postgres.database import Database
 from connectors.postgres.variants import NewVariant
@@ -83,9 +83,9 @@ class MediaReader:
             raise MedialaneError(ErrorCode.NOT_FOUND)
         return best
 
-    def elsewhere(self, file: File, ttl_s: int, method: Literal["GET", "HEAD"]) -> str:
-        """Where the object store itself sends the file, for so many seconds."""
-        return self._store.presign_get(file.key, min(ttl_s, _LONGEST_PRESIGNED_S), method=method).url
+    def elsewhere(self, file: File, ttl_s: int, method: Literal["GET", "HEAD"]) -> Presigned:
+        """Where the object store itself sends the file, for so many seconds at most."""
+        return self._store.presign_get(file.key, min(ttl_s, _LONGEST_PRESIGNED_S), method=method)
 
     async def content(self, file: File) -> bytes:
         """A small file's bytes. Raises `MedialaneError`: not_found, object_store_unavailable."""

@@ -96,14 +96,15 @@ class MultipartService:
         upload, upload_id = await self._open(who, asset_id, key)
         _check_number(number, upload.size, "number")
         signed = self._store.presign_part(upload.object_key, upload_id, number)
-        return SignedPart(url=signed.url, headers=signed.headers, expires=self._store.upload_ttl_s)
+        return SignedPart(url=signed.url, headers=signed.headers, expires=signed.left_s())
 
     async def sign_many(self, who: Principal, asset_id: UUID, key: str | None, numbers: Sequence[int]) -> SignedParts:
         """Addresses for parts. Raises as `sign`."""
         upload, upload_id = await self._open(who, asset_id, key)
         _check_number(max(numbers), upload.size, "partNumbers")
-        signed = {str(n): self._store.presign_part(upload.object_key, upload_id, n).url for n in numbers}
-        return SignedParts(presignedUrls=signed, expires=self._store.upload_ttl_s)
+        signed = {str(n): self._store.presign_part(upload.object_key, upload_id, n) for n in numbers}
+        addresses = {number: one.url for number, one in signed.items()}
+        return SignedParts(presignedUrls=addresses, expires=min(one.left_s() for one in signed.values()))
 
     async def list(self, who: Principal, asset_id: UUID, key: str | None) -> tuple[UploadedPart, ...]:
         """The parts that are there. Raises `MedialaneError`: not_found, conflict for an upload that is over."""

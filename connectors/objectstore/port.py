@@ -1,7 +1,7 @@
 """What Medialane asks of an object store. The contract suite in the tests holds every implementation to it."""
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -17,6 +17,10 @@ class Presigned(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     headers: dict[str, str]
     expires_at: datetime
+
+    def left_s(self) -> int:
+        """For how long it is good from now on, seconds."""
+        return max(0, round((self.expires_at - datetime.now(UTC)).total_seconds()))
 
 
 class PresignedForm(msgspec.Struct, frozen=True, kw_only=True):

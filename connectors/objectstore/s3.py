@@ -32,7 +32,7 @@ T = TypeVar("T")
 _CHUNK = 1 << 20  # bytes read at once of an answer
 _FOR_FILES = Patience(30, attempts=3)
 _FOR_COPIES = Patience(30, attempts=2)  # some stores copy all parts before they say that the object is made
-_SIGNED_FOR_S = 300
+_SIGNED_FOR_S = 900  # as far as S3 bears with a clock that is wrong: no request fails that its probe does not foretell
 _FIRST_KEYS_S = 3.0
 _WITH_CHECKSUM = {"x-amz-checksum-mode": "ENABLED"}
 _SHA256 = "sha256"  # metadata: not every server gives back the checksum that it was sent

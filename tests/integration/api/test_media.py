@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -144,6 +145,28 @@ async def test_caches_keep_an_answer_no_longer_than_its_address_is_good(caller, 
     short = f"{url.origin()}/media/{signer.seal(soon)}/{url.name}"
     _, _, headers = await get(session, short, follow=False)
     assert int(headers["Cache-Control"].rpartition("=")[2]) <= 50
+
+
+async def test_nothing_is_said_to_last_longer_than_the_keys_that_sign(caller, session, film, database, bucket):
+    """Keys of a role end: caches let go of a redirect by then, and clients ask for a part's address again."""
+    before = (await urls(caller, film))["hls"]
+    ends_at = datetime.now(UTC) + timedelta(minutes=10)
+    env = api.environment(database, bucket, MEDIALANE_S3_PRESIGN_TTL_S="3600") | {
+        "AWS_ACCESS_KEY_ID": bucket.access_key, "AWS_SECRET_ACCESS_KEY": bucket.secret_key,
+        "AWS_CREDENTIAL_EXPIRATION": ends_at.isoformat(), "AWS_EC2_METADATA_DISABLED": "true",
+    }  # fmt: skip
+    del env["MEDIALANE_S3_ACCESS_KEY"], env["MEDIALANE_S3_SECRET_KEY"]
+    with api.running(env) as other:
+        there = URL(other.address).join(URL(before).relative()).with_name("360p.mp4")
+        status, _, headers = await get(session, str(there), follow=False)
+        assert status == 307
+        assert int(headers["Cache-Control"].rpartition("=")[2]) <= 600
+        me = dataclasses.replace(caller, base=other.address)
+        parts = "/api/v1/uploads/s3/multipart"
+        _, begun, _ = await me.call("POST", parts, {"filename": "a.jpg", "type": "image/jpeg", "size": 9})
+        for which in ("1", "batch?partNumbers=1"):
+            _, signed, _ = await me.call("GET", f"{parts}/{begun['uploadId']}/{which}")
+            assert signed["expires"] <= 600
 
 
 async def test_every_page_may_read_by_a_signed_address(caller, session, film):
