@@ -30,11 +30,15 @@ _RETIRE_ABOVE_MB = 384.0
 class MediaPool:
     """Runs media jobs in child processes, `workers` at once. One event loop only."""
 
-    def __init__(self, settings: ProcessorSettings, *, workers: int, folder: Path) -> None:
-        """Children get their cells in `folder`, best on the disk of the jobs' folders: otherwise files are copied."""
+    def __init__(self, settings: ProcessorSettings, *, workers: int, folder: Path, cores: int | None = None) -> None:
+        """Children get their cells in `folder`, best on the disk of the jobs' folders: otherwise files are copied.
+
+        `cores` are what they share; the machine's, if not said.
+        """
         self._settings = settings
         self._folder = folder
         self._workers = workers
+        self._cores = cores or os.cpu_count() or 1
         self._nursery: NurseryHandle | None = None
         self._slots = asyncio.Semaphore(workers)
         self._idle: list[Child] = []
@@ -49,7 +53,7 @@ class MediaPool:
         Raises `MediaError` (`processing_failed`) if the nursery does not come up.
         """
         # One ffmpeg uses its share of the cores: more threads finish one video sooner and all of them later.
-        threads = max(1, (os.cpu_count() or 1) // self._workers)
+        threads = max(1, self._cores // self._workers)
         self._nursery = NurseryHandle(self._settings, threads, self._folder)
         for _ in range(self._workers):
             self._idle.append(self._nursery.spawn())

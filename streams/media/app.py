@@ -67,7 +67,8 @@ async def _run(env: Mapping[str, str], kind: MediaKind) -> int:
     process = PROCESSES[kind]
     telemetry = Telemetry.start(telemetry_settings, process=process)
     topic, group = JOB_TOPICS[kind].name(kafka.topic_prefix), f"{kafka.topic_prefix}-{process}"
-    computing = children(worker_settings.slots, cores=available_cores(), memory_mib=available_memory_mib())
+    cores = available_cores()
+    computing = children(worker_settings.slots, cores=cores, memory_mib=available_memory_mib())
 
     async with AsyncExitStack() as stack:
         stack.callback(telemetry.stop)
@@ -77,7 +78,7 @@ async def _run(env: Mapping[str, str], kind: MediaKind) -> int:
         stack.push_async_callback(store.close)
         folders = TempFolders(Path(worker_settings.temp_dir))
         stack.callback(folders.close)
-        pool = MediaPool(processor_settings, workers=computing, folder=folders.folder)
+        pool = MediaPool(processor_settings, workers=computing, folder=folders.folder, cores=cores)
         pool.start()
         show_walls(pool.walls, telemetry.metrics)
         stack.push_async_callback(pool.close, 0)
