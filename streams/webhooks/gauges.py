@@ -29,18 +29,17 @@ class IntakeGauges:
 
     def update(self) -> None:
         """Bring every gauge up to date now."""
-        now = self._ledger.partitions
+        now, positions = self._ledger.partitions, self._ledger.positions()
         for key in self._shown - now:
             for spec in _PER_PARTITION:
                 self._metrics.forget(spec, *_labels(key))
         for key in now:
-            for spec, value in self._figures(key).items():
+            for spec, value in self._figures(key, positions.get(key)).items():
                 self._metrics.gauge(spec, *_labels(key)).set(value)
         self._shown = set(now)
 
-    def _figures(self, key: Partition) -> dict[GaugeSpec, float]:
-        since = self._ledger.head_since(key)
-        end, position = self._highwater(key), self._ledger.positions().get(key)
+    def _figures(self, key: Partition, position: int | None) -> dict[GaugeSpec, float]:
+        since, end = self._ledger.head_since(key), self._highwater(key)
         return {
             LANE_QUEUED: self._ledger.open_records(key),
             LANE_HEAD_AGE: 0.0 if since is None else time.monotonic() - since,

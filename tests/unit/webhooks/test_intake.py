@@ -164,3 +164,13 @@ def test_gauges_show_the_books_and_forget_what_is_revoked(world):
     world.intake.revoke([KEY])
     gauges.update()
     assert "media_consumer_lag_records{" not in world.metrics.render().decode()
+
+
+def test_a_turn_of_the_gauges_walks_over_the_books_once(world):
+    keys = [Partition("media.events", number) for number in range(64)]
+    world.intake.assign(keys)
+    walks, ledger = [], world.intake.ledger
+    positions = ledger.positions
+    ledger.positions = lambda: walks.append(1) or positions()
+    IntakeGauges(world.metrics, ledger, lambda key: 12).update()
+    assert len(walks) == 1
