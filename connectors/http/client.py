@@ -37,8 +37,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 class HttpClient(Closing):
     """Posts to receivers over connections that are kept open.
 
-    `timeout_s` bounds one request as a whole; `connections` are kept at most, in all; of an answer's body at most
-    `body_limit` bytes are kept. Made and closed in the loop that uses it.
+    `timeout_s` bounds one request as a whole; at most `connections` are in use, and four times as many open in all; of
+    an answer's body at most `body_limit` bytes are kept. Made and closed in the loop that uses it.
     """
 
     def __init__(

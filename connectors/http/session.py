@@ -4,6 +4,7 @@ So neither a literal address nor a second answer of a name server gets around th
 environment, no decompression.
 """
 
+import asyncio
 import functools
 import ipaddress
 import socket
@@ -15,13 +16,18 @@ from connectors.http.guard import AddressRefusedError, check_address
 from connectors.http.resolver import OwnThreadsResolver
 
 _CONNECT_S = 10.0
+# Times as many as may be in use: with hundreds of receivers, the next request finds the connection of the last one.
+_KEPT = 4
 
 
 def guarded_session(
     *, timeout_s: float, connections: int, allow_private: bool, user_agent: str
 ) -> aiohttp.ClientSession:
-    """A session that only reaches public addresses, or private ones, too; `timeout_s` bounds each request."""
-    connector = aiohttp.TCPConnector(
+    """A session that only reaches public addresses, or private ones, too; `timeout_s` bounds each request.
+
+    At most `connections` are in use at once, and four times as many open in all.
+    """
+    connector = _Connector(
         limit=connections,
         resolver=OwnThreadsResolver(connections),
         socket_factory=functools.partial(_guarded_socket, allow_private),
@@ -35,6 +41,30 @@ def guarded_session(
         skip_auto_headers=("Accept", "Accept-Encoding"),
         headers={"User-Agent": user_agent},
     )
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Bounds the connections that wait for another request, too, and closes its resolver: aiohttp, pinned in
+    pyproject.toml, counts only those in use, and closes only a resolver of its own.
+    """
+
+    async def _create_connection(self, *args: Any) -> Any:
+        # The one place where they become more, this one counted already; all else only moves them between the two.
+        while self._conns and len(self._acquired) + sum(map(len, self._conns.values())) > _KEPT * self.limit:
+            self._close_oldest()
+            await asyncio.sleep(0)  # its socket is closed in the loop's next turn, and only then may another be opened
+        return await super()._create_connection(*args)
+
+    def _close_oldest(self) -> None:
+        key = min(self._conns, key=lambda key: self._conns[key][0][1])
+        protocol, _since = self._conns[key].popleft()
+        if not self._conns[key]:
+            del self._conns[key]
+        protocol.abort()  # nothing is under way; a farewell of TLS would wait for the other side
+
+    async def close(self, *, abort_ssl: bool = False) -> None:
+        await super().close(abort_ssl=abort_ssl)
+        await self._resolver.close()
 
 
 def refusal_in(error: BaseException) -> AddressRefusedError | None:

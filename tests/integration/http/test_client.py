@@ -2,12 +2,16 @@
 
 import asyncio
 import socket
+import threading
 
+import aiohttp
 import pytest
 from aiohttp import web
 from support.servers import serving
 
+from connectors.http import session
 from connectors.http.client import HttpClient, Outcome
+from connectors.http.fetch import Fetcher
 
 
 @pytest.fixture
@@ -88,6 +92,46 @@ async def test_connections_are_used_again(client):
         for _ in range(3):
             await client.post(address, body=b"", headers={})
     assert len(peers) == 1
+
+
+async def test_many_receivers_leave_a_bounded_number_of_connections_open(monkeypatch):
+    """Forty names of one server, which are forty receivers to the client."""
+    sockets, counts, served = [], [], set()
+    make = session._guarded_socket
+
+    def counted(*args):
+        sockets.append(make(*args))
+        counts.append(sum(one.fileno() != -1 for one in sockets))
+        return sockets[-1]
+
+    async def handler(request):
+        served.add(request.transport)
+        return web.Response()
+
+    monkeypatch.setattr(session, "_guarded_socket", counted)
+    monkeypatch.setattr("connectors.http.resolver._lookup", lambda host, port, family: [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))
+    ])  # fmt: skip
+    async with serving(handler) as address, HttpClient(timeout_s=5, connections=4, allow_private=True) as client:
+        urls = [f"http://r{number}.example.com:{address.rpartition(':')[2]}/" for number in range(40)]
+        for url in [*urls, *urls[-16:]]:
+            assert (await client.post(url, body=b"", headers={})).status == 200
+        assert len(served) == len(sockets) == 40, "those used last are kept, and used again"
+        await asyncio.gather(*(client.post(url, body=b"", headers={}) for url in urls * 2))
+    assert max(counts) == 16
+
+
+@pytest.mark.parametrize("kind", [HttpClient, Fetcher])
+async def test_what_is_closed_leaves_no_thread_behind(kind):
+    before = set(threading.enumerate())
+    held = kind(timeout_s=5, connections=1)
+    with pytest.raises(aiohttp.ClientConnectorDNSError):
+        await held._session.get("http://nothing.invalid/")
+    lookups = set(threading.enumerate()) - before
+    await held.close()
+    for thread in lookups:
+        await asyncio.to_thread(thread.join, 10)
+    assert [thread.is_alive() for thread in lookups] == [False]
 
 
 async def test_nobody_listens_and_nothing_resolves(client):
