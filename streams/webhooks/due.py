@@ -7,7 +7,7 @@ leased, and no more than there are slots for. A slow or huge backlog of one endp
 import asyncio
 import contextlib
 import math
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
@@ -57,20 +57,24 @@ class DueLoop:
         self._owner = owner
         self._lease_s = lease_s
         self._interval_s = interval_s
-        # Endpoints with due work, the next in turn first, and how often each was noticed.
-        self._ready: OrderedDict[UUID, int] = OrderedDict()
+        # Endpoints with due work, and how often each was noticed; the next in turn first. Those that other sick ones
+        # crowd out stand apart, before them all: there may be thousands, and every slot that comes back asks anew.
+        self._noticed: dict[UUID, int] = {}
+        self._turns: OrderedDict[UUID, None] = OrderedDict()
+        self._crowded_out: deque[UUID] = deque()
         self._stopping = False
         self._next_look, self._away_until, self._late = 0.0, -math.inf, False
 
     def busy(self, endpoint: UUID) -> bool:
         """Whether deliveries are known to be due for the endpoint."""
-        return endpoint in self._ready
+        return endpoint in self._noticed
 
     def notice(self, endpoints: Iterable[UUID]) -> None:
         """These endpoints have due deliveries."""
         for endpoint in endpoints:
-            self._ready[endpoint] = self._ready.get(endpoint, 0) + 1
-        if self._ready:
+            if endpoint not in self._noticed:
+                self._turns[endpoint] = None
+            self._noticed[endpoint] = self._noticed.get(endpoint, 0) + 1
             self._slots.freed.set()
 
     def stop(self) -> None:
@@ -141,7 +145,7 @@ class DueLoop:
         taken = self._take()
         if not taken:
             return 0
-        noticed = {endpoint: self._ready[endpoint] for endpoint in taken}
+        noticed = {endpoint: self._noticed[endpoint] for endpoint in taken}
         try:
             async with self._database.transaction() as connection:
                 leased, dead = await deliveries.lease(connection, taken, owner=self._owner, lease_s=self._lease_s)
@@ -156,8 +160,8 @@ class DueLoop:
         moved = Counter(delivery.endpoint_id for delivery in leased) + Counter(dead)
         for endpoint, asked in taken.items():
             # Less than asked for: nothing is left, unless more was noticed meanwhile.
-            if moved[endpoint] < asked and self._ready.get(endpoint) == noticed[endpoint]:
-                del self._ready[endpoint]
+            if moved[endpoint] < asked and self._noticed[endpoint] == noticed[endpoint]:
+                del self._noticed[endpoint], self._turns[endpoint]
         return moved.total()
 
     def _give_back(self, unused: Counter[UUID]) -> None:
@@ -167,10 +171,29 @@ class DueLoop:
     def _take(self) -> Counter[UUID]:
         """Reserve slots: one for each ready endpoint in turn, round after round, as long as there are any."""
         taken: Counter[UUID] = Counter()
-        candidates = [] if self._stopping else list(self._ready)
+        candidates = [] if self._stopping else self._first_round()
         while candidates:
-            candidates = [endpoint for endpoint in candidates if self._slots.take(endpoint)]
             taken.update(candidates)
+            candidates = [endpoint for endpoint in candidates if self._slots.take(endpoint)]
         for endpoint in taken:
-            self._ready.move_to_end(endpoint)
+            self._turns.move_to_end(endpoint)
         return taken
+
+    def _first_round(self) -> list[UUID]:
+        """Who got a slot. Walks over no more endpoints than there are slots, and those newly crowded out."""
+        back = [self._crowded_out.popleft() for _ in range(min(len(self._crowded_out), self._slots.free_for_sick))]
+        for endpoint in reversed(back):
+            self._turns[endpoint] = None
+            self._turns.move_to_end(endpoint, last=False)
+        got, out = [], []
+        for endpoint in self._turns:
+            if self._slots.free <= 0:
+                break
+            if self._slots.crowded_out(endpoint):
+                out.append(endpoint)
+            elif self._slots.take(endpoint):
+                got.append(endpoint)
+        for endpoint in out:
+            del self._turns[endpoint]
+        self._crowded_out += out
+        return got

@@ -18,6 +18,7 @@ class Slots:
 
     def __init__(self, total: int, per_endpoint: int) -> None:
         self._total = total
+        self._half = max(1, total // 2)
         self._per_endpoint = per_endpoint
         self._held: Counter[UUID] = Counter()
         self._in_flight = 0
@@ -36,6 +37,11 @@ class Slots:
         """Slots that nobody holds."""
         return self._total - self._in_flight
 
+    @property
+    def free_for_sick(self) -> int:
+        """Slots that sick endpoints may still take."""
+        return min(self.free, self._half - self._sick_held)
+
     def is_sick(self, endpoint: UUID) -> bool:
         """Whether the endpoint's last request got no answer."""
         return endpoint in self._sick
@@ -46,6 +52,13 @@ class Slots:
         """
         # Not what it holds now: some answer has always just come.
         return endpoint in self._sick or endpoint in self._refused
+
+    def crowded_out(self, endpoint: UUID) -> bool:
+        """Whether other sick endpoints alone keep this one, which is sick and holds none, from a slot.
+
+        It is asked nothing meanwhile, and so cannot get well either.
+        """
+        return endpoint in self._sick and not self._held[endpoint] and self._sick_held >= self._half
 
     def looked(self) -> None:
         """Forget which endpoints were refused a slot; those that still are will be again."""
@@ -79,4 +92,4 @@ class Slots:
     def _limit(self, endpoint: UUID) -> int:
         if endpoint not in self._sick:
             return min(self._per_endpoint, max(1, self.free // 2))
-        return 1 if self._sick_held < max(1, self._total // 2) else 0
+        return 1 if self._sick_held < self._half else 0

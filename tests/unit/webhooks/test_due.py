@@ -14,6 +14,34 @@ from streams.webhooks.slots import Slots
 ENDPOINT = uuid4()
 
 
+class CountingSlots(Slots):
+    """Counts the endpoints that are asked about."""
+
+    asked = 0
+
+    def take(self, endpoint):
+        self.asked += 1
+        return super().take(endpoint)
+
+    def crowded_out(self, endpoint):
+        self.asked += 1
+        return super().crowded_out(endpoint)
+
+
+def sicken(slots, count):
+    """Endpoints whose last request got no answer."""
+    made = [uuid4() for _ in range(count)]
+    for endpoint in made:
+        assert slots.take(endpoint)
+        slots.give_back(endpoint, answered=False)
+    return made
+
+
+def due_loop(slots):
+    metrics = Metrics(CollectorRegistry(), process="webhooks")
+    return DueLoop(None, slots, None, metrics, owner="agent", lease_s=10.0, interval_s=1.0)
+
+
 @pytest.fixture
 def slots():
     return Slots(8, 2)
@@ -21,8 +49,7 @@ def slots():
 
 @pytest.fixture
 def loop(slots):
-    metrics = Metrics(CollectorRegistry(), process="webhooks")
-    return DueLoop(None, slots, None, metrics, owner="agent", lease_s=10.0, interval_s=1.0)
+    return due_loop(slots)
 
 
 def look(loop):
@@ -57,3 +84,51 @@ def test_a_backlog_in_a_process_that_is_full_is_no_receivers_doing(slots, loop):
     look(loop)
     loop._take()
     assert look(loop) == (700.0, 0.0)
+
+
+def test_what_a_slot_that_comes_back_costs_does_not_grow_with_the_endpoints_that_are_sick():
+    slots = CountingSlots(8, 2)
+    loop, sick = due_loop(slots), sicken(slots, 2000)
+    loop.notice(sick)
+    assert list(loop._take()) == sick[:4], "half of the process"
+    for turn in range(4, 20):
+        slots.asked = 0
+        slots.give_back(sick[turn - 4], answered=False)
+        assert list(loop._take()) == [sick[turn]], "each in its turn"
+        assert slots.asked < 20
+    assert all(map(loop.busy, sick))
+
+
+def test_nobody_is_asked_about_while_no_slot_is_free():
+    slots = CountingSlots(8, 2)
+    loop = due_loop(slots)
+    while slots.take(uuid4()):
+        pass
+    loop.notice(uuid4() for _ in range(2000))
+    slots.asked = 0
+    assert not loop._take()
+    assert slots.asked == 0
+
+
+def test_sick_endpoints_and_those_that_answer_take_turns():
+    slots = Slots(8, 2)
+    loop, sick, well = due_loop(slots), sicken(slots, 6), [uuid4() for _ in range(6)]
+    loop.notice(sick + well)
+    assert list(loop._take()) == sick[:4] + well[:4]
+    slots.give_back(sick[0], answered=True)
+    slots.give_back(well[0], answered=True)
+    assert list(loop._take()) == [sick[4], well[4]]
+    slots.give_back(well[1], answered=False)
+    assert list(loop._take()) == [well[5]]
+    for endpoint in sick[1:4]:
+        slots.give_back(endpoint, answered=True)
+    assert list(loop._take()) == [sick[5], sick[0], sick[1]], "who waited longest"
+
+
+def test_the_due_loop_is_not_woken_for_nothing(slots, loop):
+    loop.notice([ENDPOINT])
+    slots.freed.clear()
+    loop.notice([])
+    assert not slots.freed.is_set()
+    loop.notice([ENDPOINT])
+    assert slots.freed.is_set()
