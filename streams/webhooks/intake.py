@@ -22,13 +22,15 @@ from streams.core.ledger import Entry, Ledger, Partition
 from streams.faust_app import Record
 from streams.webhooks.agent import WebhookAgent
 from streams.webhooks.message import read_event
-from streams.webhooks.pace import CAP_S, is_outage, pause
+from streams.webhooks.pace import is_outage, pause
 
 log = structlog.get_logger(__name__)
 
-# Open records of a partition at which fetching stops, and goes on.
-_FULL, _ROOM = 2000, 500
+# Open records at which fetching stops: of a partition, and of all that are assigned, each with its share. At a quarter
+# it goes on. What was fetched already still comes, two polls at most.
+_FULL, _ALL_FULL = 2000, 32_000
 _POLL = 500  # many small records: fetched by the hundred, planned by the hundred
+_BURIALS = 2  # at once: each takes a connection of the planner's pool
 _UNKNOWN = "unknown"
 _LAST_BURIALS_S = 5.0
 # After this a burial that still fails is said to be a problem: it holds its partition's offsets.
@@ -63,8 +65,11 @@ class Intake:
         self._bury = bury
         self._flow = flow
         self._metrics = metrics
+        self._full_at = _FULL
         self._full: set[Partition] = set()
-        self._burials: dict[asyncio.Task[None], float] = {}  # since when
+        self._burials: set[asyncio.Task[None]] = set()
+        self._grave = asyncio.Semaphore(_BURIALS)
+        self._refused: dict[Entry, float] = {}  # whose burial failed, and when it first did
         self._closing = False
 
     # -- what the consumer calls ------------------------------------------------------------------------------------
@@ -73,6 +78,7 @@ class Intake:
         """An assignment of exactly these partitions begins."""
         self._full.clear()
         self.ledger.assign(partitions)
+        self._full_at = min(_FULL, _ALL_FULL // max(1, len(self.ledger.partitions)))
 
     def revoke(self, partitions: Iterable[tuple[str, int]]) -> None:
         """Close the books; what is planned already stays planned, and its record comes again without effect."""
@@ -110,7 +116,7 @@ class Intake:
 
     def problems(self) -> list[str]:
         """Why offsets do not move; empty while they may."""
-        waited = time.monotonic() - min(self._burials.values(), default=math.inf)
+        waited = time.monotonic() - min(self._refused.values(), default=math.inf)
         return [f"a dead letter has waited for {waited:.0f} s"] if waited > _LASTING_S else []
 
     # -- the end ----------------------------------------------------------------------------------------------------
@@ -138,28 +144,38 @@ class Intake:
     def _give_up(self, entry: Entry, record: Record, kind: str, error: Exception) -> None:
         reason = error.detail if isinstance(error, MedialaneError) else f"{type(error).__name__}: {error}"
         burial = asyncio.create_task(self._burial(entry, record, kind, reason))
-        self._burials[burial] = time.monotonic()
-        burial.add_done_callback(self._burials.pop)
+        self._burials.add(burial)
+        burial.add_done_callback(self._burials.discard)
 
     async def _burial(self, entry: Entry, record: Record, kind: str, reason: str) -> None:
         started, failures = time.monotonic(), 0
-        while True:
+        while (error := await self._refusal(entry, record, reason, failures)) is not None:
+            failures += 1
+            if not is_outage(error):
+                await pause(failures, cap_s=_DEFECT_PAUSE_S)
+        self._refused.pop(entry, None)
+        self._metrics.counter(DLQ_MESSAGES, EVENTS.route, ErrorCode.UNDECODABLE_RECORD).inc()
+        self._settle(entry, kind, "dead", started)
+
+    async def _refusal(self, entry: Entry, record: Record, reason: str, failures: int) -> Exception | None:
+        """Try to bury, a few records at once; why it failed, None if it did not."""
+        async with self._grave:
             try:
                 await self._bury(record, reason)
             except Exception as error:
-                failures += 1
-                expected = is_outage(error)
-                log.warning("a dead letter waits", failures=failures, exc_info=None if expected else error)
-                await pause(failures, cap_s=CAP_S if expected else _DEFECT_PAUSE_S)
-            else:
-                self._metrics.counter(DLQ_MESSAGES, EVENTS.route, ErrorCode.UNDECODABLE_RECORD).inc()
-                return self._settle(entry, kind, "dead", started)
+                self._refused.setdefault(entry, time.monotonic())
+                outage = is_outage(error)
+                log.warning("a dead letter waits", failures=failures + 1, exc_info=None if outage else error)
+                if outage:  # in here: whoever is next would meet the same
+                    await pause(failures + 1)
+                return error
+        return None
 
     def _signal(self, partition: Partition) -> None:
         waiting = self.ledger.open_records(partition)
-        if waiting >= _FULL and partition not in self._full:
+        if waiting >= self._full_at and partition not in self._full:
             self._full.add(partition)
             self._flow().on_buffer_full(partition)
-        elif waiting <= _ROOM and partition in self._full:
+        elif waiting <= self._full_at // 4 and partition in self._full:
             self._full.remove(partition)
             self._flow().on_buffer_drop(partition)

@@ -56,10 +56,10 @@ class World:
             raise self.refusal
         self.buried.append((record.offset, reason))
 
-    def read(self, offset, value=None):
+    def read(self, offset, value=None, key=KEY):
         fields = {"type": "asset.ready", "id": str(uuid4()), "time": "2030-01-01T00:00:00Z", "tenant_id": str(uuid4())}
         good = json.dumps(fields | {"asset_id": str(uuid4()), "seq": 1}).encode()
-        self.intake.receive(Record(KEY, offset, b"k", good if value is None else value, (), 0.0))
+        self.intake.receive(Record(key, offset, b"k", good if value is None else value, (), 0.0))
 
     async def reaches(self, offset):
         async with asyncio.timeout(5):
@@ -134,6 +134,61 @@ def test_a_partition_that_fills_up_is_not_fetched_from_until_it_has_room(world):
     assert world.flow.calls == [("full", KEY)]
     world.agent.offers[1599][1]()
     assert world.flow.calls == [("full", KEY), ("room", KEY)]
+
+
+def test_many_partitions_share_what_is_held_in_memory(world):
+    keys = [Partition("media.events", number) for number in range(256)]
+    world.intake.assign(keys)
+    for offset in range(300):
+        world.read(offset)
+        world.read(offset, key=keys[1])
+    assert world.flow.calls == [("full", keys[0]), ("full", keys[1])]
+    for _, durable, _ in world.agent.offers[: 2 * 269]:
+        durable()
+    assert world.flow.calls[2:] == [("room", keys[0]), ("room", keys[1])]
+    world.intake.assign(keys[:1])
+    for offset in range(300):
+        world.read(offset)
+    assert len(world.flow.calls) == 4, "one alone has more room"
+
+
+async def test_records_that_are_no_events_are_buried_a_few_at_once(world, monkeypatch):
+    open_now, most, go = 0, 0, asyncio.Event()
+
+    async def bury(record, reason):
+        nonlocal open_now, most
+        open_now += 1
+        most = max(most, open_now)
+        await go.wait()
+        open_now -= 1
+
+    world.intake._bury = bury
+    for offset in range(50):
+        world.read(offset, b"junk")
+    for _ in range(10):  # turns of the loop, in which every task has begun
+        await asyncio.sleep(0)
+    assert most == 2
+    monkeypatch.setattr(module, "_LASTING_S", -1.0)
+    assert world.intake.problems() == [], "to wait for its turn is no failure"
+    go.set()
+    await world.reaches(50)
+    assert most == 2
+
+
+async def test_a_record_that_cannot_be_buried_does_not_keep_others_from_it(world, monkeypatch):
+    async def pause(_failures, **_more):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(module, "pause", pause)
+    world.refusal, world.refusals = ValueError("defect"), 3
+    for offset in range(4):
+        world.read(offset, b"junk")
+    async with asyncio.timeout(5):
+        while not world.buried:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0)
+    assert [offset for offset, _ in world.buried] == [3]
+    monkeypatch.setattr(module, "_LAST_BURIALS_S", 0.0)
+    await world.intake.close()
 
 
 def test_what_was_taken_in_under_an_older_assignment_has_no_say(world):
