@@ -59,7 +59,7 @@ class Buckets:
 STATUS_CLASSES = ("2xx", "3xx", "4xx", "5xx")
 DISPATCH_OUTCOMES = ("claimed", "stale", "undecodable", "left", "capped")
 EVENT_OUTCOMES = ("ok", "dead")
-WEBHOOK_OUTCOMES = ("delivered", "rejected", "redirected", "timeout", "unreachable", "refused", "gone")
+WEBHOOK_OUTCOMES = ("delivered", "rejected", "redirected", "timeout", "unreachable", "refused", "gone", "unsent")
 WAIT_REASONS = ("credit", "retry", "twin", "breaker", "cap")
 
 # -- HTTP, as the API answers it; `route` is the pattern, never the path --------------------------------------------
@@ -277,7 +277,7 @@ WEBHOOK_ATTEMPTS = CounterSpec(
     ("outcome", "status_class"),
     (
         ("delivered", "2xx"), ("redirected", "3xx"), ("rejected", "4xx"), ("rejected", "5xx"), ("gone", "4xx"),
-        ("timeout", "none"), ("unreachable", "none"), ("refused", "none"),
+        ("timeout", "none"), ("unreachable", "none"), ("refused", "none"), ("unsent", "none"),
     ),
 )  # fmt: skip
 WEBHOOK_ATTEMPT_DURATION = HistogramSpec(

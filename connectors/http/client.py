@@ -8,7 +8,7 @@ import aiohttp
 import msgspec
 
 from connectors.closing import Closing
-from connectors.http.session import guarded_session, refusal_in, why_unreachable
+from connectors.http.session import guarded_session, is_shortage, refusal_in, why_unreachable
 
 # Enough to finish reading an ordinary answer, so that its connection can be used again.
 _READ_LIMIT = 65_536
@@ -21,6 +21,7 @@ class Outcome(StrEnum):
     TIMEOUT = "timeout"  # no answer in time
     UNREACHABLE = "unreachable"  # name, connection, TLS or protocol failed
     REFUSED = "refused"  # the guard refused the address
+    UNSENT = "unsent"  # for a lack of our own: nothing is known of the receiver
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,4 +93,6 @@ def _explain(error: BaseException) -> tuple[Outcome, str]:
     refused = refusal_in(error)
     if refused is not None:
         return Outcome.REFUSED, str(refused)
+    if is_shortage(error):
+        return Outcome.UNSENT, "this process has too many files open"
     return Outcome.UNREACHABLE, why_unreachable(error)

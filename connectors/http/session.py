@@ -5,6 +5,7 @@ environment, no decompression.
 """
 
 import asyncio
+import errno
 import functools
 import ipaddress
 import socket
@@ -71,6 +72,11 @@ def refusal_in(error: BaseException) -> AddressRefusedError | None:
     """The guard's refusal, if it is what a request failed for."""
     cause = getattr(error, "os_error", error)
     return cause if isinstance(cause, AddressRefusedError) else None
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Whether a request failed since this process or machine has no descriptor left: nothing was sent."""
+    return getattr(getattr(error, "os_error", error), "errno", None) in {errno.EMFILE, errno.ENFILE}
 
 
 def why_unreachable(error: BaseException) -> str:

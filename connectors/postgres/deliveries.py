@@ -60,13 +60,16 @@ class LeasedDelivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of an attempt: `state` is delivered, dead, or waiting again after `pause_s` seconds."""
+    """What came of an attempt: `state` is delivered, dead, or waiting again after `pause_s` seconds. One that was not
+    `sent` was none: the delivery has it left, and there is no trace of it.
+    """
 
     id: UUID
     epoch: int
     attempt: int
     state: DeliveryState
     pause_s: float | None
+    sent: bool
     outcome: str
     status: int | None
     response: str
@@ -159,9 +162,10 @@ _EXPIRE = sa.text(f"""
 _SETTLE = sa.text("""
     WITH given AS (
         SELECT * FROM json_to_recordset(CAST(:rows AS json)) AS g (id uuid, epoch int, attempt int, state text,
-            pause_s float8, outcome text, status int, response text, traceparent text)
+            pause_s float8, sent boolean, outcome text, status int, response text, traceparent text)
     ), settled AS (
         UPDATE webhook_deliveries d SET state = given.state, owner = NULL, lease_until = NULL,
+            attempts = attempts - (NOT given.sent)::int,
             due_at = clock_timestamp() + given.pause_s * interval '1 second',
             finished_at = CASE WHEN given.state <> 'waiting' THEN clock_timestamp() END
         FROM given WHERE d.id = given.id AND d.epoch = given.epoch AND d.state = 'sending'
@@ -169,7 +173,10 @@ _SETTLE = sa.text("""
     ), told AS (
         UPDATE webhook_attempts a SET finished_at = clock_timestamp(), outcome = given.outcome, status = given.status,
             response = given.response, traceparent = given.traceparent
-        FROM given WHERE a.delivery_id = given.id AND a.attempt = given.attempt
+        FROM given WHERE a.delivery_id = given.id AND a.attempt = given.attempt AND given.sent
+    ), untold AS (
+        DELETE FROM webhook_attempts a USING given
+        WHERE a.delivery_id = given.id AND a.attempt = given.attempt AND NOT given.sent
     )
     SELECT id FROM settled
 """)
@@ -255,7 +262,7 @@ async def expire(connection: AsyncConnection, *, batch: int, lease_s: float) -> 
 async def settle(connection: AsyncConnection, results: Sequence[Settlement]) -> set[UUID]:
     """Record attempts and move their deliveries on; returns those that were still this agent's.
 
-    The attempt is recorded even if its delivery was taken over meanwhile.
+    An attempt is recorded even if its delivery was taken over meanwhile.
     """
     return set((await connection.execute(_SETTLE, {"rows": _rows(results)})).scalars())
 

@@ -12,6 +12,7 @@ from schemas.states import DeliveryState
 # A receiver may ask for a longer pause than the schedule's, but not put a delivery off for ever.
 MAX_RETRY_AFTER_S = 3600.0
 _JITTER = 0.2
+_UNSENT_PAUSE_S = 5.0
 
 
 class Verdict(NamedTuple):
@@ -20,6 +21,11 @@ class Verdict(NamedTuple):
     state: DeliveryState
     outcome: str
     pause_s: float | None = None
+
+    @property
+    def unsent(self) -> bool:
+        """Nothing was sent, for a lack of our own: it does not count."""
+        return self.outcome == "unsent"
 
     @property
     def gone(self) -> bool:
@@ -35,18 +41,26 @@ class Schedule:
         self._rand = rand
 
     def judge(self, answer: Answer, attempt: int) -> Verdict:
-        """What attempt number `attempt` (from 1) means: 2xx delivers, 410 ends it, all else is tried again."""
+        """What attempt number `attempt` (from 1) means: 2xx delivers, 410 ends it, all else is tried again.
+
+        One that was not sent costs the delivery no attempt.
+        """
         outcome = outcome_of(answer)
         if outcome == "delivered":
             return Verdict(DeliveryState.DELIVERED, outcome)
+        if outcome == "unsent":
+            return Verdict(DeliveryState.WAITING, outcome, self._jittered(_UNSENT_PAUSE_S))
         if outcome == "gone" or attempt > len(self._pauses_s):
             return Verdict(DeliveryState.DEAD, outcome)
         asked = _retry_after_s(answer.retry_after)
         return Verdict(DeliveryState.WAITING, outcome, max(self._pause_s(attempt), min(asked, MAX_RETRY_AFTER_S)))
 
     def _pause_s(self, attempt: int) -> float:
+        return self._jittered(self._pauses_s[attempt - 1])
+
+    def _jittered(self, pause_s: float) -> float:
         # Both ways, so that what failed together does not come back together.
-        return self._pauses_s[attempt - 1] * (1 - _JITTER + 2 * _JITTER * self._rand())
+        return pause_s * (1 - _JITTER + 2 * _JITTER * self._rand())
 
 
 def outcome_of(answer: Answer) -> str:

@@ -120,7 +120,7 @@ class Sender:
                 disable="The receiver answered 410 Gone." if verdict.gone else None,
             )
         )
-        return None if answer is _UNREADABLE else answer.outcome is Outcome.ANSWERED
+        return None if answer is _UNREADABLE or verdict.unsent else answer.outcome is Outcome.ANSWERED
 
     async def _post(self, delivery: LeasedDelivery, traceparent: str | None) -> Answer:
         try:
@@ -170,6 +170,7 @@ def _settlement(delivery: LeasedDelivery, answer: Answer, verdict: Verdict, trac
         attempt=delivery.attempt,
         state=verdict.state,
         pause_s=verdict.pause_s,
+        sent=not verdict.unsent,
         outcome=verdict.outcome,
         status=answer.status,
         response=text.encode()[:4096].decode("utf-8", "ignore"),

@@ -1,6 +1,7 @@
 """The outgoing client against a real server on loopback."""
 
 import asyncio
+import resource
 import socket
 import threading
 
@@ -141,6 +142,20 @@ async def test_nobody_listens_and_nothing_resolves(client):
     assert (answer.outcome, answer.detail) == (Outcome.UNREACHABLE, "no connection could be made")
     answer = await client.post("http://nothing.invalid/", body=b"", headers={})
     assert (answer.outcome, answer.detail) == (Outcome.UNREACHABLE, "the name has no address")
+
+
+async def test_a_lack_of_descriptors_is_no_fault_of_the_receiver(client):
+    async def handler(_request):
+        return web.Response()
+
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with serving(handler) as address:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))  # those that are open stay so
+        try:
+            answer = await client.post(address, body=b"", headers={})
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert (answer.outcome, answer.detail) == (Outcome.UNSENT, "this process has too many files open")
 
 
 async def test_a_server_that_hangs_up_or_speaks_no_http(client):

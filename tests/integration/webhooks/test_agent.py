@@ -1,15 +1,18 @@
 """The agent on a real database and real receivers."""
 
 import asyncio
+import errno
 import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from cli.receiver import Receiver
+from connectors.http import session
 from connectors.telemetry import trace_id
 from schemas.metrics import WEBHOOK_FIRST_ATTEMPT_AGE, WEBHOOK_OLDEST_DUE_AGE, WEBHOOK_OLDEST_HELD_BACK_AGE
 from schemas.settings import SettingsError
+from streams.webhooks import schedule
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -178,6 +181,27 @@ async def test_no_answer_in_time(world, receiver):
         await world.offer(agent, world.event())
         await world.settled("delivered")
     assert [(a["outcome"], a["status"]) for a in await world.attempts()] == [("timeout", None), ("delivered", 200)]
+
+
+async def test_a_lack_of_descriptors_costs_no_attempt(world, receiver, monkeypatch):
+    make, lacking = session._guarded_socket, 3
+
+    def short(*args):
+        nonlocal lacking
+        lacking -= 1
+        if lacking >= 0:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return make(*args)
+
+    monkeypatch.setattr(session, "_guarded_socket", short)
+    monkeypatch.setattr(schedule, "_UNSENT_PAUSE_S", 0.01)
+    await world.endpoint(receiver.url())
+    async with world.running(schedule_s=()) as agent:
+        await world.offer(agent, world.event())
+        await world.settled("delivered")
+    assert lacking < 0
+    assert [row["attempts"] for row in await world.rows()] == [1]
+    assert [(row["attempt"], row["outcome"]) for row in await world.attempts()] == [(1, "delivered")]
 
 
 async def test_nobody_listens_and_an_address_that_is_refused(world):

@@ -46,6 +46,12 @@ def test_all_else_waits_for_the_next_attempt_until_none_is_left(answer, outcome)
     assert outcome in WEBHOOK_OUTCOMES
 
 
+def test_what_was_not_sent_is_tried_soon_and_never_the_last_attempt():
+    answer = Answer(outcome=Outcome.UNSENT, elapsed_s=0)
+    assert STEADY.judge(answer, 1) == STEADY.judge(answer, 99) == (DeliveryState.WAITING, "unsent", 5)
+    assert STEADY.judge(answer, 1).unsent
+
+
 def test_gone_ends_it_at_once():
     verdict = STEADY.judge(answered(410), 1)
     assert verdict.gone

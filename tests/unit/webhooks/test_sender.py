@@ -85,6 +85,13 @@ async def test_first_attempts_do_not_count_once_the_receiver_is_silent_until_it_
     assert (len(bed.results), bed.ages) == (5, 3)
 
 
+async def test_what_was_not_sent_says_nothing_of_the_receiver():
+    bed = Bed()
+    bed.receiver.outcome = Outcome.UNSENT
+    await bed.send(1)
+    assert not bed.slots.is_sick(ENDPOINT)
+
+
 async def test_a_secret_that_cannot_be_opened_says_nothing_of_the_receiver():
     bed = Bed()
     for _ in range(2):
