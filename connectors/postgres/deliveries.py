@@ -148,6 +148,16 @@ _DUE = sa.text("""
     ) AS first
     WHERE first.due_at <= statement_timestamp() ORDER BY first.due_at
 """)
+# The newest first, in the order of the index that is made for it: if more came due at once than are asked for, what was
+# left out is what an earlier look may have seen.
+_NEWLY_DUE = sa.text("""
+    SELECT endpoint_id FROM (
+        SELECT endpoint_id, due_at FROM webhook_deliveries
+        WHERE state = 'waiting' AND due_at <= statement_timestamp()
+            AND due_at > statement_timestamp() - :since_s * interval '1 second'
+        ORDER BY due_at DESC NULLS LAST LIMIT :most
+    ) AS newest GROUP BY endpoint_id ORDER BY min(due_at)
+""")
 # After a start agents first write the results that they hold.
 _EXPIRE = sa.text(f"""
     WITH gone AS (
@@ -249,6 +259,14 @@ async def due_endpoints(connection: AsyncConnection) -> list[DueEndpoint]:
     """Every endpoint with due deliveries, the longest overdue first."""
     rows = await connection.execute(_DUE)
     return [DueEndpoint(endpoint_id=row.endpoint_id, oldest_s=row.oldest_s) for row in rows]
+
+
+async def newly_due(connection: AsyncConnection, *, since_s: float, most: int) -> list[UUID]:
+    """Endpoints with deliveries that came due in the last `since_s` seconds, as the newest `most` of these say.
+
+    Costs what came due, where `due_endpoints` costs a probe for each endpoint that anything waits for.
+    """
+    return list((await connection.execute(_NEWLY_DUE, {"since_s": since_s, "most": most})).scalars())
 
 
 async def expire(connection: AsyncConnection, *, batch: int, lease_s: float) -> int:

@@ -1,7 +1,8 @@
 """Takes up what is due: retries, deliveries that found no slot, and those whose agent was lost.
 
-Once per interval the table is asked which endpoints have due work; as slots come back, only those endpoints' rows are
-leased, and no more than there are slots for. A slow or huge backlog of one endpoint is never walked over for another's.
+Once per interval the table is asked which endpoints have work that has just come due, and less often which have any at
+all; as slots come back, only those endpoints' rows are leased, and no more than there are slots for. A slow or huge
+backlog of one endpoint is never walked over for another's.
 """
 
 import asyncio
@@ -30,6 +31,12 @@ from streams.webhooks.slots import Slots
 log = structlog.get_logger(__name__)
 
 _EXPIRE_BATCH = 1000
+# Intervals between looks at every endpoint that anything waits for: each is a probe, and there may be many thousands.
+# They find what the looks between did not: more than these ask for, or what another agent left.
+_FULL_EVERY = 10
+_MOST_NEWLY_DUE = 5000
+# By so much looks overlap: a transaction may be seen only some time after what it made due.
+_OVERLAP_S = 5.0
 # Between rounds: slots come back one by one, and a round for each would cost more than the requests.
 _GATHER_S = 0.004
 # A look that gets its answer so much later than it was due: the database was away, or this process stood still.
@@ -64,6 +71,7 @@ class DueLoop:
         self._crowded_out: deque[UUID] = deque()
         self._stopping = False
         self._next_look, self._away_until, self._late = 0.0, -math.inf, False
+        self._looked_at, self._next_full_look = -math.inf, -math.inf
 
     def busy(self, endpoint: UUID) -> bool:
         """Whether deliveries are known to be due for the endpoint."""
@@ -108,17 +116,27 @@ class DueLoop:
                 await self._slots.freed.wait()
 
     async def _look(self) -> None:
+        now = asyncio.get_running_loop().time()
+        full = now >= self._next_full_look
         async with self._database.transaction() as connection:
-            disabled = await deliveries.count_disabled(connection)
             # Written even if nothing may expire: a database that only reads does not count as being there.
             batch = _EXPIRE_BATCH if self._settled() else 0
             expired = await deliveries.expire(connection, batch=batch, lease_s=self._lease_s)
-            due = await deliveries.due_endpoints(connection)
+            if full:
+                disabled = await deliveries.count_disabled(connection)
+                due = await deliveries.due_endpoints(connection)
+                found = [one.endpoint_id for one in due]
+            else:
+                since_s = now - self._looked_at + _OVERLAP_S
+                found = await deliveries.newly_due(connection, since_s=since_s, most=_MOST_NEWLY_DUE)
+        self._looked_at = now
         if expired:
             log.warning("leases ran out, deliveries are due again", deliveries=expired)
-        self._show(due)
-        self._metrics.gauge(WEBHOOK_ENDPOINTS_DISABLED).set(disabled)
-        self.notice(one.endpoint_id for one in due)
+        if full:
+            self._next_full_look = now + _FULL_EVERY * self._interval_s
+            self._show(due)
+            self._metrics.gauge(WEBHOOK_ENDPOINTS_DISABLED).set(disabled)
+        self.notice(found)
 
     def _show(self, due: Sequence[DueEndpoint]) -> None:
         # Apart: one tenant's receiver that hangs is nothing that whoever runs this can mend, and would hide what is.

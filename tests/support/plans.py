@@ -13,6 +13,13 @@ async def nodes_of(connection, statement, values, *, analyze=False):
     return nodes
 
 
+async def pages_of(connection, statement, values):
+    """How many pages a statement touches when it is run."""
+    options = "ANALYZE, BUFFERS, FORMAT JSON"
+    (plan,) = (await connection.execute(sa.text(f"EXPLAIN ({options}) {statement.text}"), values)).scalar_one()
+    return plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"]
+
+
 def rows_read(node):
     """How many rows of its table a node has looked at."""
     return (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]

@@ -2,10 +2,17 @@
 
 import pytest
 import sqlalchemy as sa
+from support.plans import nodes_of, pages_of
 
 from connectors.postgres import deliveries, old_deliveries
 from schemas.settings import KeeperSettings
 from streams.keeper.housekeeping import Housekeeping
+
+# How `deliveries._LEASE` and `deliveries._DUE` find an endpoint's oldest.
+LEASED_BY_ENDPOINT = sa.text(
+    "SELECT id FROM webhook_deliveries WHERE endpoint_id = :endpoint AND state = 'waiting'"
+    " AND due_at <= statement_timestamp() ORDER BY due_at LIMIT 2"
+)
 
 
 async def test_due_work_is_found_by_endpoint_and_not_by_walking_over_what_waits(world):
@@ -29,6 +36,40 @@ async def test_due_work_is_found_by_endpoint_and_not_by_walking_over_what_waits(
     assert "Seq Scan on webhook_deliveries" not in "\n".join(plan)
     assert [one.endpoint_id for one in leased] == [quiet, quiet]
     assert dead == []
+
+
+async def test_a_look_between_costs_what_came_due_and_not_what_waits(world):
+    """Thousands of endpoints in back-off, the large backlog of one, and two of which something has just come due."""
+    busy, quiet, other = [await world.endpoint(f"http://{name}.example/") for name in "abc"]
+    await world.execute(
+        "INSERT INTO webhook_endpoints (id, tenant_id, url, secret, events)"
+        " SELECT gen_random_uuid(), %s, 'http://down.example/', '\\x00', '{*}' FROM generate_series(1, 3000)",
+        world.tenant_id,
+    )
+    rows = """
+        INSERT INTO webhook_deliveries (id, tenant_id, endpoint_id, event_id, event_type, asset_id, seq, payload, state, due_at)
+        SELECT gen_random_uuid(), tenant_id, id, gen_random_uuid(), 'asset.ready', gen_random_uuid(), 1, '{}', 'waiting',
+            now() + %s * interval '1 second'
+        FROM webhook_endpoints, generate_series(1, %s) WHERE tenant_id = %s AND url = %s
+    """
+    await world.execute(rows, 500, 1, world.tenant_id, "http://down.example/")
+    await world.execute(rows, -500, 20_000, world.tenant_id, "http://a.example/")
+    await world.execute(rows, -2, 1, world.tenant_id, "http://b.example/")
+    await world.execute(rows, -1, 3, world.tenant_id, "http://c.example/")
+    await world.execute("ANALYZE webhook_deliveries")
+    async with world.database.transaction() as connection:
+        assert [one.endpoint_id for one in await deliveries.due_endpoints(connection)] == [busy, quiet, other]
+        assert await deliveries.newly_due(connection, since_s=60, most=100) == [quiet, other]
+        assert await deliveries.newly_due(connection, since_s=60, most=3) == [other]
+        values = {"since_s": 60, "most": 100}
+        every = await pages_of(connection, deliveries._DUE, {})
+        newly = await pages_of(connection, deliveries._NEWLY_DUE, values)
+        lease = await nodes_of(connection, LEASED_BY_ENDPOINT, {"endpoint": quiet})
+    assert every > 3000
+    assert newly < 30
+    assert "webhook_deliveries_due" in [node.get("Index Name") for node in lease], (
+        "whatever else has due times in order"
+    )
 
 
 @pytest.mark.parametrize(("before", "then"), [("sending", "waiting"), ("waiting", "sending")], ids=["expire", "lease"])

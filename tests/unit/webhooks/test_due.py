@@ -1,17 +1,20 @@
 """What the due loop tells of what is overdue, without a database."""
 
+import asyncio
+from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import pytest
 from prometheus_client import CollectorRegistry
 
+from connectors.postgres import deliveries
 from connectors.postgres.deliveries import DueEndpoint
 from connectors.telemetry import Metrics
 from schemas.metrics import WEBHOOK_OLDEST_DUE_AGE, WEBHOOK_OLDEST_HELD_BACK_AGE
 from streams.webhooks.due import DueLoop
 from streams.webhooks.slots import Slots
 
-ENDPOINT = uuid4()
+ENDPOINT, OTHER = uuid4(), uuid4()
 
 
 class CountingSlots(Slots):
@@ -37,9 +40,9 @@ def sicken(slots, count):
     return made
 
 
-def due_loop(slots):
+def due_loop(slots, database=None, interval_s=1.0):
     metrics = Metrics(CollectorRegistry(), process="webhooks")
-    return DueLoop(None, slots, None, metrics, owner="agent", lease_s=10.0, interval_s=1.0)
+    return DueLoop(database, slots, None, metrics, owner="agent", lease_s=10.0, interval_s=interval_s)
 
 
 @pytest.fixture
@@ -123,6 +126,54 @@ def test_sick_endpoints_and_those_that_answer_take_turns():
     for endpoint in sick[1:4]:
         slots.give_back(endpoint, answered=True)
     assert list(loop._take()) == [sick[5], sick[0], sick[1]], "who waited longest"
+
+
+class Table:
+    """Stands for the database, and counts what the looks ask it."""
+
+    def __init__(self, monkeypatch):
+        self.asked, self.since_s = [], []
+        for name in ("count_disabled", "expire", "due_endpoints", "newly_due"):
+            monkeypatch.setattr(deliveries, name, getattr(self, name))
+
+    @asynccontextmanager
+    async def transaction(self):
+        yield
+
+    async def count_disabled(self, _connection):
+        return 0
+
+    async def expire(self, _connection, **_more):
+        return 0
+
+    async def due_endpoints(self, _connection):
+        self.asked.append("all")
+        return [DueEndpoint(endpoint_id=ENDPOINT, oldest_s=700.0)]
+
+    async def newly_due(self, _connection, *, since_s, most):
+        self.asked.append("new")
+        self.since_s.append(since_s)
+        return [OTHER]
+
+
+async def test_every_endpoint_is_asked_about_at_first_and_now_and_then_and_between_only_what_came_due(
+    monkeypatch, slots
+):
+    table = Table(monkeypatch)
+    loop = due_loop(slots, table, interval_s=600.0)
+    await loop._look()
+    assert (loop.busy(ENDPOINT), loop.busy(OTHER)) == (True, False)
+    loop._take()
+    await loop._look()
+    assert loop.busy(OTHER)
+    loop._looked_at -= 1000.0
+    await loop._look()
+    assert [since_s > least for since_s, least in zip(table.since_s, (5.0, 1005.0), strict=True)] == [True, True]
+    assert loop._metrics.gauge(WEBHOOK_OLDEST_DUE_AGE)._value.get() == 700.0, "no less for what is not looked at"
+    loop._next_full_look = asyncio.get_running_loop().time()
+    await loop._look()
+    await loop._look()
+    assert table.asked == ["all", "new", "new", "all", "new"]
 
 
 def test_the_due_loop_is_not_woken_for_nothing(slots, loop):
