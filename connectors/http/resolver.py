@@ -6,11 +6,15 @@ stop everything else that uses them.
 
 import asyncio
 import socket
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from aiohttp.abc import AbstractResolver, ResolveResult
+
+# Of a family. Those that do not answer are dialled side by side, a socket each, and a stranger says how many there are.
+_MOST_ADDRESSES = 4
 
 
 class OwnThreadsResolver(AbstractResolver):
@@ -22,8 +26,14 @@ class OwnThreadsResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """The addresses of a name; raises `OSError` (`socket.gaierror`) if it has none."""
+        """A name's first addresses; raises `OSError` (`socket.gaierror`) if it has none."""
         found = await asyncio.get_running_loop().run_in_executor(self._pool, _lookup, host, port, family)
+        of_family: Counter[int] = Counter()
+        first = []
+        for one in found:
+            of_family[one[0]] += 1
+            if of_family[one[0]] <= _MOST_ADDRESSES:
+                first.append(one)
         return [
             ResolveResult(
                 hostname=host,
@@ -33,7 +43,7 @@ class OwnThreadsResolver(AbstractResolver):
                 proto=proto,
                 flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
             )
-            for kind, _type, proto, _name, address in found
+            for kind, _type, proto, _name, address in first
         ]
 
     async def close(self) -> None:

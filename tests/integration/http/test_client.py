@@ -144,6 +144,26 @@ async def test_nobody_listens_and_nothing_resolves(client):
     assert (answer.outcome, answer.detail) == (Outcome.UNREACHABLE, "the name has no address")
 
 
+async def test_of_a_name_with_many_addresses_some_are_dialled(monkeypatch):
+    """Of each family, so that the other is tried where one leads nowhere."""
+    dialled = []
+
+    def refuse(_allow_private, info):
+        dialled.append(info[4][0])
+        raise ConnectionRefusedError
+
+    v4 = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.2.{number}", 80)) for number in range(40)]
+    v6 = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", (f"fd00::{number}", 80, 0, 0)) for number in range(40)]
+    monkeypatch.setattr("connectors.http.resolver._lookup", lambda *_: [*v6, *v4])
+    monkeypatch.setattr(session, "_guarded_socket", refuse)
+    async with HttpClient(timeout_s=5, connections=1, allow_private=True) as client:
+        answer = await client.post("http://many.example.com/", body=b"", headers={})
+    assert answer.outcome is Outcome.UNREACHABLE
+    assert sorted(set(dialled)) == [f"127.0.2.{number}" for number in range(4)] + [
+        f"fd00::{number}" for number in range(4)
+    ]
+
+
 async def test_a_lack_of_descriptors_is_no_fault_of_the_receiver(client):
     async def handler(_request):
         return web.Response()
