@@ -81,7 +81,7 @@ class RateLimiter:
         bucket = self._buckets[who.tenant_id]
         while bucket.held < 1:
             async with bucket.lock:
-                wait_s = 0.0 if bucket.held else await self._lease(who.tenant_id, plan, bucket, rate, burst)
+                wait_s = 0.0 if bucket.held > 0 else await self._lease(who.tenant_id, plan, bucket, rate, burst)
             if wait_s > 0:
                 return Standing(burst, rate, 0, wait_s)
         bucket.held -= 1
@@ -95,7 +95,7 @@ class RateLimiter:
             async with self._database.tenant(tenant_id) as connection:
                 granted = await allowances.lease_tokens(connection, tenant_id, plan, wanted)
             bucket.held, bucket.shared = granted.granted, granted.left
-            if granted.granted:
+            if granted.granted > 0:
                 return 0.0
             bucket.refused_until = now + (1 - granted.left) / rate
         return max(bucket.refused_until - now, 0.001)

@@ -15,9 +15,10 @@ from connectors.postgres.asset_counts import count_assets
 from connectors.postgres.plans import Plan
 
 _ADD = sa.text("INSERT INTO allowances (tenant_id) VALUES (:tenant_id) ON CONFLICT (tenant_id) DO NOTHING")
+# Postgres' clock may step back: then nothing flowed in, and nothing is taken away.
 _TOKENS = sa.text("""
     SELECT least(CAST(:burst AS double precision),
-        coalesce(tokens + extract(epoch FROM clock_timestamp() - refilled_at) * :rate, :burst)) AS tokens
+        coalesce(tokens + greatest(extract(epoch FROM clock_timestamp() - refilled_at), 0) * :rate, :burst)) AS tokens
     FROM allowances WHERE tenant_id = :tenant_id FOR NO KEY UPDATE
 """)
 _SET_TOKENS = sa.text("""
@@ -81,7 +82,7 @@ async def lease_tokens(connection: AsyncConnection, tenant_id: UUID, plan: Plan,
     """Take up to `wanted` tokens of a plan that has a request rate."""
     rate, burst = plan.requests_per_s or 0, plan.request_burst or 0
     held = await _locked(connection, tenant_id, _TOKENS, {"rate": rate, "burst": burst})
-    granted = min(wanted, int(held.tokens))
+    granted = max(0, min(wanted, int(held.tokens)))  # a release that did not heed the clock may have left a debt
     left = held.tokens - granted
     await connection.execute(_SET_TOKENS, {"tenant_id": tenant_id, "tokens": left})
     return Tokens(granted, left)

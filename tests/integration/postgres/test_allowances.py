@@ -6,7 +6,7 @@ import pytest
 from support.locks import until_waited_for
 
 from connectors.postgres import allowances, cancel
-from connectors.postgres.allowances import Lease, Space, give_back, lease_space
+from connectors.postgres.allowances import Lease, Space, give_back, lease_space, lease_tokens
 from connectors.postgres.asset_counts import count_assets
 from connectors.postgres.plans import Plan, assign_plan, put_plan
 from schemas.errors import MedialaneError
@@ -55,6 +55,25 @@ async def test_whoever_deletes_an_asset_gives_its_room_back_once(worker, seed, s
         async with worker.transaction() as connection:
             await cancel.delete_asset(connection, seeded.tenant_id, seeded.asset_id, actor="operator@host")
     assert await used(worker, seed, seeded.tenant_id) == "(1,3)"
+
+
+@pytest.mark.parametrize(("tokens", "granted"), [(20.0, 5), (3.5, 3), (-90.0, 0)])
+async def test_a_clock_that_stepped_back_neither_fills_nor_empties_a_bucket(worker, seed, seeded, tokens, granted):
+    plan = Plan(name="rated", requests_per_s=100, request_burst=50)
+    await take(worker, seeded.tenant_id, Space())  # which makes the row
+    await seed.change(
+        worker,
+        "UPDATE allowances SET tokens = :n, refilled_at = now() + interval '1 hour' WHERE tenant_id = :t",
+        n=tokens, t=seeded.tenant_id,
+    )  # fmt: skip
+    async with worker.transaction() as connection:
+        found = await lease_tokens(connection, seeded.tenant_id, plan, 5)
+    assert found == (granted, tokens - granted)
+    # And from now on it fills by this clock.
+    (ahead,) = await seed.column(
+        worker, "SELECT refilled_at > clock_timestamp() FROM allowances WHERE tenant_id = :t", t=seeded.tenant_id
+    )
+    assert not ahead
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["first count", "ordered count"])

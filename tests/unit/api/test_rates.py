@@ -1,0 +1,69 @@
+"""A bucket of tokens within one process, whatever the database grants."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+
+from api import limits
+from api.limits import RateLimiter
+from connectors.postgres.allowances import Tokens
+from connectors.postgres.keys import Principal
+from connectors.postgres.plans import Plan
+from schemas.ids import uuid7
+
+
+class Granting:
+    """A database that grants what it was told to."""
+
+    def __init__(self, *grants):
+        self.grants = list(grants)
+        self.asked = 0
+
+    @asynccontextmanager
+    async def tenant(self, _tenant_id):
+        yield self
+
+    async def lease(self, *_):
+        self.asked += 1
+        return self.grants.pop(0)
+
+
+class CountedLock(asyncio.Lock):
+    """Who takes it again and again would never give the others a turn, nor the test an end."""
+
+    taken = 0
+
+    async def acquire(self):
+        CountedLock.taken += 1
+        assert CountedLock.taken < 100, "it would go on for ever"
+        return await super().acquire()
+
+
+@pytest.fixture
+def granting(monkeypatch):
+    def of(*grants):
+        made = Granting(*grants)
+        monkeypatch.setattr(limits.allowances, "lease_tokens", made.lease)
+        return made
+
+    monkeypatch.setattr(CountedLock, "taken", 0)
+    monkeypatch.setattr(limits.asyncio, "Lock", CountedLock)
+    return of
+
+
+def rated(**rates):
+    plan = Plan(name="p", **({"requests_per_s": 10, "request_burst": 100} | rates))
+    return Principal(
+        key_id=None, actor="t", tenant_id=uuid7(), slug="t", scopes=frozenset(), expires_at=None, plan=plan
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("granted", [0, -90])
+async def test_where_nothing_is_granted_those_who_ask_are_refused_and_the_database_is_asked_once(granting, granted):
+    database = granting(Tokens(granted, 0.5))
+    limiter, who = RateLimiter(database), rated(requests_per_s=1)
+    answers = await asyncio.gather(*(limiter.take(who) for _ in range(20)))
+    assert [answer.left for answer in answers] == [0] * 20
+    assert all(answer.wait_s > 0 for answer in answers)
+    assert database.asked == 1
