@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from api.limits import Quotas
 from api.profiles.service import ProfileService
+from api.quotas import Quotas
 from connectors.postgres.assets import NewAsset
 from connectors.postgres.keys import Principal
 

@@ -1,6 +1,5 @@
 """The composition root of the API: what a process is given becomes services, routes and one ASGI application."""
 
-import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import NamedTuple, Self
@@ -23,7 +22,7 @@ from api.idempotency import Once
 from api.keys.routes import keys_router
 from api.keys.service import KeyService
 from api.keys.usage import LastUsed
-from api.limits import Quotas, RateLimiter
+from api.limits import RateLimiter, kept
 from api.live.hub import Hub
 from api.live.routes import live_router
 from api.live.service import Live
@@ -38,6 +37,7 @@ from api.profiles.routes import profiles_router
 from api.profiles.service import ProfileService
 from api.pulls.routes import pulls_router
 from api.pulls.service import PullService
+from api.quotas import Quotas
 from api.storage.routes import storage_router
 from api.storage.service import StorageService
 from api.tokens import TokenReader
@@ -51,7 +51,6 @@ from connectors.objectstore.port import ObjectStore
 from connectors.postgres.database import Database
 from connectors.secrets import SecretBox
 from connectors.telemetry import Telemetry
-from schemas.errors import MedialaneError
 from schemas.profile_sets import default_choice
 from schemas.settings import (
     ApiSettings,
@@ -104,7 +103,7 @@ class Application(NamedTuple):
 def _config(given: Dependencies, hub: Hub) -> AppConfig:
     database, store, settings = given.database, given.store, given.api
     given.telemetry.metrics.watch_database(database)
-    quotas, last_used = Quotas(database), LastUsed(database)
+    quotas, limiter, last_used = Quotas(database), RateLimiter(database), LastUsed(database)
     profiles = ProfileService(database, default=default_choice(given.profiles))
     admission = Admission(quotas, profiles)
     storage = StorageService(database, store, admission, max_upload_bytes=settings.max_upload_bytes)
@@ -120,7 +119,7 @@ def _config(given: Dependencies, hub: Hub) -> AppConfig:
     authenticator = Authenticator(database, TokenReader.of(given.auth))
     guarded = Router(
         "/",
-        guards=[guard(authenticator, RateLimiter(database), last_used)],
+        guards=[guard(authenticator, limiter, last_used)],
         security=[{"apiKey": []}],
         route_handlers=[
             storage_router(storage, once),
@@ -144,23 +143,22 @@ def _config(given: Dependencies, hub: Hub) -> AppConfig:
         exception_handlers={Exception: answer},
         openapi_config=description(),
         request_max_body_size=MAX_BODY_BYTES,
-        lifespan=[_background(last_used, quotas, pulls, once)],
+        lifespan=[_background(last_used, limiter, quotas, pulls, once)],
         logging_config=None,
     )
 
 
 def _background(
-    last_used: LastUsed, quotas: Quotas, pulls: PullService, once: Once
+    last_used: LastUsed, limiter: RateLimiter, quotas: Quotas, pulls: PullService, once: Once
 ) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
     """What goes on beside the requests, and what is put in order after the last one."""
 
     @asynccontextmanager
     async def running(_app: Litestar) -> AsyncIterator[None]:
-        async with last_used.running():
-            yield
-        await once.close()
-        pulls.close()
-        with contextlib.suppress(MedialaneError):
-            await quotas.close()
+        async with kept(limiter, quotas):
+            async with last_used.running():
+                yield
+            await once.close()
+            pulls.close()
 
     return running

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 from support.locks import until_waited_for
 
-from api.limits import Quotas
+from api.quotas import Quotas
 from connectors.postgres.assets import NewAsset, create_assets
 from connectors.postgres.keys import Principal
 from connectors.postgres.plans import Plan, assign_plan, put_plan
@@ -177,3 +177,64 @@ async def test_room_of_an_upload_that_failed_after_a_count_is_not_there_twice(ap
     await scene.fill(quotas, who)
     await scene.fill(other, who)
     assert await scene.made() == 2
+
+
+async def test_what_an_idle_tenant_holds_is_given_back_and_others_may_have_it(app, scene):
+    quotas, other = Quotas(app), Quotas(app)
+    who = await scene.put(max_bytes=10 << 30)
+    assert await scene.upload(quotas, who)
+    async with asyncio.timeout(60):
+        assert await quotas.forget_idle() == 0, "it is used"
+        assert await quotas.forget_idle(idle_s=0) == 1
+    (row,) = await scene.operator.rows("SELECT bytes FROM allowances WHERE tenant_id = :id", id=scene.tenant.id)
+    assert row["bytes"] == 10
+    async with other.taken(who, (10 << 30) - 10):
+        pass
+    await other.close()
+    assert not await scene.upload(quotas, who)
+
+
+async def test_a_tenant_is_not_forgotten_while_an_upload_may_still_give_its_room_back(app, scene):
+    quotas = Quotas(app)
+    who = await scene.put(max_assets=2)
+    with pytest.raises(RuntimeError):
+        async with quotas.taken(who, 10):
+            assert await quotas.forget_idle(idle_s=0) == 0
+            raise RuntimeError
+    assert await scene.fill(quotas, who) == 2
+    await quotas.close()
+    assert await scene.used() == await scene.made() == 2
+
+
+async def test_who_comes_while_room_is_given_back_finds_none_of_it_twice(app, scene):
+    quotas = Quotas(app)
+    who = await scene.put(max_assets=80)
+    assert await scene.upload(quotas, who)
+
+    async def come():
+        async with quotas.taken(who, 10):
+            pass
+
+    async with scene.operator.database.transaction() as connection:
+        await connection.execute(
+            sa.text("SELECT FROM allowances WHERE tenant_id = :id FOR UPDATE"), {"id": scene.tenant.id}
+        )
+        forgetting = asyncio.create_task(quotas.forget_idle(idle_s=0))
+        await until_waited_for(connection, scene.operator.database, forgetting)
+        coming = asyncio.create_task(come())
+        await asyncio.sleep(0)
+    await coming
+    assert await forgetting == 0, "somebody waited for it"
+    await quotas.close()
+    assert (await scene.used(), await scene.made()) == (2, 1)
+
+
+async def test_after_a_count_an_idle_tenant_gives_nothing_back(app, scene):
+    quotas = Quotas(app)
+    who = await scene.put(max_assets=80)
+    assert await scene.upload(quotas, who)
+    await scene.put(max_assets=80)
+    assert await scene.upload(Quotas(app), who)
+    counted = await scene.used()
+    assert await quotas.forget_idle(idle_s=0) == 1
+    assert await scene.used() == counted

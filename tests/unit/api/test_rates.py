@@ -67,3 +67,15 @@ async def test_where_nothing_is_granted_those_who_ask_are_refused_and_the_databa
     assert [answer.left for answer in answers] == [0] * 20
     assert all(answer.wait_s > 0 for answer in answers)
     assert database.asked == 1
+
+
+async def test_tenants_of_whom_nothing_comes_are_forgotten_and_may_come_again(granting):
+    database = granting(*[Tokens(5, 50.0)] * 4)
+    limiter, tenants = RateLimiter(database), [rated() for _ in range(3)]
+    for who in tenants:
+        await limiter.take(who)
+    assert limiter.forget_idle() == 0
+    assert limiter.forget_idle(idle_s=0) == 3
+    assert limiter.forget_idle(idle_s=0) == 0
+    assert (await limiter.take(tenants[0])).wait_s == 0
+    assert database.asked == 4
