@@ -82,7 +82,7 @@ EVENTS_PROCESSED = CounterSpec(
     "media_events_processed_total",
     "Records whose outcome is durable: claimed, stale, undecodable, left to the keeper (of a newer release) or capped "
     "(sent back for its tenant has its share of the window) for dispatches, ok or dead for events, and for usage also "
-    "stale (a record that came again) or repeat (an event that the connector sent again).",
+    "stale (a record that came again), repeat (an event that the connector sent again) or late (its window is past).",
     _CONSUMERS,
     ("topic", "event_type", "outcome"),
 )

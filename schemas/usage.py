@@ -118,11 +118,16 @@ def table_key(key: Key) -> tuple[str, tuple[float, float]]:
     return f"{key.tenant_id}/{key.partition}", (key.start, key.end)
 
 
+def read_table_key(key: tuple[str, tuple[float, float]]) -> Key:
+    """The other way round."""
+    inner, (start, end) = key
+    tenant_id, _, partition = inner.rpartition("/")
+    return Key(tenant_id, int(partition), float(start), float(end))
+
+
 def read_key(data: bytes) -> Key:
     """A changelog record's key. Raises `ValueError` if it is none."""
-    inner, (start, end) = json.loads(data)
-    tenant_id, _, partition = str(inner).rpartition("/")
-    return Key(tenant_id, int(partition), float(start), float(end))
+    return read_table_key(json.loads(data))
 
 
 def read_changelog(records: Iterable[tuple[bytes | None, bytes | None]]) -> dict[Key, Counts]:

@@ -86,6 +86,8 @@ def build_app(
         stream_recovery_delay=0.0,
         # Lanes bound what is in memory, by not fetching; Faust's own buffer must never be what blocks.
         stream_buffer_maxsize=_BUFFER,
+        # A table in memory forgets what it followed for others when it recovers, so following brings nothing.
+        table_standby_replicas=0,
         topic_allow_declare=False,
         topic_disable_leader=True,
         web_enabled=False,

@@ -21,10 +21,11 @@ from connectors.telemetry.metrics import Metrics
 from schemas.events import decode_event
 from schemas.metrics import EVENTS_PROCESSED
 from schemas.records import HEADER_TYPE
-from schemas.usage import Counts, Key, advanced, counted, newer, table_key, window_of
+from schemas.usage import Counts, Key, advanced, counted, newer, read_table_key, table_key, window_of
 from streams.core.ledger import Entry, Ledger, Partition
 from streams.faust_app import Record
 from streams.usage.lately import Lately
+from streams.usage.windows import Windows
 
 log = structlog.get_logger(__name__)
 
@@ -38,9 +39,16 @@ class UsageLostError(Exception):
 
 
 class UsageTable(faust.Table[Any, bytes]):
-    """A windowed table that shows the send of its last change, and does not let an older value win at recovery."""
+    """A windowed table that shows the send of its last change, and does not let an older value win at recovery.
+
+    It holds the entries of the windows that are kept, and of the partitions that are ours.
+    """
 
     last_sent: "asyncio.Future[Any] | None" = None
+
+    def __init__(self, app: faust.App, *, keep_s: float, **options: Any) -> None:
+        super().__init__(app, **options)
+        self.windows = Windows(keep_s)
 
     def send_changelog(self, *args: Any, **kwargs: Any) -> Any:
         """As Faust does it; its future is kept for whoever made the change."""
@@ -48,15 +56,51 @@ class UsageTable(faust.Table[Any, bytes]):
         self.last_sent = sent
         return sent
 
+    def on_key_set(self, key: Any, value: bytes) -> None:
+        """As Faust does it, and the key is known."""
+        super().on_key_set(key, value)
+        self.windows.add(read_table_key(key))
+
     def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
-        """Take in what the changelog holds: of each entry what is newest, be it in the batch or known already."""
+        """Take in what the changelog holds: of each entry what is newest, be it in the batch or known already.
+
+        It holds five times as many windows as are kept: what is past is left out, or goes as soon as it is.
+        """
         latest: dict[Any, Any] = {}
         for event in batch:
             key = self._to_key(event.key)
+            place = read_table_key(key)
+            self.windows.saw(place.partition, place.start, event.message.timestamp)
+            if self.windows.is_past(place.partition, place.end):
+                continue
             known = latest[key].value if key in latest else self.data.get(key)
             if not known or not event.value or newer(known, event.value) is not known:
                 latest[key] = event
+            self.windows.add(place)
         super().apply_changelog_batch(latest.values())
+        store: Any = self.data
+        store._key_partition.clear()  # noqa: SLF001 - a dict as large as the table; our keys say it themselves
+        for keys in self.windows.past():
+            self._drop(keys)
+
+    async def on_recovery_completed(self, active_tps: Any, standby_tps: Any) -> None:
+        """Of partitions that went to others nothing is kept: nobody would forget their windows."""
+        self._drop(self.windows.lost({partition for _, partition in active_tps}))
+        await super().on_recovery_completed(active_tps, standby_tps)
+
+    async def forget_past(self) -> int:
+        """Forget what is past, window by window, so that others have their turn; returns how many entries went."""
+        count = 0
+        for keys in self.windows.past():
+            self._drop(keys)
+            count += len(keys)
+            await asyncio.sleep(0)
+        return count
+
+    def _drop(self, keys: Iterable[Key]) -> None:
+        data: Any = self.data
+        for key in keys:
+            data.pop(table_key(key), None)
 
 
 class UsageBooks:
@@ -90,7 +134,7 @@ class UsageBooks:
         )  # fmt: skip
         self._table = UsageTable(
             app, name="usage", value_type=bytes, partitions=partitions, changelog_topic=topic,
-            window=TumblingWindow(self._window_s),
+            window=TumblingWindow(self._window_s), keep_s=self._keep_s,
         )  # fmt: skip
         app.tables.add(self._table)
 
@@ -137,24 +181,15 @@ class UsageBooks:
         self._metrics.counter(EVENTS_PROCESSED, record.partition.topic, kind, outcome).inc()
 
     async def clean(self) -> None:
-        """Forget windows that are older than `keep_s`; their records leave the changelog by its retention."""
+        """Forget windows that are past; their records leave the changelog by its retention."""
         while True:
             await asyncio.sleep(_CLEAN_EVERY_S)
-            self.forget_before(time.time() - self._keep_s)
+            if self._table is not None:
+                await self._table.forget_past()
 
     async def watch(self) -> None:
         """Raises `UsageLostError` when the state has to be recovered."""
         await self.lost
-
-    def forget_before(self, moment: float) -> int:
-        """Forget windows that ended before a moment; returns how many entries went."""
-        if self._table is None:
-            return 0
-        data: Any = self._table.data
-        old = [key for key in list(data.keys()) if key[1][1] <= moment]
-        for key in old:
-            data.pop(key, None)
-        return len(old)
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
@@ -170,8 +205,15 @@ class UsageBooks:
         if added is None or table is None:
             self._settle_after_last(record.partition, entry)
             return "ok"
-        window = window_of(event.time.timestamp(), self._window_s)
-        key = table_key(Key(str(event.tenant_id), record.partition.partition, *window))
+        partition, at = record.partition.partition, event.time.timestamp()
+        start, end = window_of(at, self._window_s)
+        table.windows.saw(partition, at, record.timestamp)
+        if table.windows.is_past(partition, end):
+            # What its window held may be forgotten, and one event must not stand for all of them.
+            log.warning("event too late to be counted", at=at, offset=record.offset, kpart=partition)
+            self._settle_after_last(record.partition, entry)
+            return "late"
+        key = table_key(Key(str(event.tenant_id), partition, start, end))
         repeat = self._lately.is_repeat(record.partition, event.id, record.offset)
         # A repeat moves its entry's offset on, too: who reads it again and remembers nothing finds it counted.
         adding = Counts() if repeat else added

@@ -32,3 +32,11 @@ def test_only_so_many_are_remembered_and_a_repeat_is_among_the_newest():
     lately.is_repeat(A, IDS[3], 11)
     assert lately.is_repeat(A, IDS[0], 12), "the second went, not the repeat"
     assert not lately.is_repeat(A, IDS[1], 13)
+
+
+def test_no_more_is_remembered_of_many_partitions_than_of_one():
+    lately = Lately(size=3)
+    for number, event_id in enumerate(IDS[:4]):
+        lately.is_repeat(Partition("events", number), event_id, 5)
+    assert not lately.is_repeat(A, IDS[0], 9), "the oldest went"
+    assert lately.is_repeat(Partition("events", 3), IDS[3], 9)
