@@ -6,7 +6,6 @@ An entry holds the offset of the last event in it: an event that comes again fin
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
 import msgspec
@@ -72,7 +71,8 @@ class Key(NamedTuple):
     end: float
 
 
-_decode = msgspec.json.Decoder(Entry).decode
+read_entry = msgspec.json.Decoder(Entry).decode
+"""A changelog record's value. Raises `msgspec.DecodeError` if it is none."""
 
 
 def counted(event: Event) -> Counts | None:
@@ -99,7 +99,7 @@ def window_of(at: float, size_s: float) -> tuple[float, float]:
 
 def advanced(before: bytes | None, added: Counts, *, topic_id: str, offset: int) -> bytes | None:
     """An entry's next value; None if it has this event already."""
-    entry = None if before is None else _decode(before)
+    entry = None if before is None else read_entry(before)
     if entry is None:
         return msgspec.json.encode(Entry(counts=added, topic_id=topic_id, offset=offset))
     if entry.topic_id == topic_id and offset <= entry.offset:
@@ -109,7 +109,7 @@ def advanced(before: bytes | None, added: Counts, *, topic_id: str, offset: int)
 
 def newer(one: bytes, other: bytes) -> bytes:
     """Of two values of a key the one that holds more events; a worker that was given up may have written last."""
-    first, second = _decode(one), _decode(other)
+    first, second = read_entry(one), read_entry(other)
     return one if first.topic_id == second.topic_id and first.offset > second.offset else other
 
 
@@ -140,7 +140,7 @@ def read_changelog(records: Iterable[tuple[bytes | None, bytes | None]]) -> dict
             latest.pop(key, None)
         else:
             latest[key] = newer(latest[key], value) if key in latest else value
-    return {read_key(key): _decode(value).counts for key, value in latest.items()}
+    return {read_key(key): read_entry(value).counts for key, value in latest.items()}
 
 
 def by_tenant(table: dict[Key, Counts], *, since: float) -> dict[str, Counts]:
@@ -150,17 +150,6 @@ def by_tenant(table: dict[Key, Counts], *, since: float) -> dict[str, Counts]:
         if key.end > since:
             sums[key.tenant_id] = sums.get(key.tenant_id, Counts()) + counts
     return sums
-
-
-def by_day(table: dict[Key, Counts], *, since: date) -> dict[str, dict[date, Counts]]:
-    """Usage by tenant and day (UTC, of a window's first second), from a day on."""
-    days: dict[str, dict[date, Counts]] = {}
-    for key, counts in table.items():
-        day = datetime.fromtimestamp(key.start, UTC).date()
-        if day >= since:
-            mine = days.setdefault(key.tenant_id, {})
-            mine[day] = mine.get(day, Counts()) + counts
-    return days
 
 
 def as_row(counts: Counts) -> dict[str, Any]:

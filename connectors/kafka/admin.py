@@ -153,8 +153,11 @@ class TopicAdmin:
     async def topic_id(self, topic: Topic) -> str:
         """The id that the cluster gave a topic; another one of the same name has another. Raises `TopicsError`."""
         name = topic.name(self._prefix)
-        futures = await self._call(self._admin.describe_topics, TopicCollection([name]))
-        found = await self._call(futures[name].result, self._timeout_s)
+        # The request's own bound: it ends as an error of Kafka's.
+        futures = await self._call(
+            self._admin.describe_topics, TopicCollection([name]), request_timeout=self._timeout_s
+        )
+        found = await self._call(futures[name].result)
         return str(found.topic_id)
 
     async def _found(self) -> dict[str, tuple[int, int]]:

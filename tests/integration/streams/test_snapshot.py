@@ -5,7 +5,7 @@ import threading
 import uuid
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import NewTopic
 
 from connectors.kafka.options import client_options
@@ -38,13 +38,13 @@ def transaction(bench, topic, values, end):
     return producer
 
 
-async def read(bench, topic):
+async def read(bench, topic, places=None):
     """In a thread of its own, which ends with the test run should it never end by itself."""
     done, result = asyncio.Event(), []
     loop = asyncio.get_running_loop()
 
     def work():
-        result.append(list(read_topic(bench.kafka, topic)))
+        result.append(list(read_topic(bench.kafka, topic, places)))
         loop.call_soon_threadsafe(done.set)
 
     threading.Thread(target=work, daemon=True).start()
@@ -62,3 +62,23 @@ async def test_what_is_committed_is_read_whatever_stands_behind_it(bench, topic)
     opened = await asyncio.to_thread(transaction, bench, topic, [(1, b"c")], None)
     assert await read(bench, topic) == expected
     await asyncio.to_thread(opened.abort_transaction, 30)
+
+
+async def test_who_read_before_reads_what_is_new_and_all_of_what_became_shorter(bench, topic):
+    places = {}
+    await asyncio.to_thread(transaction, bench, topic, [(0, b"a"), (1, b"b")], "commit")
+    assert await read(bench, topic, places) == [b"a", b"b"]
+    assert await read(bench, topic, places) == []
+    await asyncio.to_thread(transaction, bench, topic, [(0, b"c"), (2, b"d")], "commit")
+    await asyncio.to_thread(transaction, bench, topic, [(0, b"e")], "abort")
+    assert await read(bench, topic, places) == [b"c", b"d"]
+    assert await read(bench, topic, places) == []
+    places[0] += 1000
+    assert await read(bench, topic, places) == [b"a", b"c"]
+    assert await read(bench, topic, places) == []
+    # What stands at the beginning, or where it would go on, may be deleted by retention.
+    at = TopicPartition(topic, 0, places[0] - 1)
+    await asyncio.to_thread(bench.admin.delete_records([at])[at].result, 30)
+    await asyncio.to_thread(transaction, bench, topic, [(0, b"f")], "commit")
+    places[0] = 1
+    assert await read(bench, topic, places) == [b"f"]
