@@ -5,7 +5,7 @@ import os
 
 import click
 
-from connectors.debezium import ConnectClient, connector_config
+from connectors.debezium import ConnectClient, connector_config, source
 from connectors.debezium.client import ConnectorStatus
 from schemas.settings import ConnectSettings, KafkaSettings, load
 
@@ -19,14 +19,19 @@ def connector() -> None:
 @click.option(
     "--replication-factor", type=click.IntRange(min=1), default=1, show_default=True, help="Copies of its own topics."
 )
-def register(replication_factor: int) -> None:
-    """Register the connector, or give it this release's configuration. May be repeated."""
+@click.option("--replace", is_flag=True, help="Also if it reads another database now, or by another slot.")
+def register(replication_factor: int, replace: bool) -> None:
+    """Register the connector, or give it this release's configuration. May be repeated.
+
+    One of the same name that reads another database, or by another slot, is left alone: it may be another
+    installation's, whose rows would stay in its outbox.
+    """
     connect, kafka = load(ConnectSettings, os.environ), load(KafkaSettings, os.environ)
     try:
         config = connector_config(connect, topic_prefix=kafka.topic_prefix, replication_factor=replication_factor)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    asyncio.run(_register(connect, config))
+    asyncio.run(_register(connect, config, replace=replace))
     click.echo(f"{connect.connector} is registered")
 
 
@@ -87,8 +92,14 @@ async def _resend(settings: ConnectSettings) -> None:
         await client.resume(settings.connector)
 
 
-async def _register(settings: ConnectSettings, config: dict[str, str]) -> None:
+async def _register(settings: ConnectSettings, config: dict[str, str], *, replace: bool) -> None:
     async with ConnectClient(settings) as client:
+        present = await client.config(settings.connector, wait_s=60)
+        if present is not None and not replace and source(present) != source(config):
+            raise click.ClickException(
+                f"{settings.connector} reads {source(present)}, not {source(config)}: "
+                "name another one (MEDIALANE_CONNECT_CONNECTOR), or have this one replaced (--replace)"
+            )
         await client.register(settings.connector, config, wait_s=60)
 
 

@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -15,6 +15,8 @@ from schemas.settings import ConnectSettings
 _RUNNING = "RUNNING"
 _FAILED = "FAILED"
 _STOPPED = "STOPPED"
+
+T = TypeVar("T")
 
 
 class ConnectError(Exception):
@@ -137,9 +139,10 @@ class ConnectClient:
         """Make a stopped connector begin anew, with a snapshot, when it is resumed. Raises `ConnectError`."""
         await _patiently(lambda: self._call("DELETE", f"/connectors/{quote(name)}/offsets"), wait_s)
 
-    async def config(self, name: str) -> dict[str, str] | None:
-        """The connector's present configuration, None if there is no such connector."""
-        answer = await self._call("GET", f"/connectors/{quote(name)}/config", missing_ok=True)
+    async def config(self, name: str, *, wait_s: float = 0.0) -> dict[str, str] | None:
+        """The connector's present configuration, None if there is no such connector. Retries as `register` does."""
+        path = f"/connectors/{quote(name)}/config"
+        answer = await _patiently(lambda: self._call("GET", path, missing_ok=True), wait_s)
         return None if answer is None else msgspec.json.decode(answer, type=dict[str, str])
 
     async def status(self, name: str) -> ConnectorStatus | None:
@@ -172,18 +175,16 @@ class ConnectClient:
         return body
 
 
-async def _patiently(call: Callable[[], Awaitable[object]], wait_s: float) -> None:
+async def _patiently(call: Callable[[], Awaitable[T]], wait_s: float) -> T:
     """Call until it succeeds, for `wait_s` seconds: Connect may be starting, or rebalancing (409)."""
     deadline = asyncio.get_running_loop().time() + wait_s
     while True:
         try:
-            await call()
+            return await call()
         except ConnectError as error:
             if error.status not in {None, 409, 500, 503} or asyncio.get_running_loop().time() >= deadline:
                 raise
             await asyncio.sleep(0.2)
-        else:
-            return
 
 
 def _message(body: bytes) -> str:

@@ -46,6 +46,12 @@ def connector_config(
     return {key: _fill(value, values) for key, value in template.items()} | _tls(settings.database_url or "")
 
 
+def source(config: Mapping[str, str]) -> str:
+    """What a connector of this configuration reads, in words: two of one name belong together if it is the same."""
+    host, port, name = (config.get(f"database.{key}", "?") for key in ("hostname", "port", "dbname"))
+    return f"{host}:{port}/{name} by slot {config.get('slot.name', '?')}"
+
+
 def _database(url: str | None) -> dict[str, str]:
     if not url:
         raise ValueError(

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -104,6 +105,34 @@ def test_the_connector_is_registered_once(env, stack, database):
         assert env["MEDIALANE_CONNECT_CONNECTOR"] in json.loads(_get(f"{env['MEDIALANE_CONNECT_URL']}/connectors"))
     finally:
         _delete(f"{env['MEDIALANE_CONNECT_URL']}/connectors/{env['MEDIALANE_CONNECT_CONNECTOR']}")
+
+
+def test_a_connector_that_reads_something_else_is_not_replaced_unasked(env, stack, database):
+    connector = f"{env['MEDIALANE_CONNECT_URL']}/connectors/{env['MEDIALANE_CONNECT_CONNECTOR']}"
+    slot = env["MEDIALANE_CONNECT_SLOT"]
+    at = "{0.hostname}:{0.port}{0.path}".format(urlsplit(env["MEDIALANE_CONNECT_DATABASE_URL"]))
+
+    def registered(*options, **changes):
+        ran = medialane(env | changes, "connector", "register", *options)
+        return ran.returncode, ran.stderr, json.loads(_get(f"{connector}/config"))
+
+    try:
+        assert registered()[0] == 0
+        settings = {"MEDIALANE_CONNECT_POLL_INTERVAL_MS": "7", "MEDIALANE_CONNECT_DATABASE_URL": database.owner}
+        code, said, config = registered(**settings)
+        assert (code, said) == (0, ""), "another role and other settings"
+        assert (config["poll.interval.ms"], config["database.user"]) == ("7", urlsplit(database.owner).username)
+
+        other = {"MEDIALANE_CONNECT_SLOT": f"{slot}_b", "MEDIALANE_CONNECT_DATABASE_URL": "postgresql://r@db.example/b"}
+        code, said, unchanged = registered(**other)
+        assert (code, unchanged) == (1, config)
+        assert f"reads {at} by slot {slot}, not db.example:5432/b by slot {slot}_b: " in said
+        assert said.count("\n") == 1
+
+        code, said, config = registered("--replace", MEDIALANE_CONNECT_SLOT=f"{slot}_b")
+        assert (code, said, config["slot.name"]) == (0, "", f"{slot}_b")
+    finally:
+        _delete(connector)
 
 
 def test_the_connector_needs_the_replication_role(env):

@@ -4,7 +4,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from connectors.debezium import ConnectorStatus, connector_config
+from connectors.debezium import ConnectorStatus, connector_config, source
 from connectors.debezium.client import ConnectorState
 from schemas.settings import ConnectSettings
 
@@ -29,6 +29,22 @@ def test_every_placeholder_is_filled_and_values_go_in_as_they_are():
     assert config["transforms.outbox.route.topic.replacement"] == "shop.${routedByValue}"
     assert config["topic.creation.default.replication.factor"] == "3"
     assert config["poll.interval.ms"] == "5"
+
+
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [
+        ({"database_url": URL.replace("rep%40l:p%5Cw%24%7B1%7D", "other:secret")}, True),
+        ({"poll_interval_ms": 50}, True),
+        ({"database_url": URL.replace("db.example", "db2.example")}, False),
+        ({"database_url": URL.replace("6543", "6544")}, False),
+        ({"database_url": URL.replace("/media", "/media2")}, False),
+        ({"slot": "my_slot2"}, False),
+    ],
+)
+def test_a_connector_is_known_by_what_it_reads(changes, same):
+    assert (source(connector_config(settings())) == source(connector_config(settings(**changes)))) is same
+    assert source({"connector.class": "of somebody else"}) != source(connector_config(settings()))
 
 
 def test_certificates_of_the_address_reach_the_connector_and_nothing_else_is_set():
