@@ -259,7 +259,13 @@ OUTBOX_OLDEST_UNSENT_AGE = GaugeSpec(
 )
 SLOT_RETAINED = GaugeSpec(
     "media_replication_slot_retained_bytes",
-    "WAL that Postgres keeps for the connector's slot; if that was lost, what it has missed since.",
+    "WAL that Postgres keeps for the connector's slot (if that was lost, what it has missed since), or for another "
+    "logical slot of this database that nobody reads, whichever is more.",
+    ("keeper",),
+)
+CONNECTOR_AHEAD = GaugeSpec(
+    "media_connector_ahead_bytes",
+    "How far the position that Connect has noted is beyond the end of Postgres' log: rows up to there are not sent.",
     ("keeper",),
 )
 CONNECTOR_TASK_UP = GaugeSpec(

@@ -76,6 +76,21 @@ class ConnectorStatus(msgspec.Struct, frozen=True, kw_only=True):
         return (causes[-1].removeprefix("Caused by: ") if causes else lines[0]) if lines else ""
 
 
+class _Noted(msgspec.Struct, frozen=True):
+    lsn: int | None = None
+
+
+class _SourceOffset(msgspec.Struct, frozen=True):
+    """A connector that was given another server has an offset of each; a forgotten one is null."""
+
+    partition: dict[str, str]
+    offset: _Noted | None = None
+
+
+class _Offsets(msgspec.Struct, frozen=True):
+    offsets: tuple[_SourceOffset, ...]
+
+
 class ConnectClient:
     """Talks to one Connect cluster. Use as an async context manager; safe for concurrent calls."""
 
@@ -144,6 +159,15 @@ class ConnectClient:
         path = f"/connectors/{quote(name)}/config"
         answer = await _patiently(lambda: self._call("GET", path, missing_ok=True), wait_s)
         return None if answer is None else msgspec.json.decode(answer, type=dict[str, str])
+
+    async def position(self, name: str, *, server: str) -> int | None:
+        """Up to where in Postgres' log Connect has noted the rows of `server` as sent, as a byte position.
+
+        `server` is the connector's topic.prefix. None before its first note. A connector that is started begins there.
+        """
+        answer = await self._call("GET", f"/connectors/{quote(name)}/offsets", missing_ok=True)
+        noted = () if answer is None else msgspec.json.decode(answer, type=_Offsets).offsets
+        return next((one.offset.lsn for one in noted if one.offset and one.partition.get("server") == server), None)
 
     async def status(self, name: str) -> ConnectorStatus | None:
         """The connector's status, None if Connect knows no such connector (yet)."""

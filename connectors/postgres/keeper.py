@@ -105,7 +105,8 @@ _BACKLOG = sa.text(
         )
     )
 )
-# A slot that was lost has no `restart_lsn`, and stands where it last confirmed: what it has missed grows on.
+# A slot that was lost has no `restart_lsn`, and stands where it last confirmed: what it has missed grows on. Others
+# fill the disk, too, while nobody reads them, until they are lost.
 # The newest row by an id that is not of the future: one from a host whose clock was ahead would stay it for as long.
 _OUTBOX_STATE = sa.text("""
     SELECT (SELECT id FROM outbox
@@ -113,10 +114,15 @@ _OUTBOX_STATE = sa.text("""
                 || repeat('0', 20) AS uuid)
             ORDER BY id DESC LIMIT 1) AS newest,
         (pg_current_wal_lsn() - '0/0')::bigint AS end_lsn,
-        (slots.confirmed_flush_lsn - '0/0')::bigint AS confirmed_lsn,
-        coalesce((pg_current_wal_lsn() - coalesce(slots.restart_lsn, slots.confirmed_flush_lsn))::bigint, 0) AS retained
-    FROM (VALUES (1)) AS always
-    LEFT JOIN pg_replication_slots slots ON slots.slot_name = :slot AND slots.database = current_database()
+        (min(confirmed_flush_lsn) FILTER (WHERE own) - '0/0')::bigint AS confirmed_lsn,
+        coalesce((pg_current_wal_lsn() - least(
+            min(coalesce(restart_lsn, confirmed_flush_lsn)) FILTER (WHERE own), min(restart_lsn) FILTER (WHERE idle)
+        ))::bigint, 0) AS retained,
+        coalesce(array_agg(slot_name ORDER BY slot_name) FILTER (WHERE idle), '{}') AS idle,
+        current_setting('max_slot_wal_keep_size') = '-1' AS unbounded
+    FROM (SELECT slot_name::text, restart_lsn, confirmed_flush_lsn, slot_name = :slot AS own,
+              slot_name <> :slot AND NOT active AND restart_lsn IS NOT NULL AS idle
+          FROM pg_replication_slots WHERE database = current_database()) AS slots
 """)
 # Partitions come and go under a lock that waits for every reader of the outbox, and all who write wait behind it.
 _WAIT_BRIEFLY = sa.text("SELECT set_config('lock_timeout', '300ms', true)")
@@ -145,13 +151,16 @@ class LostJob(NamedTuple):
 class OutboxState(NamedTuple):
     """Where the outbox and its slot stand; LSNs as byte positions, None without a slot.
 
-    `retained_bytes` is what the slot holds back; if it was lost, what it has missed since it last confirmed.
+    `retained_bytes` is what the slot holds back; if it was lost, what it has missed since it last confirmed. If one of
+    `idle_slots` holds back more, that: others of this database, which nobody reads. `unbounded`: Postgres lets them.
     """
 
     newest: UUID | None
     end_lsn: int
     confirmed_lsn: int | None
     retained_bytes: int
+    idle_slots: tuple[str, ...]
+    unbounded: bool
 
 
 async def emit_due(connection: AsyncConnection, *, batch: int, reemit_s: float = REEMIT_AFTER_S) -> int:
@@ -219,7 +228,7 @@ async def backlog(connection: AsyncConnection) -> list[Backlog]:
 async def outbox_state(connection: AsyncConnection, *, slot: str) -> OutboxState:
     """The newest row, the WAL's end, and what the connector's slot has confirmed and retains."""
     row = (await connection.execute(_OUTBOX_STATE, {"slot": slot})).one()
-    return OutboxState(row.newest, row.end_lsn, row.confirmed_lsn, row.retained)
+    return OutboxState(row.newest, row.end_lsn, row.confirmed_lsn, row.retained, tuple(row.idle), row.unbounded)
 
 
 async def rotate_outbox(connection: AsyncConnection, *, keep_s: float, slot: str) -> list[str]:

@@ -25,6 +25,7 @@ from streams.keeper.housekeeping import Housekeeping
 from streams.keeper.orphans import Orphans
 from streams.keeper.outbox import OutboxUpkeep
 from streams.keeper.oversized import OversizedUploads
+from streams.keeper.position import ConnectorPosition
 from streams.keeper.purging import Purging
 from streams.keeper.rounds import Rounds
 from streams.lifecycle import live
@@ -67,6 +68,7 @@ async def _run(env: Mapping[str, str]) -> int:
             interval_s=settings.interval_s,
         )
         watchdog = Watchdog(control, connect.connector, on_report=on_report)
+        position = ConnectorPosition(control, database, metrics, connector=connect.connector, slot=connect.slot)
 
         async def ready() -> Sequence[str]:
             since = rounds.seconds_since_good
@@ -80,6 +82,7 @@ async def _run(env: Mapping[str, str]) -> int:
             "backlog": BacklogGauges(database, metrics).run,
             "outbox": upkeep.run,
             "watchdog": watchdog.run,
+            "position": position.run,
             "cleaning": Housekeeping(database, settings).run,
             "purging": Purging(database, store, settings, metrics).run,
             "sweeping": Orphans(database, store, settings, metrics).run,

@@ -17,6 +17,7 @@ from streams.keeper.outages import again
 log = structlog.get_logger(__name__)
 
 _SAMPLES = 3600
+_UNBOUNDED = "max_slot_wal_keep_size is -1: for a slot that nobody reads, Postgres fills its disk"
 
 
 class _Sample(NamedTuple):
@@ -60,6 +61,7 @@ class OutboxUpkeep:
         self._interval_s = interval_s
         self._lag = OutboxLag()
         self._rotated_at = float("-inf")
+        self._warned_of: set[str] = set()
 
     async def run(self) -> None:
         """Tend the outbox for ever; what comes meanwhile finds a place also without new partitions."""
@@ -73,6 +75,7 @@ class OutboxUpkeep:
         age = self._lag.observe(now=now, newest=state.newest, end_lsn=state.end_lsn, confirmed_lsn=state.confirmed_lsn)
         self._metrics.gauge(OUTBOX_OLDEST_UNSENT_AGE).set(age)
         self._metrics.gauge(SLOT_RETAINED).set(state.retained_bytes)
+        self._warn(state)
         if now - self._rotated_at < 60:
             return
         self._rotated_at = now
@@ -80,3 +83,12 @@ class OutboxUpkeep:
             dropped = await keeper.rotate_outbox(connection, keep_s=self._retention_s, slot=self._slot)
         if dropped:
             log.info("outbox partitions dropped", partitions=dropped)
+
+    def _warn(self, state: keeper.OutboxState) -> None:
+        """Say once what may fill Postgres' disk."""
+        if state.unbounded and _UNBOUNDED not in self._warned_of:
+            log.warning(_UNBOUNDED)
+            self._warned_of.add(_UNBOUNDED)
+        if idle := set(state.idle_slots) - self._warned_of:
+            log.warning("nobody reads these slots, for which Postgres keeps its log", slots=sorted(idle))
+            self._warned_of |= idle

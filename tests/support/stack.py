@@ -170,13 +170,14 @@ async def outbox_connector(stack: Stack, database: Database, kafka: KafkaSetting
     async with ConnectClient(settings) as client:
         await client.register(name, connector_config(settings, topic_prefix=kafka.topic_prefix))
         try:
-            await _until_streaming(client, stack, settings)
+            await until_streaming(client, stack, settings)
             yield settings
         finally:
             await client.delete(name)
 
 
-async def _until_streaming(client: ConnectClient, stack: Stack, settings: ConnectSettings) -> None:
+async def until_streaming(client: ConnectClient, stack: Stack, settings: ConnectSettings) -> None:
+    """The connector holds its slot."""
     async with asyncio.timeout(60):
         while True:
             status = await client.status(settings.connector)

@@ -68,6 +68,17 @@ async def test_a_reader_that_comes_again_misses_nothing_and_hears_nothing_twice(
     assert all(data["seq"] == seq and data["asset_id"] == asset_id for seq, _, data in found)
 
 
+async def test_numbers_that_an_operator_left_out_hold_nobody_up(caller, operator):
+    asset_id = (await caller.presign())["assetId"]
+    async with stream(caller, asset_id) as response:
+        assert [event[0] for event in await events_of(response, 1)] == [1]
+        async with operator.database.transaction() as connection:
+            raised = outbox.sa.text("UPDATE assets SET event_seq = event_seq + 1000 WHERE id = :id")
+            await connection.execute(raised, {"id": UUID(asset_id)})
+        await emit(operator, asset_id, 2)
+        assert [event[0] for event in await events_of(response, 2)] == [1002, 1003]
+
+
 @pytest.mark.parametrize("value", ["-1", "x", str(1 << 64)])
 async def test_a_last_event_that_is_none_is_refused(caller, value):
     asset_id = (await caller.presign())["assetId"]

@@ -19,7 +19,11 @@ _SET = """
 _SLOT = """
     CREATE TEMP TABLE pg_replication_slots ON COMMIT DROP AS SELECT CAST('outbox' AS name) AS slot_name,
         current_database() AS database, CAST(:restart AS pg_lsn) AS restart_lsn,
-        pg_current_wal_lsn() - 5000 AS confirmed_flush_lsn
+        pg_current_wal_lsn() - 5000 AS confirmed_flush_lsn, true AS active
+"""
+_OTHER_SLOT = """
+    INSERT INTO pg_replication_slots SELECT CAST(:name AS name), coalesce(:database, current_database()),
+        CASE WHEN :kept THEN pg_current_wal_lsn() - :behind END, pg_current_wal_lsn() - :behind, :active
 """
 
 
@@ -52,6 +56,28 @@ async def test_a_slot_that_was_lost_still_shows_how_far_behind_it_is(worker):
         none = await keeper.outbox_state(connection, slot="other")
     assert lost.retained_bytes >= 5000
     assert (none.retained_bytes, none.confirmed_lsn) == (0, None)
+
+
+async def test_what_another_slot_holds_back_that_nobody_reads_counts_too(worker):
+    async def other(connection, name, *, behind, database=None, kept=True, active=False):
+        values = {"name": name, "behind": behind, "database": database, "kept": kept, "active": active}
+        await connection.execute(sa.text(_OTHER_SLOT), values)
+        return await keeper.outbox_state(connection, slot="outbox")
+
+    async with worker.transaction() as connection:
+        await connection.execute(sa.text(_SLOT), {"restart": None})
+        await other(connection, "read", behind=9_000_000, active=True)
+        await other(connection, "elsewhere", behind=9_000_000, database="elsewhere")
+        lost = await other(connection, "lost", behind=9_000_000, kept=False)
+        assert lost.retained_bytes < 1_000_000
+        assert lost.idle_slots == ()
+        near = await other(connection, "near", behind=1000)
+        assert near.retained_bytes >= 5000, "our own is the farthest behind"
+        far = await other(connection, "far", behind=4_000_000)
+    assert 4_000_000 <= far.retained_bytes < 9_000_000
+    assert far.idle_slots == ("far", "near")
+    assert not far.unbounded, "the stack sets max_slot_wal_keep_size"
+    assert far.confirmed_lsn == near.confirmed_lsn == lost.confirmed_lsn
 
 
 async def test_the_newest_row_is_not_one_of_a_host_whose_clock_is_ahead(worker):

@@ -7,7 +7,9 @@ from uuid import uuid4
 import psycopg
 import pytest
 from confluent_kafka import Consumer, TopicPartition
-from support.stack import fresh_database, fresh_topics, outbox_connector
+from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
+from support.stack import fresh_database, fresh_topics, outbox_connector, until_streaming
 
 from cli.onboarding import medialane
 from connectors.debezium import ConnectClient, Watchdog
@@ -15,8 +17,11 @@ from connectors.kafka.options import client_options
 from connectors.postgres import outbox
 from connectors.postgres.database import Database
 from connectors.postgres.placements import confirm_partitions
+from connectors.telemetry.metrics import Metrics
+from schemas.metrics import CONNECTOR_AHEAD
 from schemas.settings import ConnectSettings, DatabaseSettings, variable
 from schemas.topics import DEAD_LETTERS, EVENTS, TOPICS
+from streams.keeper.position import ConnectorPosition
 
 INSERT = """
     INSERT INTO outbox (id, aggregatetype, aggregateid, kkey, tenant_id, type, seq, kpart, payload, traceparent)
@@ -139,6 +144,80 @@ async def test_a_stopped_connector_goes_on_where_it_was_or_sends_all_again_the_o
         insert(database, seq=4, kpart=3)
         await medialane(env, "connector", "resend")
         assert await told(7) == [1, 2, 3, 1, 2, 3, 4]
+
+
+@pytest.mark.stack
+async def test_a_connector_ahead_of_a_postgres_that_lost_its_log_is_noticed_and_sends_again_what_it_skipped(
+    stack, fresh
+):
+    """As after a failover to a standby that was behind, or a restored volume: the slot is there, and valid."""
+    database, topics = fresh
+    metrics = Metrics(CollectorRegistry(), process="keeper")
+
+    async def told(count):
+        records = await asyncio.to_thread(read, topics, count)
+        return [int(dict(record.headers())["ce_seq"]) for record in records]
+
+    def asked(statement, *values):
+        with psycopg.connect(database.owner, autocommit=True) as connection:
+            return connection.execute(statement, values).fetchone()
+
+    def end():
+        return int(asked("SELECT (pg_current_wal_lsn() - '0/0')::bigint")[0])
+
+    insert(database, seq=1, kpart=3)
+    keepers = Database(DatabaseSettings(url=database.worker), application="test")
+    async with (
+        outbox_connector(stack, database, topics) as settings,
+        ConnectClient(settings) as client,
+        keepers as opened,
+    ):
+        name = settings.connector
+        watch = ConnectorPosition(client, opened, metrics, connector=name, slot=settings.slot)
+
+        async def ahead():
+            await watch.look()
+            return metrics.registry.get_sample_value(CONNECTOR_AHEAD.name)
+
+        assert await told(1) == [1]
+        async with asyncio.timeout(60):
+            while await client.position(name, server=settings.slot) is None:  # noqa: ASYNC110 - Connect tells nobody
+                await asyncio.sleep(0.1)
+        assert await client.position(name, server="another") is None
+        assert await ahead() == 0
+
+        await client.stop(name)
+        beyond = end() + (128 << 20)
+        noted = {"lsn": beyond, "lsn_proc": beyond, "lsn_commit": beyond}
+        offsets = [{"partition": {"server": settings.slot}, "offset": {**noted, "messageType": "INSERT", "txId": 1}}]
+        await client._call("PATCH", f"/connectors/{name}/offsets", json={"offsets": offsets})
+        insert(database, seq=2, kpart=3)
+        await client.resume(name)
+        await until_streaming(client, stack, settings)
+        insert(database, seq=3, kpart=3)
+        with capture_logs() as logs:
+            assert await ahead() > 0
+            assert await ahead() > 0
+        assert [(log["log_level"], log["connector"]) for log in logs] == [("error", name)]
+
+        while end() <= beyond:
+            asked("SELECT pg_logical_emit_message(false, 'test', 'more'), pg_switch_wal()")
+        insert(database, seq=4, kpart=3)
+        assert await told(2) == [1, 4], "the log has passed the position, and what came before is skipped"
+        assert await ahead() == 0
+
+        env = {variable(ConnectSettings, "url"): settings.url, variable(ConnectSettings, "connector"): name}
+        await medialane(env, "connector", "resend")
+        assert await told(6) == [1, 4, 1, 2, 3, 4]
+
+        await medialane(env, "connector", "stop")
+        insert(database, seq=5, kpart=3)
+        async with asyncio.timeout(60):
+            while asked("SELECT active FROM pg_replication_slots WHERE slot_name = %s", settings.slot)[0]:  # noqa: ASYNC110 - nor Postgres
+                await asyncio.sleep(0.1)
+        asked("SELECT pg_drop_replication_slot(%s)", settings.slot)
+        await medialane(env, "connector", "resend")
+        assert await told(11) == [1, 4, 1, 2, 3, 4, 1, 2, 3, 4, 5], "the cure of a slot that was lost, too"
 
 
 @pytest.mark.stack

@@ -11,7 +11,7 @@ from sqlalchemy.exc import ProgrammingError
 from connectors.telemetry.metrics import Metrics
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.settings import KeeperSettings
-from streams.keeper import abandoned, backlog, housekeeping, orphans, outbox, oversized, purging
+from streams.keeper import abandoned, backlog, housekeeping, orphans, outbox, oversized, position, purging
 
 OVERLAP = errors.InvalidObjectDefinition('partition "outbox_20260101" would overlap partition "outbox_20251231"')
 METRICS = Metrics(CollectorRegistry(), process="keeper")
@@ -24,8 +24,16 @@ TASKS = {
     orphans: lambda database: orphans.Orphans(database, None, SETTINGS, METRICS),
     outbox: lambda database: outbox.OutboxUpkeep(database, METRICS, slot="s", retention_s=60, interval_s=0),
     oversized: lambda database: oversized.OversizedUploads(database, None),
+    position: lambda database: position.ConnectorPosition(Connect(), database, METRICS, connector="c", slot="s"),
     purging: lambda database: purging.Purging(database, None, SETTINGS, METRICS),
 }
+
+
+class Connect:
+    """Answers."""
+
+    async def position(self, name, *, server):
+        return None
 
 
 class Refusing:

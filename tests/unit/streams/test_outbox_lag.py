@@ -1,8 +1,15 @@
-"""How far the connector is behind, from samples of the WAL."""
+"""How far the connector is behind, from samples of the WAL; and what is said of slots."""
 
+from contextlib import asynccontextmanager
 from uuid import UUID
 
-from streams.keeper.outbox import OutboxLag
+from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
+
+from connectors.postgres import keeper
+from connectors.postgres.keeper import OutboxState
+from connectors.telemetry.metrics import Metrics
+from streams.keeper.outbox import OutboxLag, OutboxUpkeep
 
 ONE, TWO, THREE = (UUID(int=number) for number in (1, 2, 3))
 
@@ -41,3 +48,37 @@ def test_an_outage_of_many_hours_shows_as_such():
     assert age == 36_000
     assert lag.observe(now=36_002, newest=UUID(int=36_000), end_lsn=36_001, confirmed_lsn=30_000) <= 6_010
     assert lag.observe(now=36_003, newest=UUID(int=36_000), end_lsn=36_001, confirmed_lsn=36_001) == 0
+
+
+class Nothing:
+    """A database whose transactions hold nothing."""
+
+    @asynccontextmanager
+    async def transaction(self):
+        yield None
+
+
+async def test_what_may_fill_the_disk_is_said_once(monkeypatch):
+    states = iter([
+        OutboxState(None, 100, 100, 0, (), unbounded=False),
+        OutboxState(None, 100, 100, 9, ("old",), unbounded=True),
+        OutboxState(None, 100, 100, 9, ("old",), unbounded=True),
+        OutboxState(None, 100, 100, 9, ("older", "old"), unbounded=True),
+    ])  # fmt: skip
+
+    async def outbox_state(_connection, *, slot):
+        return next(states)
+
+    async def rotate_outbox(_connection, **_options):
+        return []
+
+    monkeypatch.setattr(keeper, "outbox_state", outbox_state)
+    monkeypatch.setattr(keeper, "rotate_outbox", rotate_outbox)
+    metrics = Metrics(CollectorRegistry(), process="keeper")
+    upkeep = OutboxUpkeep(Nothing(), metrics, slot="s", retention_s=60, interval_s=1)
+    told = []
+    for _ in range(4):
+        with capture_logs() as logs:
+            await upkeep.tend()
+        told.append([log.get("slots") or log["event"].partition(":")[0] for log in logs])
+    assert told == [[], ["max_slot_wal_keep_size is -1", ["old"]], [], [["older"]]]
