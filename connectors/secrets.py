@@ -1,7 +1,7 @@
 """Secrets at rest: the API seals an endpoint's secret before it is stored, the webhook agent opens it to sign."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Self
 
 from cryptography.exceptions import InvalidTag
@@ -12,6 +12,9 @@ from schemas.settings import WebhookSettings
 
 _UNNAMED, _NAMED = b"\x01", b"\x02"
 """First byte of every sealed text: what follows it is the nonce, or the id of the key and then the nonce."""
+
+HEAD_BYTES = 1 + ID_BYTES
+"""So much of a sealed text says which key it was sealed under."""
 
 _NONCE_BYTES = 12
 
@@ -48,6 +51,11 @@ class SecretBox:
     def head(self) -> bytes:
         """How everything begins that is sealed under the present key."""
         return _NAMED + self._id
+
+    def missing(self, heads: Iterable[bytes]) -> list[str]:
+        """The ids of keys that texts which begin so were sealed under, and that are none of these."""
+        named = {head[1:HEAD_BYTES] for head in heads if head[:1] == _NAMED}
+        return sorted(key_id.hex() for key_id in named - self._ciphers.keys())
 
     def seal(self, secret: bytes) -> bytes:
         """Encrypt: the head, a random nonce, the text and its tag; never twice the same."""

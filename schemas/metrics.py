@@ -59,7 +59,9 @@ class Buckets:
 STATUS_CLASSES = ("2xx", "3xx", "4xx", "5xx")
 DISPATCH_OUTCOMES = ("claimed", "stale", "undecodable", "left", "capped")
 EVENT_OUTCOMES = ("ok", "dead")
-WEBHOOK_OUTCOMES = ("delivered", "rejected", "redirected", "timeout", "unreachable", "refused", "gone", "unsent")
+WEBHOOK_OUTCOMES = (
+    "delivered", "rejected", "redirected", "timeout", "unreachable", "refused", "gone", "unsent", "unreadable",
+)  # fmt: skip
 WAIT_REASONS = ("credit", "retry", "twin", "breaker", "cap")
 
 # -- HTTP, as the API answers it; `route` is the pattern, never the path --------------------------------------------
@@ -278,12 +280,13 @@ CONNECTOR_RESTARTS = CounterSpec(
 # -- Webhooks --------------------------------------------------------------------------------------------------------
 WEBHOOK_ATTEMPTS = CounterSpec(
     "media_webhook_attempts_total",
-    "Attempts to deliver, by outcome and status class (none without an answer).",
+    "Attempts to deliver, by outcome and status class (none without an answer); unreadable: no key opens the secret.",
     ("webhooks",),
     ("outcome", "status_class"),
     (
         ("delivered", "2xx"), ("redirected", "3xx"), ("rejected", "4xx"), ("rejected", "5xx"), ("gone", "4xx"),
         ("timeout", "none"), ("unreachable", "none"), ("refused", "none"), ("unsent", "none"),
+        ("unreadable", "none"),
     ),
 )  # fmt: skip
 WEBHOOK_ATTEMPT_DURATION = HistogramSpec(

@@ -179,14 +179,14 @@ _SETTLE = sa.text("""
             due_at = clock_timestamp() + given.pause_s * interval '1 second',
             finished_at = CASE WHEN given.state <> 'waiting' THEN clock_timestamp() END
         FROM given WHERE d.id = given.id AND d.epoch = given.epoch AND d.state = 'sending'
-        RETURNING d.id
+        RETURNING d.id, given.attempt, given.sent
     ), told AS (
         UPDATE webhook_attempts a SET finished_at = clock_timestamp(), outcome = given.outcome, status = given.status,
             response = given.response, traceparent = given.traceparent
         FROM given WHERE a.delivery_id = given.id AND a.attempt = given.attempt AND given.sent
     ), untold AS (
-        DELETE FROM webhook_attempts a USING given
-        WHERE a.delivery_id = given.id AND a.attempt = given.attempt AND NOT given.sent
+        DELETE FROM webhook_attempts a USING settled
+        WHERE a.delivery_id = settled.id AND a.attempt = settled.attempt AND NOT settled.sent
     )
     SELECT id FROM settled
 """)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from connectors.secrets import SecretUnreadableError
+from connectors.secrets import HEAD_BYTES, SecretUnreadableError
 
 
 class Place(NamedTuple):
@@ -40,6 +40,8 @@ PLACES = (
     _place("kept answers", "idempotency_keys", "body", ("tenant_id", "key")),
 )
 
+_HEADS = sa.text("SELECT DISTINCT substring(secret FROM 1 FOR :length) FROM webhook_endpoints WHERE deleted_at IS NULL")
+
 Cursor = Mapping[str, object]
 
 _NOWHERE = "00000000-0000-0000-0000-000000000000"
@@ -53,6 +55,11 @@ class Resealed(NamedTuple):
     done: int
     unreadable: int
     after: Cursor | None
+
+
+async def endpoint_heads(connection: AsyncConnection) -> list[bytes]:
+    """How the secrets of endpoints begin, each beginning once."""
+    return [bytes(head) for head in (await connection.execute(_HEADS, {"length": HEAD_BYTES})).scalars()]
 
 
 async def reseal_page(

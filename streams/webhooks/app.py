@@ -5,12 +5,14 @@ import os
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import uvloop
 
 from connectors.kafka.producer import RecordProducer
 from connectors.postgres.database import Database
+from connectors.secrets import SecretBox
 from connectors.telemetry import Telemetry
 from schemas.settings import (
     DatabaseSettings,
@@ -24,13 +26,14 @@ from schemas.settings import (
 from schemas.topics import DEAD_LETTERS, EVENTS
 from streams.faust_app import Record, build_app
 from streams.health import AssignmentWatch, DatabasePulse, LoopWatch
-from streams.lifecycle import live
+from streams.lifecycle import Task, live
 from streams.media.records import Undecodable
 from streams.media.undecodable import Undertaker
 from streams.member import Member
 from streams.webhooks.agent import WebhookAgent
 from streams.webhooks.gauges import IntakeGauges
 from streams.webhooks.intake import Flow, Intake
+from streams.webhooks.missing_keys import tell_of_missing_keys
 
 
 def run(env: Mapping[str, str]) -> int:
@@ -76,8 +79,9 @@ async def _run(env: Mapping[str, str]) -> int:
 
         agent.start()
         gauges = IntakeGauges(telemetry.metrics, intake.ledger, member.highwater)
-        tasks = {
+        tasks: dict[str, Task] = {
             "consumer": member.run, "pulse": pulse.run, "gauges": gauges.run, "agent": agent.watch,
+            "keys": partial(tell_of_missing_keys, database, SecretBox.of(settings)),
             "loop": LoopWatch(member.consumer_loop).run,
             "assignment": AssignmentWatch(member, patience_s=worker.watchdog_s).run,
         }  # fmt: skip

@@ -13,6 +13,8 @@ from schemas.states import DeliveryState
 MAX_RETRY_AFTER_S = 3600.0
 _JITTER = 0.2
 _UNSENT_PAUSE_S = 5.0
+# It goes on soon after the key is back; a glance at each delivery is not nothing, either.
+_UNREADABLE_PAUSE_S = 60.0
 
 
 class Verdict(NamedTuple):
@@ -25,7 +27,7 @@ class Verdict(NamedTuple):
     @property
     def unsent(self) -> bool:
         """Nothing was sent, for a lack of our own: it does not count."""
-        return self.outcome == "unsent"
+        return self.outcome in {"unsent", "unreadable"}
 
     @property
     def gone(self) -> bool:
@@ -54,6 +56,10 @@ class Schedule:
             return Verdict(DeliveryState.DEAD, outcome)
         asked = _retry_after_s(answer.retry_after)
         return Verdict(DeliveryState.WAITING, outcome, max(self._pause_s(attempt), min(asked, MAX_RETRY_AFTER_S)))
+
+    def unreadable(self) -> Verdict:
+        """What becomes of a delivery that our own keys keep from being tried: it waits, however often."""
+        return Verdict(DeliveryState.WAITING, "unreadable", self._jittered(_UNREADABLE_PAUSE_S))
 
     def _pause_s(self, attempt: int) -> float:
         return self._jittered(self._pauses_s[attempt - 1])

@@ -30,9 +30,9 @@ log = structlog.get_logger(__name__)
 
 # Instead of an answer: nothing was sent, so nothing is known of the receiver.
 _UNREADABLE = Answer(
-    outcome=Outcome.REFUSED,
+    outcome=Outcome.UNSENT,
     elapsed_s=0.0,
-    detail="the endpoint's secret cannot be opened; its encryption key has changed",
+    detail="the endpoint's secret cannot be opened: its encryption key is not set",
 )
 
 
@@ -80,9 +80,7 @@ class Sender:
     async def _attempt(self, delivery: LeasedDelivery) -> bool | None:
         """One attempt; returns whether the receiver answered (None: nothing was sent)."""
         first = delivery.attempt == 1
-        # Its own limit is no reason to leave one out: after a stop of ours, everything that waited runs at that limit.
-        if first and not self._slots.is_sick(delivery.endpoint_id):
-            self._metrics.histogram(WEBHOOK_FIRST_ATTEMPT_AGE).observe(age_of(delivery.payload, datetime.now(UTC)))
+        age_s, sick = age_of(delivery.payload, datetime.now(UTC)), self._slots.is_sick(delivery.endpoint_id)
         # Hours may pass before a retry: it gets a trace of its own, with a link to the event's.
         with self._tracing.span(
             "webhook attempt",
@@ -100,9 +98,13 @@ class Sender:
         ) as span:
             traceparent = traceparent_of(span)
             answer = await self._post(delivery, traceparent)
-            verdict = self._schedule.judge(answer, delivery.attempt)
+            unreadable = answer is _UNREADABLE
+            verdict = self._schedule.unreadable() if unreadable else self._schedule.judge(answer, delivery.attempt)
             _tell(span, answer, verdict)
             self._count(answer, verdict)
+            # Its own limit is no reason to leave one out: after a stop of ours, all that waited runs at that limit.
+            if first and not sick and not verdict.unsent:
+                self._metrics.histogram(WEBHOOK_FIRST_ATTEMPT_AGE).observe(age_s)
             if verdict.outcome != "delivered":
                 log.info(
                     "webhook attempt failed",
@@ -120,7 +122,7 @@ class Sender:
                 disable="The receiver answered 410 Gone." if verdict.gone else None,
             )
         )
-        return None if answer is _UNREADABLE or verdict.unsent else answer.outcome is Outcome.ANSWERED
+        return None if verdict.unsent else answer.outcome is Outcome.ANSWERED
 
     async def _post(self, delivery: LeasedDelivery, traceparent: str | None) -> Answer:
         try:

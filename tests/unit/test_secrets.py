@@ -5,7 +5,7 @@ import base64
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from connectors.secrets import SecretBox, SecretUnreadableError
+from connectors.secrets import HEAD_BYTES, SecretBox, SecretUnreadableError
 from schemas.settings import SettingsError, WebhookSettings
 
 OTHER = base64.b64encode(bytes(32)).decode()
@@ -45,6 +45,13 @@ def test_what_was_sealed_before_keys_had_names_still_opens():
     assert SecretBox(OTHER).open(sealed) == SecretBox(KEY, [OTHER]).open(sealed) == b"hush"
     with pytest.raises(SecretUnreadableError):
         SecretBox(KEY).open(sealed)
+
+
+def test_keys_that_are_missing_are_named_by_how_sealed_texts_begin():
+    box, other = SecretBox(KEY), SecretBox(OTHER)
+    heads = [sealed[:HEAD_BYTES] for sealed in (box.seal(b"a"), other.seal(b"b"), b"\x01" + bytes(40))]
+    assert box.missing(heads) == [other.key_id]
+    assert SecretBox(KEY, [OTHER]).missing(heads) == []
 
 
 def test_a_setting_that_is_no_key_names_itself():

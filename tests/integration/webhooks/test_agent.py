@@ -1,19 +1,26 @@
 """The agent on a real database and real receivers."""
 
 import asyncio
+import base64
 import errno
 import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from cli.receiver import Receiver
 from connectors.http import session
+from connectors.secrets import SecretBox
 from connectors.telemetry import trace_id
 from schemas.metrics import WEBHOOK_FIRST_ATTEMPT_AGE, WEBHOOK_OLDEST_DUE_AGE, WEBHOOK_OLDEST_HELD_BACK_AGE
 from schemas.settings import SettingsError
 from streams.webhooks import schedule
+from streams.webhooks.missing_keys import tell_of_missing_keys
 
+from .conftest import KEY
+
+OTHER_KEY, DELETED_KEY = (base64.b64encode(letter * 32).decode() for letter in (b"o", b"d"))
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
@@ -316,15 +323,45 @@ async def test_a_deleted_endpoint_gets_nothing_any_more(world, receiver):
     assert len(receiver.received) == 1
 
 
-async def test_a_secret_under_another_key_is_said_so(world, receiver):
-    endpoint = await world.endpoint(receiver.url())
-    await world.execute("UPDATE webhook_endpoints SET secret = %s WHERE id = %s", b"\x01" + b"x" * 40, endpoint)
-    async with world.running(schedule_s=()) as agent:
+async def test_a_key_that_is_missing_costs_no_attempts_and_all_is_sent_once_it_is_back(world, receiver):
+    await world.endpoint(receiver.url())
+
+    async def looked_at_again(times):
+        (delivery,) = await world.rows()
+        return (delivery["state"], delivery["epoch"], delivery["due_at"] is None) == ("waiting", times, False)
+
+    async with world.running(schedule_s=(), encryption_key=OTHER_KEY) as agent:
         await world.offer(agent, world.event())
-        await world.settled("dead")
+        for times in (1, 2, 3):
+            await world.until(lambda times=times: looked_at_again(times))
+            (delivery,) = await world.rows()
+            assert delivery["attempts"] == 0
+            assert await world.attempts() == []
+            await world.execute("UPDATE webhook_deliveries SET due_at = now() WHERE tenant_id = %s", world.tenant_id)
+        await world.until(lambda: looked_at_again(4))
     assert not receiver.received
-    (attempt,) = await world.attempts()
-    assert "encryption key" in attempt["response"]
+    async with world.running(schedule_s=(), encryption_key=OTHER_KEY, encryption_key_old=(KEY,)):
+        await world.execute("UPDATE webhook_deliveries SET due_at = now() WHERE tenant_id = %s", world.tenant_id)
+        await world.settled("delivered")
+    assert [(attempt["attempt"], attempt["outcome"]) for attempt in await world.attempts()] == [(1, "delivered")]
+    receiver.received[0].verify(world.secret)
+
+
+async def test_keys_that_are_missing_are_named_at_the_start(world):
+    ids = [await world.endpoint("https://example.com/hook") for _ in range(3)]
+    for endpoint, key in zip(ids, (OTHER_KEY, KEY, DELETED_KEY), strict=True):
+        sealed = SecretBox(key).seal(b"secret")
+        await world.execute("UPDATE webhook_endpoints SET secret = %s WHERE id = %s", sealed, endpoint)
+    await world.execute("UPDATE webhook_endpoints SET deleted_at = now() WHERE id = %s", ids[2])
+    with capture_logs() as logs:
+        looking = asyncio.create_task(tell_of_missing_keys(world.database, SecretBox(KEY)))
+        async with asyncio.timeout(90):
+            while not logs:  # noqa: ASYNC110 - a log tells nobody
+                await asyncio.sleep(0.01)
+        assert not looking.done(), "a task that ends is a defect"
+        looking.cancel()
+    (told,) = logs
+    assert (told["log_level"], told["keys"]) == ("error", [SecretBox(OTHER_KEY).key_id])
 
 
 async def test_answers_of_any_bytes_are_kept_as_text(world):

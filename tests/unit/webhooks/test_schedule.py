@@ -52,6 +52,13 @@ def test_what_was_not_sent_is_tried_soon_and_never_the_last_attempt():
     assert STEADY.judge(answer, 1).unsent
 
 
+def test_what_our_keys_keep_from_being_tried_waits_a_minute_or_so_for_ever():
+    pauses = [Schedule((), rand=lambda r=r: r).unreadable() for r in (0.0, 0.5, 0.999)]
+    assert {pause[:2] for pause in pauses} == {(DeliveryState.WAITING, "unreadable")}
+    assert [round(pause.pause_s) for pause in pauses] == [48, 60, 72]
+    assert "unreadable" in WEBHOOK_OUTCOMES
+
+
 def test_gone_ends_it_at_once():
     verdict = STEADY.judge(answered(410), 1)
     assert verdict.gone

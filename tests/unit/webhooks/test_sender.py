@@ -11,7 +11,7 @@ from connectors.http.client import Answer, Outcome
 from connectors.postgres.deliveries import LeasedDelivery
 from connectors.secrets import SecretBox
 from connectors.telemetry import Metrics, Tracing
-from schemas.metrics import WEBHOOK_FIRST_ATTEMPT_AGE
+from schemas.metrics import WEBHOOK_ATTEMPTS, WEBHOOK_FIRST_ATTEMPT_AGE
 from streams.webhooks.schedule import Schedule
 from streams.webhooks.sender import Sender
 from streams.webhooks.slots import Slots
@@ -96,9 +96,11 @@ async def test_a_secret_that_cannot_be_opened_says_nothing_of_the_receiver():
     bed = Bed()
     for _ in range(2):
         await bed.send(16, box=OTHER_BOX)
-    assert {result.settlement.outcome for result in bed.results} == {"refused"}
-    assert bed.ages == 32
+    assert {(found.settlement.outcome, found.settlement.sent) for found in bed.results} == {("unreadable", False)}
+    assert bed.metrics.counter(WEBHOOK_ATTEMPTS, "unreadable", "none")._value.get() == 32
+    assert bed.ages == 0, "nothing was begun"
     bed.receiver.outcome = Outcome.TIMEOUT
     await bed.send(1)
+    assert bed.ages == 1, "its receiver is not to blame"
     await bed.send(1, box=OTHER_BOX)
     assert bed.slots.is_sick(ENDPOINT), "nor that it is well again"
