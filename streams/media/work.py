@@ -3,6 +3,7 @@
 A `Work` is made for one claim and thrown away with it.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import structlog
 
 from connectors.objectstore.port import ObjectStore
 from connectors.postgres import variants
@@ -30,6 +32,8 @@ from schemas.profile_sets import named, of_stage, resolve
 from schemas.profiles import Profile, stages_after
 from streams.media.outputs import Outputs
 from streams.media.progress import Progress
+
+log = structlog.get_logger(__name__)
 
 
 class Parked(Exception):  # noqa: N818 - an outcome, not an error
@@ -161,7 +165,19 @@ class Work:
         if self.sha256 is None:
             return ()
         async with self._database.transaction() as connection:
-            return await variants.of_content(connection, self._job.tenant_id, self.sha256, wanted)
+            found = await variants.of_content(connection, self._job.tenant_id, self.sha256, wanted)
+        # A row outlasts its objects in a bucket that was restored, or whose rules removed too much.
+        there = await asyncio.gather(*(self._is_there(variant) for variant in found))
+        lost = [variant.profile for variant, is_there in zip(found, there, strict=True) if not is_there]
+        if lost:
+            log.warning("objects that rows name are gone; they are made again", profiles=lost, sha256=self.sha256.hex())
+        return [variant for variant in found if variant.profile not in lost]
+
+    async def _is_there(self, variant: NewVariant) -> bool:
+        for key in variant.object_keys():
+            if await self._store.head(key) is None:
+                return False
+        return True
 
     async def _make(self, path: Path, profiles: list[Profile]) -> tuple[tuple[NewVariant, ...], Facts]:
         job = self._job

@@ -35,11 +35,21 @@ async def transaction(url):
 class Job:
     """An uploaded clip with its queued primary job, and ways to run it and to look at what came of it."""
 
-    def __init__(self, database, bucket, folder):
-        self.url, self.bucket, self.folder = database.worker, bucket, folder
-        self.tenant_id = self.asset_id = None
+    def __init__(self, url, bucket, folder, tenant_id=None):
+        self.url, self.bucket, self.folder = url, bucket, folder
+        self.tenant_id, self.asset_id = tenant_id, None
 
     async def make(self, clip):
+        async with transaction(self.url) as connection:
+            await placements.confirm_partitions(connection, {topic.route: topic.partitions for topic in TOPICS})
+            self.tenant_id = (await create_tenant(connection, f"k-{uuid7().hex[-12:]}")).id
+        return await self.upload(clip)
+
+    async def again(self, clip):
+        """The same tenant's next upload."""
+        return await Job(self.url, self.bucket, self.folder, self.tenant_id).upload(clip)
+
+    async def upload(self, clip):
         asset = NewAsset(
             id=uuid7(), kind=MediaKind.VIDEO, file_name="clip.mp4", content_type="video/mp4",
             size=clip.stat().st_size, object_key=f"uploads/{uuid7()}/clip.mp4",
@@ -49,8 +59,6 @@ class Job:
         client.put_object(Bucket=self.bucket.bucket, Key=asset.object_key, Body=clip.read_bytes())
         etag = client.head_object(Bucket=self.bucket.bucket, Key=asset.object_key)["ETag"].strip('"')
         async with transaction(self.url) as connection:
-            await placements.confirm_partitions(connection, {topic.route: topic.partitions for topic in TOPICS})
-            self.tenant_id = (await create_tenant(connection, f"k-{uuid7().hex[-12:]}")).id
             await create_assets(connection, self.tenant_id, [asset])
             assert await complete_assets(connection, self.tenant_id, [Completed(asset.id, etag, None)]) == [True]
         self.asset_id = asset.id
@@ -84,8 +92,9 @@ class Job:
     def start(self, stage, **troubles):
         """The job in a process of its own, which meets these troubles (`one_job.Orders`)."""
         [(job_id, dispatch)] = self.rows(
-            "SELECT id, dispatch FROM jobs WHERE asset_id = %s AND stage = %s", self.asset_id, stage
-        )
+            "SELECT id, dispatch FROM jobs WHERE asset_id = %s AND stage = %s ORDER BY generation DESC LIMIT 1",
+            self.asset_id, stage,
+        )  # fmt: skip
         dispatch = Dispatch(
             job_id=job_id, tenant_id=self.tenant_id, asset_id=self.asset_id, stage=stage, dispatch=dispatch
         )

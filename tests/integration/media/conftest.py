@@ -16,4 +16,4 @@ def clip(tmp_path_factory):
 
 @pytest.fixture
 async def job(database, bucket, clip, tmp_path):
-    return await Job(database, bucket, tmp_path / "temp").make(clip)
+    return await Job(database.worker, bucket, tmp_path / "temp").make(clip)
