@@ -6,17 +6,19 @@ import click
 import msgspec
 
 from cli.asset_acts import cancel_asset, remove_asset
+from cli.asset_check import verify_assets
 from cli.client import Asset, AssetPage, MedialaneClient
 from cli.door import ask, with_door
 
 
 @click.group()
 def assets() -> None:
-    """A tenant's assets, as its API key shows them; `cancel` and `remove` are for operators."""
+    """A tenant's assets, as its API key shows them; `cancel`, `remove` and `verify` are for operators."""
 
 
 assets.add_command(cancel_asset)
 assets.add_command(remove_asset)
+assets.add_command(verify_assets)
 
 
 @assets.command("ls")

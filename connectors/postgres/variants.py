@@ -1,6 +1,7 @@
 """Variant rows: one per (asset, profile), pointing at one object per (tenant, content, profile, version)."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -8,6 +9,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from connectors.postgres.locks import lock_assets
 from schemas.events import Part, Variant
 from schemas.ids import uuid7
 from schemas.profiles import Profile
@@ -95,6 +97,38 @@ _READABLE = sa.text(f"""
 _COMMITTED = sa.text("SELECT profile FROM variants WHERE asset_id = :asset_id AND generation = :generation")
 
 
+_CONTENTS = sa.text("""
+    SELECT sha256 FROM content WHERE tenant_id = :tenant_id AND sha256 > :after ORDER BY sha256 LIMIT :limit
+""")
+_COUNT_CONTENTS = sa.text("SELECT count(*) FROM content WHERE tenant_id = ANY(CAST(:tenants AS uuid[]))")
+_KEPT = sa.text(f"""
+    SELECT made.*, assets.object_key AS source
+    FROM (
+        SELECT id, asset_id, created_at AS made_at, {_COLUMNS} FROM variants
+        WHERE tenant_id = :tenant_id AND content_sha256 = ANY(:contents)
+    ) AS made JOIN assets ON assets.id = made.asset_id
+    WHERE assets.state <> 'deleted' AND (CAST(:since AS timestamptz) IS NULL OR assets.created_at >= :since)
+    ORDER BY made.asset_id, made.profile
+""")  # noqa: S608 - made of constants
+# By its time, too: what was made again since it was looked at is there.
+_UNCHANGED = sa.text("""
+    SELECT variants.id FROM unnest(CAST(:ids AS uuid[]), CAST(:times AS timestamptz[])) AS seen (id, made_at)
+        JOIN variants ON variants.id = seen.id AND variants.created_at = seen.made_at
+        JOIN assets ON assets.id = variants.asset_id AND assets.state <> 'deleted'
+""")
+_FORGET = sa.text("DELETE FROM variants WHERE id = ANY(CAST(:ids AS uuid[]))")
+
+
+class Kept(NamedTuple):
+    """A variant's row, and under which key its asset's upload stands."""
+
+    id: UUID
+    asset_id: UUID
+    made_at: datetime
+    source: str
+    variant: NewVariant
+
+
 class Addition(NamedTuple):
     """What was made for an asset in one go; none is not too few."""
 
@@ -148,6 +182,40 @@ async def of_content(
 async def committed_profiles(connection: AsyncConnection, asset_id: UUID, generation: int) -> frozenset[str]:
     """The profiles that an earlier attempt of this generation has committed: a retry skips them."""
     return frozenset((await connection.execute(_COMMITTED, {"asset_id": asset_id, "generation": generation})).scalars())
+
+
+async def count_contents(connection: AsyncConnection, tenants: Sequence[UUID]) -> int:
+    """How many different contents these tenants have uploaded."""
+    return int((await connection.execute(_COUNT_CONTENTS, {"tenants": list(tenants)})).scalar_one())
+
+
+async def next_contents(connection: AsyncConnection, tenant_id: UUID, *, after: bytes, limit: int) -> list[bytes]:
+    """A tenant's next contents, by their hashes, from after one."""
+    values = {"tenant_id": tenant_id, "after": after, "limit": limit}
+    return [bytes(sha256) for sha256 in (await connection.execute(_CONTENTS, values)).scalars()]
+
+
+async def kept(
+    connection: AsyncConnection, tenant_id: UUID, contents: Sequence[bytes], *, since: datetime | None
+) -> list[Kept]:
+    """What rows say was made of these contents for assets that are not deleted, and not made before `since`."""
+    rows = await connection.execute(_KEPT, {"tenant_id": tenant_id, "contents": list(contents), "since": since})
+    return [
+        Kept(row.id, row.asset_id, row.made_at, row.source, _from_row(row._mapping))  # noqa: SLF001 - as above
+        for row in rows
+    ]
+
+
+async def unchanged(connection: AsyncConnection, seen: Sequence[Kept]) -> frozenset[UUID]:
+    """The ids of rows that still are as they were read; until the transaction ends, they stay so."""
+    await lock_assets(connection, [one.asset_id for one in seen])
+    values = {"ids": [one.id for one in seen], "times": [one.made_at for one in seen]}
+    return frozenset((await connection.execute(_UNCHANGED, values)).scalars())
+
+
+async def forget(connection: AsyncConnection, ids: Sequence[UUID]) -> None:
+    """Delete rows. The caller has locked their assets."""
+    await connection.execute(_FORGET, {"ids": list(ids)})
 
 
 def _from_row(row: sa.RowMapping) -> NewVariant:

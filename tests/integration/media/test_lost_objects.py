@@ -1,6 +1,12 @@
 """Objects that rows name are gone from the store: whoever uploads the same bytes again gets variants that are there."""
 
+import asyncio
+import json
+import os
+import sys
+
 import msgspec
+from support import api
 
 PATIENCE_S = 120
 
@@ -47,6 +53,67 @@ async def test_what_is_gone_is_made_again_and_only_that(job, clip):
     reused, steps = made(third, "video.primary")
     assert reused
     assert "process" not in steps, "the same bytes cost no processing"
+
+
+async def test_operators_find_what_is_gone_and_have_it_made_again(job, clip, database, bucket):
+    for stage in ("video.primary", "video.ladder"):
+        assert job.start(stage).wait(PATIENCE_S) == 0
+    second = await job.again(clip)
+    for stage in ("video.primary", "video.ladder"):
+        assert second.start(stage).wait(PATIENCE_S) == 0
+    env = api.environment(database, bucket) | {"MEDIALANE_DATABASE_URL": database.worker}
+    [(slug,)] = job.rows("SELECT slug FROM tenants WHERE id = %s", job.tenant_id)
+
+    async def medialane(*arguments):
+        command = [sys.executable, "-P", "-m", "cli.main", *arguments, "--tenant", slug]
+        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        pipe = asyncio.subprocess.PIPE
+        ran = await asyncio.create_subprocess_exec(*command, env=kept | env, stdout=pipe, stderr=pipe)
+        told, errors = await asyncio.wait_for(ran.communicate(), PATIENCE_S)
+        return ran.returncode, told.decode(), errors.decode()
+
+    def profiles(asset_id):
+        return {name for (name,) in job.rows("SELECT profile FROM variants WHERE asset_id = %s", asset_id)}
+
+    assert await medialane("assets", "verify", "--json") == (0, "[]\n", "")
+    [poster], [ladder] = keys(job, "poster"), keys(job, "hls")
+    [source] = [key for (key,) in job.rows("SELECT object_key FROM assets WHERE id = %s", second.asset_id)]
+    for key in (poster, ladder.replace("hls.m3u8", "240p.mp4"), source):
+        job.s3().delete_object(Bucket=bucket.bucket, Key=key)
+    whole = profiles(job.asset_id)
+
+    code, told, errors = await medialane("assets", "verify")
+    assert (code, len(told.splitlines())) == (1, 4)
+    assert "say --apply" in errors
+    code, told, _ = await medialane("assets", "verify", "--json", "--since", "2100-01-01")
+    assert (code, json.loads(told)) == (0, [])
+    assert profiles(job.asset_id) == profiles(second.asset_id) == whole
+    code, told, _ = await medialane("assets", "verify", "--json", "--apply")
+    gone = {(one["asset_id"], one["profile"]): (one["source"], one["forgotten"]) for one in json.loads(told)}
+    assert (code, gone) == (
+        1,
+        {
+            (str(asset.asset_id), profile): (whether, whether)
+            for asset, whether in ((job, True), (second, False))
+            for profile in ("poster", "hls")
+        },
+    )
+    assert profiles(job.asset_id) == whole - {"poster", "hls"}
+    assert profiles(second.asset_id) == whole, "of what could it be made?"
+    noted = job.rows(
+        "SELECT subject, detail FROM audit_log WHERE action = 'assets.verify' AND tenant_id = %s", job.tenant_id
+    )
+    assert [(subject, set(detail["keys"])) for subject, detail in noted] == [(str(job.asset_id), {poster, ladder})]
+
+    code, told, errors = await medialane("reprocess", "--profile", "poster", "--since", "1d")
+    assert (code, told) == (0, "reprocessing 1 assets, left alone 0\n"), errors
+    for stage in ("video.primary", "video.ladder"):
+        assert job.start(stage).wait(PATIENCE_S) == 0
+    assert profiles(job.asset_id) == whole
+    assert {poster, *keys(job, "hls")} <= job.objects()
+    # What is left is the other's: its poster stands under the same key, and its ladder is where no other's may be.
+    _, told, _ = await medialane("assets", "verify", "--json")
+    assert {one["asset_id"] for one in json.loads(told)} <= {str(second.asset_id)}
 
 
 async def test_a_ladder_that_lacks_one_of_its_files_is_made_again(job, clip):
