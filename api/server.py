@@ -82,7 +82,7 @@ async def _run(env: Mapping[str, str]) -> bool:
         loop.add_signal_handler(number, stop.set)
     try:
         async with (
-            Database(database_settings, application="api") as database,
+            Database(database_settings, application="api", role="app") as database,
             S3ObjectStore(store_settings) as store,
         ):
             given = Dependencies(

@@ -26,6 +26,6 @@ def in_transaction(work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
 
 
 async def _in_transaction(settings: DatabaseSettings, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-    made = Database(settings, application="cli", idle_s=_IDLE_S)
+    made = Database(settings, application="cli", role="worker", idle_s=_IDLE_S)
     async with made as database, database.transaction() as connection:
         return await work(connection)

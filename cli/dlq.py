@@ -210,7 +210,7 @@ async def _replay(found: tuple[Letter, ...], rate: float) -> tuple[int, int]:
     if any(letter.job_id is None for letter in found):
         producer = RecordProducer(load(KafkaSettings, os.environ), Tracing("medialane-cli"))
     pace, done, actor = Pace(rate, len(found)), 0, audit.operator()
-    async with Database(settings, application="cli") as database:
+    async with Database(settings, application="cli", role="worker") as database:
         for letter in found:
             await pace.step()
             try:

@@ -52,7 +52,7 @@ async def _reprocess(
 ) -> tuple[int, int]:
     settings = msgspec.structs.replace(load(DatabaseSettings, os.environ), pool_size=1)
     by_default = profile in resolve(default_choice(load(ProfileSettings, os.environ)))
-    async with Database(settings, application="cli") as database:
+    async with Database(settings, application="cli", role="worker") as database:
         async with database.transaction() as connection:
             tenant_id = None if tenant is None else (await find_tenant(connection, tenant)).id
             tenants = [one.id for one in await list_tenants(connection)] if tenant_id is None else [tenant_id]

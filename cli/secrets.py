@@ -59,7 +59,7 @@ async def _rotate(*, apply_it: bool) -> Rotated:
     box = SecretBox.of(load(WebhookSettings, os.environ))
     database_settings = msgspec.structs.replace(load(DatabaseSettings, os.environ), pool_size=1)
     rows, unreadable = {}, 0
-    async with Database(database_settings, application="cli") as database:
+    async with Database(database_settings, application="cli", role="worker") as database:
         for place in sealed.PLACES:
             rows[place.name], lost = await _place(database, box, place, apply_it=apply_it)
             unreadable += lost

@@ -54,7 +54,7 @@ def delete(slug: str, *, apply_it: bool, as_json: bool) -> None:
 async def _delete(slug: str, *, apply_it: bool) -> Removed:
     settings = msgspec.structs.replace(load(DatabaseSettings, os.environ), pool_size=1)
     async with (
-        Database(settings, application="cli") as database,
+        Database(settings, application="cli", role="worker") as database,
         S3ObjectStore(load(ObjectStoreSettings, os.environ)) as store,
     ):
         async with database.transaction() as connection:

@@ -67,7 +67,7 @@ def sweep(hours: float, orphans: bool, apply_it: bool, as_json: bool) -> None:
 async def _sweep(age: timedelta, *, orphans: bool, apply_it: bool) -> Swept:
     settings = msgspec.structs.replace(load(DatabaseSettings, os.environ), pool_size=1)
     async with (
-        Database(settings, application="cli") as database,
+        Database(settings, application="cli", role="worker") as database,
         S3ObjectStore(load(ObjectStoreSettings, os.environ)) as store,
     ):
         keeping = database, store, KeeperSettings(), Metrics(CollectorRegistry(), process="keeper")

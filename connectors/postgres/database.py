@@ -6,7 +6,8 @@ Every query runs in a transaction that this module opened; a database that does 
 import functools
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from typing import Literal, Self
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -17,7 +18,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from connectors.closing import Closing
 from schemas.errors import ErrorCode, MedialaneError
-from schemas.settings import DatabaseSettings
+from schemas.settings import DatabaseSettings, SettingsError, variable
 
 _USED = "medialane.used"
 _TRUSTED_S = 1.0
@@ -38,6 +39,20 @@ _READ_ONLY = "25006"
 
 _CLOCK = sa.text("SELECT extract(epoch FROM clock_timestamp())::float8")
 
+Role = Literal["app", "worker"]
+"""Who a process has to be in Postgres. The owner may do what the worker role may."""
+
+# Both roles are under row-level security, and the worker role's policies show it everything: what it may delete tells
+# it from the app role. Where there are no tables yet, there is nothing to see, nor to say.
+_CONFINED = sa.text("""
+    SELECT row_security_active(oid) AND NOT has_table_privilege(oid, 'DELETE') FROM pg_class
+    WHERE oid = to_regclass('assets')
+""")
+_WRONG = {
+    "worker": "this is a role that sees one tenant at a time, as the API's does; the worker role is needed here",
+    "app": "row-level security does not confine this role to a tenant; the app role is needed here",
+}
+
 
 class Database(Closing):
     """A pool of connections under one role.
@@ -46,10 +61,17 @@ class Database(Closing):
     security shows one tenant's rows and nothing else.
     """
 
-    def __init__(self, settings: DatabaseSettings, *, application: str, idle_s: float = 5.0) -> None:
-        """`idle_s`: a transaction in which nothing is said for so long ends; a frozen process must not keep its locks
+    def __init__(
+        self, settings: DatabaseSettings, *, application: str, role: Role | None = None, idle_s: float = 5.0
+    ) -> None:
+        """`role`: who this has to be. To the app role rows of others do not exist, so that a worker under it would take
+        everything for forgotten; any other would take an API's second wall away. Asked on entry and, if nobody answers
+        then, in the first transaction that begins, which raises `SettingsError`.
+
+        `idle_s`: a transaction in which nothing is said for so long ends; a frozen process must not keep its locks
         for as long as a lease lasts.
         """
+        self._unproven = role
         session = {
             "statement_timeout": str(int(settings.statement_timeout_s * 1000)),
             "timezone": "UTC",
@@ -127,11 +149,30 @@ class Database(Closing):
         """Close every connection."""
         await self.engine.dispose()
 
+    async def __aenter__(self) -> Self:
+        """Raises `SettingsError` if this is not the role that was asked for; a database that is away is no obstacle."""
+        if self._unproven is not None:
+            try:
+                with suppress(MedialaneError):
+                    await self.check()
+            except BaseException:
+                await self.close()
+                raise
+        return self
+
+    async def _prove(self, connection: AsyncConnection, role: Role) -> None:
+        confined: bool | None = (await connection.execute(_CONFINED)).scalar_one_or_none()
+        if confined is not None and confined is not (role == "app"):
+            raise SettingsError([f"{variable(DatabaseSettings, 'url')}: {_WRONG[role]}"])
+        self._unproven = None
+
     @asynccontextmanager
     async def _begun(self, local: Mapping[str, str]) -> AsyncIterator[AsyncConnection]:
         """A transaction with these settings for as long as it lasts."""
         try:
             async with self.engine.begin() as connection:
+                if self._unproven is not None:
+                    await self._prove(connection, self._unproven)
                 if local:
                     await connection.execute(
                         _set_local(tuple(local)), {f"v{n}": value for n, value in enumerate(local.values())}

@@ -54,7 +54,7 @@ async def _run(env: Mapping[str, str]) -> int:
             metrics.counter(CONNECTOR_RESTARTS).inc()
 
     async with (
-        Database(database_settings, application="keeper") as database,
+        Database(database_settings, application="keeper", role="worker") as database,
         ConnectClient(connect) as control,
         S3ObjectStore(store_settings) as store,
     ):

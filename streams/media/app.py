@@ -72,7 +72,7 @@ async def _run(env: Mapping[str, str], kind: MediaKind) -> int:
 
     async with AsyncExitStack() as stack:
         stack.callback(telemetry.stop)
-        database = await stack.enter_async_context(Database(database_settings, application=process))
+        database = await stack.enter_async_context(Database(database_settings, application=process, role="worker"))
         telemetry.metrics.watch_database(database)
         store = S3ObjectStore(store_settings)
         stack.push_async_callback(store.close)

@@ -48,7 +48,7 @@ async def _run(env: Mapping[str, str]) -> int:
     shutdown, telemetry_settings = load(ShutdownSettings, env), load(TelemetrySettings, env)
     telemetry = Telemetry.start(telemetry_settings, process="webhooks")
     group, topic = group_name(kafka), EVENTS.name(kafka.topic_prefix)
-    async with Database(database_settings, application="webhooks") as database:
+    async with Database(database_settings, application="webhooks", role="worker") as database:
         telemetry.metrics.watch_database(database)
         agent = WebhookAgent(database, settings, telemetry, owner=f"{socket.gethostname()}/{os.getpid()}")
         undertaker = Undertaker(

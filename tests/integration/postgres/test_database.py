@@ -12,7 +12,7 @@ from connectors.postgres import database as module
 from connectors.postgres.database import Database
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7
-from schemas.settings import DatabaseSettings
+from schemas.settings import DatabaseSettings, SettingsError
 
 BACKENDS = sa.text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = :pid")
 
@@ -163,3 +163,62 @@ async def test_nothing_is_prepared_behind_a_pooler(pooled, database):
     assert await prepared(pooled) == 0
     async with Database(DatabaseSettings(url=database.worker, pool_size=1), application="test") as own:
         assert await prepared(own) > 0
+
+
+@pytest.fixture
+def unconfined(database):
+    """The app role's grants, for a role that row-level security does not bind."""
+    name, parts = f"past_{uuid7().hex}", sa.make_url(database.owner)
+    with psycopg.connect(database.owner, autocommit=True) as owner:
+        owner.execute(f"CREATE ROLE {name} LOGIN BYPASSRLS PASSWORD 'p' IN ROLE medialane_app")
+        yield parts.set(username=name, password="p").render_as_string(hide_password=False)
+        owner.execute(f"DROP ROLE {name}")
+
+
+@pytest.mark.parametrize(
+    ("role", "given", "fits"),
+    [
+        ("worker", "worker", True), ("worker", "owner", True), ("worker", "app", False),
+        ("app", "app", True), ("app", "worker", False), ("app", "owner", False), ("app", "unconfined", False),
+    ],
+)  # fmt: skip
+async def test_a_role_that_is_not_who_it_has_to_be_is_refused(database, unconfined, role, given, fits):
+    url = unconfined if given == "unconfined" else getattr(database, given)
+    opened = Database(DatabaseSettings(url=url, pool_size=1), application="test", role=role)
+    if fits:
+        async with opened as pool, pool.transaction() as connection:
+            assert (await connection.execute(sa.text("SELECT 1"))).scalar_one() == 1
+    else:
+        with pytest.raises(SettingsError, match=r"^MEDIALANE_DATABASE_URL: .*role"):
+            async with opened:
+                pytest.fail("it was let in")
+
+
+async def test_a_database_that_is_away_at_first_is_asked_at_its_first_answer(database, monkeypatch):
+    pool = Database(DatabaseSettings(url=database.app, pool_size=1), application="test", role="worker")
+
+    def away(_):
+        raise sa.exc.InterfaceError("", {}, OSError())
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(pool.engine), "begin", away)
+        await pool.__aenter__()
+    try:
+        for _ in range(2):
+            with pytest.raises(SettingsError):
+                async with pool.transaction():
+                    pytest.fail("it was let in")
+    finally:
+        await pool.close()
+
+
+async def test_a_database_without_tables_says_nothing_of_roles(postgres_stack, database):
+    with psycopg.connect(database.owner, autocommit=True) as owner:
+        name = f"empty_{uuid7().hex}"
+        owner.execute(f"CREATE DATABASE {name}")
+        try:
+            url = sa.make_url(database.app).set(database=name).render_as_string(hide_password=False)
+            async with Database(DatabaseSettings(url=url), application="test", role="worker") as pool:
+                await pool.check()
+        finally:
+            owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
