@@ -245,6 +245,16 @@ OBJECTS_REMOVED = CounterSpec(
     ("cause",),
     (("purge",), ("orphan",)),
 )
+BUCKET_MISMATCH = GaugeSpec(
+    "media_bucket_mismatch",
+    "1 while the bucket is not this installation's, or not known to be: nothing is removed from it.",
+    ("keeper",),
+)
+SWEEP_STOPPED = GaugeSpec(
+    "media_sweep_stopped",
+    "1 if the last walk over the bucket was stopped, because too much of it seemed to be referred to by no row.",
+    ("keeper",),
+)
 UPLOADS_ABANDONED = CounterSpec(
     "media_uploads_abandoned_total",
     "Uploads that nobody completed and the keeper removed: announced for a single request, or in parts.",

@@ -98,8 +98,8 @@ class ObjectStore(Protocol):
     async def head(self, key: str) -> ObjectHead | None:
         """What is stored under a key; None if nothing is."""
 
-    async def peek(self, key: str, count: int) -> tuple[ObjectHead, bytes] | None:
-        """The same with the first `count` bytes, in one request; it tells no checksum."""
+    async def peek(self, key: str, count: int, *, patient: bool = False) -> tuple[ObjectHead, bytes] | None:
+        """The same with the first `count` bytes, in one request; it tells no checksum. `patient`: as in `check`."""
 
     async def create_multipart(self, key: str, content_type: str) -> str:
         """Begin an upload in parts; returns the store's id of it."""

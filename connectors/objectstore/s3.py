@@ -87,8 +87,8 @@ class S3ObjectStore(Closing):
     async def head(self, key: str) -> ObjectHead | None:
         return await self._run(lambda: self._head(key))
 
-    async def peek(self, key: str, count: int) -> tuple[ObjectHead, bytes] | None:
-        return await self._run(lambda: self._peek(key, count))
+    async def peek(self, key: str, count: int, *, patient: bool = False) -> tuple[ObjectHead, bytes] | None:
+        return await self._run(lambda: self._peek(key, count), patient=patient)
 
     async def create_multipart(self, key: str, content_type: str) -> str:
         return await self._run(lambda: self._parts.create(key, content_type))

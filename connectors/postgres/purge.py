@@ -191,14 +191,17 @@ async def forget(connection: AsyncConnection, *, batch: int) -> int:
     return (await connection.execute(_FORGET, {"kept": KEPT_S, "batch": batch})).rowcount
 
 
-async def orphans(connection: AsyncConnection, keys: Sequence[str]) -> list[str]:
-    """Those of the keys that no row refers to, in their order."""
+async def orphans(connection: AsyncConnection, keys: Sequence[str]) -> dict[str, bool]:
+    """Those of the keys that no row refers to, in their order, and whether each is strange: of an upload of which no
+    row knows anything. The others are variants that were made anew.
+    """
     known = set((await connection.execute(_SOURCES, {"keys": list(keys)})).scalars())
     contents = list({found for found in map(content_of, keys) if found is not None})
     if contents:
         values = {"tenants": [tenant for tenant, _ in contents], "contents": [sha256 for _, sha256 in contents]}
         known |= set((await connection.execute(_VARIANTS, values)).scalars())
-    return [key for key in keys if key not in known]
+    lively = {content_of(key) for key in known} - {None}
+    return {key: content_of(key) not in lively for key in keys if key not in known}
 
 
 async def hold_content(connection: AsyncConnection, tenant_id: UUID, sha256: bytes) -> bool:

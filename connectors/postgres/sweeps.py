@@ -17,7 +17,13 @@ _REACH = sa.text("""
     UPDATE sweeps SET position = :position, lease_until = clock_timestamp() + :lease * interval '1 second'
     WHERE name = 'orphans'
 """)
-_END = sa.text("UPDATE sweeps SET position = NULL, lease_until = '-infinity' WHERE name = 'orphans'")
+_END = sa.text("""
+    UPDATE sweeps SET position = NULL, lease_until = '-infinity',
+        stopped_at = CASE WHEN :stopped THEN clock_timestamp() END
+    WHERE name = 'orphans'
+""")
+_FORGET_STOP = sa.text("UPDATE sweeps SET stopped_at = NULL WHERE name = 'orphans'")
+_STOPPED = sa.text("SELECT stopped_at IS NOT NULL FROM sweeps WHERE name = 'orphans'")
 
 
 async def take(connection: AsyncConnection, *, interval_s: float) -> str | None:
@@ -35,6 +41,17 @@ async def reach(connection: AsyncConnection, position: str) -> None:
     await connection.execute(_REACH, {"position": position, "lease": LEASE_S})
 
 
-async def end(connection: AsyncConnection) -> None:
-    """The walk is over."""
-    await connection.execute(_END)
+async def end(connection: AsyncConnection, *, stopped: bool) -> None:
+    """The walk is over, or was stopped because too much of what it met seemed to be nobody's."""
+    await connection.execute(_END, {"stopped": stopped})
+
+
+async def was_stopped(connection: AsyncConnection) -> bool:
+    """Whether the last walk was stopped."""
+    stopped: bool = (await connection.execute(_STOPPED)).scalar_one()
+    return stopped
+
+
+async def forget_stop(connection: AsyncConnection) -> None:
+    """People have looked, and swept themselves; a walk that is under way goes on."""
+    await connection.execute(_FORGET_STOP)

@@ -17,6 +17,7 @@ from connectors.postgres.database import Database
 from connectors.telemetry.metrics import Metrics
 from schemas.metrics import UPLOADS_ABANDONED
 from schemas.settings import KeeperSettings
+from streams.bucket import Bucket
 from streams.keeper.outages import PASSING, again, both_answer
 
 log = structlog.get_logger(__name__)
@@ -38,6 +39,7 @@ class AbandonedUploads:
 
     def __init__(self, database: Database, store: ObjectStore, settings: KeeperSettings, metrics: Metrics) -> None:
         self._database = database
+        self._bucket = Bucket(database, store)
         self._store = store
         self._age = timedelta(seconds=settings.upload_age_s)
         self._metrics = metrics
@@ -63,6 +65,8 @@ class AbandonedUploads:
         while True:
             async with self._database.transaction() as connection:
                 found = await abandoned.find_abandoned(connection, age_s=age.total_seconds(), after=after, limit=_PAGE)
+            if found and not dry_run:
+                await self._bucket.confirm()
             for upload in found:
                 if dry_run or await self._removed(upload, age):
                     uploads, size = uploads + 1, size + upload.size

@@ -11,6 +11,7 @@ from connectors.objectstore.port import SMALLEST_PART, ObjectStore
 from connectors.postgres import audit
 from connectors.postgres.database import Database
 from connectors.postgres.open_parts import OpenUpload, find_open
+from streams.bucket import Bucket
 from streams.keeper.outages import again
 
 log = structlog.get_logger(__name__)
@@ -26,6 +27,7 @@ class OversizedUploads:
     def __init__(self, database: Database, store: ObjectStore) -> None:
         self._database = database
         self._store = store
+        self._bucket = Bucket(database, store)
         self._after = _FIRST
 
     async def run(self) -> None:
@@ -49,6 +51,7 @@ class OversizedUploads:
         held = sum(part.size for part in parts or ())
         if held <= upload.size + SMALLEST_PART:
             return False
+        await self._bucket.confirm()
         await self._store.abort_multipart(upload.object_key, upload.upload_id)
         async with self._database.transaction() as connection:
             await audit.note(

@@ -11,6 +11,7 @@ from connectors.postgres.database import Database
 from connectors.telemetry.metrics import Metrics
 from schemas.metrics import OBJECTS_REMOVED
 from schemas.settings import KeeperSettings
+from streams.bucket import Bucket
 from streams.keeper.outages import PASSING, again, both_answer
 
 log = structlog.get_logger(__name__)
@@ -35,6 +36,7 @@ class Purging:
     def __init__(self, database: Database, store: ObjectStore, settings: KeeperSettings, metrics: Metrics) -> None:
         self._database = database
         self._store = store
+        self._bucket = Bucket(database, store)
         self._settings = settings
         self._metrics = metrics
 
@@ -54,6 +56,7 @@ class Purging:
                 page = await purge.due(connection, bound_s=bound_s, batch=_BATCH, after=after)
             if page:
                 await self._store.check()
+                await self._bucket.confirm()
             for one in page:
                 try:
                     await self._purge_one(one.asset_id)

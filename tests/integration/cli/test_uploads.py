@@ -13,6 +13,7 @@ from cli.client import MedialaneClient, PartsUpload, UnreachableError
 from cli.upload import _note
 from connectors.objectstore.s3 import S3ObjectStore
 from schemas.ids import uuid7
+from streams.bucket import MARK
 
 
 @pytest.fixture
@@ -32,14 +33,32 @@ def operators_env(database, bucket):
     return api.environment(database, bucket) | {"MEDIALANE_DATABASE_URL": database.worker}
 
 
-def sweep(env, *arguments):
+def run_sweep(env, *arguments):
     # Objects of this test are seconds old: the age that is allowed at least is for people, not for us.
-    code = f"import cli.uploads as u; u._LEAST_HOURS = 0; import click; u.sweep.params[0].type = click.FLOAT; u.uploads({list(arguments)!r})"
-    done = subprocess.run(
+    code = (
+        "import sys, click, cli.uploads as u; from cli.main import main; u._LEAST_HOURS = 0; "
+        f"u.sweep.params[0].type = click.FLOAT; sys.argv[1:] = {['uploads', *arguments]!r}; main()"
+    )
+    return subprocess.run(
         [sys.executable, "-P", "-c", code], env=env, capture_output=True, text=True, timeout=240, check=False
     )
+
+
+def sweep(env, *arguments):
+    done = run_sweep(env, *arguments)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def s3(bucket):
+    return boto3.client(
+        "s3", endpoint_url=bucket.endpoint, region_name=bucket.region,
+        aws_access_key_id=bucket.access_key, aws_secret_access_key=bucket.secret_key,
+    )  # fmt: skip
+
+
+def keys_in(bucket):
+    return {item["Key"] for item in s3(bucket).list_objects_v2(Bucket=bucket.bucket).get("Contents", ())}
 
 
 async def test_a_sweep_says_first_and_removes_then(caller, operator, operators_env, bucket):
@@ -56,26 +75,51 @@ async def test_a_sweep_says_first_and_removes_then(caller, operator, operators_e
     completed = await caller.upload()
     assert (await caller.call("POST", f"/api/v1/assets/{completed}/complete"))[0] == 200
     await operator.rows(old, ids=[completed])
-    client = boto3.client(
-        "s3", endpoint_url=bucket.endpoint, region_name=bucket.region,
-        aws_access_key_id=bucket.access_key, aws_secret_access_key=bucket.secret_key,
-    )  # fmt: skip
+    client = s3(bucket)
     orphans = [f"uploads/{caller.tenant_id}/{uuid7()}/a.jpg", f"media/{caller.tenant_id}/{'ab' * 32}/thumbnail.v1.webp"]
     for key in orphans:
         client.put_object(Bucket=bucket.bucket, Key=key, Body=b"12345")
 
-    def keys():
-        return {item["Key"] for item in client.list_objects_v2(Bucket=bucket.bucket).get("Contents", ())}
-
-    before = keys()
+    before = keys_in(bucket)
     arguments = ["sweep", "--older-than-hours", "0", "--json"]
     found = sweep(operators_env, *arguments)
-    assert (found["uploads"], found["objects"], found["object_bytes"], keys()) == (2, 2, 10, before)
-    assert sweep(operators_env, *arguments, "--apply") == found
-    assert keys() == before - {*orphans, abandoned["objectPath"]}
+    assert (found["uploads"], found["objects"], found["object_bytes"], keys_in(bucket)) == (2, 2, 10, before)
+    assert found["looked_at"] == len(before) == 5
+    assert sweep(operators_env, *arguments, "--apply") == found | {"looked_at": 4}, "the abandoned one went before"
+    assert keys_in(bucket) - {MARK} == before - {*orphans, abandoned["objectPath"]}
     gone = await operator.rows("SELECT id FROM assets WHERE tenant_id = :id", id=caller.tenant_id)
     assert {str(row["id"]) for row in gone} == {kept["assetId"], completed}
     assert sweep(operators_env, *arguments, "--apply")["uploads"] == 0
+
+
+async def test_a_bucket_of_another_database_loses_nothing_until_somebody_adopts_it(operator, operators_env, bucket):
+    await operator.rows("DELETE FROM assets RETURNING id")
+    strange = {f"uploads/x/{number}" for number in range(150)}
+    client = s3(bucket)
+    for key in strange:
+        client.put_object(Bucket=bucket.bucket, Key=key, Body=b"12345")
+    client.put_object(Bucket=bucket.bucket, Key=MARK, Body=b"another")
+    before = keys_in(bucket)
+    arguments = ["sweep", "--older-than-hours", "0", "--apply", "--json"]
+    refused = run_sweep(operators_env, *arguments, "--force")
+    assert (refused.returncode, keys_in(bucket)) == (1, before)
+    assert "it is marked as another's" in refused.stderr
+
+    shown = medialane(operators_env, "uploads", "adopt-bucket")
+    assert (shown.returncode, shown.stdout) == (0, "the bucket is marked as installation another's\n")
+    assert run_sweep(operators_env, *arguments).returncode == 1
+    adopted = medialane(operators_env, "uploads", "adopt-bucket", "--apply")
+    ours = str((await operator.rows("SELECT id FROM installation"))[0]["id"])
+    assert adopted.stdout.endswith(f"it is installation {ours}'s now\n"), adopted.stderr
+    noted = await operator.rows("SELECT subject, detail FROM audit_log WHERE action = 'bucket.adopt'")
+    assert [(row["subject"], row["detail"]) for row in noted] == [(ours, {"was": "another"})]
+
+    stopped = run_sweep(operators_env, *arguments)
+    assert (stopped.returncode, keys_in(bucket)) == (1, before)
+    assert f"{len(before - {MARK})} are of uploads of which no row knows anything" in stopped.stderr
+    assert "--force" in stopped.stderr
+    assert sweep(operators_env, *arguments, "--force")["objects"] >= len(strange)
+    assert not strange & keys_in(bucket)
 
 
 async def test_files_are_uploaded_large_ones_in_parts_that_go_on(caller, operator, tmp_path, monkeypatch):

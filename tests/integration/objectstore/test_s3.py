@@ -5,6 +5,7 @@ import hashlib
 import importlib.util
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -226,13 +227,14 @@ async def test_a_caller_that_leaves_keeps_its_connection_until_the_store_has_ans
         assert await asyncio.wait_for(store.head("uploads/y"), BOUND_S) is None
 
 
-async def test_a_patient_check_waits_for_its_turn_behind_files(object_store_settings):
+@pytest.mark.parametrize("short", [S3ObjectStore.check, partial(S3ObjectStore.peek, key="x", count=9)])
+async def test_a_patient_question_waits_for_its_turn_behind_files(object_store_settings, short):
     async with hanging(object_store_settings, connections=1, pool_timeout_s=0.2) as (store, server):
         fetching = asyncio.create_task(becomes(store.download("uploads/x", Path("/dev/null"))))
         while not server.asked:  # noqa: ASYNC110 - it looks from outside
             await asyncio.sleep(0.01)
-        checking = asyncio.create_task(becomes(store.check(patient=True)))
-        assert await asyncio.wait_for(becomes(store.check()), BOUND_S) is AWAY
+        checking = asyncio.create_task(becomes(short(store, patient=True)))
+        assert await asyncio.wait_for(becomes(short(store)), BOUND_S) is AWAY
         assert (checking.done(), server.asked) == (False, 1)
         server.answers.set()
         await asyncio.wait_for(asyncio.gather(fetching, checking), BOUND_S)

@@ -6,6 +6,7 @@ import pytest
 from connectors.objectstore.s3 import S3ObjectStore
 from connectors.postgres.database import Database
 from schemas.settings import DatabaseSettings
+from streams.bucket import Bucket
 
 _spec = importlib.util.spec_from_file_location("postgres_seed", Path(__file__).with_name("seed.py"))
 _seed = importlib.util.module_from_spec(_spec)
@@ -30,6 +31,14 @@ async def store(bucket):
     """A client of this module's own bucket."""
     async with S3ObjectStore(bucket) as opened:
         yield opened
+
+
+@pytest.fixture
+async def bucket_of_ours(worker, store):
+    """What keeps objects from being removed from a bucket of somebody else's; returns the `Bucket`."""
+    found = Bucket(worker, store)
+    await found.adopt()
+    return found
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ LEASE_ENDS = "UPDATE sweeps SET lease_until = now() - interval '1 second'"
 
 
 @pytest.fixture
-def keeper(worker, store):
+def keeper(worker, store, bucket_of_ours):
     """Makes a keeper's part that walks, as a process does that has just begun."""
 
     def make(**settings):

@@ -22,12 +22,12 @@ FACTS = Facts(width=4, height=3)
 
 
 @pytest.fixture
-def purging(worker, store):
+def purging(worker, store, bucket_of_ours):
     return Purging(worker, store, KeeperSettings(), Metrics(CollectorRegistry(), process="keeper"))
 
 
 @pytest.fixture
-def sweeping(worker, store):
+def sweeping(worker, store, bucket_of_ours):
     return Orphans(worker, store, KeeperSettings(), Metrics(CollectorRegistry(), process="keeper"))
 
 
