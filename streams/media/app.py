@@ -31,6 +31,7 @@ from schemas.settings import (
 )
 from schemas.states import MediaKind
 from schemas.topics import DEAD_LETTERS, JOB_TOPICS
+from streams.bucket import Bucket
 from streams.cores import available_cores, available_memory_mib, children
 from streams.health import DatabasePulse, LoopWatch
 from streams.lifecycle import live
@@ -83,7 +84,7 @@ async def _run(env: Mapping[str, str], kind: MediaKind) -> int:
         show_walls(pool.walls, telemetry.metrics)
         stack.push_async_callback(pool.close, 0)
         leases = Leases(database, lease_s=worker_settings.lease_s, heartbeat_s=worker_settings.heartbeat_s)
-        gate = StoreGate(store, telemetry.metrics)
+        gate = StoreGate(Bucket(database, store), telemetry.metrics)
         runner = MediaJobRunner(
             database=database, store=store, pool=pool, leases=leases, settings=worker_settings,
             owner=f"{socket.gethostname()}/{os.getpid()}/{uuid7()}", folders=folders, tracing=telemetry.tracing,

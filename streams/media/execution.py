@@ -219,6 +219,7 @@ class MediaJobRunner:
             log.info("job done", reused=outcome.reused, variants=len(outcome.variants), **_names(job))
 
     async def _failed(self, job: ClaimedJob, work: Work, error: MedialaneError) -> None:
+        error = await self._gate.judge(error)
         names = _names(job) | {"code": error.code, "detail": error.detail}
         self._figures.failed_attempt(job, error)
         self._gate.report(error)

@@ -5,10 +5,10 @@ attempt. The gate opens by itself as soon as the store answers.
 """
 
 import asyncio
+from typing import Protocol
 
 import structlog
 
-from connectors.objectstore.port import ObjectStore
 from connectors.telemetry.metrics import Metrics
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.metrics import DEPENDENCY_UP
@@ -19,10 +19,17 @@ _PROBE_S = 1.0
 _STORE = "object_store"
 
 
+class Checked(Protocol):
+    """A store, or a bucket that knows whose it is."""
+
+    async def check(self, *, patient: bool = False) -> None:
+        """Return if jobs find their files there. Raises `MedialaneError`; `patient`: wait for a free thread."""
+
+
 class StoreGate:
     """One for a process. Run `run` beside the jobs."""
 
-    def __init__(self, store: ObjectStore, metrics: Metrics, *, probe_s: float = _PROBE_S) -> None:
+    def __init__(self, store: Checked, metrics: Metrics, *, probe_s: float = _PROBE_S) -> None:
         self._store = store
         self._metrics = metrics
         self._probe_s = probe_s
@@ -35,6 +42,15 @@ class StoreGate:
             self._away.set()
             self._show()
             log.warning("the object store is away: nothing is claimed until it answers", error=str(error))
+
+    async def judge(self, error: MedialaneError) -> MedialaneError:
+        """What a job's failure is in truth: an object is not gone as long as the bucket is away, or another's."""
+        if error.code is ErrorCode.SOURCE_MISSING:
+            try:
+                await self._store.check(patient=True)
+            except MedialaneError as away:
+                return away
+        return error
 
     def check(self) -> None:
         """Return if jobs may be claimed. Raises `MedialaneError(object_store_unavailable)`."""

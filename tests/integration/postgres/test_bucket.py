@@ -11,7 +11,7 @@ from connectors.objectstore.s3 import S3ObjectStore
 from connectors.postgres import cancel
 from connectors.postgres.assets import Completed, NewAsset, complete_assets, create_assets
 from connectors.telemetry.metrics import Metrics
-from schemas.errors import ErrorCode
+from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7
 from schemas.settings import KeeperSettings
 from schemas.states import MediaKind
@@ -20,6 +20,7 @@ from streams.keeper.abandoned import AbandonedUploads
 from streams.keeper.orphans import Orphans, TooManyOrphansError
 from streams.keeper.oversized import OversizedUploads
 from streams.keeper.purging import Purging
+from streams.media.gate import StoreGate
 
 SHA = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
 EVERYTHING = timedelta(seconds=-3600)
@@ -239,3 +240,16 @@ async def test_few_strangers_go_and_so_does_any_share_of_variants_that_were_made
     swept = await Orphans(worker, store, SETTINGS, metrics).go_on()
     assert (swept.old, swept.strange, swept.orphans) == (231, 100, 230)
     assert [one.key for one in await store.list_page("")] == [MARK, f"{folder}thumbnail.v2.webp"]
+
+
+async def test_a_source_is_not_gone_while_the_bucket_is_anothers(bucket, owner):
+    gate = StoreGate(bucket, Metrics(CollectorRegistry(), process="media-images"))
+    gone = MedialaneError(ErrorCode.SOURCE_MISSING)
+    assert await gate.judge(gone) is gone, "a bucket that nobody has marked yet is not known to be another's"
+    await bucket.confirm()
+    assert await gate.judge(gone) is gone
+    owner(FORGET)
+    for code in ErrorCode:
+        error = MedialaneError(code)
+        judged = await gate.judge(error)
+        assert isinstance(judged, ForeignBucketError) if code is ErrorCode.SOURCE_MISSING else judged is error

@@ -19,6 +19,7 @@ from processors.contract import Cost, MediaError, ProcessingReport, StageTiming
 from processors.temp import TempFolders
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.settings import DatabaseSettings, WorkerSettings
+from streams.bucket import ForeignBucketError
 from streams.media.execution import MediaJobRunner
 from streams.media.gate import StoreGate
 from streams.media.leases import Leases
@@ -49,7 +50,16 @@ class Child:
 
 
 class Store:
+    gone = False  # every object
+    away = None  # what asking for the bucket raises
+
+    async def check(self, *, patient=False):
+        if self.away:
+            raise self.away
+
     async def download(self, key, path, *, if_match, version_id):
+        if self.gone:
+            raise MedialaneError(ErrorCode.SOURCE_MISSING)
         path.write_bytes(key.encode())
         return hashlib.sha256(key.encode()).hexdigest()
 
@@ -82,12 +92,12 @@ class Scene:
         self.runner = self.another("this one")
 
     def another(self, owner):
-        metrics, store = Metrics(CollectorRegistry(), process="media-images"), Store()
+        metrics, self.store = Metrics(CollectorRegistry(), process="media-images"), Store()
         self.leases = Leases(self.database, lease_s=10, heartbeat_s=3)
         return MediaJobRunner(
-            database=self.database, store=store, pool=self.child, leases=self.leases,
+            database=self.database, store=self.store, pool=self.child, leases=self.leases,
             settings=WorkerSettings(retry_base_s=BASE_S, retry_cap_s=CAP_S), owner=owner, folders=self.folders,
-            tracing=Tracing("test", exporter=self.spans), metrics=metrics, gate=StoreGate(store, metrics),
+            tracing=Tracing("test", exporter=self.spans), metrics=metrics, gate=StoreGate(self.store, metrics),
         )  # fmt: skip
 
     async def row(self):
@@ -162,6 +172,21 @@ async def test_what_cannot_succeed_is_not_tried_again(scene):
     scene.child.failures = [MediaError(ErrorCode.CORRUPT)]
     await scene.attempt(1)
     assert (await scene.row()).startswith("failed")
+
+
+async def test_a_source_that_is_gone_ends_its_job_unless_it_is_the_bucket_that_is_another(scene):
+    scene.store.gone, scene.store.away = True, ForeignBucketError("it bears no mark")
+    await scene.attempt(1)
+    assert await scene.row() == "waiting 0 0 object_store_unavailable"
+    with pytest.raises(MedialaneError) as caught:
+        await scene.runner.claim(scene.job.dispatch(2), None)
+    assert caught.value.code is ErrorCode.OBJECT_STORE_UNAVAILABLE, "nothing more is claimed"
+
+    await scene.due()
+    scene.runner = scene.another("one that has the right bucket")
+    scene.store.gone = True
+    await scene.attempt(2)
+    assert await scene.row() == "failed 1 0 source_missing"
 
 
 async def unanswered(scene):

@@ -2,14 +2,14 @@
 
 from migrations.scripts import run_script
 
-revision = "0014"
-down_revision = "0013"
+revision = "0015"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    run_script("0014_installation.sql")
+    run_script("0015_installation.sql")
 
 
 def downgrade() -> None:
