@@ -97,8 +97,8 @@ class AssetJob(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     stage: str
     state: str
     attempts: int
-    progress: int
     created_at: datetime
+    progress: int = 0  # the release before does not tell it of a job
     waiting_for: str | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
