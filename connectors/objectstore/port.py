@@ -95,8 +95,8 @@ class ObjectStore(Protocol):
     def public_url(self, key: str) -> str:
         """The object's address without a signature."""
 
-    async def head(self, key: str) -> ObjectHead | None:
-        """What is stored under a key; None if nothing is."""
+    async def head(self, key: str, *, patient: bool = False) -> ObjectHead | None:
+        """What is stored under a key; None if nothing is. `patient` as of `check`."""
 
     async def peek(self, key: str, count: int, *, patient: bool = False) -> tuple[ObjectHead, bytes] | None:
         """The same with the first `count` bytes, in one request; it tells no checksum. `patient`: as in `check`."""

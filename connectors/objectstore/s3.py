@@ -84,8 +84,8 @@ class S3ObjectStore(Closing):
     def public_url(self, key: str) -> str:
         return self._signer.address(key)
 
-    async def head(self, key: str) -> ObjectHead | None:
-        return await self._run(lambda: self._head(key))
+    async def head(self, key: str, *, patient: bool = False) -> ObjectHead | None:
+        return await self._run(lambda: self._head(key), patient=patient)
 
     async def peek(self, key: str, count: int, *, patient: bool = False) -> tuple[ObjectHead, bytes] | None:
         return await self._run(lambda: self._peek(key, count), patient=patient)

@@ -227,7 +227,10 @@ async def test_a_caller_that_leaves_keeps_its_connection_until_the_store_has_ans
         assert await asyncio.wait_for(store.head("uploads/y"), BOUND_S) is None
 
 
-@pytest.mark.parametrize("short", [S3ObjectStore.check, partial(S3ObjectStore.peek, key="x", count=9)])
+@pytest.mark.parametrize(
+    "short",
+    [S3ObjectStore.check, partial(S3ObjectStore.peek, key="x", count=9), partial(S3ObjectStore.head, key="media/x")],
+)
 async def test_a_patient_question_waits_for_its_turn_behind_files(object_store_settings, short):
     async with hanging(object_store_settings, connections=1, pool_timeout_s=0.2) as (store, server):
         fetching = asyncio.create_task(becomes(store.download("uploads/x", Path("/dev/null"))))
