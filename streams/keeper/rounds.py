@@ -70,7 +70,8 @@ class Rounds:
         Those about leases that are over, only when their holders had the time to renew them.
         """
         batch, reemit_s = self._settings.batch, self._settings.requeue_after_s
-        settled = self._settled.answered(await self._database.time())
+        asked = time.monotonic()
+        settled = self._settled.answered(await self._database.time(), took_s=time.monotonic() - asked)
         await self._tend_breakers()
         await self._drain("asleep", lambda c: let_sleep(c, batch=batch))
         await self._drain("due", lambda c: keeper.emit_due(c, batch=batch, reemit_s=reemit_s))
