@@ -207,7 +207,11 @@ class KeeperSettings(Settings, frozen=True, kw_only=True):
     )
     lease_s: Annotated[
         float,
-        Meta(gt=0, description="Pause after a lost database connection, one lease, so that live workers renew first"),
+        Meta(
+            gt=0,
+            description="How long after the database was away, or its clock leapt, no lease counts as over, seconds: "
+            "one lease, so that live workers renew first",
+        ),
     ] = 10.0
     outbox_retention_s: Annotated[float, Meta(gt=0, description="How long outbox rows are kept, seconds")] = 86_400.0
     sweep_interval_s: Annotated[
