@@ -146,9 +146,9 @@ class ConnectClient:
 
         await _patiently(stopped, wait_s)
 
-    async def resume(self, name: str) -> None:
+    async def resume(self, name: str, *, wait_s: float = 60.0) -> None:
         """Let a stopped connector go on where it was. Raises `ConnectError`."""
-        await self._call("PUT", f"/connectors/{quote(name)}/resume")
+        await _patiently(lambda: self._call("PUT", f"/connectors/{quote(name)}/resume"), wait_s)
 
     async def forget_offsets(self, name: str, *, wait_s: float = 60.0) -> None:
         """Make a stopped connector begin anew, with a snapshot, when it is resumed. Raises `ConnectError`."""
@@ -158,7 +158,7 @@ class ConnectClient:
         """The connector's present configuration, None if there is no such connector. Retries as `register` does."""
         path = f"/connectors/{quote(name)}/config"
         answer = await _patiently(lambda: self._call("GET", path, missing_ok=True), wait_s)
-        return None if answer is None else msgspec.json.decode(answer, type=dict[str, str])
+        return None if answer is None else _read(answer, dict[str, str])
 
     async def position(self, name: str, *, server: str) -> int | None:
         """Up to where in Postgres' log Connect has noted the rows of `server` as sent, as a byte position.
@@ -166,13 +166,13 @@ class ConnectClient:
         `server` is the connector's topic.prefix. None before its first note. A connector that is started begins there.
         """
         answer = await self._call("GET", f"/connectors/{quote(name)}/offsets", missing_ok=True)
-        noted = () if answer is None else msgspec.json.decode(answer, type=_Offsets).offsets
+        noted = () if answer is None else _read(answer, _Offsets).offsets
         return next((one.offset.lsn for one in noted if one.offset and one.partition.get("server") == server), None)
 
     async def status(self, name: str) -> ConnectorStatus | None:
         """The connector's status, None if Connect knows no such connector (yet)."""
         answer = await self._call("GET", f"/connectors/{quote(name)}/status", missing_ok=True)
-        return None if answer is None else msgspec.json.decode(answer, type=ConnectorStatus)
+        return None if answer is None else _read(answer, ConnectorStatus)
 
     async def restart(self, name: str) -> None:
         """Restart what failed of the connector and its tasks; what runs is left alone."""
@@ -209,6 +209,14 @@ async def _patiently(call: Callable[[], Awaitable[T]], wait_s: float) -> T:
             if error.status not in {None, 409, 500, 503} or asyncio.get_running_loop().time() >= deadline:
                 raise
             await asyncio.sleep(0.2)
+
+
+def _read(body: bytes, kind: type[T]) -> T:
+    """An answer as Connect gives it. A proxy before it may say something else, which must not end who asks."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.DecodeError as error:
+        raise ConnectError(f"Connect answered something else than its own: {error}") from error
 
 
 def _message(body: bytes) -> str:
