@@ -246,3 +246,28 @@ async def test_a_dead_letter_carries_kafkas_headers_and_ours_and_nothing_else_do
         "medialane_attempts": "2",
     }
     assert not [name for record in records for name, _ in record.headers() if name.startswith(("__dlq", "medialane_"))]
+
+
+@pytest.mark.stack
+async def test_a_connector_whose_task_has_failed_is_stopped_and_sends_all_again_too(stack, fresh):
+    """What a lost slot or a lost topic leaves behind."""
+    database, topics = fresh
+    insert(database, seq=1, kpart=3)
+    async with outbox_connector(stack, database, topics) as settings, ConnectClient(settings) as client:
+        assert len(await asyncio.to_thread(read, topics, 1)) == 1
+        with psycopg.connect(database.owner, autocommit=True) as connection:
+            connection.execute("ALTER PUBLICATION medialane_outbox RENAME TO away")
+        insert(database, seq=2, kpart=3)
+        async with asyncio.timeout(60):
+            while not (await client.status(settings.connector)).failed:  # noqa: ASYNC110 - Connect tells nobody
+                await asyncio.sleep(0.1)
+        env = {
+            variable(ConnectSettings, "url"): settings.url,
+            variable(ConnectSettings, "connector"): settings.connector,
+        }
+        await medialane(env, "connector", "stop")
+        with psycopg.connect(database.owner, autocommit=True) as connection:
+            connection.execute("ALTER PUBLICATION away RENAME TO medialane_outbox")
+        await medialane(env, "connector", "resend")
+        records = await asyncio.to_thread(read, topics, 3)
+        assert [int(dict(record.headers())["ce_seq"]) for record in records] == [1, 1, 2]
