@@ -68,7 +68,9 @@ class ConnectorStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def cause(self) -> str:
-        """The last cause in the first failed part's stack trace, one line; empty if nothing failed."""
+        """Why it does not run, in one line: of what failed first the last cause in its stack trace; else empty."""
+        if self.stopped:
+            return "an operator stopped it: `medialane connector start` lets it go on"
         states = [(self.connector.state, self.connector.trace), *((task.state, task.trace) for task in self.tasks)]
         failed = (trace for state, trace in states if state == _FAILED)
         lines = (next(failed, None) or "").splitlines()

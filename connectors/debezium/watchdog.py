@@ -82,7 +82,7 @@ class Watchdog:
         if status is None:
             return self._report("missing", cause="Connect knows no such connector: register it")
         if status.stopped:
-            return self._report("stopped", cause="an operator stopped it: `medialane connector start` lets it go on")
+            return self._report("stopped", cause=status.cause)
         if not status.failed:
             # A task that is still starting, or that nobody was given, has proved nothing: only a running one ends the
             # row of failures, and is called healthy.

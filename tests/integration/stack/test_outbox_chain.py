@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 from support.stack import fresh_database, fresh_topics, outbox_connector, until_streaming
 
-from cli.onboarding import medialane
+from cli.onboarding import CommandError, medialane
 from connectors.debezium import ConnectClient, Watchdog
 from connectors.kafka.options import client_options
 from connectors.postgres import outbox
@@ -135,6 +135,8 @@ async def test_a_stopped_connector_goes_on_where_it_was_or_sends_all_again_the_o
 
         await medialane(env, "connector", "stop")
         assert (await client.status(settings.connector)).stopped
+        with pytest.raises(CommandError, match="an operator stopped it"):
+            await medialane(env, "connector", "status")
         assert (await Watchdog(client, settings.connector).look()).outcome == "stopped", "it is not ours to start it"
         insert(database, seq=3, kpart=3)
         await medialane(env, "connector", "start")
