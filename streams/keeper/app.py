@@ -30,7 +30,7 @@ from streams.keeper.purging import Purging
 from streams.keeper.rounds import Rounds
 from streams.lifecycle import live
 
-# Three missed rounds, and at least long enough for one pause after a lost database.
+# Three missed rounds, and what statements of a busy database may take beside.
 _LATE_ROUNDS = 3
 
 
@@ -79,6 +79,7 @@ async def _run(env: Mapping[str, str]) -> int:
 
         tasks = {
             "rounds": rounds.run,
+            "settled": rounds.settled.run,
             "backlog": BacklogGauges(database, metrics).run,
             "outbox": upkeep.run,
             "watchdog": watchdog.run,

@@ -43,7 +43,7 @@ class Rounds:
         self._settings = settings
         self._budget = budget or BreakerSettings()
         self._metrics = metrics
-        self._settled = Settled(settings.lease_s)
+        self.settled = Settled(database, lease_s=settings.lease_s, interval_s=settings.interval_s)
         self._last_good: float | None = None
 
     @property
@@ -60,7 +60,6 @@ class Rounds:
                 self._last_good = time.monotonic()
                 self._metrics.histogram(KEEPER_ROUND_DURATION).observe(self._last_good - started)
             except MedialaneError as error:
-                self._settled.lost()
                 log.warning("keeper lost the database; when it is back, leases count after one", error=str(error))
             await asyncio.sleep(self._settings.interval_s)
 
@@ -70,16 +69,14 @@ class Rounds:
         Those about leases that are over, only when their holders had the time to renew them.
         """
         batch, reemit_s = self._settings.batch, self._settings.requeue_after_s
-        asked = time.monotonic()
-        settled = self._settled.answered(await self._database.time(), took_s=time.monotonic() - asked)
         await self._tend_breakers()
         await self._drain("asleep", lambda c: let_sleep(c, batch=batch))
         await self._drain("due", lambda c: keeper.emit_due(c, batch=batch, reemit_s=reemit_s))
-        if settled:
+        if self.settled:
             await self._drain("expired", lambda c: self._emit_expired(c, batch, reemit_s))
         await self._drain("unclaimed", lambda c: keeper.emit_unclaimed(c, batch=batch, reemit_s=reemit_s))
         await self._drain("credit", lambda c: credit.mend(c, batch=batch, reemit_s=reemit_s))
-        if settled:
+        if self.settled:
             await self._bury_lost()
 
     async def _emit_expired(self, connection: AsyncConnection, batch: int, reemit_s: float) -> int:

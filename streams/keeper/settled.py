@@ -1,37 +1,68 @@
 """Whether a lease that is over in the database says that its holder is gone."""
 
+import asyncio
 import time
 from collections.abc import Callable
 
+from connectors.postgres.database import Database
+from schemas.errors import MedialaneError
+
 _LEAP_S = 2.0
-"""What Postgres' clock may differ from ours between two rounds without having been set, or stopped with its host."""
+"""What Postgres' clock may differ from ours between two answers without having been set, or stopped with its host."""
 
 
 class Settled:
-    """Not while whoever lives has not had a lease's time to renew: after the database was away, or its clock leapt."""
+    """Not while whoever lives has not had a lease's time to renew: after the database was away, or its clock leapt.
 
-    def __init__(self, lease_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    It is asked apart from the rounds: a rule that takes long, or fails again and again, says nothing of leases.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        lease_s: float,
+        interval_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database = database
         self._lease_s = lease_s
+        self._interval_s = interval_s
         self._clock = clock
+        self._asked_at: float | None = None
         self._away = False
         self._since = float("-inf")
         self._apart: float | None = None
         self._took_s = 0.0
 
-    def lost(self) -> None:
-        """The database did not answer."""
-        self._away = True
-
-    def answered(self, at: float, *, took_s: float = 0.0) -> bool:
-        """It did, after `took_s`, within which its clock showed `at`, seconds; returns whether leases count.
-
-        A slow answer is no leap of the clock. One that took half of a lease was a slow one for whoever renews, too.
-        """
+    def __bool__(self) -> bool:
         now = self._clock()
-        apart = at - now
-        unsure_s = _LEAP_S + max(took_s, self._took_s)
+        hangs = self._asked_at is not None and now - self._asked_at > self._lease_s / 2
+        return not self._away and not hangs and now - self._since >= self._lease_s
+
+    async def run(self) -> None:
+        """Ask for ever."""
+        while True:
+            await self.ask()
+            await asyncio.sleep(self._interval_s)
+
+    async def ask(self) -> None:
+        """Ask the database once for its time."""
+        self._asked_at = self._clock()
+        try:
+            at = await self._database.time()
+        except MedialaneError:
+            self._away = True  # the rounds, which meet it, too, tell of it
+        else:
+            self._answered(at, self._clock() - self._asked_at)
+        finally:
+            self._asked_at = None
+
+    def _answered(self, at: float, took_s: float) -> None:
+        # A slow answer is no leap of the clock; one that took half of a lease was a slow one for whoever renews, too.
+        now = self._clock()
+        apart, unsure_s = at - now, _LEAP_S + max(took_s, self._took_s)
         leapt = self._apart is not None and abs(apart - self._apart) > unsure_s
         if self._away or leapt or took_s > self._lease_s / 2:
             self._since = now
         self._away, self._apart, self._took_s = False, apart, took_s
-        return now - self._since >= self._lease_s
