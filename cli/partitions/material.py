@@ -20,7 +20,7 @@ from schemas.settings import WorkerSettings, load
 from schemas.states import JobClass
 from schemas.topics import IMAGE_JOBS
 from streams.core.roundrobin import Share, Shares
-from streams.cores import available_cores
+from streams.cores import available_cores, available_memory_mib, children
 from streams.simulation.mix import MixError, jobs_of, read_mix
 from streams.simulation.model import Job
 from streams.simulation.outcome import Outcome, Span, outcome
@@ -68,9 +68,10 @@ def from_mix(file: Path, seed: int) -> Base:
         situation.loads[tenant.name] = situation.loads.get(tenant.name, 0.0) + cost
         situation.placed[tenant.name] = placed.get(tenant.name) or by_hash(tenant.name, partitions)
     workers = load(WorkerSettings, os.environ)
+    computing = children(workers.slots, cores=available_cores(), memory_mib=available_memory_mib())
     return Base(
         jobs=jobs_of(mix, seed=seed), placed=situation.placed, situation=situation, credits={}, shares=Shares(),
-        bounds=(workers.lane_concurrency, workers.lane_window), slots=(workers.slots or available_cores()) + 1,
+        bounds=(workers.lane_concurrency, workers.lane_window), slots=computing + 1,
         transport_s=0.0,
     )  # fmt: skip
 

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli.main import medialane
+from cli.partitions import material
 from schemas.ids import uuid7
 from schemas.topics import TOPICS
 
@@ -268,6 +269,16 @@ def test_a_mix_is_simulated_without_a_database(tmp_path):
     assert one["tenant_p95_s"] >= four["tenant_p95_s"]
     arguments = ["partitions", "simulate", "--mix", str(file), "--placement", "recorded"]
     assert "a mix has no recorded placement" in CliRunner().invoke(medialane, arguments).output
+
+
+def test_a_mix_runs_on_the_slots_that_a_worker_would_have_here(tmp_path, monkeypatch):
+    file = tmp_path / "mix.toml"
+    file.write_text('duration_s = 1\n[[tenants]]\nname = "a"\nseconds = 1\nburst = 1\n')
+    monkeypatch.setattr(material, "available_cores", lambda: 16)
+    monkeypatch.setattr(material, "available_memory_mib", lambda: 4096)
+    ran = CliRunner().invoke(medialane, ["partitions", "simulate", "--mix", str(file), "--json"])
+    assert ran.exit_code == 0, ran.output
+    assert "workers=1 slots=5" in ran.output
 
 
 @pytest.mark.parametrize(
