@@ -111,6 +111,7 @@ class TopicAdmin:
         self._prefix = settings.topic_prefix
         self._topics = tuple(topics)
         self._timeout_s = timeout_s
+        self._silent = f"the Kafka cluster did not answer within {timeout_s:.0f} s"
 
     async def plan(self) -> list[Change]:
         """What each topic of the table needs, in the table's order; changes nothing."""
@@ -153,11 +154,8 @@ class TopicAdmin:
     async def topic_id(self, topic: Topic) -> str:
         """The id that the cluster gave a topic; another one of the same name has another. Raises `TopicsError`."""
         name = topic.name(self._prefix)
-        # The request's own bound: it ends as an error of Kafka's.
-        futures = await self._call(
-            self._admin.describe_topics, TopicCollection([name]), request_timeout=self._timeout_s
-        )
-        found = await self._call(futures[name].result)
+        futures = await self._call(self._admin.describe_topics, TopicCollection([name]))
+        found = await self._call(futures[name].result, self._timeout_s)
         return str(found.topic_id)
 
     async def _found(self) -> dict[str, tuple[int, int]]:
@@ -218,6 +216,8 @@ class TopicAdmin:
         for subject, future in futures.items():
             try:
                 await asyncio.to_thread(future.result, self._timeout_s)
+            except TimeoutError as error:
+                raise TopicsError(f"{subject}: {self._silent}") from error
             except KafkaException as error:
                 if error.args[0].name() != already:
                     raise TopicsError(f"{subject}: the cluster refused: {error.args[0].str()}") from error
@@ -237,5 +237,7 @@ class TopicAdmin:
     async def _call(self, function: Any, *arguments: Any, **options: Any) -> Any:
         try:
             return await asyncio.to_thread(function, *arguments, **options)
+        except TimeoutError as error:  # of a future that was waited for: the request itself has a longer bound
+            raise TopicsError(self._silent) from error
         except KafkaException as error:
             raise TopicsError(f"the Kafka cluster does not answer: {error.args[0].str()}") from error
