@@ -8,7 +8,7 @@ import pytest
 
 from connectors.postgres import assets, jobs, keeper, outbox, placements
 from connectors.postgres.placements import PlacementError
-from schemas.events import AssetReopened
+from schemas.events import AssetReopened, decode_event, encode_event
 from schemas.ids import uuid7
 from schemas.states import MediaKind, WaitReason
 
@@ -37,6 +37,25 @@ async def test_a_hot_tenants_jobs_spread_over_its_buckets_by_asset(worker, seed,
     assert {kpart for one in places for kpart in one} == {1, 5, 6}
     rows = [await seed.column(worker, "SELECT kpart FROM jobs WHERE id = :j", j=one.job_id) for one in made]
     assert rows == places, "the row remembers where its dispatch is"
+
+
+async def test_an_events_text_and_time_arrive_as_they_are(worker, seed, tenant):
+    made = await seed.upload(worker, tenant)
+    reason = 'a"b\\c nul \x00 \x7f\x1f\u2028 \\u0000 {} ñ 日本 😀 :name %s %(x)s'
+    await seed.change(worker, "UPDATE assets SET events_kpart = NULL WHERE id = :a", a=made.asset_id)
+    async with worker.transaction() as connection:
+        emission = outbox.Emission(made.asset_id, [partial(AssetReopened, reason=reason)], None)
+        [recorded] = await outbox.take(connection, [emission])
+        await outbox.record_all(connection, [recorded])
+    [payload] = await seed.column(
+        worker, "SELECT payload FROM outbox WHERE aggregateid = :a AND type = 'asset.reopened' AND kpart IS NULL",
+        a=str(made.asset_id),
+    )  # fmt: skip
+    event = decode_event(payload)
+    assert (event.reason, event.time) == (reason, recorded.numbered.now)
+    assert encode_event(event).decode() == payload
+    told = "SELECT payload FROM asset_events WHERE asset_id = :a AND seq = :s AND created_at = :t"
+    assert await seed.column(worker, told, a=made.asset_id, s=event.seq, t=event.time) == [payload]
 
 
 async def test_every_way_into_a_partition_takes_the_placement_of_the_moment(worker, seed, tenant):
