@@ -31,13 +31,14 @@ _PRIVATE = {
     driver.Consumer: (
         "_new_consumer_thread", "_filter_committable_offsets", "_filter_tps_with_pending_acks", "_commit",
         "_wait_next_records", "_get_active_partitions", "force_commit", "on_buffer_full", "on_buffer_drop",
-        "verify_event_path", "on_partitions_assigned", "on_partitions_revoked",
+        "verify_event_path", "on_partitions_assigned", "on_partitions_revoked", "stop_flow",
     ),
     driver.AIOKafkaConsumerThread: (
         "_create_worker_consumer", "_fetch_records", "_commit", "_ensure_consumer", "on_start",
     ),
     GroupCoordinator: ("_do_rejoin_group", "_send_req"),
     queues.FlowControlEvent: ("_queues",),
+    faust.App: ("on_rebalance_complete",),
     driver: ("credentials_to_aiokafka_auth", "server_list"),
     faust_consumer.Consumer: ("_drain_messages", "_commit_handler", "_buffered_partitions", "consumer_stopped_errors"),
 }  # fmt: skip
@@ -170,6 +171,15 @@ class Consumer(driver.Consumer):
         self._room = asyncio.Event()
         self.fenced = asyncio.Event()
         self._committing: asyncio.Task[bool] | None = None
+        self.app.on_rebalance_complete.connect(self._hold_flow)
+
+    async def _hold_flow(self, _app: Any, /, *_: Any, **_options: Any) -> None:
+        """Fetch nothing from here until Faust resumes the flow.
+
+        Faust seeks to the committed offsets in between, and then empties the queues of streams. After the recovery of a
+        table the flow is on: what is fetched behind the seek would be in no queue any more, its offsets passed over.
+        """
+        self.stop_flow()
 
     def _new_consumer_thread(self) -> _Thread:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
