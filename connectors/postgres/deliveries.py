@@ -280,7 +280,7 @@ async def expire(connection: AsyncConnection, *, batch: int, lease_s: float) -> 
 async def settle(connection: AsyncConnection, results: Sequence[Settlement]) -> set[UUID]:
     """Record attempts and move their deliveries on; returns those that were still this agent's.
 
-    An attempt is recorded even if its delivery was taken over meanwhile.
+    An attempt is recorded even if its delivery was taken over meanwhile; one that was not sent counts then, unrecorded.
     """
     return set((await connection.execute(_SETTLE, {"rows": _rows(results)})).scalars())
 

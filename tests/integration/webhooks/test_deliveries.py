@@ -6,6 +6,7 @@ from support.plans import nodes_of, pages_of
 
 from connectors.postgres import deliveries, old_deliveries
 from schemas.settings import KeeperSettings
+from schemas.states import DeliveryState
 from streams.keeper.housekeeping import Housekeeping
 
 # How `deliveries._LEASE` and `deliveries._DUE` find an endpoint's oldest.
@@ -112,6 +113,45 @@ async def test_a_postgres_that_has_just_started_lets_no_lease_run_out(world):
         assert await deliveries.expire(connection, batch=10, lease_s=86_400.0) == 0
         assert await deliveries.expire(connection, batch=0, lease_s=0.0) == 0
         assert await deliveries.expire(connection, batch=10, lease_s=0.0) == 1
+
+
+async def test_an_attempt_that_was_not_sent_is_taken_back_once_however_often_that_is_written(world):
+    """The answer may be lost, and the delivery be with another agent by the time that it is written again."""
+    endpoint = await world.endpoint("http://a.example/")
+    row = """
+        INSERT INTO webhook_deliveries (id, tenant_id, endpoint_id, event_id, event_type, asset_id, seq, payload, state, due_at)
+        VALUES (gen_random_uuid(), %s, %s, gen_random_uuid(), 'asset.ready', gen_random_uuid(), 1, '{}', 'waiting', now())
+    """
+    await world.execute(row, world.tenant_id, endpoint)
+
+    async def lease():
+        async with world.database.transaction() as connection:
+            ((leased,), _) = await deliveries.lease(connection, {endpoint: 1}, owner="me", lease_s=10)
+        return leased
+
+    async def settle(leased):
+        unsent = deliveries.Settlement(
+            id=leased.id, epoch=leased.epoch, attempt=leased.attempt, state=DeliveryState.WAITING, pause_s=0.0,
+            sent=False, outcome="unsent", status=None, response="", traceparent=None,
+        )  # fmt: skip
+        async with world.database.transaction() as connection:
+            return await deliveries.settle(connection, [unsent])
+
+    async def attempts():
+        return [row["attempts"] for row in await world.rows()], [row["attempt"] for row in await world.attempts()]
+
+    first = await lease()
+    assert await settle(first) == {first.id}
+    assert await settle(first) == set()
+    assert await attempts() == ([0], [])
+    second = await lease()
+    assert (second.attempt, second.epoch) == (1, first.epoch + 1)
+    assert await settle(first) == set()
+    assert await attempts() == ([1], [1])
+    async with world.database.transaction() as connection:
+        assert await deliveries.release(connection, [second]) == 1
+    assert await settle(second) == set()
+    assert await attempts() == ([1], [1])
 
 
 async def test_what_ended_long_ago_goes_with_its_attempts_and_nothing_else(world):
