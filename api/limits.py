@@ -5,7 +5,6 @@ so that a tenant over its limit does not load the database either.
 """
 
 import asyncio
-import contextlib
 import math
 import time
 from collections import defaultdict
@@ -16,6 +15,7 @@ from uuid import UUID
 
 import structlog
 
+from api.beside import every
 from api.quotas import IDLE_S, Quotas
 from connectors.postgres import allowances
 from connectors.postgres.database import Database
@@ -117,21 +117,16 @@ class RateLimiter:
 @asynccontextmanager
 async def kept(limiter: RateLimiter, quotas: Quotas) -> AsyncIterator[None]:
     """Forget idle tenants now and then, and return what is left at the end."""
-    task = asyncio.create_task(_forgetting(limiter, quotas))
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-        await quotas.close()
 
-
-async def _forgetting(limiter: RateLimiter, quotas: Quotas) -> None:
-    while True:
-        await asyncio.sleep(_ROUND_S)
+    async def forget() -> None:
         limiter.forget_idle()
         try:
             await quotas.forget_idle()
         except MedialaneError as error:
             _log.warning("room of idle tenants not given back", code=error.code)
+
+    try:
+        async with every(_ROUND_S, forget):
+            yield
+    finally:
+        await quotas.close()

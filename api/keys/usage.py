@@ -1,7 +1,5 @@
 """When keys were last used: noted in memory, written down many at once, so that no request pays for it."""
 
-import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -9,6 +7,7 @@ from uuid import UUID
 
 import structlog
 
+from api.beside import every
 from connectors.postgres.database import Database
 from connectors.postgres.keys import touch_keys
 from schemas.errors import MedialaneError
@@ -44,16 +43,8 @@ class LastUsed:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Flush now and then, and once more at the end."""
-        task = asyncio.create_task(self._run())
         try:
-            yield
+            async with every(FLUSH_S, self.flush):
+                yield
         finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-            await self.flush()
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(FLUSH_S)
             await self.flush()
