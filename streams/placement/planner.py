@@ -37,16 +37,21 @@ def plan(
     """
     if any(not 0 <= kpart < partitions for kparts in placements.values() for kpart in kparts):
         raise ValueError(f"a tenant is placed on a partition that is not among the {partitions}")
+    before = partition_loads(placements, loads, partitions)
     draft = _Draft(placements, loads, partitions, tolerance, most_moves)
     if draft.bound > 0:
         draft.split()
         draft.level()
+        if max(draft.totals) > max(before):
+            # Halves of a large tenant may fit nowhere: then it stays whole.
+            draft = _Draft(placements, loads, partitions, tolerance, most_moves)
+            draft.level()
     moves = tuple(
         Move(tenant, have, draft.kparts[tenant])
         for tenant, have in sorted(placements.items())
         if draft.kparts[tenant] != have
     )
-    return Plan(moves, partition_loads(placements, loads, partitions), tuple(draft.totals))
+    return Plan(moves, before, tuple(draft.totals))
 
 
 def partition_loads(

@@ -20,6 +20,7 @@ def situations(draw):
 
 
 @given(situations())
+@example(({"t00": (0,), "t01": (1,)}, {"t00": 9.0, "t01": 16.0}, 2))
 def test_a_plan_is_never_worse_and_never_moves_who_costs_nothing(situation):
     placements, loads, partitions = situation
     made = plan(placements, loads, partitions)
