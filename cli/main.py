@@ -89,7 +89,8 @@ def medialane() -> None:
     import structlog  # noqa: PLC0415 - not for a mere `--help`
 
     # What commands print is read by programs: what is logged beside it goes elsewhere.
-    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+    if not structlog.is_configured():
+        structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
 def main() -> None:

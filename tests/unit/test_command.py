@@ -38,6 +38,7 @@ def test_what_is_logged_does_not_stand_among_what_is_printed(monkeypatch, capfd)
         click.echo("{}")
 
     monkeypatch.setattr(main.LazyGroup, "get_command", lambda *_: talks)
+    structlog.reset_defaults()  # another test may have run a process's
     main.medialane.main(["talks"], standalone_mode=False)
     out, err = capfd.readouterr()
     assert out == "{}\n"
