@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -27,18 +28,27 @@ def logs_in_temp():
     return {path.name for path in Path("/tmp").glob("weed.*.log.*")}
 
 
+def until_made(sockets):
+    """The server answers before it has made the last of them."""
+    deadline = time.monotonic() + 30
+    while not all(path.is_socket() for path in sockets):
+        assert time.monotonic() < deadline, "its program has them elsewhere by now"
+        time.sleep(0.05)
+
+
 def test_a_server_in_a_deep_folder_leaves_no_socket_and_no_log_elsewhere(folder):
     before = logs_in_temp()
     with Stack.start(folder, parts=("s3",)) as stack:
         assert stack.status()[0].ready
         sockets = grpc_sockets(stack.state.ports)
-        assert all(path.is_socket() for path in sockets), "its program has them elsewhere by now"
+        until_made(sockets)
         pid = stack.pid("s3")
     assert not any(path.exists() for path in sockets)
     assert not [name for name in logs_in_temp() - before if name.endswith(f".{pid}")]
 
     # A killed server removes nothing; its stack does.
     with Stack.start(folder, parts=("s3",)) as stack:
+        until_made(grpc_sockets(stack.state.ports))
         stack.kill("s3")
         assert all(path.exists() for path in grpc_sockets(stack.state.ports))
     assert not any(path.exists() for path in sockets)
