@@ -17,6 +17,7 @@ from cli.stack.names import BROKERS
 from harness.bed import Bed
 from harness.plan import WORKERS, Fault
 from harness.takeover import held_by, taken_over
+from harness.transactions import abort_hanging, lost_markers
 
 READ_COMMITTED, READ_UNCOMMITTED = IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED
 SLOT = "medialane_outbox"
@@ -84,11 +85,14 @@ async def kill_connect(bed: Bed, pick: int) -> dict:
 
 def broker(name: str, *, orderly: bool = False, away_s: float) -> Callable[[Bed, int], Awaitable[dict]]:
     async def fault(bed: Bed, pick: int) -> dict:
+        lost = lost_markers(bed)
         bed.down.add(name)
         await asyncio.to_thread(bed.stack.stop_part if orderly else bed.stack.kill, name)
         await asyncio.sleep(away_s)
         await _back(bed, name)
-        return {"target": name}
+        if lost_markers(bed) == lost:
+            return {"target": name}
+        return {"target": name, "Kafka lost markers, aborted by hand": await abort_hanging(bed)}
 
     return fault
 
