@@ -10,6 +10,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from connectors.postgres.json_text import json_text
 from schemas.details import Details
 from schemas.events import Variant
 from schemas.states import AssetState, JobState, MediaKind, Stage
@@ -178,7 +179,7 @@ async def list_assets(
         "tenant_id": tenant_id, "limit": limit, "state": where.state and where.state.value,
         "kind": where.kind and where.kind.value, "from": where.created_from, "to": where.created_to,
         "before_time": after and after.created_at, "before_id": after and after.id,
-        "metadata": msgspec.json.encode(where.metadata).decode() if where.metadata else None,
+        "metadata": json_text(where.metadata) if where.metadata else None,
         "tags": list(where.tags) or None,
     }  # fmt: skip
     values = {name: value for name, value in given.items() if value is not None}

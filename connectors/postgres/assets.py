@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.postgres import outbox
 from connectors.postgres.credits import NewJob, make_jobs
+from connectors.postgres.json_text import json_text
 from connectors.postgres.placements import kpart_of
 from schemas.events import AssetCreated, AssetUploaded, JobStarting
 from schemas.ids import uuid7
@@ -115,7 +116,7 @@ class Upload(NamedTuple):
 
 async def create_assets(connection: AsyncConnection, tenant_id: UUID, assets: Sequence[NewAsset]) -> list[UUID]:
     """Write pending assets and their `asset.created`; returns their ids."""
-    values = {"tenant_id": tenant_id, "route": EVENTS.route, "assets": msgspec.json.encode(assets).decode()}
+    values = {"tenant_id": tenant_id, "route": EVENTS.route, "assets": json_text(assets)}
     taken = {row.id: outbox.Numbered(*row[1:]) for row in await connection.execute(_INSERT, values)}
     created = [
         outbox.Recorded(
@@ -173,7 +174,7 @@ async def change_asset(
     """Replace the metadata or the tags, or both; False if the tenant has no such asset."""
     values = {
         "tenant_id": tenant_id, "id": asset_id, "tags": None if tags is None else list(tags),
-        "metadata": None if metadata is None else msgspec.json.encode(metadata).decode(),
+        "metadata": None if metadata is None else json_text(metadata),
     }  # fmt: skip
     return (await connection.execute(_CHANGE, values)).one_or_none() is not None
 

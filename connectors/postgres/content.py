@@ -14,6 +14,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from connectors.postgres.json_text import json_text
 from connectors.postgres.purge import PURGING
 from schemas.details import Facts
 from schemas.errors import OF_THE_CONTENT, ErrorCode
@@ -272,7 +273,7 @@ def _values(made: Sequence[Made]) -> dict[str, str]:
         | (one.facts.columns() if one.facts else {})
         for one in made
     ]
-    return {"made": msgspec.json.encode(rows).decode()}
+    return {"made": json_text(rows)}
 
 
 def _asked(stage: Stage) -> _Statements:

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.postgres import outbox
+from connectors.postgres.json_text import json_text
 from connectors.postgres.outbox import ErrorHeaders
 from schemas.errors import ErrorCode
 from schemas.ids import uuid7
@@ -74,7 +75,7 @@ async def bury(
     )  # fmt: skip
     await outbox.write(
         connection, route=DEAD_LETTERS.route, subject_id=str(job_id), key=str(tenant_id), tenant_id=tenant_id,
-        record_type=DEAD_LETTER_TYPE, payload=msgspec.json.encode(letter).decode(), traceparent=traceparent,
+        record_type=DEAD_LETTER_TYPE, payload=json_text(letter), traceparent=traceparent,
         errors=_headers(letter, route, origin),
     )  # fmt: skip
     return identifier

@@ -7,13 +7,13 @@ work. Pauses and leases are counted on the database's clock.
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from connectors.postgres.json_text import json_text
 from connectors.postgres.locks import UP_FOR_A_LEASE
 from schemas.states import DeliveryState
 
@@ -223,7 +223,7 @@ async def insert(
 
     One that exists already for its endpoint and event is left as it is.
     """
-    values = {"rows": _rows(deliveries), "owner": owner, "lease_s": lease_s}
+    values = {"rows": json_text(deliveries), "owner": owner, "lease_s": lease_s}
     return set((await connection.execute(_INSERT, values)).scalars())
 
 
@@ -282,13 +282,13 @@ async def settle(connection: AsyncConnection, results: Sequence[Settlement]) -> 
 
     An attempt is recorded even if its delivery was taken over meanwhile; one that was not sent counts then, unrecorded.
     """
-    return set((await connection.execute(_SETTLE, {"rows": _rows(results)})).scalars())
+    return set((await connection.execute(_SETTLE, {"rows": json_text(results)})).scalars())
 
 
 async def release(connection: AsyncConnection, deliveries: Sequence[LeasedDelivery]) -> int:
     """Give deliveries back, due at once; returns how many were still this agent's."""
     fences = [{"id": delivery.id, "epoch": delivery.epoch} for delivery in deliveries]
-    return (await connection.execute(_RELEASE, {"rows": _rows(fences)})).rowcount
+    return (await connection.execute(_RELEASE, {"rows": json_text(fences)})).rowcount
 
 
 async def disable_endpoint(connection: AsyncConnection, endpoint_id: UUID, *, reason: str) -> bool:
@@ -299,7 +299,3 @@ async def disable_endpoint(connection: AsyncConnection, endpoint_id: UUID, *, re
 async def count_disabled(connection: AsyncConnection) -> int:
     """How many endpoints are registered and disabled."""
     return int((await connection.execute(_DISABLED)).scalar_one())
-
-
-def _rows(items: Sequence[Any]) -> str:
-    return msgspec.json.encode(items).decode()

@@ -18,6 +18,7 @@ from connectors.postgres import outbox
 from connectors.postgres.content import Made, close_contents, lock_contents
 from connectors.postgres.credits import NewJob, make_jobs, pass_on_all
 from connectors.postgres.jobs import ClaimedJob, FencedError
+from connectors.postgres.json_text import json_text
 from connectors.postgres.locks import HELD, held_values, lock_assets
 from connectors.postgres.variants import Addition, NewVariant, add_variants
 from schemas.details import Facts
@@ -88,7 +89,7 @@ async def _end(connection: AsyncConnection, ends: Sequence[Finish]) -> dict[UUID
     """End those jobs that are still held; returns how often each had failed."""
     rows = [{"id": end.job.job_id, "report": end.report} for end in ends]
     held = held_values([(end.job.job_id, end.job.epoch) for end in ends])
-    return {row.id: row.attempts for row in await connection.execute(_END, {"ended": _json(rows)} | held)}
+    return {row.id: row.attempts for row in await connection.execute(_END, {"ended": json_text(rows)} | held)}
 
 
 async def _announce(connection: AsyncConnection, ends: Sequence[Finish], attempts: Mapping[UUID, int]) -> None:
@@ -137,7 +138,7 @@ async def _make_ready(
             raise ValueError("a primary stage has to bring facts")
         told = {"id": end.job.asset_id, "sha256": end.sha256.hex(), "events": len(emission.makers)}
         rows.append(told | end.facts.columns())
-    taken = await connection.execute(_READY, {"ready": _json(rows)})
+    taken = await connection.execute(_READY, {"ready": json_text(rows)})
     return outbox.spread(taken, [emission for _, emission in ready])
 
 
@@ -154,7 +155,3 @@ async def _follow_up(connection: AsyncConnection, following: Iterable[tuple[Fini
     for tenant_id, new in jobs.items():
         if new:
             await make_jobs(connection, tenant_id, new)
-
-
-def _json(rows: Sequence[dict[str, Any]]) -> str:
-    return msgspec.json.encode(rows).decode()

@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
-import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from connectors.postgres.json_text import json_text
 from schemas.events import Event, encode_event
 from schemas.ids import uuid7
 from schemas.records import DISPATCH_TYPE, Dispatch
@@ -92,7 +92,7 @@ _TAKE_SEQS = sa.text(f"""
     RETURNING assets.id, {TAKEN}
 """)  # noqa: S608 - made of constants
 # One round trip for any number of events: into their assets' timelines and into the outbox, in the order given, which
-# is that of their numbers. As one JSON text: an array per column costs the driver twenty times as much to write.
+# is that of their numbers.
 _INSERT_EVENTS = sa.text("""
     WITH event AS MATERIALIZED (
         SELECT * FROM ROWS FROM (json_to_recordset(CAST(:rows AS json)) AS (id uuid, asset_id uuid, tenant_id uuid,
@@ -178,7 +178,7 @@ async def record_all(connection: AsyncConnection, recorded: Sequence[Recorded]) 
         }
         for one in recorded for event in _made(one)
     ]  # fmt: skip
-    await connection.execute(_INSERT_EVENTS, {"route": EVENTS.route, "rows": _json(rows)})
+    await connection.execute(_INSERT_EVENTS, {"route": EVENTS.route, "rows": json_text(rows)})
 
 
 def _made(one: Recorded) -> tuple[Event, ...]:
@@ -195,11 +195,11 @@ async def dispatch(connection: AsyncConnection, offers: Sequence[Offer]) -> None
     rows = [
         {
             "id": uuid7(), "route": offer.route, "subject": offer.job_id, "tenant": offer.tenant_id,
-            "kpart": offer.kpart, "payload": _json(_record(offer)), "traceparent": offer.traceparent,
+            "kpart": offer.kpart, "payload": json_text(_record(offer)), "traceparent": offer.traceparent,
         }
         for offer in offers
     ]  # fmt: skip
-    await connection.execute(_INSERT_DISPATCHES, {"type": DISPATCH_TYPE, "rows": _json(rows)})
+    await connection.execute(_INSERT_DISPATCHES, {"type": DISPATCH_TYPE, "rows": json_text(rows)})
 
 
 def _record(offer: Offer) -> Dispatch:
@@ -207,10 +207,6 @@ def _record(offer: Offer) -> Dispatch:
         job_id=offer.job_id, tenant_id=offer.tenant_id, asset_id=offer.asset_id, stage=cast("Stage", offer.stage),
         dispatch=offer.number,
     )  # fmt: skip
-
-
-def _json(value: object) -> str:
-    return msgspec.json.encode(value).decode()
 
 
 async def write(

@@ -9,6 +9,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from connectors.postgres.json_text import json_text
 from connectors.postgres.locks import lock_assets
 from schemas.events import Part, Variant
 from schemas.ids import uuid7
@@ -149,7 +150,7 @@ async def add_variants(connection: AsyncConnection, additions: Sequence[Addition
         for one in additions
         for variant in one.variants
     ]
-    values = {"rows": msgspec.json.encode(rows).decode(), "assets": [one.asset_id for one in additions]}
+    values = {"rows": json_text(rows), "assets": [one.asset_id for one in additions]}
     found: dict[UUID, tuple[Variant, ...]] = {}
     for row in await connection.execute(_ADD, values):
         variant = _from_row(row._mapping).public()  # noqa: SLF001 - SQLAlchemy's documented name
