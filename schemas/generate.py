@@ -39,8 +39,8 @@ def json_schema(payload: type[msgspec.Struct], title: str) -> dict[str, Any]:
 
 def asyncapi() -> dict[str, Any]:
     """The AsyncAPI 3.0 document: what may be read from Kafka, and what webhooks bring."""
-    (refs, components) = msgspec.json.schema_components([*payloads().values(), Event], ref_template=REF + "{name}")
-    schemas = dict(zip(payloads(), refs, strict=False))
+    (*refs, _), components = msgspec.json.schema_components([*payloads().values(), Event], ref_template=REF + "{name}")
+    schemas = dict(zip(payloads(), refs, strict=True))
     later = _later(components.pop(Event.__name__))
     body = webhook_body({name: schemas[name] for name in EVENT_TYPES}, later={"$ref": f"{REF}LaterEvent"})
     return {
