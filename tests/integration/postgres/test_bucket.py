@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from prometheus_client import CollectorRegistry
 from support import stack as shared
+from support.objects import put
 
 from connectors.objectstore.s3 import S3ObjectStore
 from connectors.postgres import cancel
@@ -22,7 +23,6 @@ from streams.keeper.oversized import OversizedUploads
 from streams.keeper.purging import Purging
 from streams.media.gate import StoreGate
 
-SHA = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
 EVERYTHING = timedelta(seconds=-3600)
 SETTINGS = KeeperSettings(orphan_age_s=-3600.0)
 FORGET = "UPDATE installation SET id = gen_random_uuid(), marked_at = NULL"
@@ -74,12 +74,6 @@ def metrics():
 def shown(metrics, name):
     (line,) = [line for line in metrics.render().decode().splitlines() if line.startswith(f"{name} ")]
     return float(line.rpartition(" ")[2])
-
-
-async def put(store, tmp_path, *keys):
-    path = tmp_path / "file"
-    path.write_bytes(b"x")
-    await asyncio.gather(*(store.put_file(key, path, "image/webp", SHA) for key in keys))
 
 
 async def upload(worker, seed, *, completed):

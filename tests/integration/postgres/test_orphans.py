@@ -7,6 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from psycopg import errors
 from sqlalchemy.exc import IntegrityError
+from support.objects import put
 
 from connectors.telemetry.metrics import Metrics
 from schemas.errors import ErrorCode, MedialaneError
@@ -27,15 +28,6 @@ def keeper(worker, store, bucket_of_ours):
         return Orphans(worker, store, KeeperSettings(**settings), Metrics(CollectorRegistry(), process="keeper"))
 
     return make
-
-
-async def put(store, tmp_path, *keys):
-    path = tmp_path / "file"
-    path.write_bytes(b"x")
-    for key in keys:
-        await store.put_file(
-            key, path, "image/webp", "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
-        )
 
 
 @pytest.fixture

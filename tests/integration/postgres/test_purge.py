@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from prometheus_client import CollectorRegistry
+from support.objects import put
 
 from connectors.postgres import cancel, finishing, jobs, purge
 from connectors.postgres.content import Role, join_content
@@ -31,12 +32,6 @@ def sweeping(worker, store, bucket_of_ours):
     return Orphans(worker, store, KeeperSettings(), Metrics(CollectorRegistry(), process="keeper"))
 
 
-async def put(store, tmp_path, key):
-    path = tmp_path / "file"
-    path.write_bytes(b"x")
-    await store.put_file(key, path, "image/webp", "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881")
-
-
 async def claimed(worker, seed, tenant_id, sha256):
     made = await seed.asset(worker, tenant_id)
     async with worker.transaction() as connection:
@@ -56,8 +51,7 @@ async def ready(worker, seed, store, tmp_path, tenant_id, sha256):
         format="webp", width=1, height=1, duration_s=None, size=1, sha256=sha256,
     )  # fmt: skip
     (source,) = await seed.column(worker, "SELECT object_key FROM assets WHERE id = :a", a=made.asset_id)
-    for name in (source, key):
-        await put(store, tmp_path, name)
+    await put(store, tmp_path, source, key)
     async with worker.transaction() as connection:
         await finishing.finish(
             connection,
@@ -281,8 +275,7 @@ async def test_the_parts_of_a_variant_are_no_orphans(worker, seed, store, tmp_pa
     )  # fmt: skip
     nobodys = folder.replace("hls.v1-", "hls.v1-f") + "/240p.mp4"
     keys = (*ladder.object_keys(), nobodys)
-    for key in keys:
-        await put(store, tmp_path, key)
+    await put(store, tmp_path, *keys)
     async with worker.transaction() as connection:
         await finishing.finish(
             connection,
@@ -305,8 +298,7 @@ async def test_orphans_go_by_age_and_what_is_referred_to_or_under_way_stays(work
     nobodys = f"uploads/{tenant}/{uuid7()}/photo.jpg"
     strange = "elsewhere/file"
     mine = (source, variant, old_version, busy, nobodys, strange)
-    for key in (old_version, busy, nobodys, strange):
-        await put(store, tmp_path, key)
+    await put(store, tmp_path, old_version, busy, nobodys, strange)
     assert (await sweeping.sweep(timedelta(hours=1))).orphans == 0, "they are too young"
     assert await there(store, *mine) == [True] * 6
     ahead = datetime.now(UTC) - datetime(2000, 1, 1, tzinfo=UTC)
