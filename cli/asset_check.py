@@ -70,7 +70,7 @@ async def _verify(slug: str | None, since: datetime | None, *, apply_it: bool) -
     settings = msgspec.structs.replace(load(DatabaseSettings, os.environ), pool_size=1)
     gone: list[Gone] = []
     async with (
-        Database(settings, application="cli") as database,
+        Database(settings, application="cli", role="worker") as database,
         S3ObjectStore(load(ObjectStoreSettings, os.environ)) as store,
     ):
         async with database.transaction() as connection:
