@@ -21,6 +21,7 @@ from connectors.postgres.purge import content_prefix
 from connectors.postgres.tenants import Tenant, find_tenant, list_tenants
 from connectors.postgres.variants import Kept
 from schemas.settings import DatabaseSettings, ObjectStoreSettings, load
+from streams.bucket import Bucket
 
 _PAGE = 200  # contents
 _AT_ONCE = 8  # requests to the store
@@ -73,6 +74,7 @@ async def _verify(slug: str | None, since: datetime | None, *, apply_it: bool) -
         Database(settings, application="cli", role="worker") as database,
         S3ObjectStore(load(ObjectStoreSettings, os.environ)) as store,
     ):
+        await Bucket(database, store).check()
         async with database.transaction() as connection:
             tenants = [await find_tenant(connection, slug)] if slug else await list_tenants(connection)
             total = await variants.count_contents(connection, [tenant.id for tenant in tenants])

@@ -4,9 +4,12 @@ import asyncio
 import json
 import os
 import sys
+from uuid import uuid4
 
 import msgspec
 from support import api
+
+from streams.bucket import MARK
 
 PATIENCE_S = 120
 
@@ -74,6 +77,12 @@ async def test_operators_find_what_is_gone_and_have_it_made_again(job, clip, dat
 
     def profiles(asset_id):
         return {name for (name,) in job.rows("SELECT profile FROM variants WHERE asset_id = %s", asset_id)}
+
+    job.s3().put_object(Bucket=bucket.bucket, Key=MARK, Body=str(uuid4()).encode())
+    code, told, errors = await medialane("assets", "verify", "--json")
+    assert (code, told) == (1, "")
+    assert "This bucket is not this installation's" in errors
+    job.s3().delete_object(Bucket=bucket.bucket, Key=MARK)
 
     assert await medialane("assets", "verify", "--json") == (0, "[]\n", "")
     [poster], [ladder] = keys(job, "poster"), keys(job, "hls")
