@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from cli.ages import WHEN, Pace
+from cli.database import worker_database
 from connectors.objectstore.port import ObjectStore, pages
 from connectors.objectstore.s3 import S3ObjectStore
 from connectors.postgres import audit, variants
@@ -20,7 +21,7 @@ from connectors.postgres.database import Database
 from connectors.postgres.purge import content_prefix
 from connectors.postgres.tenants import Tenant, find_tenant, list_tenants
 from connectors.postgres.variants import Kept
-from schemas.settings import DatabaseSettings, ObjectStoreSettings, load
+from schemas.settings import ObjectStoreSettings, load
 from streams.bucket import Bucket
 
 _PAGE = 200  # contents
@@ -68,10 +69,9 @@ def verify_assets(tenant: str | None, since: datetime | None, *, apply_it: bool,
 
 
 async def _verify(slug: str | None, since: datetime | None, *, apply_it: bool) -> list[Gone]:
-    settings = msgspec.structs.replace(load(DatabaseSettings, os.environ), pool_size=1)
     gone: list[Gone] = []
     async with (
-        Database(settings, application="cli", role="worker") as database,
+        worker_database() as database,
         S3ObjectStore(load(ObjectStoreSettings, os.environ)) as store,
     ):
         await Bucket(database, store).check()

@@ -1,4 +1,4 @@
-"""What operators' commands share: one transaction under the worker role, from synchronous click commands."""
+"""What operators' commands share: the database under the worker role, and one transaction of it from click commands."""
 
 import asyncio
 import os
@@ -16,16 +16,23 @@ T = TypeVar("T")
 _IDLE_S = 120.0  # a command may compute over a million rows before it asks the next thing
 
 
+def worker_database(*, idle_s: float = 5.0) -> Database:
+    """The database that MEDIALANE_DATABASE_URL names (worker or owner role), by one connection.
+
+    Raises `SettingsError` if it is not set, and on entry if its role is another. `idle_s` as of `Database`.
+    """
+    settings = msgspec.structs.replace(load(DatabaseSettings, os.environ), pool_size=1)
+    return Database(settings, application="cli", role="worker", idle_s=idle_s)
+
+
 def in_transaction(work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
     """Run `work` in one transaction of the database that MEDIALANE_DATABASE_URL names (worker or owner role).
 
     Raises `SettingsError` if it is not set, `MedialaneError` if it does not answer, and what `work` raises.
     """
-    settings = load(DatabaseSettings, os.environ)
-    return asyncio.run(_in_transaction(msgspec.structs.replace(settings, pool_size=1), work))
+    return asyncio.run(_in_transaction(work))
 
 
-async def _in_transaction(settings: DatabaseSettings, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-    made = Database(settings, application="cli", role="worker", idle_s=_IDLE_S)
-    async with made as database, database.transaction() as connection:
+async def _in_transaction(work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    async with worker_database(idle_s=_IDLE_S) as database, database.transaction() as connection:
         return await work(connection)

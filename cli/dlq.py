@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cli.ages import WHEN, Pace
-from cli.database import in_transaction
+from cli.database import in_transaction, worker_database
 from connectors.kafka.producer import RecordProducer
 from connectors.postgres import audit, letters
 from connectors.postgres.database import Database
@@ -22,7 +22,7 @@ from connectors.postgres.letters import Chosen, Group, Letter
 from connectors.postgres.tenants import find_tenant
 from connectors.telemetry.tracing import Tracing
 from schemas.errors import ERRORS, ErrorClass, ErrorCode, MedialaneError
-from schemas.settings import DatabaseSettings, KafkaSettings, load
+from schemas.settings import KafkaSettings, load
 from streams.media.undecodable import header_bytes
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -205,12 +205,11 @@ def purge(
 
 
 async def _replay(found: tuple[Letter, ...], rate: float) -> tuple[int, int]:
-    settings = msgspec.structs.replace(load(DatabaseSettings, os.environ), pool_size=1)
     producer = None
     if any(letter.job_id is None for letter in found):
         producer = RecordProducer(load(KafkaSettings, os.environ), Tracing("medialane-cli"))
     pace, done, actor = Pace(rate, len(found)), 0, audit.operator()
-    async with Database(settings, application="cli", role="worker") as database:
+    async with worker_database() as database:
         for letter in found:
             await pace.step()
             try:

@@ -7,9 +7,9 @@ from typing import Any
 from uuid import UUID
 
 import click
-import msgspec
 
 from cli.ages import WHEN, Pace
+from cli.database import worker_database
 from connectors.postgres import audit, replay
 from connectors.postgres.database import Database
 from connectors.postgres.profile_sets import read_choice
@@ -17,7 +17,7 @@ from connectors.postgres.tenants import find_tenant, list_tenants
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.profile_sets import default_choice, resolve
 from schemas.profiles import CATALOGUE, Profile
-from schemas.settings import DatabaseSettings, ProfileSettings, load
+from schemas.settings import ProfileSettings, load
 from schemas.states import JobClass
 
 _PROFILES = CATALOGUE
@@ -50,9 +50,8 @@ def reprocess(profile: str, since: datetime, tenant: str | None, rate: float, li
 async def _reprocess(
     profile: Profile, since: datetime, tenant: str | None, rate: float, limit: int, *, dry_run: bool
 ) -> tuple[int, int]:
-    settings = msgspec.structs.replace(load(DatabaseSettings, os.environ), pool_size=1)
     by_default = profile in resolve(default_choice(load(ProfileSettings, os.environ)))
-    async with Database(settings, application="cli", role="worker") as database:
+    async with worker_database() as database:
         async with database.transaction() as connection:
             tenant_id = None if tenant is None else (await find_tenant(connection, tenant)).id
             tenants = [one.id for one in await list_tenants(connection)] if tenant_id is None else [tenant_id]

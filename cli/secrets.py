@@ -7,10 +7,11 @@ import sys
 import click
 import msgspec
 
+from cli.database import worker_database
 from connectors.postgres import audit, sealed
 from connectors.postgres.database import Database
 from connectors.secrets import SecretBox
-from schemas.settings import DatabaseSettings, WebhookSettings, load
+from schemas.settings import WebhookSettings, load
 
 _PAGE = 200
 
@@ -57,9 +58,8 @@ def rotate(*, apply_it: bool, as_json: bool) -> None:
 
 async def _rotate(*, apply_it: bool) -> Rotated:
     box = SecretBox.of(load(WebhookSettings, os.environ))
-    database_settings = msgspec.structs.replace(load(DatabaseSettings, os.environ), pool_size=1)
     rows, unreadable = {}, 0
-    async with Database(database_settings, application="cli", role="worker") as database:
+    async with worker_database() as database:
         for place in sealed.PLACES:
             rows[place.name], lost = await _place(database, box, place, apply_it=apply_it)
             unreadable += lost

@@ -9,11 +9,12 @@ import click
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from cli.database import worker_database
 from connectors.objectstore.s3 import S3ObjectStore
 from connectors.postgres import audit, tenant_removal
 from connectors.postgres.database import Database
 from connectors.postgres.tenants import find_tenant
-from schemas.settings import DatabaseSettings, ObjectStoreSettings, load
+from schemas.settings import ObjectStoreSettings, load
 
 _BATCH = 200
 
@@ -52,9 +53,8 @@ def delete(slug: str, *, apply_it: bool, as_json: bool) -> None:
 
 
 async def _delete(slug: str, *, apply_it: bool) -> Removed:
-    settings = msgspec.structs.replace(load(DatabaseSettings, os.environ), pool_size=1)
     async with (
-        Database(settings, application="cli", role="worker") as database,
+        worker_database() as database,
         S3ObjectStore(load(ObjectStoreSettings, os.environ)) as store,
     ):
         async with database.transaction() as connection:

@@ -8,11 +8,11 @@ import click
 import msgspec
 from prometheus_client import CollectorRegistry
 
+from cli.database import worker_database
 from connectors.objectstore.s3 import S3ObjectStore
 from connectors.postgres import audit
-from connectors.postgres.database import Database
 from connectors.telemetry.metrics import Metrics
-from schemas.settings import DatabaseSettings, KeeperSettings, ObjectStoreSettings, load
+from schemas.settings import KeeperSettings, ObjectStoreSettings, load
 from streams.bucket import Bucket
 from streams.keeper.abandoned import AbandonedUploads
 from streams.keeper.orphans import Orphans
@@ -81,9 +81,8 @@ def adopt_bucket(apply_it: bool) -> None:
 
 
 async def _adopt(*, apply_it: bool) -> None:
-    settings = msgspec.structs.replace(load(DatabaseSettings, os.environ), pool_size=1)
     async with (
-        Database(settings, application="cli", role="worker") as database,
+        worker_database() as database,
         S3ObjectStore(load(ObjectStoreSettings, os.environ)) as store,
     ):
         bucket = Bucket(database, store)
@@ -101,9 +100,8 @@ async def _adopt(*, apply_it: bool) -> None:
 
 
 async def _sweep(age: timedelta, *, orphans: bool, apply_it: bool, force: bool) -> Swept:
-    settings = msgspec.structs.replace(load(DatabaseSettings, os.environ), pool_size=1)
     async with (
-        Database(settings, application="cli", role="worker") as database,
+        worker_database() as database,
         S3ObjectStore(load(ObjectStoreSettings, os.environ)) as store,
     ):
         keeping = database, store, KeeperSettings(), Metrics(CollectorRegistry(), process="keeper")

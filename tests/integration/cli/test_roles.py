@@ -10,7 +10,7 @@ from support import api
 WORKERS = [["run", "media-images"], ["run", "webhooks"], ["run", "keeper"]]
 COMMANDS = [
     ["uploads", "sweep", "--apply"], ["tenants", "ls"], ["tenants", "delete", "acme", "--apply"],
-    ["assets", "verify"], ["secrets", "rotate"], ["reprocess", "--profile", "thumbnail", "--since", "1d"],
+    ["secrets", "rotate"], ["reprocess", "--profile", "thumbnail", "--since", "1d"], ["assets", "verify"],
 ]  # fmt: skip
 
 
