@@ -97,9 +97,7 @@ class Sender:
             },
         ) as span:
             traceparent = traceparent_of(span)
-            answer = await self._post(delivery, traceparent)
-            unreadable = answer is _UNREADABLE
-            verdict = self._schedule.unreadable() if unreadable else self._schedule.judge(answer, delivery.attempt)
+            answer, verdict = await self._tried(delivery, traceparent)
             _tell(span, answer, verdict)
             self._count(answer, verdict)
             # Its own limit is no reason to leave one out: after a stop of ours, all that waited runs at that limit.
@@ -124,11 +122,15 @@ class Sender:
         )
         return None if verdict.unsent else answer.outcome is Outcome.ANSWERED
 
-    async def _post(self, delivery: LeasedDelivery, traceparent: str | None) -> Answer:
+    async def _tried(self, delivery: LeasedDelivery, traceparent: str | None) -> tuple[Answer, Verdict]:
         try:
             secret = self._box.open(delivery.secret)
         except SecretUnreadableError:
-            return _UNREADABLE
+            return _UNREADABLE, self._schedule.unreadable()
+        answer = await self._post(delivery, secret, traceparent)
+        return answer, self._schedule.judge(answer, delivery.attempt)
+
+    async def _post(self, delivery: LeasedDelivery, secret: bytes, traceparent: str | None) -> Answer:
         body = delivery.payload.encode()
         headers = {
             "Content-Type": "application/json",
