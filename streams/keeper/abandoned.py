@@ -18,7 +18,7 @@ from connectors.telemetry.metrics import Metrics
 from schemas.metrics import UPLOADS_ABANDONED
 from schemas.settings import KeeperSettings
 from streams.bucket import Bucket
-from streams.keeper.outages import PASSING, again, both_answer
+from streams.keeper.outages import again, one_of_many
 
 log = structlog.get_logger(__name__)
 
@@ -76,12 +76,8 @@ class AbandonedUploads:
             after = found[-1].id
 
     async def _removed(self, upload: Abandoned, age: timedelta) -> bool:
-        try:
-            return await self._remove(upload, age)
-        except PASSING as error:
-            log.warning("an abandoned upload was not removed", asset_id=str(upload.id), error=str(error))
-            await both_answer(self._database, self._store)
-            return False
+        act, failed = self._remove(upload, age), "an abandoned upload was not removed"
+        return bool(await one_of_many(act, self._database, self._store, failed, asset_id=str(upload.id)))
 
     async def _remove(self, upload: Abandoned, age: timedelta) -> bool:
         # Gone for the tenant first: a complete that comes now finds nothing, and no job meets a missing object.

@@ -14,7 +14,7 @@ from schemas.errors import ErrorCode, MedialaneError
 from schemas.metrics import BUCKET_MISMATCH, OBJECTS_REMOVED, SWEEP_STOPPED
 from schemas.settings import KeeperSettings
 from streams.bucket import ROOTS, Bucket, ForeignBucketError
-from streams.keeper.outages import PASSING, again, both_answer
+from streams.keeper.outages import again, one_of_many
 
 log = structlog.get_logger(__name__)
 
@@ -156,16 +156,8 @@ class Orphans:
         return swept
 
     async def _removed(self, key: str) -> bool:
-        """Whether it went; one that can not be removed now does not stand before all that come after it.
-
-        Raises `MedialaneError` in an outage: it would be met again with each of them.
-        """
-        try:
-            return await self._remove(key)
-        except PASSING as error:
-            log.warning("an orphan was not removed", key=key, error=str(error))
-            await both_answer(self._database, self._store)
-            return False
+        act, failed = self._remove(key), "an orphan was not removed"
+        return bool(await one_of_many(act, self._database, self._store, failed, key=key))
 
     async def _remove(self, key: str) -> bool:
         content = purge.content_of(key)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import structlog
 from sqlalchemy.exc import DBAPIError
@@ -9,6 +10,8 @@ from sqlalchemy.exc import DBAPIError
 from connectors.objectstore.port import ObjectStore
 from connectors.postgres.database import Database
 from schemas.errors import MedialaneError
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -26,10 +29,16 @@ async def again(act: Callable[[], Awaitable[object]], *, pause_s: float, failed:
         await asyncio.sleep(pause_s)
 
 
-async def both_answer(database: Database, store: ObjectStore) -> None:
-    """Raise `MedialaneError` if the database or the store is away: what failed then says nothing of the next one.
+async def one_of_many(act: Awaitable[T], database: Database, store: ObjectStore, failed: str, **which: str) -> T | None:
+    """What the act on one row or object returns; None if it could not be had now, which is logged as `failed`.
 
-    Both call it the same when only one row or object can not be had now.
+    That one does not stand before all that come after it. Raises `MedialaneError` if the database or the store is away,
+    which the error alone does not tell: it would be met again with each of them.
     """
-    await database.check()
-    await store.check()
+    try:
+        return await act
+    except PASSING as error:
+        log.warning(failed, error=str(error), **which)
+        await database.check()
+        await store.check()
+        return None

@@ -12,7 +12,7 @@ from connectors.telemetry.metrics import Metrics
 from schemas.metrics import OBJECTS_REMOVED
 from schemas.settings import KeeperSettings
 from streams.bucket import Bucket
-from streams.keeper.outages import PASSING, again, both_answer
+from streams.keeper.outages import again, one_of_many
 
 log = structlog.get_logger(__name__)
 
@@ -58,11 +58,8 @@ class Purging:
                 await self._store.check()
                 await self._bucket.confirm()
             for one in page:
-                try:
-                    await self._purge_one(one.asset_id)
-                except PASSING as error:
-                    log.warning("an asset was not purged", asset_id=str(one.asset_id), error=str(error))
-                    await both_answer(self._database, self._store)
+                act, which = self._purge_one(one.asset_id), str(one.asset_id)
+                await one_of_many(act, self._database, self._store, "an asset was not purged", asset_id=which)
             seen += len(page)
             if len(page) < _BATCH:
                 return seen
