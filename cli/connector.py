@@ -2,12 +2,15 @@
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import click
 
 from connectors.debezium import ConnectClient, connector_config, source
-from connectors.debezium.client import ConnectorStatus
 from schemas.settings import ConnectSettings, KafkaSettings, load
+
+T = TypeVar("T")
 
 
 @click.group()
@@ -31,7 +34,7 @@ def register(replication_factor: int, replace: bool) -> None:
         config = connector_config(connect, topic_prefix=kafka.topic_prefix, replication_factor=replication_factor)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    asyncio.run(_register(connect, config, replace=replace))
+    _ask(connect, lambda client: _register(client, connect.connector, config, replace=replace))
     click.echo(f"{connect.connector} is registered")
 
 
@@ -39,7 +42,7 @@ def register(replication_factor: int, replace: bool) -> None:
 def status() -> None:
     """Say whether the connector runs; exits with 1, and its cause, if it does not."""
     connect = load(ConnectSettings, os.environ)
-    found = asyncio.run(_status(connect))
+    found = _ask(connect, lambda client: client.status(connect.connector))
     if found is None:
         raise click.ClickException(f"Connect knows no {connect.connector}: run `medialane connector register`")
     click.echo(f"{found.name}: {found.connector.state}, {len(found.tasks)} tasks")
@@ -51,7 +54,7 @@ def status() -> None:
 def stop() -> None:
     """Stop the connector until `start`: rows wait in the outbox, and Postgres keeps its log for them."""
     connect = load(ConnectSettings, os.environ)
-    asyncio.run(_stop(connect))
+    _ask(connect, lambda client: client.stop(connect.connector))
     click.echo(f"{connect.connector} is stopped")
 
 
@@ -59,7 +62,7 @@ def stop() -> None:
 def start() -> None:
     """Let a stopped connector go on where it was."""
     connect = load(ConnectSettings, os.environ)
-    asyncio.run(_start(connect))
+    _ask(connect, lambda client: client.resume(connect.connector))
     click.echo(f"{connect.connector} goes on where it was")
 
 
@@ -71,38 +74,29 @@ def resend() -> None:
     Consumers know what they have had by its id.
     """
     connect = load(ConnectSettings, os.environ)
-    asyncio.run(_resend(connect))
+    _ask(connect, lambda client: _resend(client, connect.connector))
     click.echo(f"{connect.connector} reads the outbox from its start")
 
 
-async def _stop(settings: ConnectSettings) -> None:
-    async with ConnectClient(settings) as client:
-        await client.stop(settings.connector)
+def _ask(settings: ConnectSettings, work: Callable[[ConnectClient], Awaitable[T]]) -> T:
+    async def run() -> T:
+        async with ConnectClient(settings) as client:
+            return await work(client)
+
+    return asyncio.run(run())
 
 
-async def _start(settings: ConnectSettings) -> None:
-    async with ConnectClient(settings) as client:
-        await client.resume(settings.connector)
+async def _resend(client: ConnectClient, name: str) -> None:
+    await client.stop(name)
+    await client.forget_offsets(name)
+    await client.resume(name)
 
 
-async def _resend(settings: ConnectSettings) -> None:
-    async with ConnectClient(settings) as client:
-        await client.stop(settings.connector)
-        await client.forget_offsets(settings.connector)
-        await client.resume(settings.connector)
-
-
-async def _register(settings: ConnectSettings, config: dict[str, str], *, replace: bool) -> None:
-    async with ConnectClient(settings) as client:
-        present = await client.config(settings.connector, wait_s=60)
-        if present is not None and not replace and source(present) != source(config):
-            raise click.ClickException(
-                f"{settings.connector} reads {source(present)}, not {source(config)}: "
-                "name another one (MEDIALANE_CONNECT_CONNECTOR), or have this one replaced (--replace)"
-            )
-        await client.register(settings.connector, config, wait_s=60)
-
-
-async def _status(settings: ConnectSettings) -> ConnectorStatus | None:
-    async with ConnectClient(settings) as client:
-        return await client.status(settings.connector)
+async def _register(client: ConnectClient, name: str, config: dict[str, str], *, replace: bool) -> None:
+    present = await client.config(name, wait_s=60)
+    if present is not None and not replace and source(present) != source(config):
+        raise click.ClickException(
+            f"{name} reads {source(present)}, not {source(config)}: "
+            "name another one (MEDIALANE_CONNECT_CONNECTOR), or have this one replaced (--replace)"
+        )
+    await client.register(name, config, wait_s=60)
