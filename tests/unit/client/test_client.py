@@ -9,44 +9,14 @@ import aiohttp
 import msgspec
 import pytest
 from aiohttp import web
+from support.answering import ASSET, NOON, TRACE, later
 from support.servers import serving
 
 from cli import client as c
 from cli.client import transport, uploads
 from connectors.postgres.idempotency import CLAIM_S
 
-ASSET = "0192a000-0000-7000-8000-000000000001"
-NOON = "2026-01-31T12:00:00Z"
 IN_USE = (409, {"message": "being worked on", "code": "idempotency_key_in_use"})
-TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-
-
-class Server:
-    """Answers with what a test put into `answers` and keeps what it was asked."""
-
-    def __init__(self):
-        self.answers, self.asked = [], []
-
-    async def handle(self, request):
-        self.asked.append((request.method, request.path_qs, dict(request.headers), await request.read()))
-        status, body, *more = self.answers.pop(0)
-        extra = {"traceparent": TRACE} | (more[0] if more else {})
-        if isinstance(body, bytes):
-            return web.Response(status=status, body=body, headers=extra)
-        return web.json_response(body, status=status, headers=extra)
-
-
-@pytest.fixture
-async def server():
-    server = Server()
-    async with serving(server.handle) as server.url:
-        yield server
-
-
-@pytest.fixture
-async def client(server):
-    async with c.MedialaneClient(server.url, "mp_abc_secret") as client:
-        yield client
 
 
 def presigned(server, **change):
@@ -119,10 +89,6 @@ async def test_each_status_has_its_exception(server, client, status, kind):
     assert type(error) is kind
     assert (error.status, error.message, error.code, error.field) == (status, "no", "invalid_request", "size")
     assert error.trace_id == "0af7651916cd43dd8448eb211c80319c"
-
-
-def later(status, seconds):
-    return status, {"status": "error", "message": "come again"}, {"Retry-After": str(seconds)}
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -290,66 +256,6 @@ async def test_the_store_refusing_bytes_is_typed(server, client):
     assert caught.value.status == 403
 
 
-def asset(state, **more):
-    about = {
-        "id": ASSET, "state": state, "generation": 1, "kind": "image", "fileName": "a.jpg", "contentType": "image/jpeg",
-        "size": 5, "createdAt": NOON,
-    }  # fmt: skip
-    return (200, {"status": "success", "data": about | more})
-
-
-async def test_wait_ready_follows_until_ready(server, client):
-    server.answers = [asset("uploaded"), asset("processing"), asset("ready")]
-    assert (await client.wait_ready(uuid.UUID(ASSET), poll_s=0)).state == "ready"
-    assert len(server.asked) == 3
-
-
-async def test_following_waits_at_the_api_and_outlives_refusals(server, client):
-    server.answers = [asset("processing"), (429, {"message": "no"}), (503, {"message": "no"}), asset("ready")]
-    assert (await client.wait_terminal(uuid.UUID(ASSET), timeout_s=600, poll_s=0)).state == "ready"
-    waits = [float(path.partition("?wait=")[2]) for _, path, _, _ in server.asked]
-    assert len(waits) == 4
-    assert all(0 < wait <= 60 for wait in waits)
-
-
-@pytest.mark.parametrize("status", [429, 503])
-@pytest.mark.parametrize("wait", ["wait_terminal", "wait_ready", "wait_settled"])
-async def test_following_does_not_outlast_its_own_patience(server, client, status, wait):
-    server.answers = [later(status, 30)] * 50
-    with pytest.raises((c.RateLimitedError, c.ServerError)):
-        await getattr(client, wait)(uuid.UUID(ASSET), timeout_s=2)
-    assert len(server.asked) == 1, "the time to come again is after the end"
-
-
-async def test_following_comes_again_when_it_is_told_to(server, client):
-    server.answers = [later(503, 0), later(429, 0), asset("ready")]
-    assert (await client.wait_ready(uuid.UUID(ASSET), timeout_s=600)).state == "ready"
-    assert len(server.asked) == 3
-
-
-async def test_wait_settled_follows_later_stages(server, client):
-    job = {"id": ASSET, "generation": 1, "stage": "image.avif", "attempts": 1, "progress": 0, "createdAt": NOON}
-    running, done = (job | {"state": state} for state in ("running", "done"))
-    server.answers = [asset("processing"), asset("ready", jobs=[running]), asset("ready", jobs=[done])]
-    assert (await client.wait_settled(uuid.UUID(ASSET), poll_s=0)).jobs[0].state == "done"
-    server.answers = [asset("failed", jobs=[running])]
-    with pytest.raises(c.AssetFailedError):
-        await client.wait_settled(uuid.UUID(ASSET), poll_s=0)
-
-
-async def test_wait_ready_says_why_it_failed(server, client):
-    server.answers = [asset("failed", errorCode="truncated", errorDetail="ends early")]
-    with pytest.raises(c.AssetFailedError, match="truncated: ends early") as caught:
-        await client.wait_ready(uuid.UUID(ASSET))
-    assert caught.value.asset.error_code == "truncated"
-
-
-async def test_patience_ends(server, client):
-    server.answers = [asset("processing")]
-    with pytest.raises(c.StillProcessingError, match="still processing"):
-        await client.wait_ready(uuid.UUID(ASSET), timeout_s=-1)
-
-
 async def test_a_session_of_the_callers_own_stays_open(server):
     async with aiohttp.ClientSession() as session:
         async with c.MedialaneClient(server.url, "mp_a_b", session=session) as client:
@@ -408,29 +314,3 @@ async def test_usage_is_read_by_day(server, client):
     usage = await client.usage(days=3)
     assert server.asked[0][1] == "/api/v1/usage?days=3"
     assert (usage.total.cpu_s, usage.days[0].day.isoformat()) == (0.5, "2026-01-31")
-
-
-def event(seq, kind="asset.ready"):
-    data = {"id": ASSET, "type": kind, "time": "2026-01-31T12:00:00Z", "asset_id": ASSET, "seq": seq, "more": 1}
-    return f"id: {seq}\nevent: {kind}\ndata: ".encode() + msgspec.json.encode(data) + b"\n\n"
-
-
-async def test_events_are_read_past_what_keeps_the_stream_alive(server, client):
-    server.answers = [(200, b"retry: 1000\n\n" + event(5) + b": still here\n\n" + event(6, "asset.deleted"))]
-    found = [(one.seq, one.type, one.data["more"]) async for one in client.events(uuid.UUID(ASSET), after=4)]
-    assert found == [(5, "asset.ready", 1), (6, "asset.deleted", 1)]
-    assert server.asked[0][2]["Last-Event-ID"] == "4"
-
-
-@pytest.mark.parametrize("body", [b"data: <html>\n\n", b"data: {}\n\n"])
-async def test_an_event_that_is_none_is_named(server, client, body):
-    server.answers = [(200, body)]
-    with pytest.raises(c.BadAnswerError, match="an event that cannot be read"):
-        await anext(client.events(uuid.UUID(ASSET)))
-
-
-async def test_a_stream_that_is_refused_says_why(server, client):
-    server.answers = [(429, {"status": "error", "code": "too_many_listeners", "message": "full"}, {"Retry-After": "1"})]
-    with pytest.raises(c.RateLimitedError) as refused:
-        await anext(client.events(uuid.UUID(ASSET)))
-    assert (refused.value.code, refused.value.retry_after_s) == ("too_many_listeners", 1.0)
