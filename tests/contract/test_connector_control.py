@@ -1,11 +1,10 @@
 """What the watchdog relies on, held against the real Connect and against the one in memory that its tests use."""
 
-import asyncio
 from contextlib import asynccontextmanager
 
 import psycopg
 import pytest
-from support.connect import MemoryConnect
+from support.connect import MemoryConnect, until
 
 from connectors.debezium import ConnectClient, ConnectError, Watchdog, connector_config
 from schemas.settings import ConnectSettings
@@ -52,15 +51,6 @@ async def memory(request):
 async def subject(request):
     async with request.param(request) as found:
         yield found
-
-
-async def until(control, name, holds, within=60):
-    async with asyncio.timeout(within):
-        while True:
-            status = await control.status(name)
-            if status is not None and holds(status):
-                return status
-            await asyncio.sleep(0.1)
 
 
 async def test_a_failed_connector_says_why_and_stays_down_until_it_is_restarted(subject):

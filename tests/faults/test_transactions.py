@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from harness.transactions import abort_hanging, lost_markers, table
-from support.stack import runs_own
+from support.stack import release, runs_own
 
 from cli.stack import Stack
 from cli.stack.layout import layout
@@ -27,7 +27,7 @@ def stack():
     folder = runs_own(os.getpid(), "hanging")
     with Stack.start(folder, parts=("kafka",), owner=os.getpid()) as started:
         yield started
-    shutil.rmtree(folder, ignore_errors=True)
+    release(folder)
 
 
 @pytest.mark.stack

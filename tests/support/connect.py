@@ -1,4 +1,9 @@
-"""A Connect that holds one connector in memory: for tests of what reacts to it. Held to the same contract as the real one."""
+"""A Connect that holds one connector in memory: for tests of what reacts to it. Held to the same contract as the real one.
+
+And waiting for what either one comes to.
+"""
+
+import asyncio
 
 from connectors.debezium import ConnectError, ConnectorStatus, TaskStatus
 from connectors.debezium.client import ConnectorState
@@ -49,3 +54,13 @@ class MemoryConnect:
             raise ConnectError("Connect refused: 404 Unknown connector", 404)
         self.restarts += 1
         self._states[name] = "FAILED" if name in self.broken else "RUNNING"
+
+
+async def until(control, name, holds, within=60):
+    """Wait until a connector's status is as it should be; returns it."""
+    async with asyncio.timeout(within):
+        while True:
+            status = await control.status(name)
+            if status is not None and holds(status):
+                return status
+            await asyncio.sleep(0.1)

@@ -9,6 +9,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
+from support.connect import until
 from support.stack import fresh_database, fresh_topics, outbox_connector, until_streaming
 
 from cli.onboarding import CommandError, medialane
@@ -46,6 +47,17 @@ def read(kafka, count, *, topic=EVENTS, within=60.0):
     finally:
         consumer.close()
     return found
+
+
+async def told(kafka, count):
+    """The numbers of the first `count` events."""
+    records = await asyncio.to_thread(read, kafka, count)
+    return [int(dict(record.headers())["ce_seq"]) for record in records]
+
+
+def variables(settings):
+    """As an operator's command takes what it has to know of a connector."""
+    return {variable(ConnectSettings, name): getattr(settings, name) for name in ("url", "connector")}
 
 
 def insert(database, *, seq=None, kpart=None, tenant=None, payload="{}", trace=None):
@@ -112,26 +124,17 @@ async def test_what_a_snapshot_reads_is_told_in_order_however_it_lies_in_the_tab
     for seq in (5, 3, 11, 2, 9, 1, 4, 10, 7, 8, 6):
         insert(database, seq=seq, kpart=3)
     async with outbox_connector(stack, database, topics):
-        records = await asyncio.to_thread(read, topics, 11)
-    assert [int(dict(record.headers())["ce_seq"]) for record in records] == list(range(1, 12))
+        assert await told(topics, 11) == list(range(1, 12))
 
 
 @pytest.mark.stack
 async def test_a_stopped_connector_goes_on_where_it_was_or_sends_all_again_the_older_first(stack, fresh):
     database, topics = fresh
-
-    async def told(count):
-        records = await asyncio.to_thread(read, topics, count)
-        return [int(dict(record.headers())["ce_seq"]) for record in records]
-
     insert(database, seq=1, kpart=3)
     async with outbox_connector(stack, database, topics) as settings, ConnectClient(settings) as client:
         insert(database, seq=2, kpart=3)
-        assert await told(2) == [1, 2]
-        env = {
-            variable(ConnectSettings, "url"): settings.url,
-            variable(ConnectSettings, "connector"): settings.connector,
-        }
+        assert await told(topics, 2) == [1, 2]
+        env = variables(settings)
 
         await medialane(env, "connector", "stop")
         assert (await client.status(settings.connector)).stopped
@@ -140,12 +143,12 @@ async def test_a_stopped_connector_goes_on_where_it_was_or_sends_all_again_the_o
         assert (await Watchdog(client, settings.connector).look()).outcome == "stopped", "it is not ours to start it"
         insert(database, seq=3, kpart=3)
         await medialane(env, "connector", "start")
-        assert await told(3) == [1, 2, 3]
+        assert await told(topics, 3) == [1, 2, 3]
 
         await medialane(env, "connector", "stop")
         insert(database, seq=4, kpart=3)
         await medialane(env, "connector", "resend")
-        assert await told(7) == [1, 2, 3, 1, 2, 3, 4]
+        assert await told(topics, 7) == [1, 2, 3, 1, 2, 3, 4]
 
 
 @pytest.mark.stack
@@ -155,10 +158,6 @@ async def test_a_connector_ahead_of_a_postgres_that_lost_its_log_is_noticed_and_
     """As after a failover to a standby that was behind, or a restored volume: the slot is there, and valid."""
     database, topics = fresh
     metrics = Metrics(CollectorRegistry(), process="keeper")
-
-    async def told(count):
-        records = await asyncio.to_thread(read, topics, count)
-        return [int(dict(record.headers())["ce_seq"]) for record in records]
 
     def asked(statement, *values):
         with psycopg.connect(database.owner, autocommit=True) as connection:
@@ -181,7 +180,7 @@ async def test_a_connector_ahead_of_a_postgres_that_lost_its_log_is_noticed_and_
             await watch.look()
             return metrics.registry.get_sample_value(CONNECTOR_AHEAD.name)
 
-        assert await told(1) == [1]
+        assert await told(topics, 1) == [1]
         async with asyncio.timeout(60):
             while await client.position(name, server=settings.slot) is None:  # noqa: ASYNC110 - Connect tells nobody
                 await asyncio.sleep(0.1)
@@ -205,12 +204,12 @@ async def test_a_connector_ahead_of_a_postgres_that_lost_its_log_is_noticed_and_
         while end() <= beyond:
             asked("SELECT pg_logical_emit_message(false, 'test', 'more'), pg_switch_wal()")
         insert(database, seq=4, kpart=3)
-        assert await told(2) == [1, 4], "the log has passed the position, and what came before is skipped"
+        assert await told(topics, 2) == [1, 4], "the log has passed the position, and what came before is skipped"
         assert await ahead() == 0
 
-        env = {variable(ConnectSettings, "url"): settings.url, variable(ConnectSettings, "connector"): name}
+        env = variables(settings)
         await medialane(env, "connector", "resend")
-        assert await told(6) == [1, 4, 1, 2, 3, 4]
+        assert await told(topics, 6) == [1, 4, 1, 2, 3, 4]
 
         await medialane(env, "connector", "stop")
         insert(database, seq=5, kpart=3)
@@ -219,7 +218,7 @@ async def test_a_connector_ahead_of_a_postgres_that_lost_its_log_is_noticed_and_
                 await asyncio.sleep(0.1)
         asked("SELECT pg_drop_replication_slot(%s)", settings.slot)
         await medialane(env, "connector", "resend")
-        assert await told(11) == [1, 4, 1, 2, 3, 4, 1, 2, 3, 4, 5], "the cure of a slot that was lost, too"
+        assert await told(topics, 11) == [1, 4, 1, 2, 3, 4, 1, 2, 3, 4, 5], "the cure of a slot that was lost, too"
 
 
 @pytest.mark.stack
@@ -260,16 +259,10 @@ async def test_a_connector_whose_task_has_failed_is_stopped_and_sends_all_again_
         with psycopg.connect(database.owner, autocommit=True) as connection:
             connection.execute("ALTER PUBLICATION medialane_outbox RENAME TO away")
         insert(database, seq=2, kpart=3)
-        async with asyncio.timeout(60):
-            while not (await client.status(settings.connector)).failed:  # noqa: ASYNC110 - Connect tells nobody
-                await asyncio.sleep(0.1)
-        env = {
-            variable(ConnectSettings, "url"): settings.url,
-            variable(ConnectSettings, "connector"): settings.connector,
-        }
+        await until(client, settings.connector, lambda status: status.failed)
+        env = variables(settings)
         await medialane(env, "connector", "stop")
         with psycopg.connect(database.owner, autocommit=True) as connection:
             connection.execute("ALTER PUBLICATION away RENAME TO medialane_outbox")
         await medialane(env, "connector", "resend")
-        records = await asyncio.to_thread(read, topics, 3)
-        assert [int(dict(record.headers())["ce_seq"]) for record in records] == [1, 1, 2]
+        assert await told(topics, 3) == [1, 1, 2]

@@ -2,10 +2,10 @@
 
 import os
 import shutil
-import time
 from pathlib import Path
 
 import pytest
+from support.processes import until
 from support.stack import runs_own
 
 from cli.stack import Stack
@@ -30,10 +30,7 @@ def logs_in_temp():
 
 def until_made(sockets):
     """The server answers before it has made the last of them."""
-    deadline = time.monotonic() + 30
-    while not all(path.is_socket() for path in sockets):
-        assert time.monotonic() < deadline, "its program has them elsewhere by now"
-        time.sleep(0.05)
+    until(lambda: all(path.is_socket() for path in sockets), "sockets where its program had them up to now")
 
 
 def test_a_server_in_a_deep_folder_leaves_no_socket_and_no_log_elsewhere(folder):
