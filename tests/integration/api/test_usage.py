@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from confluent_kafka import Producer
 from support import api
+from support.commands import medialane
 
 from connectors.kafka.options import client_options
 from schemas.events import AssetUploaded, JobDone, JobFailed, JobStarted, Variant, VariantReady, encode_event
@@ -97,7 +98,7 @@ async def test_usage_is_told_by_day_and_stage_to_its_tenant_only(new_caller, cou
     assert (await used(other))["total"]["jobsDone"] == 1
     assert (await mine.call("GET", "/api/v1/usage?days=36"))[1]["field"] == "days"
 
-    env = {"PATH": os.environ["PATH"], "MEDIALANE_DATABASE_URL": database.worker} | of(kafka)
+    env = {"MEDIALANE_DATABASE_URL": database.worker} | of(kafka)
     slug = await slug_of(database, mine.tenant_id)
     told = json.loads(usage(env, "--tenant", slug, "--window", "5d", "--json").stdout)
     assert list(told) == [slug]
@@ -110,8 +111,7 @@ async def test_usage_is_told_by_day_and_stage_to_its_tenant_only(new_caller, cou
 
 
 def usage(env, *arguments):
-    command = [sys.executable, "-P", "-m", "cli.main", "usage", *arguments]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+    return medialane(env, "usage", *arguments)
 
 
 async def slug_of(database, tenant_id):

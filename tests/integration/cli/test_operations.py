@@ -1,13 +1,11 @@
 """The one-shot jobs of an installation, as the container file runs them, on the real stack."""
 
 import json
-import os
-import subprocess
-import sys
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from support.commands import medialane
 
 from schemas.topics import TOPICS
 
@@ -25,13 +23,6 @@ def env(stack, database, kafka):
         "MEDIALANE_CONNECT_CONNECTOR": f"ops-{database.name}",
         "MEDIALANE_CONNECT_SLOT": f"ops_{database.name}",
     }
-
-
-def medialane(env, *arguments):
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("MEDIALANE_")}
-    return subprocess.run(
-        [sys.executable, "-m", "cli.main", *arguments], env=clean | env, check=False, capture_output=True, text=True
-    )
 
 
 def test_migrate_may_be_repeated(env):

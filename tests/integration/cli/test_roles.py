@@ -1,23 +1,14 @@
 """Whoever begins under the wrong role of the database is told so in a line, before anything is done."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 from support import api
+from support.commands import medialane
 
 WORKERS = [["run", "media-images"], ["run", "webhooks"], ["run", "keeper"]]
 COMMANDS = [
     ["uploads", "sweep", "--apply"], ["tenants", "ls"], ["tenants", "delete", "acme", "--apply"],
     ["secrets", "rotate"], ["reprocess", "--profile", "thumbnail", "--since", "1d"], ["assets", "verify"],
 ]  # fmt: skip
-
-
-def run(env, *arguments):
-    command = [sys.executable, "-P", "-m", "cli.main", *arguments]
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    return subprocess.run(command, env=kept | env, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.fixture
@@ -32,7 +23,7 @@ def env(database, bucket, tmp_path):
 
 @pytest.mark.parametrize("arguments", WORKERS + COMMANDS, ids=" ".join)
 def test_under_the_apis_role_nothing_else_begins(env, arguments):
-    ran = run(env, *arguments)
+    ran = medialane(env, *arguments)
     assert ran.returncode == 2, ran.stderr
     (line,) = [line for line in ran.stderr.splitlines() if line.startswith("medialane: ")]
     assert line.startswith("medialane: MEDIALANE_DATABASE_URL: this is a role that sees one tenant at a time")
@@ -41,6 +32,6 @@ def test_under_the_apis_role_nothing_else_begins(env, arguments):
 
 @pytest.mark.parametrize("role", ["worker", "owner"])
 def test_the_api_does_not_begin_under_a_role_that_sees_every_tenant(env, database, role):
-    ran = run(env | {"MEDIALANE_DATABASE_URL": getattr(database, role)}, "run", "api")
+    ran = medialane(env | {"MEDIALANE_DATABASE_URL": getattr(database, role)}, "run", "api")
     assert ran.returncode == 2, ran.stderr
     assert "row-level security does not confine this role" in ran.stderr.splitlines()[-1]

@@ -2,11 +2,9 @@
 
 import base64
 import json
-import os
-import subprocess
-import sys
 
 from support import api
+from support.commands import medialane
 
 from connectors.secrets import SecretBox
 
@@ -20,11 +18,8 @@ def keys(present, *old):
 
 
 def rotate(database, present, *old, options=("--json",)):
-    env = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | keys(present, *old)
-    return subprocess.run(
-        [sys.executable, "-P", "-m", "cli.main", "secrets", "rotate", *options],
-        env=env | {"MEDIALANE_DATABASE_URL": database.worker}, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+    env = keys(present, *old) | {"MEDIALANE_DATABASE_URL": database.worker}
+    return medialane(env, "secrets", "rotate", *options)
 
 
 async def secrets_of(operator):

@@ -1,13 +1,11 @@
 """`medialane tenants`: origins of browser pages, and deleting a tenant with all that it has and nothing else."""
 
 import json
-import os
-import subprocess
-import sys
+from functools import partial
 
 import boto3
 import pytest
-from support import api
+from support import api, commands
 
 HOOK = {"url": "https://example.com/hook", "events": ["*"]}
 PARTS = "/api/v1/uploads/s3/multipart"
@@ -15,14 +13,8 @@ PARTS = "/api/v1/uploads/s3/multipart"
 
 @pytest.fixture
 def medialane(database, bucket):
-    env = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    env |= api.environment(database, bucket) | {"MEDIALANE_DATABASE_URL": database.worker}
-
-    def run(*arguments):
-        command = [sys.executable, "-P", "-m", "cli.main", "tenants", *arguments]
-        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
-
-    return run
+    env = api.environment(database, bucket) | {"MEDIALANE_DATABASE_URL": database.worker}
+    return partial(commands.medialane, env, "tenants")
 
 
 async def furnished(server, operator, session):

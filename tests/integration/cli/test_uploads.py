@@ -8,6 +8,7 @@ import sys
 import boto3
 import pytest
 from support import api
+from support.commands import medialane
 
 from cli.client import MedialaneClient, PartsUpload, UnreachableError
 from cli.upload import _note
@@ -20,12 +21,6 @@ from streams.bucket import MARK
 async def caller(server, operator, session):
     tenant = await operator.tenant()
     return api.Caller(server.address, tenant.id, (await operator.key(tenant.id)).text, session)
-
-
-def medialane(env, *arguments):
-    command = [sys.executable, "-P", "-m", "cli.main", *arguments]
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    return subprocess.run(command, env=kept | env, capture_output=True, text=True, timeout=240, check=False)
 
 
 @pytest.fixture

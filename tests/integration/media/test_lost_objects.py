@@ -1,13 +1,10 @@
 """Objects that rows name are gone from the store: whoever uploads the same bytes again gets variants that are there."""
 
-import asyncio
 import json
-import os
-import sys
 from uuid import uuid4
 
 import msgspec
-from support import api
+from support import api, commands
 
 from streams.bucket import MARK
 
@@ -67,37 +64,33 @@ async def test_operators_find_what_is_gone_and_have_it_made_again(job, clip, dat
     env = api.environment(database, bucket) | {"MEDIALANE_DATABASE_URL": database.worker}
     [(slug,)] = job.rows("SELECT slug FROM tenants WHERE id = %s", job.tenant_id)
 
-    async def medialane(*arguments):
-        command = [sys.executable, "-P", "-m", "cli.main", *arguments, "--tenant", slug]
-        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-        pipe = asyncio.subprocess.PIPE
-        ran = await asyncio.create_subprocess_exec(*command, env=kept | env, stdout=pipe, stderr=pipe)
-        told, errors = await asyncio.wait_for(ran.communicate(), PATIENCE_S)
-        return ran.returncode, told.decode(), errors.decode()
+    def medialane(*arguments):
+        ran = commands.medialane(env, *arguments, "--tenant", slug)
+        return ran.returncode, ran.stdout, ran.stderr
 
     def profiles(asset_id):
         return {name for (name,) in job.rows("SELECT profile FROM variants WHERE asset_id = %s", asset_id)}
 
     job.s3().put_object(Bucket=bucket.bucket, Key=MARK, Body=str(uuid4()).encode())
-    code, told, errors = await medialane("assets", "verify", "--json")
+    code, told, errors = medialane("assets", "verify", "--json")
     assert (code, told) == (1, "")
     assert "This bucket is not this installation's" in errors
     job.s3().delete_object(Bucket=bucket.bucket, Key=MARK)
 
-    assert await medialane("assets", "verify", "--json") == (0, "[]\n", "")
+    assert medialane("assets", "verify", "--json") == (0, "[]\n", "")
     [poster], [ladder] = keys(job, "poster"), keys(job, "hls")
     [source] = [key for (key,) in job.rows("SELECT object_key FROM assets WHERE id = %s", second.asset_id)]
     for key in (poster, ladder.replace("hls.m3u8", "240p.mp4"), source):
         job.s3().delete_object(Bucket=bucket.bucket, Key=key)
     whole = profiles(job.asset_id)
 
-    code, told, errors = await medialane("assets", "verify")
+    code, told, errors = medialane("assets", "verify")
     assert (code, len(told.splitlines())) == (1, 4)
     assert "say --apply" in errors
-    code, told, _ = await medialane("assets", "verify", "--json", "--since", "2100-01-01")
+    code, told, _ = medialane("assets", "verify", "--json", "--since", "2100-01-01")
     assert (code, json.loads(told)) == (0, [])
     assert profiles(job.asset_id) == profiles(second.asset_id) == whole
-    code, told, _ = await medialane("assets", "verify", "--json", "--apply")
+    code, told, _ = medialane("assets", "verify", "--json", "--apply")
     gone = {(one["asset_id"], one["profile"]): (one["source"], one["forgotten"]) for one in json.loads(told)}
     assert (code, gone) == (
         1,
@@ -114,14 +107,14 @@ async def test_operators_find_what_is_gone_and_have_it_made_again(job, clip, dat
     )
     assert [(subject, set(detail["keys"])) for subject, detail in noted] == [(str(job.asset_id), {poster, ladder})]
 
-    code, told, errors = await medialane("reprocess", "--profile", "poster", "--since", "1d")
+    code, told, errors = medialane("reprocess", "--profile", "poster", "--since", "1d")
     assert (code, told) == (0, "reprocessing 1 assets, left alone 0\n"), errors
     for stage in ("video.primary", "video.ladder"):
         assert job.start(stage).wait(PATIENCE_S) == 0
     assert profiles(job.asset_id) == whole
     assert {poster, *keys(job, "hls")} <= job.objects()
     # What is left is the other's: its poster stands under the same key, and its ladder is where no other's may be.
-    _, told, _ = await medialane("assets", "verify", "--json")
+    _, told, _ = medialane("assets", "verify", "--json")
     assert {one["asset_id"] for one in json.loads(told)} <= {str(second.asset_id)}
 
 

@@ -1,12 +1,10 @@
 """Lanes and shares in their tables, what workers make of them, and the commands that write them."""
 
 import json
-import os
-import subprocess
-import sys
 
 import psycopg
 import pytest
+from support import commands
 
 from connectors.postgres import tuning
 from schemas.errors import MedialaneError
@@ -92,11 +90,7 @@ def test_tenants_do_not_see_what_they_may_have(database):
 
 
 def medialane(database, *arguments):
-    env = {name: value for name, value in os.environ.items() if not name.startswith("MEDIALANE_")}
-    env["MEDIALANE_DATABASE_URL"] = database.worker
-    return subprocess.run(
-        [sys.executable, "-m", "cli.main", *arguments], env=env, check=False, capture_output=True, text=True
-    )
+    return commands.medialane({"MEDIALANE_DATABASE_URL": database.worker}, *arguments)
 
 
 async def test_an_operator_changes_lanes_and_shares(worker, seed, database):
