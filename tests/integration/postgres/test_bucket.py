@@ -3,6 +3,7 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 from prometheus_client import CollectorRegistry
 from support import stack as shared
@@ -57,7 +58,6 @@ async def bucket(worker, store, owner):
 @pytest.fixture
 def owner(database):
     """Changes what only the owner role may."""
-    import psycopg
 
     def change(statement):
         with psycopg.connect(database.owner, autocommit=True) as connection:
@@ -72,8 +72,7 @@ def metrics():
 
 
 def shown(metrics, name):
-    (line,) = [line for line in metrics.render().decode().splitlines() if line.startswith(f"{name} ")]
-    return float(line.rpartition(" ")[2])
+    return metrics.registry.get_sample_value(name)
 
 
 async def upload(worker, seed, *, completed):
