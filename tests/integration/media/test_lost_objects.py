@@ -113,7 +113,7 @@ async def test_operators_find_what_is_gone_and_have_it_made_again(job, clip, dat
         assert job.start(stage).wait(PATIENCE_S) == 0
     assert profiles(job.asset_id) == whole
     assert {poster, *keys(job, "hls")} <= job.objects()
-    # What is left is the other's: its poster stands under the same key, and its ladder is where no other's may be.
+    # The other's poster stands under the same key. Its ladder does if the new one came out the same, byte for byte.
     _, told, _ = medialane("assets", "verify", "--json")
     assert {one["asset_id"] for one in json.loads(told)} <= {str(second.asset_id)}
 
