@@ -173,9 +173,7 @@ _PARK = sa.text("""
 """)
 
 
-async def hand_on(
-    connection: AsyncConnection, tenant_id: UUID, sha256: bytes, job_id: UUID, stage: Stage = Stage.IMAGE_PRIMARY
-) -> None:
+async def hand_on(connection: AsyncConnection, tenant_id: UUID, sha256: bytes, job_id: UUID, stage: Stage) -> None:
     """Make the oldest twin leader in a leader's place that goes without having closed the content."""
     await connection.execute(_asked(stage).promote, _key(tenant_id, sha256, stage) | {"job_id": job_id})
 
@@ -199,7 +197,7 @@ async def join_content(
     sha256: bytes,
     job_id: UUID,
     epoch: int,
-    stage: Stage = Stage.IMAGE_PRIMARY,
+    stage: Stage,
 ) -> Decision | None:
     """Decide what the job is to these bytes; a twin is parked in the same transaction. None: the job is fenced."""
     ask, key = _asked(stage), _key(tenant_id, sha256, stage)

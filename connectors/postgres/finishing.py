@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from connectors.postgres import outbox
 from connectors.postgres.content import Made, close_contents, lock_contents
 from connectors.postgres.credits import NewJob, make_jobs, pass_on_all
-from connectors.postgres.jobs import ClaimedJob, FencedError
+from connectors.postgres.jobs import ClaimedJob
 from connectors.postgres.json_text import json_text
 from connectors.postgres.locks import HELD, held_values, lock_assets
 from connectors.postgres.variants import Addition, NewVariant, add_variants
@@ -59,13 +59,6 @@ class Finish(msgspec.Struct, frozen=True, kw_only=True):
     facts: Facts | None = None
     reused: bool = False
     follow: tuple[Stage, ...] = ()
-
-
-async def finish(connection: AsyncConnection, end: Finish) -> None:
-    """End a job well. Raises `FencedError` when the lease was lost; nothing is changed then."""
-    (held,) = await finish_all(connection, [end])
-    if not held:
-        raise FencedError(str(end.job.job_id))
 
 
 async def finish_all(connection: AsyncConnection, ends: Sequence[Finish]) -> list[bool]:

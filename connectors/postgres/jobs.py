@@ -147,24 +147,6 @@ class Offered(NamedTuple):
     origin: Origin | None = None
 
 
-async def claim(
-    connection: AsyncConnection,
-    record: Dispatch,
-    *,
-    owner: str,
-    lease_s: float,
-    traceparent: str | None = None,
-    origin: Origin | None = None,
-) -> ClaimedJob | None:
-    """Take the job if the record's dispatch is still the row's; None means stale or repeated: done with.
-
-    Commit before the record's offset may move. The first claim of a job writes `job.started`.
-    """
-    offered = Offered(record, traceparent, origin)
-    (outcome,) = await claim_all(connection, [offered], owner=owner, lease_s=lease_s)
-    return outcome if isinstance(outcome, ClaimedJob) else None
-
-
 async def claim_all(
     connection: AsyncConnection, offered: Sequence[Offered], *, owner: str, lease_s: float
 ) -> list[ClaimedJob | Refusal]:

@@ -6,13 +6,13 @@ from uuid import UUID
 import boto3
 import pytest
 import sqlalchemy as sa
+from support import protocol
 from support.api import PHOTO
 from support.locks import until_waited_for
 
 from connectors.postgres.abandoned import Abandoned, mark_abandoned
 from connectors.postgres.assets import Completed, complete_assets
 from connectors.postgres.cancel import delete_asset
-from connectors.postgres.jobs import claim
 from schemas.records import Dispatch
 from schemas.states import Stage
 
@@ -124,7 +124,7 @@ async def test_where_the_bucket_keeps_versions_a_second_put_changes_nothing(
         dispatch=made["dispatch"],
     )  # fmt: skip
     async with operator.database.transaction() as connection:
-        job = await claim(connection, dispatch, owner="w", lease_s=60)
+        job = await protocol.claim(connection, dispatch)
     await store.download(job.object_key, tmp_path / "file", if_match=job.etag, version_id=job.version_id)
     assert (tmp_path / "file").read_bytes() == PHOTO
 

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from support import protocol
 
 from cli.main import medialane
-from connectors.postgres import cancel, endings, finishing, jobs
-from connectors.postgres.content import join_content
+from connectors.postgres import cancel
 from connectors.postgres.database import Database
 from connectors.postgres.dead_letters import BadRecord, bury_record
-from schemas.details import Facts
 from schemas.errors import ErrorCode
 from schemas.ids import uuid7
 from schemas.settings import DatabaseSettings
@@ -58,19 +57,12 @@ def operator(database, monkeypatch):
 async def end(database, made, code=None):
     sha256 = uuid7().bytes * 2
     async with database.transaction() as connection:
-        job = await jobs.claim(connection, made.dispatch(), owner="w", lease_s=60)
-        held = {"tenant_id": job.tenant_id, "job_id": job.job_id, "epoch": job.epoch}
+        job = await protocol.claim(connection, made.dispatch())
         if code is not None:
-            values = {"code": code, "detail": "", "sha256": None, "report": {}, "traceparent": None}
-            await endings.fail(connection, job, **values)
+            await protocol.fail(connection, job, code=code)
             return
-        await join_content(connection, sha256=sha256, **held)
-        await finishing.finish(
-            connection,
-            finishing.Finish(
-                job=job, variants=(), sha256=sha256, facts=Facts(width=1, height=1), report={}, traceparent=None
-            ),
-        )
+        await protocol.join(connection, job, sha256)
+        await protocol.finish(connection, job, sha256)
 
 
 @pytest.fixture

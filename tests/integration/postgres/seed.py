@@ -4,8 +4,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 import sqlalchemy as sa
+from support import protocol
 
-from connectors.postgres import jobs, placements
+from connectors.postgres import placements
 from connectors.postgres.credits import NewJob, make_jobs
 from schemas.ids import uuid7
 from schemas.records import Dispatch
@@ -78,7 +79,7 @@ async def claim(database, made):
     """Its job as a worker claims it by its latest dispatch; None if it is not to be had. No lease ends within a test."""
     (number,) = await column(database, "SELECT dispatch FROM jobs WHERE id = :j", j=made.job_id)
     async with database.transaction() as connection:
-        return await jobs.claim(connection, made.dispatch(number), owner="w", lease_s=3600)
+        return await protocol.claim(connection, made.dispatch(number), lease_s=3600)
 
 
 async def column(database, statement, **values):

@@ -4,12 +4,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 from prometheus_client import CollectorRegistry
+from support import protocol
 from support.machines import SqlMachine
 
-from connectors.postgres import cancel, endings, finishing, jobs
-from connectors.postgres.content import Role, join_content
+from connectors.postgres import cancel, jobs
+from connectors.postgres.content import Role
 from connectors.telemetry.metrics import Metrics
-from schemas.details import Facts
 from schemas.errors import ErrorCode
 from schemas.settings import BreakerSettings, KeeperSettings
 from schemas.states import WaitReason
@@ -61,8 +61,7 @@ class Held(SqlMachine):
             return
         made, sha256 = self.made[queued[number % len(queued)]]
         job = self.run(self.seed.claim(self.database, made))
-        join = {"tenant_id": self.tenant, "sha256": sha256, "job_id": job.job_id, "epoch": job.epoch}
-        if self.transact(lambda c: join_content(c, **join)).role is not Role.TWIN:
+        if self.transact(lambda c: protocol.join(c, job, sha256)).role is not Role.TWIN:
             self.running.append((job, sha256))
 
     def take(self, number):
@@ -78,15 +77,13 @@ class Held(SqlMachine):
     @rule(number=NUMBERS)
     def fail(self, number):
         job, sha256 = self.take(number)
-        why = {"code": ErrorCode.PROCESSING_FAILED, "detail": "", "report": {}, "traceparent": None}
-        self.transact(lambda c: endings.fail(c, job, sha256=sha256, **why))
+        self.transact(lambda c: protocol.fail(c, job, sha256=sha256, code=ErrorCode.PROCESSING_FAILED))
 
     @precondition(lambda self: self.running)
     @rule(number=NUMBERS)
     def finish(self, number=0):
         job, sha256 = self.take(number)
-        facts = {"facts": Facts(width=1, height=1), "report": {}, "traceparent": None}
-        self.transact(lambda c: finishing.finish(c, finishing.Finish(job=job, variants=(), sha256=sha256, **facts)))
+        self.transact(lambda c: protocol.finish(c, job, sha256))
 
     @precondition(lambda self: self.made)
     @rule(number=NUMBERS)

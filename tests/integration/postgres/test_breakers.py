@@ -3,13 +3,12 @@
 import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
+from support import protocol
 
-from connectors.postgres import breakers, endings, finishing, jobs
-from connectors.postgres.content import Role, join_content
+from connectors.postgres import breakers, jobs
+from connectors.postgres.content import Role
 from connectors.postgres.replay import replay_asset
 from connectors.telemetry.metrics import Metrics
-from schemas.details import Facts
-from schemas.errors import ErrorCode
 from schemas.ids import uuid7
 from schemas.settings import BreakerSettings, KeeperSettings
 from schemas.states import BreakerState, JobClass, WaitReason
@@ -30,26 +29,19 @@ def rounds(worker):
 
 async def fail(worker, job, sha256=None):
     async with worker.transaction() as connection:
-        values = {"code": ErrorCode.CORRUPT, "detail": "", "sha256": sha256, "report": {}, "traceparent": None}
-        await endings.fail(connection, job, **values)
+        await protocol.fail(connection, job, sha256=sha256)
 
 
 async def join(worker, job, sha256):
     async with worker.transaction() as connection:
-        held = {"tenant_id": job.tenant_id, "job_id": job.job_id, "epoch": job.epoch}
-        return (await join_content(connection, sha256=sha256, **held)).role
+        return (await protocol.join(connection, job, sha256)).role
 
 
 async def finish(worker, job, sha256=None):
     sha256 = sha256 or uuid7().bytes * 2
     await join(worker, job, sha256)
     async with worker.transaction() as connection:
-        await finishing.finish(
-            connection,
-            finishing.Finish(
-                job=job, variants=(), sha256=sha256, facts=Facts(width=1, height=1), report={}, traceparent=None
-            ),
-        )
+        await protocol.finish(connection, job, sha256)
 
 
 async def try_again(worker, job):

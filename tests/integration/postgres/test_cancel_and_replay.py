@@ -6,9 +6,9 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from support import protocol
 
-from connectors.postgres import cancel, endings, finishing, jobs, keeper, letters, replay
-from connectors.postgres import content as contents
+from connectors.postgres import cancel, jobs, keeper, letters, replay
 from connectors.postgres.content import Role
 from connectors.postgres.database import Database
 from connectors.postgres.jobs import FencedError
@@ -33,29 +33,22 @@ def sha_of(seeded):
 
 async def claim(worker, record, origin=None):
     async with worker.transaction() as connection:
-        return await jobs.claim(connection, record, owner="w", lease_s=60, origin=origin)
+        return await protocol.claim(connection, record, origin=origin)
 
 
 async def join(worker, job, sha256):
     async with worker.transaction() as connection:
-        return await contents.join_content(
-            connection, tenant_id=job.tenant_id, sha256=sha256, job_id=job.job_id, epoch=job.epoch
-        )
+        return await protocol.join(connection, job, sha256)
 
 
 async def finish(worker, job, sha256, variants=()):
     async with worker.transaction() as connection:
-        await finishing.finish(
-            connection,
-            finishing.Finish(
-                job=job, variants=tuple(variants), sha256=sha256, facts=FACTS, report={}, traceparent=None
-            ),
-        )
+        await protocol.finish(connection, job, sha256, variants=variants)
 
 
 async def fail(worker, job, sha256=None, code=ErrorCode.CORRUPT):
     async with worker.transaction() as connection:
-        await endings.fail(connection, job, code=code, detail="no", sha256=sha256, report={}, traceparent=None)
+        await protocol.fail(connection, job, sha256=sha256, code=code)
 
 
 async def stop(worker, seeded, act=cancel.cancel_asset):

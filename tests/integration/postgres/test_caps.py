@@ -1,9 +1,10 @@
 """Jobs that a lane sends back: to their rows once, due again, and out of their tenant's credit while they wait."""
 
 import pytest
+from support import protocol
 
 from connectors.postgres import credits as credit
-from connectors.postgres import jobs, keeper
+from connectors.postgres import keeper
 from connectors.postgres.caps import Excess, send_back
 
 
@@ -21,7 +22,7 @@ async def state(worker, seed, made):
 
 async def claim(worker, made, number):
     async with worker.transaction() as connection:
-        return await jobs.claim(connection, made.dispatch(number), owner="w", lease_s=60)
+        return await protocol.claim(connection, made.dispatch(number))
 
 
 async def test_a_job_goes_back_and_comes_again_when_it_is_due(worker, seed, seeded):

@@ -9,12 +9,12 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from support import protocol
 from support.credit import dispatched, goes_at_once, may_go, next_to_go
 from support.machines import SqlMachine
 
-from connectors.postgres import cancel, endings, jobs, keeper
+from connectors.postgres import cancel, jobs, keeper
 from connectors.postgres import credits as credit
-from schemas.errors import ErrorCode
 from schemas.states import JobClass, Stage, WaitReason
 
 ROWS = """
@@ -103,12 +103,10 @@ class Credits(SqlMachine):
     def end(self, number):
         job = self.claim(number)
         if job is not None:
-            values = {"code": ErrorCode.CORRUPT, "detail": "", "sha256": None, "report": {}, "traceparent": None}
-            self.expect(self.rows(), job.job_id, lambda c: endings.fail(c, job, **values))
+            self.expect(self.rows(), job.job_id, lambda c: protocol.fail(c, job))
 
     def give_up(self, job):
-        values = {"code": ErrorCode.CORRUPT, "detail": "", "sha256": None, "report": {}, "traceparent": None}
-        self.transact(lambda c: endings.fail(c, job, **values))
+        self.transact(lambda c: protocol.fail(c, job))
 
     @precondition(lambda self: self.made)
     @rule(number=st.integers(0, 99))

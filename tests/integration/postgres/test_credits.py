@@ -3,12 +3,10 @@
 import asyncio
 
 import pytest
+from support import protocol
 
 from connectors.postgres import credits as credit
-from connectors.postgres import endings, finishing, jobs, keeper
-from connectors.postgres.content import join_content
-from schemas.details import Facts
-from schemas.errors import ErrorCode
+from connectors.postgres import jobs, keeper
 from schemas.ids import uuid7
 from schemas.states import JobClass, WaitReason
 
@@ -34,20 +32,14 @@ async def sent(worker, seed, job_id):
 
 async def claim(worker, made, number=1):
     async with worker.transaction() as connection:
-        return await jobs.claim(connection, made.dispatch(number), owner="w", lease_s=60)
+        return await protocol.claim(connection, made.dispatch(number))
 
 
 async def finish(worker, job):
     sha256 = uuid7().bytes * 2
     async with worker.transaction() as connection:
-        held = {"tenant_id": job.tenant_id, "job_id": job.job_id, "epoch": job.epoch}
-        await join_content(connection, sha256=sha256, **held)
-        await finishing.finish(
-            connection,
-            finishing.Finish(
-                job=job, variants=(), sha256=sha256, facts=Facts(width=1, height=1), report={}, traceparent=None
-            ),
-        )
+        await protocol.join(connection, job, sha256)
+        await protocol.finish(connection, job, sha256)
 
 
 async def test_what_is_over_the_credit_waits_and_is_not_in_kafka(worker, seed, tenant):
@@ -62,8 +54,7 @@ async def end_well(worker, job):
 
 async def end_badly(worker, job):
     async with worker.transaction() as connection:
-        values = {"code": ErrorCode.CORRUPT, "detail": "", "sha256": None, "report": {}, "traceparent": None}
-        await endings.fail(connection, job, **values)
+        await protocol.fail(connection, job)
 
 
 async def try_later(worker, job):

@@ -5,8 +5,9 @@ from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
+from support import protocol
 
-from connectors.postgres import content, endings, finishing, jobs, keeper
+from connectors.postgres import endings, jobs, keeper
 from connectors.postgres.content import Role, let_sleep
 from connectors.postgres.jobs import FencedError
 from connectors.postgres.variants import NewVariant
@@ -27,29 +28,22 @@ def variant(profile="thumbnail", sha256=SHA):
 
 async def claim(database, record, owner="worker-a"):
     async with database.transaction() as connection:
-        return await jobs.claim(connection, record, owner=owner, lease_s=10)
+        return await protocol.claim(connection, record, owner=owner, lease_s=10)
 
 
 async def join(database, job, sha256=SHA):
     async with database.transaction() as connection:
-        return await content.join_content(
-            connection, tenant_id=job.tenant_id, sha256=sha256, job_id=job.job_id, epoch=job.epoch
-        )
+        return await protocol.join(connection, job, sha256)
 
 
 async def finish(database, job, variants=(), sha256=SHA):
     async with database.transaction() as connection:
-        await finishing.finish(
-            connection,
-            finishing.Finish(
-                job=job, variants=tuple(variants), sha256=sha256, facts=FACTS, report={"cpu_s": 0.5}, traceparent=None
-            ),
-        )
+        await protocol.finish(connection, job, sha256, variants=variants, report={"cpu_s": 0.5})
 
 
 async def fail(database, job, code=ErrorCode.CORRUPT, sha256=SHA):
     async with database.transaction() as connection:
-        await endings.fail(connection, job, code=code, detail="no", sha256=sha256, report={}, traceparent=None)
+        await protocol.fail(connection, job, sha256=sha256, code=code)
 
 
 async def state(database, seeded):

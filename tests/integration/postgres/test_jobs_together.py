@@ -3,9 +3,9 @@
 import asyncio
 
 import pytest
+from support import protocol
 
 from connectors.postgres import jobs
-from connectors.postgres.content import join_content
 from connectors.postgres.finishing import Finish, finish_all
 from connectors.postgres.jobs import ClaimedJob, Offered
 from connectors.postgres.variants import NewVariant
@@ -28,9 +28,8 @@ async def claim_all(worker, records, owner="w"):
 
 
 async def join(worker, job, sha256):
-    held = {"tenant_id": job.tenant_id, "job_id": job.job_id, "epoch": job.epoch, "stage": job.stage}
     async with worker.transaction() as connection:
-        return await join_content(connection, sha256=sha256, **held)
+        return await protocol.join(connection, job, sha256)
 
 
 def sha_of(made):

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry
+from support import protocol
 
 from connectors.postgres import jobs, keeper, locks
 from connectors.postgres.database import Database
@@ -30,7 +31,7 @@ def rounds(worker, metrics):
 
 async def claim(worker, seeded, number=1):
     async with worker.transaction() as connection:
-        return await jobs.claim(connection, seeded.dispatch(number), owner="w", lease_s=60)
+        return await protocol.claim(connection, seeded.dispatch(number))
 
 
 async def expire(worker, seed, job):

@@ -5,6 +5,7 @@ import datetime as dt
 from functools import partial
 
 import pytest
+from support import protocol
 
 from connectors.postgres import assets, jobs, keeper, outbox, placements
 from connectors.postgres.placements import PlacementError
@@ -67,11 +68,11 @@ async def test_every_way_into_a_partition_takes_the_placement_of_the_moment(work
         assert await keeper.emit_unclaimed(connection, batch=10) == 1
     await move(worker, tenant, 2)
     async with worker.transaction() as connection:
-        held = await jobs.claim(connection, made.dispatch(), owner="w", lease_s=60)
+        held = await protocol.claim(connection, made.dispatch())
         await jobs.release(connection, held)
     await move(worker, tenant, 3)
     async with worker.transaction() as connection:
-        held = await jobs.claim(connection, made.dispatch(2), owner="w", lease_s=60)
+        held = await protocol.claim(connection, made.dispatch(2))
         await jobs.wait(connection, held, reason=WaitReason.RETRY, delay_s=0, costs_attempt=False)
     async with worker.transaction() as connection:
         assert await keeper.emit_due(connection, batch=10) == 1

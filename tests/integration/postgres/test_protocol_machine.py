@@ -12,14 +12,13 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from support import protocol
 from support.machines import SqlMachine
 
-from connectors.postgres import breakers, cancel, endings, finishing, jobs, keeper, replay
+from connectors.postgres import breakers, cancel, jobs, keeper, replay
 from connectors.postgres import credits as credit
-from connectors.postgres.content import join_content
 from connectors.postgres.jobs import FencedError
-from schemas.details import Facts
-from schemas.errors import ErrorCode, MedialaneError
+from schemas.errors import MedialaneError
 from schemas.states import JobClass, WaitReason
 
 WORKERS = st.sampled_from([0, 1])
@@ -67,7 +66,7 @@ class Life(SqlMachine):
         if self.held[worker] is not None:
             return
         record = (self.former[-1] if former and self.former else self.job).dispatch(number)
-        job = self.transact(lambda c: jobs.claim(c, record, owner=f"w{worker}", lease_s=3600))
+        job = self.transact(lambda c: protocol.claim(c, record, owner=f"w{worker}", lease_s=3600))
         expected = self.state == "queued" and number == self.dispatch and record.job_id == self.job.job_id
         assert (job is not None) == expected
         if job is not None:
@@ -89,8 +88,7 @@ class Life(SqlMachine):
         if job is not None:
             assert job.epoch == self.epoch
             sha = self.job.job_id.bytes * 2
-            join = {"tenant_id": job.tenant_id, "sha256": sha, "job_id": job.job_id, "epoch": job.epoch}
-            self.transact(lambda c: join_content(c, **join))
+            self.transact(lambda c: protocol.join(c, job, sha))
 
     @precondition(lambda self: any(self.held))
     @rule(worker=WORKERS)
@@ -115,23 +113,15 @@ class Life(SqlMachine):
     def finish(self, worker):
         if self.held[worker] is None:
             return
-        values = {
-            "sha256": self.job.job_id.bytes * 2,
-            "facts": Facts(width=1, height=1),
-            "report": {},
-            "traceparent": None,
-        }
-        self.attempt(
-            worker, lambda c, job: finishing.finish(c, finishing.Finish(job=job, variants=(), **values)), state="done"
-        )
+        sha256 = self.job.job_id.bytes * 2
+        self.attempt(worker, lambda c, job: protocol.finish(c, job, sha256), state="done")
 
     @precondition(lambda self: any(self.held))
     @rule(worker=WORKERS)
     def permanent(self, worker):
         if self.held[worker] is None:
             return
-        values = {"code": ErrorCode.CORRUPT, "detail": "", "sha256": None, "report": {}, "traceparent": None}
-        self.attempt(worker, lambda c, job: endings.fail(c, job, **values), state="failed")
+        self.attempt(worker, protocol.fail, state="failed")
 
     @precondition(lambda self: any(self.held))
     @rule(worker=WORKERS)

@@ -2,15 +2,16 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
+from support import protocol
 from support.objects import put
 
-from connectors.postgres import cancel, finishing, jobs, purge
-from connectors.postgres.content import Role, join_content
+from connectors.postgres import cancel, purge
+from connectors.postgres.content import Role
 from connectors.postgres.variants import NewVariant
 from connectors.telemetry.metrics import Metrics
-from schemas.details import Facts
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.events import Part
 from schemas.ids import uuid7
@@ -18,8 +19,6 @@ from schemas.settings import KeeperSettings
 from schemas.states import Stage
 from streams.keeper.orphans import Orphans, Swept
 from streams.keeper.purging import Purging
-
-FACTS = Facts(width=4, height=3)
 
 
 @pytest.fixture
@@ -35,10 +34,8 @@ def sweeping(worker, store, bucket_of_ours):
 async def claimed(worker, seed, tenant_id, sha256):
     made = await seed.asset(worker, tenant_id)
     async with worker.transaction() as connection:
-        job = await jobs.claim(connection, made.dispatch(), owner="w", lease_s=60)
-        decision = await join_content(
-            connection, tenant_id=tenant_id, sha256=sha256, job_id=job.job_id, epoch=job.epoch
-        )
+        job = await protocol.claim(connection, made.dispatch())
+        decision = await protocol.join(connection, job, sha256)
     return made, job, decision
 
 
@@ -53,10 +50,7 @@ async def ready(worker, seed, store, tmp_path, tenant_id, sha256):
     (source,) = await seed.column(worker, "SELECT object_key FROM assets WHERE id = :a", a=made.asset_id)
     await put(store, tmp_path, source, key)
     async with worker.transaction() as connection:
-        await finishing.finish(
-            connection,
-            finishing.Finish(job=job, variants=(variant,), sha256=sha256, facts=FACTS, report={}, traceparent=None),
-        )
+        await protocol.finish(connection, job, sha256, variants=[variant])
     return made, source, key
 
 
@@ -203,8 +197,8 @@ async def test_a_job_that_meets_bytes_whose_objects_go_waits(worker, seed, store
         await purge.finish(connection, going, objects=0, actor="t")
     await seed.change(worker, "UPDATE jobs SET state = 'queued', reason = NULL WHERE id = :j", j=late.job_id)
     async with worker.transaction() as connection:
-        job = await jobs.claim(connection, late.dispatch(), owner="w", lease_s=60)
-        again = await join_content(connection, tenant_id=tenant, sha256=sha256, job_id=job.job_id, epoch=job.epoch)
+        job = await protocol.claim(connection, late.dispatch())
+        again = await protocol.join(connection, job, sha256)
     assert again.role is Role.LEADER
     assert variant
 
@@ -230,9 +224,8 @@ async def test_a_mark_that_a_crash_left_keeps_no_job_from_the_bytes(worker, seed
     async def meet(stage):
         made = await seed.asset(worker, tenant)
         async with worker.transaction() as connection:
-            job = await jobs.claim(connection, made.dispatch(), owner="w", lease_s=60)
-            held = {"tenant_id": tenant, "job_id": job.job_id, "epoch": job.epoch}
-            return (await join_content(connection, sha256=sha256, stage=stage, **held)).role
+            job = await protocol.claim(connection, made.dispatch())
+            return (await protocol.join(connection, msgspec.structs.replace(job, stage=stage), sha256)).role
 
     async def jobs_are_over():
         over = "UPDATE jobs SET state = 'cancelled', reason = NULL, lease_until = NULL WHERE tenant_id = :t"
@@ -277,10 +270,7 @@ async def test_the_parts_of_a_variant_are_no_orphans(worker, seed, store, tmp_pa
     keys = (*ladder.object_keys(), nobodys)
     await put(store, tmp_path, *keys)
     async with worker.transaction() as connection:
-        await finishing.finish(
-            connection,
-            finishing.Finish(job=job, variants=(ladder,), sha256=sha256, facts=FACTS, report={}, traceparent=None),
-        )
+        await protocol.finish(connection, job, sha256, variants=[ladder])
     await sweeping.sweep(datetime(2000, 1, 1, tzinfo=UTC) - datetime.now(UTC))
     assert await there(store, *keys) == [True, True, True, False]
     await delete(worker, seed, made)

@@ -1,8 +1,9 @@
 """Stages that follow a primary one: made with its end, twins of their own, and no say in the asset's state."""
 
 import sqlalchemy as sa
+from support import protocol
 
-from connectors.postgres import content, endings, finishing, jobs, keeper
+from connectors.postgres import keeper
 from connectors.postgres.content import Role, let_sleep
 from connectors.postgres.variants import NewVariant
 from schemas.details import Details, Facts
@@ -17,36 +18,22 @@ AVIF = Stage.IMAGE_AVIF
 
 async def claim(database, record):
     async with database.transaction() as connection:
-        return await jobs.claim(connection, record, owner="worker", lease_s=3600)
+        return await protocol.claim(connection, record, lease_s=3600)
 
 
 async def join(database, job):
     async with database.transaction() as connection:
-        return await content.join_content(
-            connection, tenant_id=job.tenant_id, sha256=SHA, job_id=job.job_id, epoch=job.epoch, stage=job.stage
-        )
+        return await protocol.join(connection, job, SHA)
 
 
 async def finish(database, job, variants=(), follow=()):
-    facts = FACTS if job.stage.primary else None
     async with database.transaction() as connection:
-        await finishing.finish(
-            connection,
-            finishing.Finish(
-                job=job,
-                variants=tuple(variants),
-                sha256=SHA,
-                facts=facts,
-                report={},
-                follow=tuple(follow),
-                traceparent=None,
-            ),
-        )
+        await protocol.finish(connection, job, SHA, variants=variants, facts=FACTS, follow=follow)
 
 
 async def fail(database, job, code=ErrorCode.CORRUPT):
     async with database.transaction() as connection:
-        await endings.fail(connection, job, code=code, detail="no", sha256=SHA, report={}, traceparent=None)
+        await protocol.fail(connection, job, sha256=SHA, code=code)
 
 
 async def primary_done(database, seeded, number=1):

@@ -5,13 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
+from support import protocol
 from support.locks import until_waited_for
 
-from connectors.postgres import content, endings, jobs, tenant_removal
+from connectors.postgres import tenant_removal
 from connectors.postgres.assets import NewAsset, begin_again, create_assets
 from connectors.postgres.database import Database
 from connectors.postgres.keys import authenticate, mint_key, principal_of_token
-from schemas.errors import ErrorCode
 from schemas.ids import uuid7
 from schemas.scopes import Scope
 from schemas.settings import DatabaseSettings
@@ -31,12 +31,10 @@ async def furnish(worker, seed, tenant_id):
     """A job with content, events and a dead letter; an endpoint with two deliveries, each with an attempt."""
     made = await seed.upload(worker, tenant_id)
     async with worker.transaction() as connection:
-        job = await jobs.claim(connection, made.dispatch(), owner="w", lease_s=60)
+        job = await protocol.claim(connection, made.dispatch())
         sha256 = made.asset_id.bytes * 2
-        held = {"tenant_id": tenant_id, "job_id": job.job_id, "epoch": job.epoch, "sha256": sha256}
-        await content.join_content(connection, **held)
-        values = {"code": ErrorCode.CORRUPT, "detail": "", "sha256": sha256, "report": {}, "traceparent": None}
-        await endings.fail(connection, job, **values)
+        await protocol.join(connection, job, sha256)
+        await protocol.fail(connection, job, sha256=sha256)
         endpoint = uuid7()
         await connection.execute(
             sa.text("""
