@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from cli.database import in_transaction
 from connectors.postgres import tuning
 from connectors.postgres.tuning import LaneTuning
-from schemas.settings import LANE_RUNNING, LANE_WINDOW, WorkerSettings
+from schemas.settings import LANE_RUNNING_BOUNDS, LANE_WINDOW_BOUNDS, WorkerSettings
 from schemas.topics import JOB_TOPICS
 
 _ROUTES = list(dict.fromkeys(topic.route for topic in JOB_TOPICS.values()))  # kinds of media may share one
@@ -45,8 +45,10 @@ def show(as_json: bool) -> None:
 
 @lanes.command("set")
 @click.argument("topic", type=click.Choice(_ROUTES))
-@click.option("--running", type=click.IntRange(*LANE_RUNNING), help="Jobs at once per partition.")
-@click.option("--window", type=click.IntRange(*LANE_WINDOW), help="Records fetched and not yet started, per partition.")
+@click.option("--running", type=click.IntRange(*LANE_RUNNING_BOUNDS), help="Jobs at once per partition.")
+@click.option(
+    "--window", type=click.IntRange(*LANE_WINDOW_BOUNDS), help="Records fetched and not yet started, per partition."
+)
 @click.option("--reset", is_flag=True, help="Follow each worker's own settings again.")
 def change(topic: str, running: int | None, window: int | None, reset: bool) -> None:
     """Change a topic's lanes; what is not named stays as it is. Workers follow within seconds."""

@@ -59,7 +59,7 @@ class Rendition(msgspec.Struct, frozen=True):
     parts: Annotated[tuple[Part, ...], Meta(max_length=100)] = ()
 
 
-class StageTiming(msgspec.Struct, frozen=True):
+class StepTiming(msgspec.Struct, frozen=True):
     """One step of `STEPS` inside a job: when it began (seconds since the epoch) and how long it took (seconds)."""
 
     name: Annotated[str, Meta(pattern=rf"\A({'|'.join(sorted(STEPS))})\Z")]
@@ -77,7 +77,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
 
     max_rss_mb: MiB
     cpu_s: _Seconds = 0.0
-    stages: Annotated[tuple[StageTiming, ...], Meta(max_length=200)] = ()
+    steps: Annotated[tuple[StepTiming, ...], Meta(max_length=200)] = ()
 
 
 class ProcessingReport(Cost, frozen=True, kw_only=True):

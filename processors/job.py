@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from processors.bundles import part_type
-from processors.contract import Rendition, Source, StageTiming
+from processors.contract import Rendition, Source, StepTiming
 from schemas.details import Details
 from schemas.events import Part
 from schemas.profiles import Profile
@@ -120,7 +120,7 @@ class Timings:
     """Collects how long each step of a job took."""
 
     def __init__(self) -> None:
-        self._steps: list[StageTiming] = []
+        self._steps: list[StepTiming] = []
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -129,8 +129,8 @@ class Timings:
         try:
             yield
         finally:
-            self._steps.append(StageTiming(name, began, time.perf_counter() - clock))
+            self._steps.append(StepTiming(name, began, time.perf_counter() - clock))
 
-    def taken(self) -> tuple[StageTiming, ...]:
+    def taken(self) -> tuple[StepTiming, ...]:
         """The steps so far, in the order in which they ended."""
         return tuple(self._steps)

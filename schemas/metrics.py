@@ -6,6 +6,8 @@ bound; figures per tenant are in spans and logs. This module knows nothing of Pr
 
 from typing import ClassVar, Literal, NamedTuple
 
+from schemas.states import WaitReason
+
 Process = Literal["api", "media-images", "media-video", "webhooks", "usage", "keeper"]
 
 _MEDIA: tuple[Process, ...] = ("media-images", "media-video")
@@ -56,13 +58,10 @@ class Buckets:
     WORK: ClassVar[tuple[float, ...]] = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
 
 
-STATUS_CLASSES = ("2xx", "3xx", "4xx", "5xx")
-DISPATCH_OUTCOMES = ("claimed", "stale", "undecodable", "left", "capped")
-EVENT_OUTCOMES = ("ok", "dead")
 WEBHOOK_OUTCOMES = (
     "delivered", "rejected", "redirected", "timeout", "unreachable", "refused", "gone", "unsent", "unreadable",
 )  # fmt: skip
-WAIT_REASONS = ("credit", "retry", "twin", "breaker", "cap")
+WAIT_REASONS = tuple(WaitReason)
 
 # -- HTTP, as the API answers it; `route` is the pattern, never the path --------------------------------------------
 HTTP_REQUESTS = CounterSpec(
@@ -83,8 +82,9 @@ HTTP_REQUEST_DURATION = HistogramSpec(
 EVENTS_PROCESSED = CounterSpec(
     "media_events_processed_total",
     "Records whose outcome is durable: claimed, stale, undecodable, left to the keeper (of a newer release) or capped "
-    "(sent back for its tenant has its share of the window) for dispatches, ok or dead for events, and for usage also "
-    "stale (a record that came again), repeat (an event that the connector sent again) or late (its window is past).",
+    "(sent back for its tenant has its share of the window) for dispatches, ok or dead for webhooks, and for usage ok, "
+    "left (undecodable), stale (a record that came again), repeat (an event that the connector sent again) or late "
+    "(its window is past).",
     _CONSUMERS,
     ("topic", "event_type", "outcome"),
 )
@@ -116,11 +116,11 @@ DLQ_MESSAGES = CounterSpec(
 )
 
 # -- Lanes: one per assigned partition -------------------------------------------------------------------------------
-LANE_RUNNING = GaugeSpec("media_lane_running", "Jobs running in a lane.", _CONSUMERS, ("topic", "partition"))
+LANE_RUNNING = GaugeSpec("media_lane_running", "Jobs running in a lane.", _MEDIA, ("topic", "partition"))
 LANE_QUEUED = GaugeSpec(
     "media_lane_queued", "Records fetched into a lane and not yet started.", _CONSUMERS, ("topic", "partition")
 )
-LANE_SLOTS = GaugeSpec("media_lane_slots", "Most jobs that a lane may run at once.", _CONSUMERS, ("topic", "partition"))
+LANE_SLOTS = GaugeSpec("media_lane_slots", "Most jobs that a lane may run at once.", _MEDIA, ("topic", "partition"))
 LANE_HEAD_AGE = GaugeSpec(
     "media_lane_head_age_seconds",
     "How long a lane's oldest record without a durable outcome has been there.",
@@ -199,7 +199,7 @@ JOBS_FINISHED = CounterSpec(
 )
 STAGE_DURATION = HistogramSpec(
     "media_job_stage_duration_seconds",
-    "Time of each step of a job: download, process, upload, commit.",
+    "Time of each step of a job: download, dedup, process, upload, and those that the child tells of.",
     _MEDIA,
     Buckets.WORK,
     ("stage", "step"),

@@ -32,11 +32,11 @@ class JobState(StrEnum):
 class WaitReason(StrEnum):
     """Why a job waits in its row instead of in a partition."""
 
-    CREDIT = "credit"
-    RETRY = "retry"
-    TWIN = "twin"
-    BREAKER = "breaker"
-    CAP = "cap"
+    CREDIT = "credit"  # its tenant's dispatches are used up
+    RETRY = "retry"  # an attempt has failed, or a dependency is away
+    TWIN = "twin"  # another job makes variants of the same bytes
+    BREAKER = "breaker"  # its tenant's breaker is open
+    CAP = "cap"  # a lane has sent it back: its tenant had its share of the window
 
 
 class MediaKind(StrEnum):

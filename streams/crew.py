@@ -36,7 +36,7 @@ class Handler(Protocol[P_contra, W]):
 
 
 class Callbacks(NamedTuple):
-    """What a task tells: first `claimed` or `failed`, in the end `over` with the cost."""
+    """What a task tells: either `failed`, and nothing more; or `claimed`, and in the end `over` with the cost."""
 
     claimed: Callable[[], None]
     failed: Callable[[Exception], None]

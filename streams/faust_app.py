@@ -1,6 +1,6 @@
 """A Faust app for one topic, configured as design and experience demand, on our transport.
 
-    app = build_app(name, topic, kafka, worker, books, receive)
+    app = build_app(group, topic, kafka, worker, books, receive)
     await app.start() ... await app.stop()
 
 `receive(record)` is called in the event loop for every record, in order per partition; it must not block. One that

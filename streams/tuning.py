@@ -19,13 +19,16 @@ _INTERVAL_S = 3.0
 
 
 class Tuner:
-    """Brings the lanes of one topic, and the shares in them, to what the tables say; `own` is for what they do not."""
+    """Brings the lanes of one topic, and the shares in them, to what the tables say.
 
-    def __init__(self, database: Database, lanes: Lanes[Any, Any], shares: Shares, *, topic: str) -> None:
+    What these do not say stays as the lanes were made; `route` is the topic without the installation's prefix.
+    """
+
+    def __init__(self, database: Database, lanes: Lanes[Any, Any], shares: Shares, *, route: str) -> None:
         self._database = database
         self._lanes = lanes
         self._shares = shares
-        self._topic = topic
+        self._route = route
         self._own = lanes.bounds
 
     async def run(self) -> None:
@@ -42,10 +45,10 @@ class Tuner:
         async with self._database.transaction() as connection:
             lanes = await tuning.lane_tunings(connection)
             shares = await tuning.tenant_shares(connection)
-        mine = next((lane for lane in lanes if lane.topic == self._topic), tuning.LaneTuning(topic=self._topic))
+        mine = next((lane for lane in lanes if lane.topic == self._route), tuning.LaneTuning(topic=self._route))
         bounds = Bounds.of(running=mine.running or self._own.running, window=mine.window or self._own.window)
         if bounds != self._lanes.bounds:
-            log.info("lanes changed", topic=self._topic, running=bounds.running, window=bounds.window)
+            log.info("lanes changed", topic=self._route, running=bounds.running, window=bounds.window)
             self._lanes.resize(bounds)
         named = {str(one.tenant_id): Share(weight=one.weight, cap=one.cap) for one in shares}
         if self._shares.replace(named):

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.errors import ErrorCode, MedialaneError
-from schemas.settings import LANE_RUNNING, LANE_WINDOW
+from schemas.settings import LANE_RUNNING_BOUNDS, LANE_WINDOW_BOUNDS
 
 MOST_WEIGHT = 1000.0
 CREDITS = (8, 10_000)
@@ -77,8 +77,8 @@ async def lane_tunings(connection: AsyncConnection) -> tuple[LaneTuning, ...]:
 
 async def tune_lanes(connection: AsyncConnection, topic: str, *, running: int | None, window: int | None) -> LaneTuning:
     """Change what is not None for a topic (its route). Raises `MedialaneError(invalid_request)`."""
-    _check("running", running, LANE_RUNNING)
-    _check("window", window, LANE_WINDOW)
+    _check("running", running, LANE_RUNNING_BOUNDS)
+    _check("window", window, LANE_WINDOW_BOUNDS)
     values = {"topic": topic, "running": running, "window": window}
     return LaneTuning(**(await connection.execute(_SET_LANE, values)).mappings().one())
 

@@ -65,7 +65,7 @@ class _Child:
             height=outcome.height,
             duration_s=outcome.duration_s,
             max_rss_mb=max(peak, outcome.helper_rss_mb),
-            stages=job.timings.taken(),
+            steps=job.timings.taken(),
             details=outcome.details,
         )
         return wire.Done(report, now)
@@ -73,7 +73,7 @@ class _Child:
     def _failed(self, error: MediaError, job: Job) -> wire.Failed:
         now, peak = self._memory.rss_mb()
         helper = error.cost.max_rss_mb if error.cost else 0.0
-        cost = Cost(max_rss_mb=max(peak, helper), stages=job.timings.taken())
+        cost = Cost(max_rss_mb=max(peak, helper), steps=job.timings.taken())
         detail = error.detail.replace("\0", "")[: wire.LONGEST_DETAIL]
         # Whether the disk is full the worker sees by itself, before it gives out a job.
         code = ErrorCode.PROCESSING_FAILED if error.code is ErrorCode.NO_TEMP_SPACE else error.code

@@ -11,8 +11,8 @@ from schemas.settings.connections import (
     TopicsSettings,
 )
 from schemas.settings.groups import (
-    LANE_RUNNING,
-    LANE_WINDOW,
+    LANE_RUNNING_BOUNDS,
+    LANE_WINDOW_BOUNDS,
     PROCESSES,
     ApiSettings,
     AuthSettings,
@@ -32,8 +32,8 @@ from schemas.settings.groups import (
 from schemas.settings.loading import PREFIX, Settings, SettingsError, describe, load, variable
 
 __all__ = [
-    "LANE_RUNNING",
-    "LANE_WINDOW",
+    "LANE_RUNNING_BOUNDS",
+    "LANE_WINDOW_BOUNDS",
     "PREFIX",
     "PROCESSES",
     "ApiSettings",

@@ -15,9 +15,9 @@ from schemas.settings.connections import (
 )
 from schemas.settings.loading import CHECK, Settings, variable
 
-LANE_RUNNING = (1, 256)
+LANE_RUNNING_BOUNDS = (1, 256)
 """Fewest and most jobs at once in a lane; the table's CHECK has the same."""
-LANE_WINDOW = (4, 4096)
+LANE_WINDOW_BOUNDS = (4, 4096)
 """Smallest and largest window of a lane, records; the table's CHECK has the same."""
 
 
@@ -94,14 +94,14 @@ class WorkerSettings(Settings, frozen=True, kw_only=True):
     lane_concurrency: Annotated[
         int,
         Meta(
-            ge=LANE_RUNNING[0], le=LANE_RUNNING[1],
+            ge=LANE_RUNNING_BOUNDS[0], le=LANE_RUNNING_BOUNDS[1],
             description="Jobs at once per partition, unless `medialane lanes set` says else",
         ),
     ] = 4  # fmt: skip
     lane_window: Annotated[
         int,
         Meta(
-            ge=LANE_WINDOW[0], le=LANE_WINDOW[1],
+            ge=LANE_WINDOW_BOUNDS[0], le=LANE_WINDOW_BOUNDS[1],
             description="Records fetched and not yet started, per partition, unless `medialane lanes set` says else",
         ),
     ] = 256  # fmt: skip

@@ -112,7 +112,7 @@ async def _run(env: Mapping[str, str], kind: MediaKind) -> int:
             await runner.give_back_unanswered(over - time.monotonic())
 
         overflow = Overflow(worker.lanes, ExcessReturn(database, telemetry.metrics, topic), worker.member.behind)
-        tuner = Tuner(database, worker.lanes, worker.shares, topic=JOB_TOPICS[kind].route)
+        tuner = Tuner(database, worker.lanes, worker.shares, route=JOB_TOPICS[kind].route)
         tasks = {
             "leases": leases.run, "claims": runner.look_after_unanswered, "pulse": pulse.run, "gate": gate.run,
             "overflow": overflow.run, "tuner": tuner.run, "loop": LoopWatch(worker.member.consumer_loop).run,

@@ -74,7 +74,7 @@ class Work:
         self._tracing = tracing
         self._profiles = profiles
         self._on_outage = on_outage
-        self._stages: list[dict[str, Any]] = []
+        self._steps: list[dict[str, Any]] = []
         self._cost: Cost | None = None
         self.sha256 = job.content_sha256
 
@@ -120,7 +120,8 @@ class Work:
         return {
             "queued_at": job.queued_at.timestamp(),
             "claimed_at": job.claimed_at.timestamp(),
-            "stages": self._stages + [msgspec.structs.asdict(stage) for stage in cost.stages],
+            # The rows' word for steps, from before jobs had stages.
+            "stages": self._steps + [msgspec.structs.asdict(step) for step in cost.steps],
             "cpu_s": cost.cpu_s,
             "max_rss_mb": cost.max_rss_mb,
         }
@@ -128,7 +129,7 @@ class Work:
     async def _join(self, sha256: bytes) -> tuple[Role, Facts | None]:
         job = self._job
         self.sha256 = sha256
-        with self._stage("dedup"):
+        with self._step("dedup"):
             async with self._database.transaction() as connection:
                 decision = await join_content(
                     connection, tenant_id=job.tenant_id, sha256=sha256, job_id=job.job_id, epoch=job.epoch,
@@ -149,7 +150,7 @@ class Work:
 
     async def _download(self) -> tuple[Path, bytes]:
         path = self._folder / "source"
-        with self._stage("download"):
+        with self._step("download"):
             sha256 = await self._store.download(
                 self._job.object_key, path, if_match=self._job.etag, version_id=self._job.version_id
             )
@@ -189,13 +190,13 @@ class Work:
         progress = Progress(job, self._database)
         began = time.time()
         try:
-            with self._stage("process"):
+            with self._step("process"):
                 _, report = await self._pool.process(
                     job.stage, source, self._folder, profiles, on_rendition=outputs.put, on_progress=progress.note
                 )
             self._cost = report
             self._trace_steps(report, began)
-            with self._stage("upload"):
+            with self._step("upload"):
                 rest = await outputs.close()
                 await progress.close()
         except MediaError as error:
@@ -211,19 +212,19 @@ class Work:
     def _trace_steps(self, cost: Cost, began: float) -> None:
         """Make spans of the steps in the child. Its times are its own word: none leaves the time it was asked for."""
         now = time.time()
-        for step in cost.stages:
+        for step in cost.steps:
             start = min(now, max(began, step.started_at_unix))
             self._tracing.past(step.name, start, min(now, start + max(0.0, step.seconds)))
 
     @contextmanager
-    def _stage(self, name: str) -> Iterator[None]:
+    def _step(self, name: str) -> Iterator[None]:
         started, clock = time.time(), time.perf_counter()
         with self._tracing.span(name):
             try:
                 yield
             finally:
                 seconds = time.perf_counter() - clock
-                self._stages.append({"name": name, "started_at_unix": started, "seconds": seconds})
+                self._steps.append({"name": name, "started_at_unix": started, "seconds": seconds})
 
 
 def _facts(report: ProcessingReport) -> Facts:

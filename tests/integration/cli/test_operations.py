@@ -37,7 +37,8 @@ def test_topics_are_planned_then_made_then_recorded(env, database):
     applied = medialane(env, "topics", "apply")
     assert applied.returncode == 0, applied.stderr
     after = medialane(env, "topics", "plan")
-    assert all(line.startswith("= ") for line in after.stdout.splitlines()), after.stdout
+    assert after.returncode == 0, after.stderr
+    assert after.stdout.count("= ") == len(after.stdout.splitlines()) == len(TOPICS), after.stdout
     with psycopg.connect(database.owner) as connection:
         recorded = dict(connection.execute("SELECT topic, count(*) FROM partitions GROUP BY topic").fetchall())
     assert recorded == {topic.route: topic.partitions for topic in TOPICS}

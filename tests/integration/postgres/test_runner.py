@@ -15,7 +15,7 @@ from connectors.postgres.database import Database
 from connectors.telemetry.metrics import Metrics
 from connectors.telemetry.tracing import Tracing
 from processors import removal, temp
-from processors.contract import Cost, MediaError, ProcessingReport, StageTiming
+from processors.contract import Cost, MediaError, ProcessingReport, StepTiming
 from processors.temp import TempFolders
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.settings import DatabaseSettings, WorkerSettings
@@ -44,8 +44,8 @@ class Child:
         if self.failures:
             raise self.failures.pop()
         await asyncio.sleep(0.02)
-        steps = self.steps or tuple(StageTiming(name, self.asked, 0.01) for name in self.names)
-        cost = {"cpu_s": 0.5, "max_rss_mb": 1.0, "stages": steps}
+        steps = self.steps or tuple(StepTiming(name, self.asked, 0.01) for name in self.names)
+        cost = {"cpu_s": 0.5, "max_rss_mb": 1.0, "steps": steps}
         return [], ProcessingReport(kind="image", format="JPEG", width=1, height=1, duration_s=None, **cost)
 
 
@@ -335,15 +335,15 @@ async def test_every_step_of_a_job_is_a_span_below_its_own(scene):
 
 
 async def test_the_steps_of_a_child_that_failed_are_spans_too(scene):
-    steps = (StageTiming("decode", time.time(), 0.1),)
-    scene.child.failures = [MediaError(ErrorCode.CORRUPT, cost=Cost(cpu_s=0.1, max_rss_mb=1.0, stages=steps))]
+    steps = (StepTiming("decode", time.time(), 0.1),)
+    scene.child.failures = [MediaError(ErrorCode.CORRUPT, cost=Cost(cpu_s=0.1, max_rss_mb=1.0, steps=steps))]
     spans = await traced(scene)
     assert sorted(spans) == ["decode", "dedup", "download", "process"]
 
 
 @pytest.mark.parametrize("word", [0.0, 1e300, -1e300])
 async def test_a_step_lies_within_the_time_in_which_the_child_was_asked(scene, word):
-    scene.child.steps = (StageTiming("decode", word, word),)
+    scene.child.steps = (StepTiming("decode", word, word),)
     spans = await traced(scene)
     step, process = spans["decode"], spans["process"]
     assert process.start_time - 5e6 <= step.start_time <= step.end_time <= process.end_time + 1e9

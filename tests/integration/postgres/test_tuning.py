@@ -8,7 +8,7 @@ from support import commands
 
 from connectors.postgres import tuning
 from schemas.errors import MedialaneError
-from schemas.settings import LANE_RUNNING, LANE_WINDOW
+from schemas.settings import LANE_RUNNING_BOUNDS, LANE_WINDOW_BOUNDS
 from streams.core.lane import Bounds
 from streams.core.roundrobin import DeficitRoundRobin, Share, Shares
 from streams.lanes import Lanes
@@ -22,7 +22,7 @@ async def tuned(worker):
     shares = Shares()
     lanes = Lanes(None, lambda: None, slots=4, bounds=OWN, queue=lambda: DeficitRoundRobin(shares))
     lanes.assign([("media.jobs.image", 0)])
-    yield lanes, shares, Tuner(worker, lanes, shares, topic="jobs.image")
+    yield lanes, shares, Tuner(worker, lanes, shares, route="jobs.image")
     async with worker.transaction() as connection:
         for topic in ("jobs.image", "jobs.video"):
             await tuning.untune_lanes(connection, topic)
@@ -66,15 +66,15 @@ async def test_shares_follow_the_table(worker, seed, tuned):
 
 async def test_the_tables_refuse_what_the_code_refuses(worker, database, seed):
     tenant = await seed.tenant(worker)
-    for values in ({"running": LANE_RUNNING[1] + 1}, {"window": LANE_WINDOW[0] - 1}, {"running": 0}):
+    for values in ({"running": LANE_RUNNING_BOUNDS[1] + 1}, {"window": LANE_WINDOW_BOUNDS[0] - 1}, {"running": 0}):
         with pytest.raises(MedialaneError, match="is from"):
             await change(worker, tuning.tune_lanes, "jobs.image", **{"running": None, "window": None} | values)
     for values in ({"weight": 0.0}, {"weight": tuning.MOST_WEIGHT + 1}, {"weight": float("nan")}, {"cap": -1}):
         with pytest.raises(MedialaneError):
             await change(worker, tuning.set_share, tenant, **{"weight": None, "cap": None} | values)
     refused = [
-        f"INSERT INTO lane_settings (topic, running) VALUES ('x', {LANE_RUNNING[1] + 1})",
-        f"INSERT INTO lane_settings (topic, window_records) VALUES ('x', {LANE_WINDOW[0] - 1})",
+        f"INSERT INTO lane_settings (topic, running) VALUES ('x', {LANE_RUNNING_BOUNDS[1] + 1})",
+        f"INSERT INTO lane_settings (topic, window_records) VALUES ('x', {LANE_WINDOW_BOUNDS[0] - 1})",
         f"INSERT INTO tenant_shares (tenant_id, weight) VALUES ('{tenant}', {tuning.MOST_WEIGHT + 1})",
         f"INSERT INTO tenant_shares (tenant_id, cap) VALUES ('{tenant}', -1)",
     ]

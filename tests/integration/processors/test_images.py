@@ -76,7 +76,7 @@ def test_a_phone_photo_gives_its_variants(bench, samples, name, tmp_path):
     assert (report.kind, report.format, report.width, report.height) == ("image", "jpeg", 4000, 3000)
     assert 0.05 < report.cpu_s < 5
     assert 20 < report.max_rss_mb < 200
-    assert {"sniff", "inspect", "decode", "placeholder", *SIZES} == {stage.name for stage in report.stages}
+    assert {"sniff", "inspect", "decode", "placeholder", *SIZES} == {step.name for step in report.steps}
     details = report.details
     assert (details.format, details.bit_depth, details.color_space, details.frames) == ("jpeg", 8, "srgb", 1)
     assert details.orientation == Image.open(samples / name).getexif().get(0x0112, 1)

@@ -52,7 +52,7 @@ def test_a_real_phone_video(bench, samples, ffprobe, tmp_path):
     check(made["hls"], ffprobe, ["1080p", "720p", "480p", "360p", "240p"], sound=True)
     assert made["hls"].duration_s == pytest.approx(1.6, abs=0.3)
     assert progress == sorted(progress)
-    assert {"loudness", "storyboard", "ladder"} <= {stage.name for stage in report.stages}
+    assert {"loudness", "storyboard", "ladder"} <= {step.name for step in report.steps}
 
 
 def test_segments_begin_with_key_frames_at_the_same_times(bench, make_video, ffprobe, tmp_path):

@@ -80,7 +80,7 @@ def test_a_film_that_fails_in_the_middle_says_what_it_cost(make_bench, long_vide
     for cost in costs:
         assert cost.cpu_s > 0.1
         assert cost.max_rss_mb > 30
-        assert [stage.name for stage in cost.stages] == ["sniff", "probe", "ffmpeg"]
+        assert [step.name for step in cost.steps] == ["sniff", "probe", "ffmpeg"]
     assert max(cost.cpu_s for cost in costs) < 5 * min(cost.cpu_s for cost in costs), "each pays its own"
 
 

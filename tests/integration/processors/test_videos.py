@@ -56,7 +56,7 @@ def test_a_real_phone_video_with_variable_frame_rate(bench, samples, ffprobe, tm
     assert report.duration_s == pytest.approx(1.6, abs=0.2)
     assert report.cpu_s > 0.5  # ffmpeg's share is in it
     assert report.max_rss_mb > 50
-    assert {"sniff", "probe", "loudness", "ffmpeg", "check"} == {stage.name for stage in report.stages}
+    assert {"sniff", "probe", "loudness", "ffmpeg", "check"} == {step.name for step in report.steps}
 
 
 def test_the_preview_ends_after_four_seconds_and_the_rest_does_not(bench, samples, ffprobe, tmp_path):

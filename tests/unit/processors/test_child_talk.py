@@ -8,7 +8,7 @@ import time
 import pytest
 from msgspec import structs
 
-from processors.contract import Cost, MediaError, ProcessingReport, Rendition, StageTiming
+from processors.contract import Cost, MediaError, ProcessingReport, Rendition, StepTiming
 from processors.sandbox import limits, wire
 from processors.sandbox.handle import Child
 from schemas.details import Details
@@ -61,7 +61,7 @@ async def test_what_went_wrong_is_heard(talk):
         wire.encode(wire.Failed(ErrorCode.CORRUPT, "a\0b", COST, 1.0)),
         wire.encode(wire.Failed(ErrorCode.CORRUPT, "x" * (wire.LONGEST_DETAIL + 1), COST, 1.0)),
         wire.encode(
-            wire.Failed(ErrorCode.CORRUPT, "", Cost(cpu_s=1, max_rss_mb=1, stages=(StageTiming("sniff\0", 0, 0),)), 1)
+            wire.Failed(ErrorCode.CORRUPT, "", Cost(cpu_s=1, max_rss_mb=1, steps=(StepTiming("sniff\0", 0, 0),)), 1)
         ),
     ],
     ids=["bytes", "no text", "deep", "nul", "long", "stage"],
@@ -104,7 +104,7 @@ def done(**lies):
 
 
 def step(name="sniff", began=0.0, seconds=0.0):
-    return done(stages=(StageTiming(name, began, seconds),))
+    return done(steps=(StepTiming(name, began, seconds),))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def step(name="sniff", began=0.0, seconds=0.0):
         *(step(began=lie) for lie in (math.nan, math.inf, -1.0, 1e300)),
         *(step(seconds=lie) for lie in (math.nan, math.inf, -1.0, 1e300)),
         *(step(name) for name in ("hacked", "sniff\n", "", "sniff|decode")),
-        done(stages=(StageTiming("sniff", 0.0, 0.0),) * 1000),
+        done(steps=(StepTiming("sniff", 0.0, 0.0),) * 1000),
         *(done(**{name: lie}) for name in ("width", "height") for lie in (-1, 1 << 40)),
         *(
             done(details=Details(**{name: lie}))

@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind
 
 from connectors.telemetry import Telemetry, current_traceparent, trace_id
-from connectors.telemetry.messaging import header_traceparent, process_attributes, process_span_name
+from connectors.telemetry.messaging import header_traceparent
 from connectors.telemetry.tracing import Tracing, parse_traceparent
 from schemas.settings import TelemetrySettings
 
@@ -108,7 +108,3 @@ def test_record_headers():
     assert header_traceparent(headers) == PARENT
     assert header_traceparent([("traceparent", b"\xff")]) is None
     assert header_traceparent(None) is None
-    assert process_span_name("media.events") == "process media.events"
-    attributes = process_attributes(topic="media.events", partition=3, offset=7, group="webhooks", message_id="x")
-    assert attributes["messaging.destination.partition.id"] == "3"
-    assert attributes["messaging.message.id"] == "x"
