@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from connectors.kafka.admin import TopicAdmin
 from connectors.kafka.options import client_options
 from schemas.settings import ConnectSettings, KafkaSettings, ObjectStoreSettings
 from schemas.topics import TOPICS
+
+_SLOTS_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -214,12 +217,15 @@ def _make_template(stack: Stack) -> str:
 
 
 def _drop_slots(connection: psycopg.Connection, database: str) -> None:
+    """Drop them; a connector that is just being deleted comes back to its slot once more, however often it is ended."""
     query = "SELECT slot_name, active_pid FROM pg_replication_slots WHERE database = %s"
-    for slot, pid in connection.execute(query, (database,)).fetchall():
-        if pid:
-            connection.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
-        with contextlib.suppress(psycopg.errors.ObjectInUse, psycopg.errors.UndefinedObject):
-            connection.execute("SELECT pg_drop_replication_slot(%s)", (slot,))
+    deadline = time.monotonic() + _SLOTS_S
+    while (left := connection.execute(query, (database,)).fetchall()) and time.monotonic() < deadline:
+        for slot, pid in left:
+            if pid:
+                connection.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+            with contextlib.suppress(psycopg.errors.ObjectInUse, psycopg.errors.UndefinedObject):
+                connection.execute("SELECT pg_drop_replication_slot(%s)", (slot,))
 
 
 def _addresses(stack: Stack, name: str) -> Database:
