@@ -23,7 +23,7 @@ from connectors.postgres.tenants import find_tenant
 from connectors.telemetry.tracing import Tracing
 from schemas.errors import ERRORS, ErrorClass, ErrorCode, MedialaneError
 from schemas.settings import KafkaSettings, load
-from streams.media.undecodable import header_bytes
+from streams.dead_letters import header_bytes
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -34,7 +34,7 @@ class Conversation:
         self._workdir = workdir
         self._on_rendition = on_rendition
         self._on_progress = on_progress
-        self._asked = {profile.name: profile for profile in task.profiles if profile.name not in task.skip}
+        self._asked = {profile.name: profile for profile in task.profiles}
         self.renditions: list[Rendition] = []
 
     async def hold(self, on_probed: Callable[[float], None]) -> wire.Done | wire.Failed:

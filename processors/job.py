@@ -32,18 +32,12 @@ class Job:
     source: Source
     workdir: Path
     profiles: tuple[Profile, ...]
-    skip: frozenset[str]
     settings: ProcessorSettings
     threads: int
     made: Callable[[Rendition], None]
     progressed: Callable[[float], None]
     probed: Callable[[float], None] = lambda _: None
     timings: "Timings" = field(default_factory=lambda: Timings())  # noqa: PLW0108 - defined below
-
-    @property
-    def wanted(self) -> tuple[Profile, ...]:
-        """The profiles that are still to be made."""
-        return tuple(profile for profile in self.profiles if profile.name not in self.skip)
 
     def output(self, profile: Profile) -> Path:
         """Where a profile's file goes."""

@@ -80,18 +80,17 @@ class MediaPool:
         workdir: Path,
         profiles: Sequence[Profile],
         *,
-        skip: frozenset[str] = frozenset(),
         on_rendition: Callable[[Rendition], None] | None = None,
         on_progress: Callable[[float], None] | None = None,
     ) -> tuple[list[Rendition], ProcessingReport]:
-        """Make the profiles of a stage that are not in `skip`, as files in `workdir`, which is the job's own.
+        """Make these profiles of a stage, as files in `workdir`, which is the job's own.
 
         Waits for a free child. `on_rendition` is called in the event loop as each file is finished, `on_progress` with
         the share that is done, 0 to 1, now and then (video). Cancelling the awaiting task kills the child and its
         ffmpeg before the cancellation goes on, so that the folder may be removed.
         Raises `MediaError`, with what it cost as far as anybody knows.
         """
-        task = wire.Task(stage, source, tuple(profiles), skip)
+        task = wire.Task(stage, source, tuple(profiles))
         async with self._slots:
             if self._closing:
                 raise MediaError(ErrorCode.CHILD_DIED, "The pool is closing.")

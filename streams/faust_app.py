@@ -18,7 +18,8 @@ from faust.sensors import SensorDelegate
 
 from schemas.settings import KafkaSettings, WorkerSettings
 from streams.core.ledger import Partition
-from streams.transport import Books, Transport
+from streams.core.ports import Books
+from streams.transport import Transport
 
 log = structlog.get_logger(__name__)
 

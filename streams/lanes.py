@@ -9,13 +9,14 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import structlog
 
 from schemas.errors import MedialaneError
 from streams.core.lane import Bounds, Lane, Signal
 from streams.core.ledger import Entry, Ledger, Partition
+from streams.core.ports import Flow
 from streams.core.queues import Beyond, Fifo, Item, LaneQueue
 from streams.core.slots import Slots
 from streams.crew import Callbacks, Crew, Drained, Handler
@@ -32,18 +33,8 @@ _DEFECT_TRIES = 5
 _CLAIM_BOUND_S = 8.0
 
 
-class Flow(Protocol):
-    """Who fetches: Faust's consumer."""
-
-    def on_buffer_full(self, tp: Any) -> None:
-        """Stop fetching from a partition."""
-
-    def on_buffer_drop(self, tp: Any) -> None:
-        """Fetch from it again."""
-
-
 class Lanes(Generic[P, W]):
-    """The lanes of a process, and the books of its consumer (`streams.transport.Books`). One event loop only.
+    """The lanes of a process, and the books of its consumer (`streams.core.ports.Books`). One event loop only.
 
     `flow` is asked for whenever a lane becomes full or has room again: the consumer is made after the lanes are.
     """

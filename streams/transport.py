@@ -7,7 +7,7 @@ a full partition has room again. Pinned to the releases in pyproject.toml; docs/
 import asyncio
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, cast
 
 import aiokafka
 import faust
@@ -20,6 +20,7 @@ from faust.transport.drivers import aiokafka as driver
 from mode.utils import queues
 
 from streams.core.ledger import Partition
+from streams.core.ports import Books
 from streams.fencing import guard
 
 log = structlog.get_logger(__name__)
@@ -63,23 +64,6 @@ def check_names(table: Mapping[Any, Iterable[str]] = _PRIVATE) -> None:
 
 
 check_names()
-
-
-class Books(Protocol):
-    """What the consumer tells and asks about offsets: `streams.lanes.Lanes`, or the webhooks' intake."""
-
-    @property
-    def poll(self) -> int:
-        """Records per fetch, at most; twice as many may arrive after `on_buffer_full`."""
-
-    def assign(self, partitions: Iterable[tuple[str, int]]) -> None:
-        """A new assignment of exactly these partitions begins."""
-
-    def revoke(self, partitions: Iterable[tuple[str, int]]) -> None:
-        """These partitions are no longer ours; what was committable has just been committed."""
-
-    def positions(self) -> Mapping[Partition, int]:
-        """What may be committed now."""
 
 
 class _Thread(driver.AIOKafkaConsumerThread):

@@ -82,7 +82,7 @@ async def bury(
 
 
 def _headers(letter: DeadLetter, route: str, origin: Origin | None) -> ErrorHeaders:
-    """Kafka's names and ours, as `streams.media.undecodable` gives them to what cannot be decoded."""
+    """Kafka's names and ours, as `streams.dead_letters` gives them to what cannot be decoded."""
     return ErrorHeaders(
         topic=origin.topic if origin else route,
         kpart=str(origin.partition) if origin else None,

@@ -26,13 +26,13 @@ def process(job: Job, path: Path, audio_format: str) -> Outcome:
         if audio_format == "m4a":
             boxes.check_complete(path)
         track = probe(path, audio_format, job.settings)
-    rss_mb, duration_s = _make(job, path, track) if job.wanted else (0.0, track.duration_s)
+    rss_mb, duration_s = _make(job, path, track) if job.profiles else (0.0, track.duration_s)
     return Outcome(kind="audio", format=audio_format, width=0, height=0, duration_s=duration_s, helper_rss_mb=rss_mb)
 
 
 def _make(job: Job, path: Path, track: Track) -> tuple[float, float]:
     """Make and announce everything; returns the peak memory of what was run, MiB, and the true duration, seconds."""
-    profiles: dict[str, Profile] = {profile.format: profile for profile in job.wanted}
+    profiles: dict[str, Profile] = {profile.format: profile for profile in job.profiles}
     limit = job.settings
     with job.timings.step("loudness"):
         options = input_options(track.demuxer)

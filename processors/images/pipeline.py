@@ -50,7 +50,7 @@ def process(job: Job, path: Path, image_format: str) -> Outcome:
         header = engine.inspect(path, image_format)
         check_limits(header, job.settings)
     source = Size(header.width, header.height)
-    still = [profile for profile in job.wanted if not profile.animated]
+    still = [profile for profile in job.profiles if not profile.animated]
     pictures: list[Picture] = []
     # A primary stage needs a picture for the placeholder, even if every variant was made by an earlier attempt.
     if still or job.stage.primary:
@@ -62,7 +62,7 @@ def process(job: Job, path: Path, image_format: str) -> Outcome:
             picture = _derive(pictures, source, profile)
             job.output(profile).write_bytes(encoded(picture, profile))
             job.finish(profile, picture.width, picture.height)
-    for profile in (profile for profile in job.wanted if profile.animated and header.frames > 1):
+    for profile in (profile for profile in job.profiles if profile.animated and header.frames > 1):
         with job.timings.step(_step(profile)):
             _animate(job, profile, path, image_format, header)
     details = _details(header, image_format)

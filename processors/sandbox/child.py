@@ -44,7 +44,7 @@ class _Child:
         image = task.stage.kind is MediaKind.IMAGE
         limits.allow_cpu(self._settings.image_timeout_s if image else self._settings.video_timeout_s)
         job = Job(
-            task.stage, task.source, self._cell, task.profiles, task.skip, self._settings, self._threads,
+            task.stage, task.source, self._cell, task.profiles, self._settings, self._threads,
             made=lambda rendition: self._tell(wire.Made(rendition)),
             progressed=lambda fraction: self._tell(wire.Progressed(fraction)),
             probed=lambda work_s: self._tell(wire.Probed(work_s)),

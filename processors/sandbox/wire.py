@@ -64,12 +64,11 @@ class Exited(msgspec.Struct, frozen=True, tag=True):
 
 
 class Task(msgspec.Struct, frozen=True, tag=True):
-    """Worker to child: one job, whose source is in its cell. `skip` names profiles that exist already."""
+    """Worker to child: one job, whose source is in its cell."""
 
     stage: Stage
     source: Source
     profiles: tuple[Profile, ...]
-    skip: frozenset[str]
 
 
 class Made(msgspec.Struct, frozen=True, tag=True):

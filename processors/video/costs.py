@@ -116,7 +116,7 @@ def _storyboard(source: Path, folder: Path) -> tuple[float, float]:
 def _job(source: Path, folder: Path) -> Job:
     settings = ProcessorSettings()
     what = Source(str(source), source.stat().st_size, "video/mp4", source.name)
-    return Job(Stage.VIDEO_LADDER, what, folder, (), frozenset(), settings, 1, print, print)
+    return Job(Stage.VIDEO_LADDER, what, folder, (), settings, 1, print, print)
 
 
 def _cpu_s(argv: Sequence[str]) -> float:

@@ -26,10 +26,10 @@ def process(job: Job, path: Path, video_format: str) -> Outcome:
         job.probed(clip.work_s)
     clip, gain_db = _listened(job, path, clip)
     rss_mb = [0.0]
-    targets = [Target(each, *target_size(clip, each), job.output(each)) for each in job.wanted if not each.is_bundle]
+    targets = [Target(each, *target_size(clip, each), job.output(each)) for each in job.profiles if not each.is_bundle]
     if targets:
         rss_mb.append(_make(job, path, clip, targets, gain_db))
-    for profile in job.wanted:
+    for profile in job.profiles:
         if profile.format == "storyboard":
             rss_mb.append(storyboard.make(job, path, clip, profile))
         elif profile.format == "hls":
@@ -46,7 +46,7 @@ def process(job: Job, path: Path, video_format: str) -> Outcome:
 
 def _listened(job: Job, path: Path, clip: Clip) -> tuple[Clip, float]:
     """The gain in dB that brings the sound to its loudness; a track without a sample is taken for none."""
-    wanted = next((profile.loudness for profile in job.wanted if profile.loudness is not None), None)
+    wanted = next((profile.loudness for profile in job.profiles if profile.loudness is not None), None)
     if clip.audio is None or wanted is None:
         return clip, 0.0
     with job.timings.step("loudness"):

@@ -33,6 +33,7 @@ from schemas.states import MediaKind
 from schemas.topics import DEAD_LETTERS, JOB_TOPICS
 from streams.bucket import Bucket
 from streams.cores import available_cores, available_memory_mib, children
+from streams.dead_letters import DeadLetters
 from streams.health import DatabasePulse, LoopWatch
 from streams.lifecycle import live
 from streams.media.excess import ExcessReturn
@@ -40,7 +41,6 @@ from streams.media.execution import MediaJobRunner
 from streams.media.gate import StoreGate
 from streams.media.handler import MediaHandler
 from streams.media.leases import Leases
-from streams.media.undecodable import Undertaker
 from streams.media.walls import show_walls
 from streams.media.worker import MediaWorker
 from streams.overflow import Overflow
@@ -90,12 +90,12 @@ async def _run(env: Mapping[str, str], kind: MediaKind) -> int:
             owner=f"{socket.gethostname()}/{os.getpid()}/{uuid7()}", folders=folders, tracing=telemetry.tracing,
             metrics=telemetry.metrics, gate=gate, profiles=profiles,
         )  # fmt: skip
-        undertaker = Undertaker(
+        dead_letters = DeadLetters(
             RecordProducer(kafka, telemetry.tracing), database, telemetry.tracing,
             topic=DEAD_LETTERS.name(kafka.topic_prefix), group=group,
         )  # fmt: skip
         handler = MediaHandler(
-            runner, undertaker, telemetry.metrics, topic=topic, route=JOB_TOPICS[kind].route, group=group
+            runner, dead_letters, telemetry.metrics, topic=topic, route=JOB_TOPICS[kind].route, group=group
         )
         # One job more than there are children: it downloads while they compute.
         worker = MediaWorker(

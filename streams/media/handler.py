@@ -1,6 +1,7 @@
 """What a media lane does with a record: claim the job that it offers, bury what is none, leave what is not for us."""
 
 import time
+from typing import Protocol
 
 import structlog
 
@@ -9,26 +10,41 @@ from connectors.telemetry.messaging import header_traceparent
 from connectors.telemetry.metrics import Metrics
 from schemas.errors import ErrorCode
 from schemas.metrics import DLQ_MESSAGES, EVENT_AGE, EVENT_PROCESSING_DURATION, EVENTS_PROCESSED
-from schemas.records import DISPATCH_TYPE, Origin
+from schemas.records import DISPATCH_TYPE, Dispatch, Origin
+from streams.dead_letters import DeadLetters, Undecodable
 from streams.faust_app import Record
-from streams.media.ports import JobRunner
-from streams.media.records import Foreign, Offer, Undecodable
-from streams.media.undecodable import Undertaker
+from streams.media.records import Foreign, Offer
 
 log = structlog.get_logger(__name__)
 
 Payload = Offer | Foreign | Undecodable
 
 
+class JobRunner(Protocol):
+    """Claims jobs and runs them; `streams.media.execution.MediaJobRunner` is the one."""
+
+    async def claim(self, record: Dispatch, traceparent: str | None, origin: Origin | None = None) -> ClaimedJob | None:
+        """Take the job; committed on return. None: the record is stale or a repeat.
+
+        Raises `MedialaneError` of class DEPENDENCY: the outcome is unknown, offer the record again.
+        """
+
+    async def run(self, job: ClaimedJob) -> float:
+        """Work on a claimed job; never raises, every outcome goes to its row. Cancelled: the job is given back.
+
+        Returns the CPU seconds that it took, 0 if nobody knows (all children died, it was parked).
+        """
+
+
 class MediaHandler:
     """The lanes' handler (`streams.crew.Handler`) for one job topic."""
 
     def __init__(
-        self, runner: JobRunner, undertaker: Undertaker, metrics: Metrics, *, topic: str, route: str, group: str = ""
+        self, runner: JobRunner, dead_letters: DeadLetters, metrics: Metrics, *, topic: str, route: str, group: str
     ) -> None:
         """`route` is the topic's name without the installation's prefix."""
         self._runner = runner
-        self._undertaker = undertaker
+        self._dead_letters = dead_letters
         self._metrics = metrics
         self._topic = topic
         self._route = route
@@ -45,7 +61,7 @@ class MediaHandler:
                 job = await self._runner.claim(dispatch, header_traceparent(record.headers), origin)
                 outcome = "stale" if job is None else "claimed"
             case Undecodable():
-                await self._undertaker.bury(payload)
+                await self._dead_letters.write(payload)
                 self._metrics.counter(DLQ_MESSAGES, self._route, ErrorCode.UNDECODABLE_RECORD).inc()
                 outcome = "undecodable"
             case Foreign(reason, record):

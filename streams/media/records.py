@@ -8,6 +8,7 @@ import msgspec
 from schemas.records import Dispatch
 from schemas.states import Stage
 from schemas.topics import job_topic
+from streams.dead_letters import Undecodable
 from streams.faust_app import Record
 
 VERSION = 1
@@ -25,13 +26,6 @@ class Foreign(NamedTuple):
     """A dispatch that is not for this worker: of a newer release, or on another stage's topic. Its row owns the work,
     and the keeper emits it again until a worker that understands it has claimed it.
     """
-
-    reason: str
-    record: Record
-
-
-class Undecodable(NamedTuple):
-    """A record that is no dispatch at all."""
 
     reason: str
     record: Record

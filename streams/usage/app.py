@@ -12,10 +12,10 @@ from schemas.settings import KafkaSettings, ShutdownSettings, TelemetrySettings,
 from schemas.topics import EVENTS, USAGE
 from streams.faust_app import build_app
 from streams.health import AssignmentWatch, LoopWatch
+from streams.intake_gauges import IntakeGauges
 from streams.lifecycle import live
 from streams.member import Member
 from streams.usage.table import UsageBooks
-from streams.webhooks.gauges import IntakeGauges
 
 _RECOVERY_PATIENCE_S = 600.0  # an assignment counts when the table is recovered, too
 

@@ -104,7 +104,7 @@ class UsageTable(faust.Table[Any, bytes]):
 
 
 class UsageBooks:
-    """Takes in records of the events, changes the table, settles what is durable (`streams.transport.Books`).
+    """Takes in records of the events, changes the table, settles what is durable (`streams.core.ports.Books`).
 
     `topic_id` asks for the id of the events topic: offsets mean nothing across topics of the same name.
     """
@@ -143,7 +143,7 @@ class UsageBooks:
         self._topic_id = await self._ask_topic_id()
         self._same_topic.set_result(None)
 
-    # -- what the consumer calls (streams.transport.Books) -----------------------------------------------------------
+    # -- what the consumer calls (streams.core.ports.Books) -----------------------------------------------------------
 
     @property
     def poll(self) -> int:

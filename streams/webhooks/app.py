@@ -24,15 +24,15 @@ from schemas.settings import (
     load,
 )
 from schemas.topics import DEAD_LETTERS, EVENTS
+from streams.core.ports import Flow
+from streams.dead_letters import DeadLetters, Undecodable
 from streams.faust_app import Record, build_app
 from streams.health import AssignmentWatch, DatabasePulse, LoopWatch
+from streams.intake_gauges import IntakeGauges
 from streams.lifecycle import Task, live
-from streams.media.records import Undecodable
-from streams.media.undecodable import Undertaker
 from streams.member import Member
 from streams.webhooks.agent import WebhookAgent
-from streams.webhooks.gauges import IntakeGauges
-from streams.webhooks.intake import Flow, Intake
+from streams.webhooks.intake import Intake
 from streams.webhooks.missing_keys import tell_of_missing_keys
 
 
@@ -51,13 +51,13 @@ async def _run(env: Mapping[str, str]) -> int:
     async with Database(database_settings, application="webhooks", role="worker") as database:
         telemetry.metrics.watch_database(database)
         agent = WebhookAgent(database, settings, telemetry, owner=f"{socket.gethostname()}/{os.getpid()}")
-        undertaker = Undertaker(
+        dead_letters = DeadLetters(
             RecordProducer(kafka, telemetry.tracing), database, telemetry.tracing,
             topic=DEAD_LETTERS.name(kafka.topic_prefix), group=group,
         )  # fmt: skip
 
         async def bury(record: Record, reason: str) -> None:
-            await undertaker.bury(Undecodable(reason, record))
+            await dead_letters.write(Undecodable(reason, record))
 
         def flow() -> Flow:
             found: Flow = member.flow

@@ -9,7 +9,6 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Protocol
 
 import structlog
 
@@ -19,6 +18,7 @@ from schemas.errors import ErrorCode, MedialaneError
 from schemas.metrics import DLQ_MESSAGES, EVENT_AGE, EVENT_PROCESSING_DURATION, EVENTS_PROCESSED
 from schemas.topics import EVENTS
 from streams.core.ledger import Entry, Ledger, Partition
+from streams.core.ports import Flow
 from streams.faust_app import Record
 from streams.webhooks.agent import WebhookAgent
 from streams.webhooks.message import read_event
@@ -39,22 +39,12 @@ _LASTING_S = 60.0
 _DEFECT_PAUSE_S = 60.0
 
 
-class Flow(Protocol):
-    """Who fetches: Faust's consumer."""
-
-    def on_buffer_full(self, tp: Any) -> None:
-        """Stop fetching from a partition."""
-
-    def on_buffer_drop(self, tp: Any) -> None:
-        """Fetch from it again."""
-
-
 Bury = Callable[[Record, str], Awaitable[None]]
 """Dead-letters a record, for a reason; confirmed on return. Whatever it raises, it is called again."""
 
 
 class Intake:
-    """The consumer's books (`streams.transport.Books`), and its `receive`. One event loop only.
+    """The consumer's books (`streams.core.ports.Books`), and its `receive`. One event loop only.
 
     `flow` is asked for when a partition fills up or has room again: the consumer is made after this.
     """

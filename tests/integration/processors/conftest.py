@@ -32,9 +32,10 @@ class Bench:
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
 
-    def submit(self, path, workdir, stage=Stage.IMAGE_PRIMARY, profiles=None, **more):
+    def submit(self, path, workdir, stage=Stage.IMAGE_PRIMARY, profiles=None, but=(), **more):
         source = Source(str(path), Path(path).stat().st_size, "image/jpeg", "client's name.jpg")
         chosen = profiles_for(stage) if profiles is None else profiles
+        chosen = [profile for profile in chosen if profile.name not in but]
         job = self.pool.process(stage, source, Path(workdir), chosen, **more)
         return asyncio.run_coroutine_threadsafe(job, self.loop)
 

@@ -109,7 +109,7 @@ def test_an_mp4_cut_anywhere(warm, make_video, options, tmp_path):
         if "frag_keyframe+empty_moov" in options:
             # A recording that broke off is whole up to its last fragment, or it is not at all.
             try:
-                warm.run(path, tmp_path, VIDEO, skip=frozenset({"preview"}))
+                warm.run(path, tmp_path, VIDEO, but={"preview"})
             except MediaError as error:
                 assert error.error_class is ErrorClass.PERMANENT, error
         else:

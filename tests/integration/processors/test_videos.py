@@ -202,8 +202,8 @@ def test_a_poster_from_elsewhere_is_a_whole_picture(bench, tmp_path):
         assert np.ptp(np.asarray(picture.convert("L")).astype(int)[40:80, 40]) < 20
 
 
-def test_skipped_profiles_are_not_made(bench, make_video, tmp_path):
-    made, _ = bench.run(make_video(), tmp_path, VIDEO, skip=frozenset({"video_720p", "poster"}))
+def test_only_what_is_asked_for_is_made(bench, make_video, tmp_path):
+    made, _ = bench.run(make_video(), tmp_path, VIDEO, but={"video_720p", "poster"})
     assert set(made) == {"preview"}
 
 

@@ -19,10 +19,9 @@ from schemas.settings import DatabaseSettings
 from schemas.states import MediaKind
 from schemas.topics import DEAD_LETTERS, IMAGE_JOBS
 from streams.core.ledger import Partition
+from streams.dead_letters import DeadLetters, Undecodable
 from streams.faust_app import Record
 from streams.media.handler import MediaHandler
-from streams.media.records import Undecodable
-from streams.media.undecodable import Undertaker
 from streams.media.worker import MediaWorker
 
 pytestmark = pytest.mark.stack
@@ -55,13 +54,8 @@ async def test_the_offset_moves_after_the_confirmation(bench, database):
     producer = Flaky(RecordProducer(bench.kafka, tracing), 2, lambda: bench.committed(group, topic))
     async with Database(DatabaseSettings(url=database.worker), application="test") as pool:
         metrics = Metrics(CollectorRegistry(), process="media-images")
-        handler = MediaHandler(
-            NoJobs(),
-            Undertaker(producer, pool, tracing, topic=dead, group=group),
-            metrics,
-            topic=topic,
-            route=IMAGE_JOBS.route,
-        )
+        letters = DeadLetters(producer, pool, tracing, topic=dead, group=group)
+        handler = MediaHandler(NoJobs(), letters, metrics, topic=topic, route=IMAGE_JOBS.route, group=group)
         worker = MediaWorker(handler, bench.kafka, bench.worker, metrics, kind=MediaKind.IMAGE, group=group, slots=2)
         trace = f"00-{'a' * 32}-{'b' * 16}-01"
         headers = [("traceparent", trace.encode()), ("twice", b"1"), ("twice", b"\xff\x00"), ("none", None)]
@@ -114,8 +108,8 @@ async def test_a_record_that_its_topic_never_takes_is_in_its_row(database):
     record = Record(Partition(topic, 0), 7, b"key\0", b"no dispatch \0", (("odd\0name", b"a\0b"),), 0.0)
     producer = Strict()
     async with Database(DatabaseSettings(url=database.worker), application="test") as pool:
-        undertaker = Undertaker(producer, pool, Tracing("test"), topic="dead", group="g")
-        await undertaker.bury(Undecodable("unknown value 'x\0'", record))
+        dead_letters = DeadLetters(producer, pool, Tracing("test"), topic="dead", group="g")
+        await dead_letters.write(Undecodable("unknown value 'x\0'", record))
     assert [(key, value) for key, value, _ in producer.asked] == [
         (b"key\0", b"no dispatch \0"), (b"key\0", None), (None, None),
     ]  # fmt: skip

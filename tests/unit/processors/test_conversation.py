@@ -52,7 +52,7 @@ def heard(tmp_path):
             for file in (place, *(place.parent / part.name for part in each.parts)):
                 file.write_text("x" * 7)
         says = [structs.replace(each, path=str(place_of(CATALOGUE[each.profile], cell.path))) for each in made]
-        task = wire.Task(Stage.IMAGE_PRIMARY, Source(str(folder / "source"), 6, "", ""), profiles, frozenset())
+        task = wire.Task(Stage.IMAGE_PRIMARY, Source(str(folder / "source"), 6, "", ""), profiles)
         child = Scripted(cell, *map(wire.Made, says), END)
         talk = Conversation(child, task, folder, None, None)
         await talk.hold(lambda _: None)
@@ -119,7 +119,7 @@ async def test_a_job_that_fails_before_it_is_sent_does_not_pay_for_the_one_befor
         child = Child(1, ours, cell)
         child.pid = os.getpid()  # it has worked before
         (tmp_path / "source").write_text("pixels")
-        task = wire.Task(Stage.IMAGE_PRIMARY, Source(str(tmp_path / "source"), 6, "", ""), (PHOTO,), frozenset())
+        task = wire.Task(Stage.IMAGE_PRIMARY, Source(str(tmp_path / "source"), 6, "", ""), (PHOTO,))
         cell.bring_in(task.source)  # the child left something in its place
         with pytest.raises(MediaError):
             await Conversation(child, task, tmp_path, None, None).hold(lambda _: None)

@@ -28,7 +28,7 @@ def job(tmp_path, heard):
     source = Source("in.mp4", 1, "", "")
     settings = ProcessorSettings()
     made, progressed = (lambda r: heard.append(r.profile)), heard.append
-    return Job(Stage.VIDEO_PRIMARY, source, tmp_path, PROFILES, frozenset(), settings, 1, made, progressed)
+    return Job(Stage.VIDEO_PRIMARY, source, tmp_path, PROFILES, settings, 1, made, progressed)
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def test_every_run_is_given_its_films_time_and_the_worker_is_told(stage, monkeyp
     monkeypatch.setattr(helper, "run", noted)
     what = Source(str(path), path.stat().st_size, "video/mp4", "a.mp4")
     profiles = profiles_for(stage)
-    job = Job(stage, what, tmp_path, profiles, frozenset(), SETTINGS, 1, lambda _: None, lambda _: None, told.append)
+    job = Job(stage, what, tmp_path, profiles, SETTINGS, 1, lambda _: None, lambda _: None, told.append)
     video.process(job, path, "mp4")
     assert told == [2.0]
     del given["ffprobe", False, False]

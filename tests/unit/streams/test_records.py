@@ -6,8 +6,9 @@ from schemas.records import Dispatch
 from schemas.states import Stage
 from schemas.topics import IMAGE_JOBS, VIDEO_JOBS
 from streams.core.ledger import Partition
+from streams.dead_letters import Undecodable
 from streams.faust_app import Record
-from streams.media.records import Foreign, Offer, Undecodable, read
+from streams.media.records import Foreign, Offer, read
 
 DISPATCH = Dispatch(job_id=uuid7(), tenant_id=uuid7(), asset_id=uuid7(), stage=Stage.IMAGE_PRIMARY, dispatch=3)
 

@@ -11,8 +11,8 @@ from connectors.telemetry import Metrics
 from schemas.errors import ErrorCode, MedialaneError
 from streams.core.ledger import Partition
 from streams.faust_app import Record
+from streams.intake_gauges import IntakeGauges
 from streams.webhooks import intake as module
-from streams.webhooks.gauges import IntakeGauges
 from streams.webhooks.intake import Intake
 
 KEY = Partition("media.events", 0)

@@ -1,6 +1,7 @@
 """Where bytes go that are no dispatch: to the dead-letter topic as they came, and to a row that people can list."""
 
 import base64
+from typing import NamedTuple
 
 import structlog
 
@@ -11,7 +12,6 @@ from connectors.telemetry.messaging import header_traceparent
 from connectors.telemetry.tracing import Tracing, current_traceparent
 from schemas.errors import ErrorCode
 from streams.faust_app import Record
-from streams.media.records import Undecodable
 
 log = structlog.get_logger(__name__)
 
@@ -22,8 +22,15 @@ _TRACE = "medialane_original_traceparent"
 _BASE64 = "base64:"
 
 
-class Undertaker:
-    """Writes dead letters of records that cannot be decoded; the record's offset may move when `bury` returned."""
+class Undecodable(NamedTuple):
+    """A record that says nothing we could act upon."""
+
+    reason: str
+    record: Record
+
+
+class DeadLetters:
+    """Writes dead letters of records that cannot be decoded; the record's offset may move when `write` returned."""
 
     def __init__(
         self, producer: RecordProducer, database: Database, tracing: Tracing, *, topic: str, group: str
@@ -34,7 +41,7 @@ class Undertaker:
         self._topic = topic
         self._group = group
 
-    async def bury(self, bad: Undecodable) -> None:
+    async def write(self, bad: Undecodable) -> None:
         """Remember the record in a row, then send it to the dead-letter topic and wait for the confirmation.
 
         Repeats after a crash may send it twice; the row is there once, and first: a topic that does not take the record
