@@ -1,6 +1,7 @@
 """Whether Faust's consumer, which lives in a thread and an event loop of its own, still works in there.
 
-What a consumer remembers of its group and its partitions (`streams.transport`) stays as it was when this has ended.
+Once that thread or its fetcher has died, what the consumer remembers of its group and its partitions
+(`streams.transport`) keeps its last values, and so cannot show it.
 """
 
 import asyncio

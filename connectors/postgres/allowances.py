@@ -72,7 +72,10 @@ class Space(NamedTuple):
 
 
 class Lease(NamedTuple):
-    """Room that a process holds. `terms`: by the count of which number; after the next it is not among what is used."""
+    """Room that a process holds. `terms` is the number of the count under which it was leased.
+
+    After the next count it no longer belongs to what is used.
+    """
 
     space: Space = Space()
     terms: int = 0

@@ -1,4 +1,4 @@
-"""The job row's protocol, second half: outputs, and how a job is given up. How it ends well is in `finishing`.
+"""How a job is given up, and how outputs become known before its end. How it ends well is in `finishing`.
 
 An end is one transaction: job, asset, content, events, dead letter, the twins' wake-up. Locks: asset, then content,
 then job, always in this order.

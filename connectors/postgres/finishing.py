@@ -1,4 +1,4 @@
-"""The job row's protocol, second half: how jobs end well.
+"""How jobs end well. How they are given up is in `endings`.
 
 An end is one transaction: job, asset, content, events, the twins' wake-up, the jobs of the stages that follow. Any
 number of jobs may end in the same one, each fenced by its own epoch: who lost its lease is left out, the others end.

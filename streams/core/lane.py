@@ -149,8 +149,8 @@ class Lane(Generic[T]):
     def signal(self, gap: int) -> Signal | None:
         """What to tell the consumer, if it changed; `gap` is how far the newest record is ahead of the lowest open one.
 
-        Between the two thresholds nothing changes, so that fetching does not flutter; but for a lane of which `excess`
-        has found that nothing in it may start or go.
+        Between the two thresholds nothing changes, so that fetching does not flutter. The exception is a lane in which
+        `excess` found nothing that may start or be sent back: it reads on early.
         """
         waiting, bounds = len(self._queue), self._bounds
         stuck, self._stuck = self._stuck, False

@@ -48,7 +48,10 @@ class LaneQueue(Protocol[T]):
         """A started item of this tenant turned out to cost so much, in CPU seconds."""
 
     def beyond_share(self, room: int) -> list[Beyond[T]]:
-        """Take out each tenant's newest items beyond its share of so many places, of which a newcomer has one, too."""
+        """Take out each tenant's newest items beyond its share of so many places.
+
+        One place is kept for a tenant that is not here yet.
+        """
 
     def older(self, offset: int) -> list[Beyond[T]]:
         """Take out every item whose offset is not above this one."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 
 PATIENCE = 8
-"""Passed over so many times for each lane that is ready, a lane goes first."""
+"""A lane that was passed over this many times for each lane that is ready goes first."""
 
 K = TypeVar("K", bound=Hashable)
 H = TypeVar("H", bound=Hashable)

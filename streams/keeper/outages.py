@@ -32,8 +32,8 @@ async def again(act: Callable[[], Awaitable[object]], *, pause_s: float, failed:
 async def one_of_many(act: Awaitable[T], database: Database, store: ObjectStore, failed: str, **which: str) -> T | None:
     """What the act on one row or object returns; None if it could not be had now, which is logged as `failed`.
 
-    That one does not stand before all that come after it. Raises `MedialaneError` if the database or the store is away,
-    which the error alone does not tell: it would be met again with each of them.
+    One bad row does not block the rest. The error alone cannot tell a bad row from an outage, so both dependencies are
+    asked: raises `MedialaneError` if one of them is away, for each row to come would then fail alike.
     """
     try:
         return await act

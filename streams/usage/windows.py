@@ -22,7 +22,10 @@ class Windows:
         self._keys: dict[int, dict[tuple[float, float], set[str]]] = defaultdict(dict)
 
     def saw(self, partition: int, moment: float, written_at: float) -> None:
-        """An event or a window is of this moment. No record tells of what came after it: a wrong clock's does not."""
+        """An event or a window is of this moment.
+
+        A record cannot tell of events later than itself: one that a wrong clock put into the future ends no window.
+        """
         seen = min(moment, written_at, time.time())
         if seen > self._newest.get(partition, _NEVER):
             self._newest[partition] = seen
