@@ -4,10 +4,11 @@ import os
 from collections.abc import Sequence
 
 import click
+import psycopg
 import sqlalchemy as sa
 
 import migrations
-from migrations.runner import Step, next_steps, pending
+from migrations.runner import Step, head, newer, next_steps, pending
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.settings import MigrationSettings, load, variable
 
@@ -37,11 +38,24 @@ def migrate(dry_run: bool, phase: migrations.Phase, database_url: str | None) ->
     except sa.exc.OperationalError as error:
         if error.statement is not None and not error.connection_invalidated:
             raise
-        said = str(error.orig).strip().splitlines()[0]
-        raise MedialaneError(ErrorCode.DATABASE_UNAVAILABLE, f"The database does not answer: {said}") from error
+        raise _away(str(error.orig)) from error
+    except psycopg.OperationalError as error:  # within a step, whose script goes straight to the driver
+        raise _away(str(error)) from error
+
+
+def _away(said: str) -> MedialaneError:
+    return MedialaneError(
+        ErrorCode.DATABASE_UNAVAILABLE, f"The database does not answer: {said.strip().splitlines()[0]}"
+    )
 
 
 def _migrate(settings: MigrationSettings, phase: migrations.Phase, *, dry_run: bool) -> None:
+    if (at := newer(settings.database_url)) is not None:
+        click.echo(
+            f"the database is at {at}, newer than this release ({head()}): nothing to apply. A release runs on the "
+            "tables of the next one, but not once that one's contract steps are applied"
+        )
+        return
     if dry_run:
         steps = next_steps(pending(settings.database_url), phase)
         click.echo(f"would apply: {_names(steps)}" if steps else "nothing to apply")

@@ -23,6 +23,7 @@ _LOCK = 0x6D656469616C616E  # "medialan": any fixed number that no other program
 _LOCK_TIMEOUT_MS = 3000
 _TRIES = 5
 _PAUSE_S = 2.0
+_SESSION = {"timezone": "UTC", "statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
 _BEHIND_OTHERS = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 
 
@@ -94,7 +95,8 @@ def _apply(connection: sa.Connection, target: str) -> None:
     raise TablesInUseError(
         f"migration {step} waits for tables that another transaction holds, and was stopped {_TRIES} times, since all "
         "else would wait behind it. Find that one in pg_stat_activity (the oldest xact_start): a backup, a report, a "
-        "forgotten session. Let it end, or end it, and run `medialane migrate` again: it goes on with this step"
+        "forgotten session. Let it end, or end it, and run `medialane migrate` again: it goes on with this step. A "
+        "vacuum `to prevent wraparound` would begin anew: let that one end"
     )
 
 
@@ -146,8 +148,14 @@ def expanded(steps: Sequence[Step]) -> Step:
     return last
 
 
+def newer(url: str) -> str | None:
+    """The database's revision if this release does not know it: a newer one has migrated, and was rolled back."""
+    at = current(url)
+    return at if at is not None and not _known(at) else None
+
+
 def pending(url: str, target: str = "head") -> list[Step]:
-    """The steps between the database and `target`, oldest first."""
+    """The steps between the database and `target`, oldest first; none where a newer release has been."""
     with _engine(url).connect() as connection:
         return _pending(connection, target)
 
@@ -158,6 +166,7 @@ def _locked(url: str) -> Iterator[sa.Connection]:
     # The lock has a connection of its own, so that it outlives the migrations' transactions whatever happens in them.
     with _engine(url).connect() as guard, bounded.connect() as connection:
         guard.execute(sa.text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
+        guard.commit()  # the lock is the session's, and no transaction is to stand open beside the steps
         try:
             yield connection
         finally:
@@ -168,7 +177,14 @@ def _locked(url: str) -> Iterator[sa.Connection]:
 def _pending(connection: sa.Connection, target: str) -> list[Step]:
     at = MigrationContext.configure(connection).get_current_revision()
     connection.rollback()
+    if at is not None and not _known(at):
+        return []
     return [step for step in _steps(target, at or "base") if step.revision != at]
+
+
+def _known(revision: str) -> bool:
+    scripts = ScriptDirectory.from_config(_config())
+    return any(script.revision == revision for script in scripts.walk_revisions())
 
 
 def _steps(upper: str, lower: str) -> list[Step]:
@@ -193,8 +209,11 @@ def _config() -> Config:
 
 
 def _engine(url: str, **session: str) -> sa.Engine:
-    """Sessions in UTC, whatever the server's zone: days begin then, those of the outbox's partitions too."""
+    """Sessions in UTC, whatever the server's zone: days begin then, those of the outbox's partitions too.
+
+    What a database bounds for its programs does not bound a step: it takes as long as its tables are large.
+    """
     address = sa.make_url(url.replace("postgresql://", "postgresql+psycopg://", 1))
-    settings = " ".join(f"-c {name}={value}" for name, value in ({"timezone": "UTC"} | session).items())
+    settings = " ".join(f"-c {name}={value}" for name, value in (_SESSION | session).items())
     options = f"{address.query.get('options', '')} {settings}".strip()
     return sa.create_engine(address, poolclass=sa.NullPool, connect_args={"options": options})

@@ -25,15 +25,32 @@ INDEX = re.compile(r"CREATE (?:UNIQUE )?INDEX (?:CONCURRENTLY )?(IF NOT EXISTS )
 COLUMNS = re.compile(r"ALTER TABLE (?:IF EXISTS )?(?:ONLY )?(\w+) (?:[^;]*, )?(?:ADD|ALTER|DROP|RENAME)\b")
 
 
+CLAUSE = re.compile(
+    r"(?:ADD (?:COLUMN )?\w+ [^,;]*?(?:CHECK|REFERENCES|UNIQUE|PRIMARY KEY|GENERATED|DEFAULT \w+\()"
+    r"|ADD (?:CONSTRAINT \w+ )?(?:CHECK|FOREIGN KEY|UNIQUE|PRIMARY KEY|EXCLUDE)|SET NOT NULL| TYPE )[^;]*"
+)
+
+
+def scans(text, own):
+    """The changes of tables that were there before which read, or write anew, every row while nobody else may."""
+    found = []
+    for change in re.finditer(r"ALTER TABLE (?:IF EXISTS )?(?:ONLY )?(\w+) ([^;]*);", text):
+        clause = CLAUSE.search(change[2])
+        if change[1] not in own and clause and "NOT VALID" not in clause[0] and " USING INDEX" not in clause[0]:
+            found.append(change[0])
+    return found
+
+
 def keeps_out(script):
     """The indexes over tables that were there before which nobody can make beforehand, or which are made while a table
-    is locked against readers.
+    is locked against readers; and whatever else keeps all from such a table while it is read.
     """
     text = " ".join(re.sub(r"--.*", "", script).split())
     own = set(re.findall(r"CREATE TABLE (?:IF NOT EXISTS )?(\w+)", text))
     changed = [found.start() for found in COLUMNS.finditer(text) if found[1] not in own]
     indexes = [found for found in INDEX.finditer(text) if found[2] not in own]
-    return [found[0] for found in indexes if not found[1] or any(at < found.start() for at in changed)]
+    built = [found[0] for found in indexes if not found[1] or any(at < found.start() for at in changed)]
+    return built + scans(text, own)
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
@@ -51,6 +68,17 @@ def test_indexes_can_be_made_beforehand_and_hold_no_reader_up(path):
         ("ALTER TABLE a SET (fillfactor = 80); CREATE INDEX IF NOT EXISTS i ON a (b);", False),
         ("CREATE TABLE a (b int);\nALTER TABLE a ADD c text;\nCREATE INDEX i ON a (b);", False),
         ("-- ALTER TABLE a ADD c\nCREATE INDEX IF NOT EXISTS i ON a (b);", False),
+        ("ALTER TABLE a ADD c int DEFAULT 0;", False),
+        ("ALTER TABLE a ADD c int DEFAULT 0 CHECK (c >= 0);", True),
+        ("ALTER TABLE a ADD c uuid DEFAULT gen_random_uuid();", True),
+        ("ALTER TABLE a ADD c uuid REFERENCES b;", True),
+        ("ALTER TABLE a ADD CONSTRAINT d CHECK (c >= 0);", True),
+        ("ALTER TABLE a ADD CONSTRAINT d CHECK (c >= 0) NOT VALID;", False),
+        ("ALTER TABLE a ADD CONSTRAINT d FOREIGN KEY (c) REFERENCES b (e);", True),
+        ("ALTER TABLE a ALTER c SET NOT NULL;", True),
+        ("ALTER TABLE a ALTER COLUMN c TYPE bigint;", True),
+        ("ALTER TABLE a VALIDATE CONSTRAINT d;", False),
+        ("CREATE TABLE a (b int);\nALTER TABLE a ADD c int CHECK (c >= 0);", False),
     ],
 )
 def test_what_counts_as_such(script, wrong):

@@ -1,5 +1,8 @@
 """Migrations: two migrators at once, steps that must be permitted, and the roles' limits."""
 
+import os
+import subprocess
+import sys
 import threading
 
 import psycopg
@@ -65,6 +68,27 @@ def test_a_step_does_not_wait_behind_a_long_reader_and_those_before_it_stay(empt
         monkeypatch.setattr(runner, "sleep", lambda _: reader.rollback())
         assert migrations.upgrade(empty)[0] == "0008"
     assert runner.pending(empty) == []
+
+
+def test_a_database_that_a_newer_release_has_migrated_is_left_as_it_is(empty):
+    migrations.upgrade(empty)
+    with psycopg.connect(empty, autocommit=True) as owner:
+        owner.execute("UPDATE alembic_version SET version_num = '9999'")
+    assert migrations.upgrade(empty) == []
+    env = os.environ | {"MEDIALANE_MIGRATION_DATABASE_URL": empty}
+    for options in ([], ["--dry-run"], ["--phase", "expand"]):
+        argv = [sys.executable, "-m", "cli.main", "migrate", *options]
+        ran = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, ran.stderr
+        assert ran.stdout.startswith(f"the database is at 9999, newer than this release ({migrations.head()})")
+
+
+def test_what_a_database_bounds_for_its_programs_bounds_no_step(empty, database):
+    name = empty.rpartition("/")[2].partition("?")[0]
+    with psycopg.connect(database.owner, autocommit=True) as connection:
+        for bound in ("statement_timeout", "idle_in_transaction_session_timeout"):
+            connection.execute(f"ALTER DATABASE {name} SET {bound} = 1")
+    assert migrations.upgrade(empty)[-1] == migrations.head()
 
 
 def test_days_of_the_outbox_begin_in_utc_whatever_the_servers_zone(empty, database):
