@@ -2,15 +2,17 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 import click
 
-from connectors.debezium import ConnectClient, connector_config, source
+from connectors.debezium import ConnectClient, ConnectorStatus, connector_config, source
 from schemas.settings import ConnectSettings, KafkaSettings, load
 
 T = TypeVar("T")
+
+_OTHER_SETTINGS = 3
 
 
 @click.group()
@@ -40,14 +42,22 @@ def register(replication_factor: int, replace: bool) -> None:
 
 @connector.command()
 def status() -> None:
-    """Say whether the connector runs; exits with 1, and its cause, if it does not."""
-    connect = load(ConnectSettings, os.environ)
-    found = _ask(connect, lambda client: client.status(connect.connector))
+    """Say whether the connector runs; exits with 1, and its cause, if it does not.
+
+    One that runs by other settings than this release's, as after an upgrade, is told with exit code 3.
+    """
+    connect, kafka = load(ConnectSettings, os.environ), load(KafkaSettings, os.environ)
+    found, present = _ask(connect, lambda client: _status(client, connect.connector))
     if found is None:
         raise click.ClickException(f"Connect knows no {connect.connector}: run `medialane connector register`")
     click.echo(f"{found.name}: {found.connector.state}, {len(found.tasks)} tasks")
     if not found.running:
         raise click.ClickException(found.cause or "it does not run (yet)")
+    if not connect.database_url:
+        return  # nobody can tell what its settings should be
+    if other := _differing(present or {}, connector_config(connect, topic_prefix=kafka.topic_prefix)):
+        click.echo(f"not as this release sets them: {', '.join(other)}. Run `medialane connector register`", err=True)
+        raise SystemExit(_OTHER_SETTINGS)
 
 
 @connector.command()
@@ -84,6 +94,16 @@ def _ask(settings: ConnectSettings, work: Callable[[ConnectClient], Awaitable[T]
             return await work(client)
 
     return asyncio.run(run())
+
+
+async def _status(client: ConnectClient, name: str) -> tuple[ConnectorStatus | None, dict[str, str] | None]:
+    return await client.status(name), await client.config(name)
+
+
+def _differing(present: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
+    """Names of the settings that differ. How many copies its own topics have is told at registration only."""
+    own = {"name", *(name for name in wanted if name.endswith(".replication.factor"))}
+    return sorted(name for name in (present.keys() | wanted.keys()) - own if present.get(name) != wanted.get(name))
 
 
 async def _resend(client: ConnectClient, name: str) -> None:

@@ -48,6 +48,11 @@ _CONFINED = sa.text("""
     SELECT row_security_active(oid) AND NOT has_table_privilege(oid, 'DELETE') FROM pg_class
     WHERE oid = to_regclass('assets')
 """)
+SCHEMA = "0022"
+"""The newest migration that this release needs; one that is newer does not disturb it."""
+
+_REVISION = sa.text("SELECT version_num FROM alembic_version")
+
 _WRONG = {
     "worker": "this is a role that sees one tenant at a time, as the API's does; the worker role is needed here",
     "app": "row-level security does not confine this role to a tenant; the app role is needed here",
@@ -65,8 +70,9 @@ class Database(Closing):
         self, settings: DatabaseSettings, *, application: str, role: Role | None = None, idle_s: float = 5.0
     ) -> None:
         """`role`: who this has to be. To the app role rows of others do not exist, so that a worker under it would take
-        everything for forgotten; any other would take an API's second wall away. Asked on entry and, if nobody answers
-        then, in the first transaction that begins, which raises `SettingsError`.
+        everything for forgotten; any other would take an API's second wall away. Whether the database has had the
+        migrations that this release needs (`SCHEMA`) is asked with it: on entry and, if nobody answers then, in the
+        first transaction that begins, which raises `SettingsError`.
 
         `idle_s`: a transaction in which nothing is said for so long ends; a frozen process must not keep its locks
         for as long as a lease lasts.
@@ -164,6 +170,8 @@ class Database(Closing):
         confined: bool | None = (await connection.execute(_CONFINED)).scalar_one_or_none()
         if confined is not None and confined is not (role == "app"):
             raise SettingsError([f"{variable(DatabaseSettings, 'url')}: {_WRONG[role]}"])
+        if confined is not None:
+            await _prove_schema(connection)
         self._unproven = None
 
     @asynccontextmanager
@@ -184,6 +192,16 @@ class Database(Closing):
             if error.connection_invalidated:
                 raise MedialaneError(ErrorCode.DATABASE_UNAVAILABLE, "The database does not answer.") from error
             raise
+
+
+async def _prove_schema(connection: AsyncConnection) -> None:
+    try:
+        revision: str = (await connection.execute(_REVISION)).scalar_one()
+    except exc.ProgrammingError:  # from before anybody was allowed to ask
+        revision = "an older migration"
+    if not revision.isdigit() or revision < SCHEMA:
+        behind = f"this database is at {revision}, this release needs {SCHEMA}: run `medialane migrate --phase expand`"
+        raise SettingsError([f"{variable(DatabaseSettings, 'url')}: {behind} first"])
 
 
 @functools.cache

@@ -1,6 +1,7 @@
 """The one-shot jobs of an installation, as the container file runs them, on the real stack."""
 
 import json
+import time
 from urllib.parse import urlsplit
 
 import psycopg
@@ -97,6 +98,27 @@ def test_the_connector_is_registered_once(env, stack, database):
         assert env["MEDIALANE_CONNECT_CONNECTOR"] in json.loads(_get(f"{env['MEDIALANE_CONNECT_URL']}/connectors"))
     finally:
         _delete(f"{env['MEDIALANE_CONNECT_URL']}/connectors/{env['MEDIALANE_CONNECT_CONNECTOR']}")
+
+
+def test_a_connector_with_another_releases_settings_is_told(env, stack, database):
+    connector = f"{env['MEDIALANE_CONNECT_URL']}/connectors/{env['MEDIALANE_CONNECT_CONNECTOR']}"
+
+    def status(**changes):
+        for _ in range(300):
+            ran = medialane(env | changes, "connector", "status")
+            if "RUNNING, 1 tasks" in ran.stdout and ran.returncode != 1:
+                return ran.returncode, ran.stderr
+            time.sleep(0.1)
+        raise AssertionError(ran)
+
+    try:
+        assert medialane(env, "connector", "register").returncode == 0
+        assert status() == (0, "")
+        code, said = status(MEDIALANE_CONNECT_POLL_INTERVAL_MS="7")
+        assert (code, said.count("\n")) == (3, 1)
+        assert said.startswith("not as this release sets them: poll.interval.ms. Run `medialane connector register`")
+    finally:
+        _delete(connector)
 
 
 def test_a_connector_that_reads_something_else_is_not_replaced_unasked(env, stack, database):

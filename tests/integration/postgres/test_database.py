@@ -2,6 +2,7 @@
 
 import os
 import socket
+from contextlib import nullcontext
 
 import psycopg
 import pytest
@@ -9,7 +10,7 @@ import sqlalchemy as sa
 from support import stack as shared
 
 from connectors.postgres import database as module
-from connectors.postgres.database import Database
+from connectors.postgres.database import SCHEMA, Database
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7
 from schemas.settings import DatabaseSettings, SettingsError
@@ -192,6 +193,26 @@ async def test_a_role_that_is_not_who_it_has_to_be_is_refused(database, unconfin
         with pytest.raises(SettingsError, match=r"^MEDIALANE_DATABASE_URL: .*role"):
             async with opened:
                 pytest.fail("it was let in")
+
+
+@pytest.mark.parametrize(
+    ("change", "fits"),
+    [
+        ("UPDATE alembic_version SET version_num = '0015'", False),
+        ("REVOKE SELECT ON alembic_version FROM medialane_app, medialane_worker", False),
+        ("UPDATE alembic_version SET version_num = '9999'", True),
+    ],
+)
+async def test_a_release_does_not_begin_on_tables_that_it_does_not_know_yet(postgres_stack, change, fits):
+    with shared.fresh_database(postgres_stack) as database:
+        with psycopg.connect(database.owner, autocommit=True) as owner:
+            owner.execute(change)
+        for role in ("app", "worker"):
+            opened = Database(DatabaseSettings(url=getattr(database, role), pool_size=1), application="test", role=role)
+            behind = f"this release needs {SCHEMA}: run `medialane migrate --phase expand`"
+            with nullcontext() if fits else pytest.raises(SettingsError, match=behind):
+                async with opened:
+                    assert fits
 
 
 async def test_a_database_that_is_away_at_first_is_asked_at_its_first_answer(database, monkeypatch):

@@ -10,6 +10,7 @@ import pytest
 from psycopg import errors
 
 import migrations
+from connectors.postgres.database import SCHEMA
 from migrations import runner
 
 
@@ -137,6 +138,10 @@ def test_every_step_says_a_phase_that_exists_and_none_destroys_while_older_code_
         assert step.phase in {"expand", "contract"}, step
         assert not (runner._is_destructive(step.revision) and step.phase == "expand"), step
     assert migrations.expanded_head() <= migrations.head()
+
+
+def test_processes_ask_for_the_newest_step_that_their_release_needs():
+    assert migrations.expanded_head() == SCHEMA
 
 
 def test_the_contract_steps_at_the_end_are_for_when_older_code_is_gone():
