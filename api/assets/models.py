@@ -140,10 +140,21 @@ class AssetOut(AssetSummary, frozen=True, kw_only=True, rename="camel"):
     timeline: tuple[TimelineOut, ...]
 
 
+class AssetListed(AssetSummary, frozen=True, kw_only=True, rename="camel"):
+    """An asset in a list; with what was asked to be included."""
+
+    variants: Annotated[
+        tuple[VariantOut, ...] | msgspec.UnsetType, Meta(description="With `include=variants` only")
+    ] = msgspec.UNSET
+    pictures: Annotated[
+        tuple[PictureOut, ...] | msgspec.UnsetType, Meta(description="With `include=variants` only")
+    ] = msgspec.UNSET
+
+
 class AssetPage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Assets, newest first."""
 
-    items: tuple[AssetSummary, ...]
+    items: tuple[AssetListed, ...]
     next_cursor: Annotated[
         str | None, Meta(description="Pass it as `cursor` for the next page; none: this is the last")
     ]

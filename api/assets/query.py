@@ -1,7 +1,7 @@
 """Query parameters of asset lists and reads, and what they mean."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from litestar.openapi.spec import OpenAPIType, Schema
@@ -24,7 +24,10 @@ Wait = Annotated[
         description=f"Seconds to wait for the end of the processing, such as `30s`; at most {MAX_WAIT_S:.0f}",
     ),
 ]
-
+Include = Annotated[
+    Literal["variants"] | None,
+    QueryParameter(description="`variants`: each asset with its variants and pictures, and their signed addresses"),
+]
 
 _MOMENT = {"format": "date-time"}
 

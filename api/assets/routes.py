@@ -9,7 +9,7 @@ from litestar.params import FromPath, JSONBody
 
 from api.assets.completion import Completion
 from api.assets.models import AssetChange, AssetOut, AssetPage, CompletedAsset, CompleteMany, UploadAgain
-from api.assets.query import Cursor, Filters, Limit, Wait, seconds
+from api.assets.query import Cursor, Filters, Include, Limit, Wait, seconds
 from api.assets.service import AssetReader
 from api.assets.writing import AssetWriter
 from api.envelope import Done, Success
@@ -128,6 +128,7 @@ def _reading(reader: AssetReader, live: Live, base: Base) -> list[HTTPRouteHandl
         opt=_READ,
         operation_id="listAssets",
         summary="Assets, newest first",
+        description="With `include=variants`, each with what may be shown of it: a gallery is one request.",
         responses=documented(400, 401, 403, 429),
     )
     async def page(
@@ -140,9 +141,12 @@ def _reading(reader: AssetReader, live: Live, base: Base) -> list[HTTPRouteHandl
         created_to: Filters.To = None,
         tag: Filters.Tag = None,
         metadata: Filters.Metadata = None,
+        include: Include = None,
     ) -> Success[AssetPage]:
         where = Filters.of(in_state, kind, created_from, created_to, tag, metadata)
-        return Success(data=await reader.page(tenant_of(request), limit=limit, cursor=cursor, where=where))
+        shown_at = None if include is None else base.of(request)
+        found = await reader.page(tenant_of(request), limit=limit, cursor=cursor, where=where, shown_at=shown_at)
+        return Success(data=found)
 
     return [read, page]
 

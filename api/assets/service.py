@@ -1,5 +1,6 @@
 """Reading assets: rows become what the API shows, variants get signed addresses."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -8,6 +9,7 @@ import msgspec
 
 from api.assets.cursor import decode_cursor, encode_cursor
 from api.assets.models import (
+    AssetListed,
     AssetOut,
     AssetPage,
     AssetSummary,
@@ -29,6 +31,7 @@ from connectors.postgres.asset_views import (
     TimelineEvent,
     list_assets,
     read_asset,
+    read_variants,
 )
 from connectors.postgres.database import Database
 from schemas.errors import ErrorCode, MedialaneError
@@ -55,24 +58,46 @@ class AssetReader:
         return AssetOut(
             **_summary(view.asset),
             created_by=view.asset.created_by,
-            variants=tuple(self._variant(place, variant) for variant in view.variants),
-            pictures=tuple(self._picture(place, picture) for picture in pictures_of(view.variants)),
+            **self._made(place, view.variants),
             jobs=tuple(_job(job) for job in view.jobs),
             timeline=tuple(_event(event) for event in view.events),
         )
 
-    async def page(self, tenant_id: UUID, *, limit: int, cursor: str | None, where: AssetFilter) -> AssetPage:
-        """A page of assets. Raises `MedialaneError(invalid_request)` for a cursor that is none."""
+    async def page(
+        self, tenant_id: UUID, *, limit: int, cursor: str | None, where: AssetFilter, shown_at: str | None = None
+    ) -> AssetPage:
+        """A page of assets, with their variants by addresses that begin with `shown_at`, if that is given.
+
+        Raises `MedialaneError(invalid_request)` for a cursor that is none.
+        """
         after = None if cursor is None else decode_cursor(cursor)
         async with self._database.tenant(tenant_id) as connection:
             # One more than asked for, to know whether there is a next page.
             rows = await list_assets(connection, tenant_id, limit=limit + 1, after=after, where=where)
-        shown = rows[:limit]
+            shown = rows[:limit]
+            variants = {} if shown_at is None else await read_variants(connection, tenant_id, [row.id for row in shown])
         more = len(rows) > limit
         return AssetPage(
-            items=tuple(AssetSummary(**_summary(row)) for row in shown),
+            items=tuple(
+                AssetListed(
+                    **_summary(row),
+                    **(
+                        {}
+                        if shown_at is None
+                        else self._made(Place(shown_at, tenant_id, row.id), variants.get(row.id, ()))
+                    ),
+                )
+                for row in shown
+            ),
             next_cursor=encode_cursor(Position(shown[-1].created_at, shown[-1].id)) if more else None,
         )
+
+    def _made(self, place: Place, variants: Sequence[Variant]) -> dict[str, Any]:
+        """What is shown of what was made of an asset."""
+        return {
+            "variants": tuple(self._variant(place, variant) for variant in variants),
+            "pictures": tuple(self._picture(place, picture) for picture in pictures_of(variants)),
+        }
 
     def _variant(self, place: Place, variant: Variant) -> VariantOut:
         address = self._addresses.of_variant(place, variant)

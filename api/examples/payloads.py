@@ -4,9 +4,9 @@ from typing import Any
 
 from api.assets.models import (
     AssetChange,
+    AssetListed,
     AssetOut,
     AssetPage,
-    AssetSummary,
     CompletedAsset,
     CompleteMany,
     DetailsOut,
@@ -65,16 +65,19 @@ _THUMBNAIL = VariantOut(
     profile="thumbnail", content_type="image/webp", width=256, height=256, size=12_060, sha256=ids.VARIANT,
     url=f"{ids.API}/media/{ids.TOKEN}/thumbnail.v1.webp", url_expires_at=ids.NOON + 3600 * ids.SECOND,
 )  # fmt: skip
-_ASSET = AssetOut(
-    **_SUMMARY,
-    created_by="key:3f9a1c07b2de",
-    variants=(_THUMBNAIL,),
-    pictures=(
+_MADE: dict[str, Any] = {
+    "variants": (_THUMBNAIL,),
+    "pictures": (
         PictureOut(
             name="display_large", content_types=("image/avif", "image/webp", "image/jpeg"),
             url=f"{ids.API}/media/{ids.TOKEN}/display_large", url_expires_at=ids.NOON + 3600 * ids.SECOND,
         ),
     ),
+}  # fmt: skip
+_ASSET = AssetOut(
+    **_SUMMARY,
+    **_MADE,
+    created_by="key:3f9a1c07b2de",
     jobs=(
         JobOut(
             id=ids.JOB, generation=1, stage=Stage.IMAGE_PRIMARY, state=JobState.DONE, waiting_for=None, attempts=1,
@@ -161,7 +164,7 @@ ANSWERS: dict[str, Any] = {
     "readAsset": Success(data=_ASSET),
     "chooseVariant": Success(data=_THUMBNAIL),
     "readMedia": "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-STREAM-INF:BANDWIDTH=861000,RESOLUTION=640x360\n360p.m3u8\n",
-    "listAssets": Success(data=AssetPage(items=(AssetSummary(**_SUMMARY),), next_cursor=None)),
+    "listAssets": Success(data=AssetPage(items=(AssetListed(**_SUMMARY, **_MADE),), next_cursor=None)),
     "changeAsset": Done(message="Asset changed"),
     "cancelAsset": Done(message="Asset cancelled"),
     "deleteAsset": Done(message="Asset deleted"),

@@ -37,18 +37,21 @@ class Assets(Wire):
     async def assets(
         self, *, limit: int = 50, cursor: str | None = None, state: str | None = None, kind: str | None = None,
         created_from: datetime | None = None, created_to: datetime | None = None, tag: str | None = None,
-        metadata: Mapping[str, str] | None = None,
+        tags: Sequence[str] = (), metadata: Mapping[str, str] | None = None, variants: bool = False,
     ) -> AssetPage:  # fmt: skip
         """A page of assets, newest first; pass `next_cursor` back, with the same filters, for the following page.
 
-        `kind` is image, video or audio. Of `metadata` all entries have to be there.
+        `kind` is image, video or audio. Of `tags` (`tag` is one more) and `metadata` all have to be there. With
+        `variants` each item has its variants and pictures, as `asset` shows them.
         """
         filters = {
             "cursor": cursor, "state": state, "type": kind, "tag": tag,
+            "include": "variants" if variants else None,
             "createdFrom": created_from and created_from.isoformat(),
             "createdTo": created_to and created_to.isoformat(),
         }  # fmt: skip
         query = [("limit", str(limit)), *((name, value) for name, value in filters.items() if value)]
+        query += [("tag", each) for each in tags]
         query += [("metadata", f"{name}:{value}") for name, value in (metadata or {}).items()]
         return (await self._call("GET", "/assets", query=query)).data(AssetPage)
 

@@ -111,7 +111,7 @@ class Asset(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     `kind` is image, video or audio; `generation` 1, and one more after each replay; pixels and seconds are those of the
     source, as far as they are known. `profiles` are those that its upload named; None: all of the tenant's.
-    A page's items have nothing of `created_by` and what follows it.
+    A page's items have nothing of `created_by` and what follows it, but variants and pictures if they were asked for.
     """
 
     id: UUID

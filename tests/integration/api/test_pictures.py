@@ -85,3 +85,19 @@ async def test_the_python_client_downloads_every_variant(caller, photo):
             told = f"{each.profile} in {each.content_type.removeprefix('image/')}"
             assert (await client.download(each)).decode() == told
     assert [each.name for each in asset.pictures] == ["display_large", "thumbnail"]
+
+
+async def test_a_gallery_is_one_request(caller, photo):
+    bare = (await caller.presign())["assetId"]
+    _, answer, _ = await caller.call("GET", "/api/v1/assets?include=variants")
+    shown = await show(caller, photo)
+    listed = {item["id"]: (item["variants"], item["pictures"]) for item in answer["data"]["items"]}
+    assert listed == {bare: ([], []), photo: (shown["variants"], shown["pictures"])}
+    _, answer, _ = await caller.call("GET", "/api/v1/assets")
+    assert all("variants" not in item and "pictures" not in item for item in answer["data"]["items"])
+    status, answer, _ = await caller.call("GET", "/api/v1/assets?include=jobs")
+    assert (status, answer["field"]) == (400, "include")
+    async with MedialaneClient(caller.base, caller.key) as client:
+        _, item = (await client.assets(variants=True)).items
+        asset = await client.asset(UUID(photo))
+        assert (item.variants, item.pictures) == (asset.variants, asset.pictures)
