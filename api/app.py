@@ -32,6 +32,8 @@ from api.media.grants import GrantSigner
 from api.media.routes import choice_router, media_router
 from api.media.service import MediaReader
 from api.observed import Observed
+from api.originals.routes import originals_router
+from api.originals.service import OriginalReader
 from api.principals import Authenticator, guard
 from api.profiles.routes import profiles_router
 from api.profiles.service import ProfileService
@@ -125,6 +127,7 @@ def _config(given: Dependencies, hub: Hub) -> AppConfig:
             storage_router(storage, once),
             assets_router(reader, AssetWriter(database), completion, storage, live, once, base),
             choice_router(media, addresses, base),
+            originals_router(OriginalReader(database, store)),
             live_router(live, authenticator),
             pulls_router(pulls, once),
             uploads_router(multipart, once),

@@ -22,6 +22,7 @@ from api.examples import ids
 from api.examples.events import EVENTS
 from api.health.routes import Health
 from api.keys.models import KeyMade, KeyOut, KeyRequest, RotationRequest
+from api.originals.models import OriginalOut
 from api.profiles.models import ProfileOut, ProfilesOut
 from api.pulls.models import PulledAsset, PullRequest
 from api.storage.models import PresignedUpload, PresignRequest
@@ -162,6 +163,15 @@ ANSWERS: dict[str, Any] = {
         )
     ),
     "readAsset": Success(data=_ASSET),
+    "readOriginal": Success(
+        data=OriginalOut(
+            file_name="beach.jpg",
+            content_type="image/jpeg",
+            size=2_482_113,
+            url=f"{ids.STORE}/{ids.OBJECT_KEY}?{_SIGNATURE}",
+            url_expires_at=ids.NOON + 300 * ids.SECOND,
+        )
+    ),
     "chooseVariant": Success(data=_THUMBNAIL),
     "readMedia": "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-STREAM-INF:BANDWIDTH=861000,RESOLUTION=640x360\n360p.m3u8\n",
     "listAssets": Success(data=AssetPage(items=(AssetListed(**_SUMMARY, **_MADE),), next_cursor=None)),

@@ -10,6 +10,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, PathParameter
 
 from api.assets.models import VariantOut, variant_out
+from api.attachments import Download, is_wanted
 from api.envelope import Success
 from api.failures import documented
 from api.headers import add_headers
@@ -42,16 +43,21 @@ def media_router(media: MediaReader) -> Router:
         summary="The bytes of a variant, by a signed address",
         description="Addresses come with an asset. Playlists and WebVTT are answered; what they name is at the same "
         "address but for the last part; all else is sent by the object store, where the redirect leads. A picture's "
-        "address answers in the best format that `Accept` allows.",
+        "address answers in the best format that `Accept` allows. With `download`, as a file to be saved, which is "
+        "named after the asset's.",
         media_type=_PLAYLIST,
         responses=documented(400, 403, 404, 406, 416) | _ANSWERS,
     )
-    async def read(request: AnyRequest, token: FromPath[Token], file_name: FromPath[FileName]) -> Response[bytes]:
-        return await _answer(media, request, token, file_name)
+    async def read(
+        request: AnyRequest, token: FromPath[Token], file_name: FromPath[FileName], download: Download = None
+    ) -> Response[bytes]:
+        return await _answer(media, request, token, file_name, download)
 
     @route("/{token:str}/{file_name:str}", http_method=HttpMethod.HEAD, include_in_schema=False)
-    async def head(request: AnyRequest, token: FromPath[str], file_name: FromPath[str]) -> Response[bytes]:
-        return await _answer(media, request, token, file_name)
+    async def head(
+        request: AnyRequest, token: FromPath[str], file_name: FromPath[str], download: Download = None
+    ) -> Response[bytes]:
+        return await _answer(media, request, token, file_name, download)
 
     return Router(PREFIX, route_handlers=[read, head], tags=["media"])
 
@@ -85,14 +91,16 @@ def _choice(media: MediaReader, addresses: Addresses, base: Base) -> HTTPRouteHa
     return choose
 
 
-async def _answer(media: MediaReader, request: AnyRequest, token: str, name: str) -> Response[bytes]:
-    found = await media.find(token, name, request.headers.get("accept", ""))
+async def _answer(
+    media: MediaReader, request: AnyRequest, token: str, name: str, download: str | None
+) -> Response[bytes]:
+    found = await media.find(token, name, request.headers.get("accept", ""), download=is_wanted(download))
     if found.chosen:
         add_headers(request.scope, [(b"vary", b"Accept")])
     if found.file.names_others:
-        return await _direct(media, request, found, {"Cache-Control": _caching(found, found.left_s)})
+        return await _direct(media, request, found, {"Cache-Control": _caching(found, found.left_s), **found.headers})
     method: Literal["GET", "HEAD"] = "HEAD" if request.method == HttpMethod.HEAD else "GET"
-    target = media.elsewhere(found.file, found.left_s, method)
+    target = media.elsewhere(found, method)
     # No longer than the store answers there: keys of a role end sooner than what they sign says.
     headers = {"Location": target.url, "Cache-Control": _caching(found, min(found.left_s, target.left_s()))}
     return Response(b"", status_code=307, headers=headers)

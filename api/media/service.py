@@ -1,19 +1,22 @@
 """What a signed address, or a key's owner, gets to read: a file of one variant, or a picture in the best format."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Literal, NamedTuple
 from uuid import UUID
 
+from api.attachments import attachment, named_after
 from api.media.formats import choose, names_of, picture_of
-from api.media.grants import GrantSigner, object_id
-from connectors.objectstore.port import ObjectStore, Presigned
+from api.media.grants import Grant, GrantSigner, object_id
+from connectors.objectstore.port import NO_HEADERS, ObjectStore, Presigned
 from connectors.postgres import variants
 from connectors.postgres.database import Database
+from connectors.postgres.originals import find_original
 from connectors.postgres.variants import NewVariant
 from schemas.errors import ErrorCode, MedialaneError
 
-_LONGEST_PRESIGNED_S = 604_800
 _NAMES_OTHERS = frozenset({"application/vnd.apple.mpegurl", "text/vtt"})
 _LARGEST_TEXT = 4 * 1024 * 1024  # of a film of days it would be less; each is held in memory while it is answered
 
@@ -33,11 +36,15 @@ class File(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What an address stands for; for `left_s` more seconds. `chosen`: by the Accept header, among others."""
+    """What an address stands for; for `left_s` more seconds, until `ends_at`. `chosen`: by the Accept header, among
+    others. `headers` are what belongs on the answer that has the bytes.
+    """
 
     file: File
     left_s: int
+    ends_at: datetime
     chosen: bool
+    headers: Mapping[str, str]
 
 
 class MediaReader:
@@ -51,25 +58,32 @@ class MediaReader:
         self._signer = signer
         self._clock = clock
 
-    async def find(self, token: str, name: str, accept: str) -> Found:
-        """The file of this name that the token grants.
+    async def find(self, token: str, name: str, accept: str, *, download: bool = False) -> Found:
+        """The file of this name that the token grants; `download`: as one to be saved.
 
         Raises `MedialaneError`: address_invalid, address_expired; not_found for a deleted asset, a name that the
         variant does not have, and bytes that a replay replaced; not_acceptable.
         """
         now = self._clock()
         grant = self._signer.open(token, now=now)
-        left_s = max(1, int(grant.ends_at - now))
+        file = await self._file(grant, name, accept)
+        headers = await self._disposition(grant, file) if download else NO_HEADERS
+        return Found(
+            file, max(1, int(grant.ends_at - now)), datetime.fromtimestamp(grant.ends_at, UTC),
+            chosen=grant.object_id is None, headers=headers,
+        )  # fmt: skip
+
+    async def _file(self, grant: Grant, name: str, accept: str) -> File:
         if grant.object_id is None:
             found = await self._readable(grant.tenant_id, grant.asset_id, names_of(grant.name))
             best = _best(found, grant.name, accept)
             if best is None or name != grant.name:
                 raise MedialaneError(ErrorCode.NOT_FOUND)
-            return Found(_files(best)[0], left_s, chosen=True)
+            return _files(best)[0]
         for variant in await self._readable(grant.tenant_id, grant.asset_id, (grant.name,)):
             for file in _files(variant) if object_id(variant.object_key) == grant.object_id else ():
                 if file.key.rpartition("/")[2] == name:
-                    return Found(file, left_s, chosen=False)
+                    return file
         raise MedialaneError(ErrorCode.NOT_FOUND)
 
     async def choose(self, tenant_id: UUID, asset_id: UUID, name: str, accept: str) -> NewVariant:
@@ -83,9 +97,12 @@ class MediaReader:
             raise MedialaneError(ErrorCode.NOT_FOUND)
         return best
 
-    def elsewhere(self, file: File, ttl_s: int, method: Literal["GET", "HEAD"]) -> Presigned:
-        """Where the object store itself sends the file, for so many seconds at most."""
-        return self._store.presign_get(file.key, min(ttl_s, _LONGEST_PRESIGNED_S), method=method)
+    def elsewhere(self, found: Found, method: Literal["GET", "HEAD"]) -> Presigned:
+        """Where the object store itself sends the file, as long as it is granted, which caches are told there, too."""
+        caching = {"Cache-Control": "public, immutable", "Expires": format_datetime(found.ends_at, usegmt=True)}
+        return self._store.presign_get(
+            found.file.key, found.ends_at, method=method, answer={**caching, **found.headers}
+        )
 
     async def content(self, file: File) -> bytes:
         """A small file's bytes. Raises `MedialaneError`: not_found, object_store_unavailable."""
@@ -93,6 +110,13 @@ class MediaReader:
         if found is None:
             raise MedialaneError(ErrorCode.NOT_FOUND)
         return found[1]
+
+    async def _disposition(self, grant: Grant, file: File) -> Mapping[str, str]:
+        async with self._database.tenant(grant.tenant_id) as connection:
+            original = await find_original(connection, grant.tenant_id, grant.asset_id)
+        if original is None:
+            raise MedialaneError(ErrorCode.NOT_FOUND)
+        return {"Content-Disposition": attachment(named_after(original.file_name, file.key))}
 
     async def _readable(self, tenant_id: UUID, asset_id: UUID, profiles: Sequence[str]) -> tuple[NewVariant, ...]:
         async with self._database.tenant(tenant_id) as connection:

@@ -87,6 +87,8 @@ class PresignedUpload(msgspec.Struct, frozen=True, kw_only=True, rename="camel",
     method: str
     headers: Annotated[dict[str, str], Meta(description="Headers that the request has to carry")]
     object_path: Annotated[str, Meta(description="The object's key in the bucket")]
-    public_url: Annotated[str, Meta(description="The object's address without a signature")]
+    public_url: Annotated[
+        str, Meta(description="The object's address without a signature: 403 at a private bucket. See `readOriginal`")
+    ]
     expires_at: Annotated[int, Meta(description="When the address ends, Unix seconds")]
     fields: Annotated[dict[str, str] | None, Meta(description="Of a POST: form fields to send before `file`")] = None

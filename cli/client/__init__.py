@@ -24,6 +24,7 @@ from cli.client.errors import (
 from cli.client.models import (
     Asset,
     AssetJob,
+    AssetOriginal,
     AssetPage,
     AssetPicture,
     AssetVariant,
@@ -55,6 +56,7 @@ __all__ = [
     "Asset",
     "AssetFailedError",
     "AssetJob",
+    "AssetOriginal",
     "AssetPage",
     "AssetPicture",
     "AssetVariant",

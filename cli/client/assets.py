@@ -16,7 +16,7 @@ from cli.client.errors import (
     StillProcessingError,
     UnreachableError,
 )
-from cli.client.models import Asset, AssetPage, AssetVariant, Event
+from cli.client.models import Asset, AssetOriginal, AssetPage, AssetVariant, Event
 from cli.client.streaming import read_events
 from cli.client.transport import PATIENCE_S, reaching, refusal
 from cli.client.wire import Wire
@@ -136,6 +136,16 @@ class Assets(Wire):
         """
         path = f"/assets/{asset_id}/variants/{name}"
         return (await self._call("GET", path, headers={"Accept": accept}, says_where=True)).data(AssetVariant)
+
+    async def original(self, asset_id: UUID, *, download: bool = False) -> AssetOriginal:
+        """The upload itself; with `download`, by an address that browsers save as a file under its own name.
+
+        Raises `ConflictError` if it was not completed, or is no longer there.
+        """
+        query = {"download": "1"} if download else None
+        return (await self._call("GET", f"/assets/{asset_id}/original", query=query, says_where=True)).data(
+            AssetOriginal
+        )
 
     async def download(self, variant: AssetVariant) -> bytes:
         """A variant's bytes, by its signed address."""

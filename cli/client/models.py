@@ -71,6 +71,16 @@ class AssetPicture(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     url_expires_at: datetime
 
 
+class AssetOriginal(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The upload itself: size in bytes, and a signed address that ends in a few minutes."""
+
+    file_name: str
+    content_type: str
+    size: int
+    url: str
+    url_expires_at: datetime
+
+
 class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One event of an asset: its number, its type, what it is about (a profile, a stage), when it was committed."""
 

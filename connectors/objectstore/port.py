@@ -1,14 +1,17 @@
 """What Medialane asks of an object store. The contract suite in the tests holds every implementation to it."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, Protocol
 
 import msgspec
 
 SMALLEST_PART = 5 << 20
 """Bytes: what S3 asks of every part but the last."""
+
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class Presigned(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,14 +92,27 @@ class ObjectStore(Protocol):
     def presign_part(self, key: str, upload_id: str, number: int) -> Presigned:
         """Sign the PUT of one part of a multipart upload; its size is seen only when the parts are listed."""
 
-    def presign_get(self, key: str, ttl_s: int, *, method: Literal["GET", "HEAD"] = "GET") -> Presigned:
-        """Sign reading an object, or what would be read, for `ttl_s` seconds: a signature is for one method."""
+    def presign_get(
+        self,
+        key: str,
+        ends_at: datetime,
+        *,
+        method: Literal["GET", "HEAD"] = "GET",
+        version_id: str | None = None,
+        answer: Mapping[str, str] = NO_HEADERS,
+    ) -> Presigned:
+        """Sign reading an object, or a version of it, until then, or as long as the store allows.
+
+        A signature is for one method. `answer` are headers that the store is to answer with, `Cache-Control`,
+        `Content-Disposition` and `Expires` among them. For a quarter of an hour the same call makes the same address,
+        whoever makes it: caches know it again.
+        """
 
     def public_url(self, key: str) -> str:
         """The object's address without a signature."""
 
-    async def head(self, key: str, *, patient: bool = False) -> ObjectHead | None:
-        """What is stored under a key; None if nothing is. `patient` as of `check`."""
+    async def head(self, key: str, *, version_id: str | None = None, patient: bool = False) -> ObjectHead | None:
+        """What is stored under a key, or as a version of it; None if nothing is. `patient` as of `check`."""
 
     async def peek(self, key: str, count: int, *, patient: bool = False) -> tuple[ObjectHead, bytes] | None:
         """The same with the first `count` bytes, in one request; it tells no checksum. `patient`: as in `check`."""
@@ -129,8 +145,12 @@ class ObjectStore(Protocol):
         Raises `MedialaneError`: source_missing, source_changed (the entity tag is not `if_match`), no_temp_space.
         """
 
-    async def put_file(self, key: str, path: Path, content_type: str, sha256_hex: str) -> Stored:
+    async def put_file(
+        self, key: str, path: Path, content_type: str, sha256_hex: str, *, cache_control: str | None = None
+    ) -> Stored:
         """Store a file unless something stands under the key already; that is then left as it is, and described.
+
+        `cache_control` is what the store answers with, where an address does not say otherwise.
 
         Two renderings of the same source may differ in their bytes: a caller records what the answer says.
         """

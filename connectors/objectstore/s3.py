@@ -21,8 +21,8 @@ from connectors.objectstore.clients import Patience, boto_clients, boto_session,
 from connectors.objectstore.failures import code_of, refused, status_of, translated
 from connectors.objectstore.keys import KeyRing
 from connectors.objectstore.multipart import Multipart
-from connectors.objectstore.port import Listed, ObjectHead, Part, Presigned, PresignedForm, Stored
-from connectors.objectstore.signing import QuerySigner
+from connectors.objectstore.port import NO_HEADERS, Listed, ObjectHead, Part, Presigned, PresignedForm, Stored
+from connectors.objectstore.signing import QuerySigner, step_of
 from connectors.objectstore.threads import Threads
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.settings import ObjectStoreSettings
@@ -34,6 +34,7 @@ _FOR_FILES = Patience(30, attempts=3)
 _FOR_COPIES = Patience(30, attempts=2)  # some stores copy all parts before they say that the object is made
 _SIGNED_FOR_S = 900  # as far as S3 bears with a clock that is wrong: no request fails that its probe does not foretell
 _FIRST_KEYS_S = 3.0
+_LONGEST_SIGNED_S = 604_800  # S3's own bound
 _WITH_CHECKSUM = {"x-amz-checksum-mode": "ENABLED"}
 _SHA256 = "sha256"  # metadata: not every server gives back the checksum that it was sent
 
@@ -78,14 +79,27 @@ class S3ObjectStore(Closing):
         query = {"partNumber": str(number), "uploadId": upload_id}
         return self._presign("PUT", key, self._presign_ttl_s, {}, {}, query)
 
-    def presign_get(self, key: str, ttl_s: int, *, method: Literal["GET", "HEAD"] = "GET") -> Presigned:
-        return self._presign(method, key, ttl_s, {}, {})
+    def presign_get(
+        self,
+        key: str,
+        ends_at: datetime,
+        *,
+        method: Literal["GET", "HEAD"] = "GET",
+        version_id: str | None = None,
+        answer: Mapping[str, str] = NO_HEADERS,
+    ) -> Presigned:
+        signed_at, keys = step_of(datetime.now(UTC)), self._keys.current()
+        ttl_s = keys.at_most(max(1, min(int((ends_at - signed_at).total_seconds()), _LONGEST_SIGNED_S)), signed_at)
+        query = {f"response-{name.lower()}": value for name, value in answer.items()}
+        query |= {} if version_id is None else {"versionId": version_id}
+        url = self._signer.sign(method, key, keys=keys, ttl_s=ttl_s, headers={}, now=signed_at, query=query)
+        return Presigned(url=url, headers={}, expires_at=signed_at + timedelta(seconds=ttl_s))
 
     def public_url(self, key: str) -> str:
         return self._signer.address(key)
 
-    async def head(self, key: str, *, patient: bool = False) -> ObjectHead | None:
-        return await self._run(lambda: self._head(key), patient=patient)
+    async def head(self, key: str, *, version_id: str | None = None, patient: bool = False) -> ObjectHead | None:
+        return await self._run(lambda: self._head(key, version_id), patient=patient)
 
     async def peek(self, key: str, count: int, *, patient: bool = False) -> tuple[ObjectHead, bytes] | None:
         return await self._run(lambda: self._peek(key, count), patient=patient)
@@ -114,8 +128,10 @@ class S3ObjectStore(Closing):
         finally:
             stop.set()  # a cancelled caller must not leave a thread that goes on writing
 
-    async def put_file(self, key: str, path: Path, content_type: str, sha256_hex: str) -> Stored:
-        return await self._run(lambda: self._put(key, path, content_type, sha256_hex), patient=True)
+    async def put_file(
+        self, key: str, path: Path, content_type: str, sha256_hex: str, *, cache_control: str | None = None
+    ) -> Stored:
+        return await self._run(lambda: self._put(key, path, content_type, sha256_hex, cache_control), patient=True)
 
     async def delete(self, key: str) -> None:
         await self._run(lambda: self._client.delete_object(Bucket=self._bucket, Key=key))
@@ -171,9 +187,11 @@ class S3ObjectStore(Closing):
             timeout=patience.timeout, retries=patience.retries,
         )  # fmt: skip
 
-    def _head(self, key: str) -> ObjectHead | None:
-        found = self._ask("HEAD", key, _WITH_CHECKSUM)
-        if found.status == 404:
+    def _head(self, key: str, version_id: str | None = None) -> ObjectHead | None:
+        query = None if version_id is None else {"versionId": version_id}
+        found = self._ask("HEAD", key, _WITH_CHECKSUM, query=query)
+        # 400: what is no version's name in this bucket, as `_get` says; 405: a version that says it was removed.
+        if found.status == 404 or (query and found.status in {400, 405}):
             return None
         if found.status != 200:
             raise refused(found.status)
@@ -233,7 +251,7 @@ class S3ObjectStore(Closing):
             return self._get(key, if_match, None)
         return found
 
-    def _put(self, key: str, path: Path, content_type: str, sha256_hex: str) -> Stored:
+    def _put(self, key: str, path: Path, content_type: str, sha256_hex: str, cache_control: str | None) -> Stored:
         size = path.stat().st_size
         headers = {
             "Content-Type": content_type,
@@ -241,7 +259,7 @@ class S3ObjectStore(Closing):
             "x-amz-checksum-sha256": _b64(sha256_hex),
             f"x-amz-meta-{_SHA256}": sha256_hex,
             "If-None-Match": "*",
-        }
+        } | ({} if cache_control is None else {"Cache-Control": cache_control})
         with path.open("rb") as file:
             found = self._ask("PUT", key, headers, body=file)
         # 409: another conditional PUT of the key is under way, S3's own word for a lost race.

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
+_STEP_S = 900  # so far back is no further than a clock may be wrong that stores bear with
 
 
 class Keys(NamedTuple):
@@ -112,6 +113,11 @@ class QuerySigner:
             key = hmac.digest(key, part.encode(), "sha256")
         self._day_key = (day, keys.secret_key, key)
         return key
+
+
+def step_of(now: datetime) -> datetime:
+    """When what is signed `now` says that it was, if all of a quarter of an hour is to be signed alike."""
+    return datetime.fromtimestamp(int(now.timestamp()) // _STEP_S * _STEP_S, UTC)
 
 
 def _host(scheme: str, netloc: str) -> str:

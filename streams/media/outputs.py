@@ -26,6 +26,7 @@ from streams.media.patience import until_back
 
 _TOGETHER_S = 0.5  # what is stored within it is announced together
 _LEAST_PATIENCE_S = 30.0
+_CACHING = "private, max-age=31536000, immutable"  # of readers by addresses that say nothing of caches
 
 
 class Outputs:
@@ -94,7 +95,7 @@ class Outputs:
 
         async def put() -> Stored:
             try:
-                return await self._store.put_file(key, path, content_type, sha256)
+                return await self._store.put_file(key, path, content_type, sha256, cache_control=_CACHING)
             except MedialaneError as error:
                 if await asyncio.to_thread(whole.broken):
                     detail = f"{path.name} is not what the child said of it."

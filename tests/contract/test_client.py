@@ -18,6 +18,7 @@ ANSWERS = {
     "readAsset": c.Asset,
     "listAssets": c.AssetPage,
     "chooseVariant": c.AssetVariant,
+    "readOriginal": c.AssetOriginal,
     "createMultipart": c.Multipart,
     "signParts": models.SignedParts,
     "listParts": list[c.StoredPart],

@@ -16,7 +16,7 @@ from schemas.profiles import ACCEPTED_TYPES
 from streams.webhooks.message import body_of, read_event
 
 OPERATIONS = {
-    "readProfiles", "chooseProfiles", "readUsage", "chooseVariant", "readMedia",
+    "readProfiles", "chooseProfiles", "readUsage", "chooseVariant", "readOriginal", "readMedia",
     "presignUpload", "completeAsset", "completeAssetByGet", "readAsset", "listAssets",
     "registerWebhook", "listWebhooks", "deleteWebhook", "healthz", "readyz",
     "mintKey", "listKeys", "revokeKey", "rotateKey",

@@ -9,7 +9,7 @@ from schemas.scopes import Scope
 
 SCOPES = {
     Scope.ASSETS_READ: {
-        "readAsset", "listAssets", "streamEvents", "chooseVariant", "readProfiles", "readUsage",
+        "readAsset", "listAssets", "streamEvents", "chooseVariant", "readOriginal", "readProfiles", "readUsage",
     },
     Scope.ASSETS_WRITE: {
         "presignUpload", "presignAgain", "pullAsset", "completeAsset", "completeAssetByGet", "completeAssets",

@@ -50,11 +50,11 @@ class TroubledStore(S3ObjectStore):
         self._deadly = deadly
         self._refused = refused
 
-    async def put_file(self, key, path, content_type, sha256_hex):
+    async def put_file(self, key, path, content_type, sha256_hex, **more):
         if self._refused:
             self._refused -= 1
             raise MedialaneError(ErrorCode.OBJECT_STORE_UNAVAILABLE)
-        stored = await super().put_file(key, path, content_type, sha256_hex)
+        stored = await super().put_file(key, path, content_type, sha256_hex, **more)
         if self._deadly and key.endswith(self._deadly):
             os.kill(os.getpid(), signal.SIGKILL)
         return stored

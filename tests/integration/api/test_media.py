@@ -7,6 +7,7 @@ import json
 import re
 import time
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -145,6 +146,36 @@ async def test_caches_keep_an_answer_no_longer_than_its_address_is_good(caller, 
     short = f"{url.origin()}/media/{signer.seal(soon)}/{url.name}"
     _, _, headers = await get(session, short, follow=False)
     assert int(headers["Cache-Control"].rpartition("=")[2]) <= 50
+
+
+async def test_all_who_ask_within_a_while_are_led_to_one_address_that_caches_keep_to_its_end(caller, session, film):
+    shown = {each["profile"]: each for each in (await show(caller, film))["variants"]}["storyboard"]
+    sprite, ends_at = URL(shown["url"]).with_name("storyboard.jpg"), datetime.fromisoformat(shown["urlExpiresAt"])
+    _, _, headers = await get(session, str(sprite), follow=False)
+    led = URL(headers["Location"], encoded=True)
+    signed_at = datetime.strptime(led.query["X-Amz-Date"], "%Y%m%dT%H%M%S%z")
+    assert signed_at.timestamp() % 900 == 0
+    assert signed_at + timedelta(seconds=int(led.query["X-Amz-Expires"])) == ends_at
+    _, _, headers = await get(session, str(led))
+    assert headers["Cache-Control"] == "public, immutable"
+    assert parsedate_to_datetime(headers["Expires"]) == ends_at
+
+
+async def test_a_variant_is_saved_under_its_assets_name(caller, session, film, made):
+    url = URL((await urls(caller, film))["hls"])
+    for name, ours in (("hls.m3u8", True), ("360p.mp4", False)):
+        there, saved = url.with_name(name), f"film{URL(name).suffix}"
+        said = f"attachment; filename=\"{saved}\"; filename*=UTF-8''{saved}"
+        status, content, headers = await get(session, f"{there}?download")
+        assert (status, content) == (200, content_of(made["hls"], name))
+        assert headers["Content-Disposition"] == said
+        for query, disposition in (("?download", said), ("", None), ("?download=false", None)):
+            _, _, headers = await get(session, f"{there}{query}", follow=False)
+            assert headers["Cache-Control"].startswith("public, max-age=")
+            assert headers.get("Content-Disposition") == (disposition if ours else None)
+    forged = url.parent.parent / ("A" * len(url.parts[-2])) / url.name
+    assert (await get(session, f"{forged}?download"))[0] == 403
+    assert (await get(session, f"{url}?download=maybe"))[0] == 400
 
 
 async def test_nothing_is_said_to_last_longer_than_the_keys_that_sign(caller, session, film, database, bucket):

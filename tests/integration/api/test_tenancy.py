@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from support.api import SIGNING_KEY
 
 from api.media.grants import Grant, GrantSigner, object_id
-from connectors.postgres import asset_views, assets, cancel, endpoints, idempotency, keys, variants
+from connectors.postgres import asset_views, assets, cancel, endpoints, idempotency, keys, originals, variants
 from connectors.postgres.variants import Addition, NewVariant, add_variants
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7
@@ -122,12 +122,12 @@ def _unfiltered(statement):
 def no_filters(monkeypatch):
     """The queries' own filter taken out of every statement that has one."""
     stripped = 0
-    for module in (assets, asset_views, cancel, endpoints, idempotency, keys, variants):
+    for module in (assets, asset_views, cancel, endpoints, idempotency, keys, originals, variants):
         for name, found in vars(module).copy().items():
             if isinstance(found, sa.TextClause) and _filters(found):
                 monkeypatch.setattr(module, name, _unfiltered(found))
                 stripped += 1
-    assert stripped >= 22
+    assert stripped >= 23
     page = asset_views._page
     assert _filters(page(()))
     monkeypatch.setattr(asset_views, "_page", lambda filters: _unfiltered(page(filters)))
@@ -143,6 +143,7 @@ async def test_row_level_security_alone_keeps_tenants_apart(no_filters, caller, 
         assert await assets.complete_assets(connection, tenant, completed) == [False]
         assert await asset_views.read_asset(connection, tenant, ids["asset_id"]) is None
         assert await asset_views.read_state(connection, tenant, ids["asset_id"]) is None
+        assert await originals.find_original(connection, tenant, ids["asset_id"]) is None
         assert await asset_views.read_events(connection, tenant, ids["asset_id"], after=0, limit=10) == ()
         assert not await assets.change_asset(connection, tenant, ids["asset_id"], metadata={"a": "b"}, tags=None)
         assert await asset_views.read_variants(connection, tenant, [ids["asset_id"]]) == {}

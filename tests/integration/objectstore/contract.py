@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+from datetime import UTC, datetime, timedelta
 
 import aiohttp
 import msgspec
@@ -144,11 +145,29 @@ class ObjectStoreContract:
     async def test_a_signed_get_reads(self, store):
         name = key()
         await send(store.presign_put(name, "image/jpeg", 5), b"hello")
-        assert await send(store.presign_get(name, 60), None, "GET") == (200, b"hello")
-        assert await send(store.presign_get(name, 60, method="HEAD"), None, "HEAD") == (200, b"")
-        assert (await send(store.presign_get(name, 60), None, "HEAD"))[0] == 403
+        soon = datetime.now(UTC) + timedelta(seconds=60)
+        assert await send(store.presign_get(name, soon), None, "GET") == (200, b"hello")
+        assert await send(store.presign_get(name, soon, method="HEAD"), None, "HEAD") == (200, b"")
+        assert (await send(store.presign_get(name, soon), None, "HEAD"))[0] == 403
+        assert store.presign_get(name, soon).left_s() <= 60
         async with aiohttp.ClientSession() as session, session.get(URL(store.public_url(name), encoded=True)) as bare:
             assert bare.status == 403
+
+    async def test_a_signed_get_says_what_is_answered_beside_the_bytes(self, store, tmp_path):
+        name, path = key(), tmp_path / "file"
+        path.write_bytes(b"hello")
+        await store.put_file(name, path, "image/webp", sha256(b"hello"), cache_control="private, max-age=5")
+        soon = datetime.now(UTC) + timedelta(seconds=60)
+        said = {
+            "Cache-Control": "public, immutable", "Expires": "Sat, 31 Jan 2026 12:00:00 GMT",
+            "Content-Disposition": "attachment; filename=\"a b.webp\"; filename*=UTF-8''%C3%A4%20b.webp",
+        }  # fmt: skip
+        async with aiohttp.ClientSession() as session:
+            for answer in (said, {}):
+                address = URL(store.presign_get(name, soon, answer=answer).url, encoded=True)
+                async with session.get(address) as response:
+                    found = {name: response.headers.get(name) for name in said}
+                    assert found == dict.fromkeys(said) | {"Cache-Control": "private, max-age=5"} | answer
 
     async def test_head_of_nothing_is_none(self, store):
         assert await store.head(key()) is None

@@ -10,7 +10,7 @@ import pytest
 from botocore.config import Config
 from yarl import URL
 
-from connectors.objectstore.signing import Keys, QuerySigner
+from connectors.objectstore.signing import Keys, QuerySigner, step_of
 
 NOW = datetime(2026, 3, 1, 12, 30, 45, tzinfo=UTC)
 STATIC, ROLE = Keys("AK/1", "s3cret"), Keys("ASIA/2", "s3cret too", "to/ken+=")
@@ -69,6 +69,24 @@ def test_a_get_of_a_version_is_signed_as_botocore_signs_it(signer, boto):
     params = {"Bucket": "media", "Key": "a.jpg", "VersionId": "v/1+2"}
     theirs = boto.generate_presigned_url("get_object", params, ExpiresIn=60)
     assert asked(ours) == asked(theirs)
+
+
+def test_what_is_answered_beside_the_bytes_is_signed_as_botocore_signs_it(signer, boto):
+    said = "attachment; filename=\"a b.jpg\"; filename*=UTF-8''%C3%A4.jpg"
+    query = {"versionId": "v", "response-content-disposition": said, "response-cache-control": "public, immutable"}
+    ours = signer.sign("GET", "a.jpg", keys=STATIC, ttl_s=60, headers={}, now=NOW, query=query)
+    params = {
+        "Bucket": "media", "Key": "a.jpg", "VersionId": "v", "ResponseContentDisposition": said,
+        "ResponseCacheControl": "public, immutable",
+    }  # fmt: skip
+    theirs = boto.generate_presigned_url("get_object", params, ExpiresIn=60)
+    assert asked(ours) == asked(theirs)
+
+
+@pytest.mark.parametrize(("minute", "second", "expected"), [(30, 0, 30), (44, 59, 30), (45, 0, 45), (59, 59, 45)])
+def test_a_quarter_of_an_hour_is_signed_alike(minute, second, expected):
+    now = NOW.replace(minute=minute, second=second, microsecond=999_999)
+    assert step_of(now) == NOW.replace(minute=expected, second=0)
 
 
 def asked(address):

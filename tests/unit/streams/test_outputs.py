@@ -23,7 +23,7 @@ class Refusing:
         self._times = times
         self._meanwhile = meanwhile
 
-    async def put_file(self, key, path, content_type, sha256_hex):
+    async def put_file(self, key, path, content_type, sha256_hex, *, cache_control):
         self._times -= 1
         if self._times < 0:
             return Stored(created=True, size=len(CONTENT), sha256=sha256_hex)

@@ -1,0 +1,1 @@
+"""The upload itself, as it was completed, for whoever has a key."""
