@@ -24,6 +24,13 @@ Wait = Annotated[
         description=f"Seconds to wait for the end of the processing, such as `30s`; at most {MAX_WAIT_S:.0f}",
     ),
 ]
+Until = Annotated[
+    Literal["ready", "settled"],
+    QueryParameter(
+        description="What to `wait` for. `ready`: the end of the first stage, which decides the asset's state; "
+        "`settled`: that of every job, so that AVIF, HLS and whatever comes later are there, too"
+    ),
+]
 Include = Annotated[
     Literal["variants"] | None,
     QueryParameter(description="`variants`: each asset with its variants and pictures, and their signed addresses"),

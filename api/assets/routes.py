@@ -9,7 +9,7 @@ from litestar.params import FromPath, JSONBody
 
 from api.assets.completion import Completion
 from api.assets.models import AssetChange, AssetOut, AssetPage, CompletedAsset, CompleteMany, UploadAgain
-from api.assets.query import Cursor, Filters, Include, Limit, Wait, seconds
+from api.assets.query import Cursor, Filters, Include, Limit, Until, Wait, seconds
 from api.assets.service import AssetReader
 from api.assets.writing import AssetWriter
 from api.envelope import Done, Success
@@ -115,12 +115,14 @@ def _reading(reader: AssetReader, live: Live, base: Base) -> list[HTTPRouteHandl
         operation_id="readAsset",
         summary="One asset",
         description="State, variants with signed addresses, jobs and timeline. With `wait`, not before its processing "
-        "ended or so much time has passed.",
+        "ended or so much time has passed; with `until=settled`, not before that of later stages did, either.",
         responses=documented(400, 401, 403, 404, 429),
     )
-    async def read(request: TenantRequest, asset_id: FromPath[UUID], wait: Wait = None) -> Success[AssetOut]:
+    async def read(
+        request: TenantRequest, asset_id: FromPath[UUID], wait: Wait = None, until: Until = "ready"
+    ) -> Success[AssetOut]:
         if wait is not None:
-            await live.wait(tenant_of(request), asset_id, seconds(wait))
+            await live.wait(tenant_of(request), asset_id, seconds(wait), settled=until == "settled")
         return Success(data=await reader.read(tenant_of(request), asset_id, base=base.of(request)))
 
     @get(

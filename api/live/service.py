@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from uuid import UUID
 
 from api.live.hub import Heard, Hub, Listener
-from connectors.postgres.asset_views import read_events, read_state
+from connectors.postgres.asset_views import read_events, read_progress, read_state
 from connectors.postgres.database import Database
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.states import AssetState
@@ -27,14 +27,14 @@ class Live:
         self._database = database
         self._hub = hub
 
-    async def wait(self, tenant_id: UUID, asset_id: UUID, patience_s: float) -> None:
-        """Return when the asset is on its way no more, or after a while.
+    async def wait(self, tenant_id: UUID, asset_id: UUID, patience_s: float, *, settled: bool = False) -> None:
+        """Return when the asset is on its way no more, or after a while; `settled`: and no stage after that, either.
 
         Raises `MedialaneError`: not_found; rate_limited, service_unavailable if too many listen.
         """
         ends = time.monotonic() + patience_s
         with self._hub.place(tenant_id), self._hub.listening(asset_id) as listener:
-            while await self._state(tenant_id, asset_id) in UNDER_WAY:
+            while await self._goes_on(tenant_id, asset_id, settled=settled):
                 left = ends - time.monotonic()
                 if left <= 0 or self._hub.closing.is_set():
                     return
@@ -90,6 +90,16 @@ class Live:
         async with self._database.tenant(tenant_id) as connection:
             found = await read_events(connection, tenant_id, asset_id, after=after, limit=_PAGE)
         return tuple(Heard(*event) for event in found)
+
+    async def _goes_on(self, tenant_id: UUID, asset_id: UUID, *, settled: bool) -> bool:
+        if not settled:
+            return await self._state(tenant_id, asset_id) in UNDER_WAY
+        async with self._database.tenant(tenant_id) as connection:
+            found = await read_progress(connection, tenant_id, asset_id)
+        if found is None:
+            raise MedialaneError(ErrorCode.NOT_FOUND)
+        state, working = found
+        return state in UNDER_WAY or (state is AssetState.READY and working)
 
     async def _state(self, tenant_id: UUID, asset_id: UUID) -> AssetState:
         async with self._database.tenant(tenant_id) as connection:

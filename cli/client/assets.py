@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 import aiohttp
@@ -32,7 +33,7 @@ class Assets(Wire):
 
     async def asset(self, asset_id: UUID) -> Asset:
         """One asset: state, variants with addresses, timeline."""
-        return await self._asset(asset_id, 0, PATIENCE_S)
+        return await self._asset(asset_id, {}, PATIENCE_S)
 
     async def assets(
         self, *, limit: int = 50, cursor: str | None = None, state: str | None = None, kind: str | None = None,
@@ -89,7 +90,7 @@ class Assets(Wire):
 
     async def wait_terminal(self, asset_id: UUID, *, timeout_s: float = 60.0, poll_s: float = 0.2) -> Asset:
         """Follow an asset until it is on its way no more; raises `StillProcessingError` when patience ends."""
-        return await self._until(_is_terminal, asset_id, timeout_s, poll_s)
+        return await self._until("ready", asset_id, timeout_s, poll_s)
 
     async def wait_ready(self, asset_id: UUID, *, timeout_s: float = 60.0, poll_s: float = 0.2) -> Asset:
         """As `wait_terminal`, and raises `AssetFailedError` if it ends in any other state than ready."""
@@ -100,18 +101,23 @@ class Assets(Wire):
 
     async def wait_settled(self, asset_id: UUID, *, timeout_s: float = 60.0, poll_s: float = 0.2) -> Asset:
         """As `wait_ready`, and on until every job of it has ended: those of stages that come after it is ready, too."""
-        found = await self._until(_is_settled, asset_id, timeout_s, poll_s)
+        found = await self._until("settled", asset_id, timeout_s, poll_s)
         if found.state != "ready":
             raise AssetFailedError(found)
         return found
 
-    async def _until(self, ended: Callable[[Asset], bool], asset_id: UUID, timeout_s: float, poll_s: float) -> Asset:
+    async def _until(
+        self, until: Literal["ready", "settled"], asset_id: UUID, timeout_s: float, poll_s: float
+    ) -> Asset:
+        ended = _is_settled if until == "settled" else _is_terminal
         ends_at = time.monotonic() + timeout_s
         while True:
             left_s = ends_at - time.monotonic()
             try:
                 # The API answers at the asset's end: following many costs few of the requests that a plan allows.
-                found = await self._asset(asset_id, min(left_s, _LONGEST_LOOK_S, self._timeout_s / 2), left_s)
+                wait_s = min(left_s, _LONGEST_LOOK_S, self._timeout_s / 2)
+                query = {"until": until, "wait": f"{wait_s:.3f}"} if wait_s > 0 else {}
+                found = await self._asset(asset_id, query, left_s)
             except (RateLimitedError, ServerError, UnreachableError) as error:
                 # Whoever waits anyway waits for a service that is away for a moment, too, but not beyond the end.
                 later_s = (error.retry_after_s if isinstance(error, ApiError) else None) or 0.0
@@ -125,8 +131,7 @@ class Assets(Wire):
                     raise StillProcessingError(found, timeout_s)
                 await asyncio.sleep(poll_s)
 
-    async def _asset(self, asset_id: UUID, wait_s: float, patience_s: float) -> Asset:
-        query = {"wait": f"{wait_s:.3f}"} if wait_s > 0 else None
+    async def _asset(self, asset_id: UUID, query: Mapping[str, str], patience_s: float) -> Asset:
         return (await self._call("GET", f"/assets/{asset_id}", query=query, patience_s=patience_s)).data(Asset)
 
     async def variant(self, asset_id: UUID, name: str, *, accept: str = "*/*") -> AssetVariant:

@@ -51,6 +51,11 @@ _EVENTS = sa.text("""
     WHERE tenant_id = :tenant_id AND asset_id = :id ORDER BY seq
 """)
 _STATE = sa.text("SELECT state FROM assets WHERE tenant_id = :tenant_id AND id = :id AND state <> 'deleted'")
+_PROGRESS = sa.text("""
+    SELECT state, EXISTS (
+        SELECT FROM jobs WHERE asset_id = assets.id AND jobs.state IN ('waiting', 'queued', 'running')
+    ) AS working FROM assets WHERE tenant_id = :tenant_id AND id = :id AND state <> 'deleted'
+""")
 _EVENTS_AFTER = sa.text("""
     SELECT seq, type, payload FROM asset_events
     WHERE tenant_id = :tenant_id AND asset_id = :id AND seq > :after ORDER BY seq LIMIT :limit
@@ -191,6 +196,12 @@ async def read_state(connection: AsyncConnection, tenant_id: UUID, asset_id: UUI
     """An asset's state alone; None if the tenant has no such one."""
     state = (await connection.execute(_STATE, {"tenant_id": tenant_id, "id": asset_id})).scalar_one_or_none()
     return None if state is None else AssetState(state)
+
+
+async def read_progress(connection: AsyncConnection, tenant_id: UUID, asset_id: UUID) -> tuple[AssetState, bool] | None:
+    """An asset's state, and whether a job of it has not ended; None if the tenant has no such asset."""
+    row = (await connection.execute(_PROGRESS, {"tenant_id": tenant_id, "id": asset_id})).one_or_none()
+    return None if row is None else (AssetState(row.state), bool(row.working))
 
 
 async def read_events(

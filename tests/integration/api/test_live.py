@@ -98,6 +98,22 @@ async def test_a_read_that_waits_answers_at_the_end(caller, operator):
     assert (status, answer["data"]["state"]) == (200, "ready")
 
 
+async def test_a_read_that_waits_for_all_answers_when_later_stages_have_ended_too(caller, operator):
+    asset_id = await caller.upload()
+    assert (await caller.call("POST", f"/api/v1/assets/{asset_id}/complete"))[0] == 200
+    address = f"/api/v1/assets/{asset_id}?until=settled&wait"
+    waiting = asyncio.create_task(caller.call("GET", f"{address}=60s"))
+    await operator.rows("UPDATE assets SET state = 'ready' WHERE id = :id RETURNING id", id=asset_id)
+    status, answer, _ = await caller.call("GET", f"{address}=0.2")
+    assert (status, answer["data"]["jobs"][0]["state"], waiting.done()) == (200, "queued", False)
+    await operator.rows("UPDATE jobs SET state = 'done' WHERE asset_id = :id RETURNING id", id=asset_id)
+    async with asyncio.timeout(30):  # half of what it may wait
+        status, answer, _ = await waiting
+    assert (status, answer["data"]["jobs"][0]["state"]) == (200, "done")
+    status, answer, _ = await caller.call("GET", f"/api/v1/assets/{asset_id}?until=never&wait=1")
+    assert (status, answer["field"]) == (400, "until")
+
+
 @pytest.mark.parametrize("value", ["x", "-1", "100", "1m", ""])
 async def test_a_wait_that_is_none_is_refused(caller, value):
     asset_id = (await caller.presign())["assetId"]

@@ -127,7 +127,7 @@ def no_filters(monkeypatch):
             if isinstance(found, sa.TextClause) and _filters(found):
                 monkeypatch.setattr(module, name, _unfiltered(found))
                 stripped += 1
-    assert stripped >= 23
+    assert stripped >= 24
     page = asset_views._page
     assert _filters(page(()))
     monkeypatch.setattr(asset_views, "_page", lambda filters: _unfiltered(page(filters)))
@@ -143,6 +143,7 @@ async def test_row_level_security_alone_keeps_tenants_apart(no_filters, caller, 
         assert await assets.complete_assets(connection, tenant, completed) == [False]
         assert await asset_views.read_asset(connection, tenant, ids["asset_id"]) is None
         assert await asset_views.read_state(connection, tenant, ids["asset_id"]) is None
+        assert await asset_views.read_progress(connection, tenant, ids["asset_id"]) is None
         assert await originals.find_original(connection, tenant, ids["asset_id"]) is None
         assert await asset_views.read_events(connection, tenant, ids["asset_id"], after=0, limit=10) == ()
         assert not await assets.change_asset(connection, tenant, ids["asset_id"], metadata={"a": "b"}, tags=None)

@@ -26,7 +26,7 @@ async def test_wait_ready_follows_until_ready(server, client):
 async def test_following_waits_at_the_api_and_outlives_refusals(server, client):
     server.answers = [asset("processing"), (429, {"message": "no"}), (503, {"message": "no"}), asset("ready")]
     assert (await client.wait_terminal(uuid.UUID(ASSET), timeout_s=600, poll_s=0)).state == "ready"
-    waits = [float(path.partition("?wait=")[2]) for _, path, _, _ in server.asked]
+    waits = [float(path.partition("?until=ready&wait=")[2]) for _, path, _, _ in server.asked]
     assert len(waits) == 4
     assert all(0 < wait <= 60 for wait in waits)
 
@@ -51,6 +51,7 @@ async def test_wait_settled_follows_later_stages(server, client):
     running, done = (job | {"state": state} for state in ("running", "done"))
     server.answers = [asset("processing"), asset("ready", jobs=[running]), asset("ready", jobs=[done])]
     assert (await client.wait_settled(uuid.UUID(ASSET), poll_s=0)).jobs[0].state == "done"
+    assert all("?until=settled&wait=" in path for _, path, _, _ in server.asked)
     server.answers = [asset("failed", jobs=[running])]
     with pytest.raises(c.AssetFailedError):
         await client.wait_settled(uuid.UUID(ASSET), poll_s=0)
