@@ -1,14 +1,18 @@
-"""`medialane assets`: list, show and delete assets, by the API."""
+"""`medialane assets`: list, show, download and delete assets, by the API."""
 
+from datetime import datetime
 from uuid import UUID
 
 import click
 import msgspec
 
+from cli.ages import WHEN
 from cli.asset_acts import cancel_asset, remove_asset
 from cli.asset_check import verify_assets
 from cli.client import Asset, AssetPage, MedialaneClient
 from cli.door import ask, with_door
+from cli.download import download
+from cli.entries import with_about
 
 
 @click.group()
@@ -17,6 +21,7 @@ def assets() -> None:
 
 
 assets.add_command(cancel_asset)
+assets.add_command(download)
 assets.add_command(remove_asset)
 assets.add_command(verify_assets)
 
@@ -24,9 +29,16 @@ assets.add_command(verify_assets)
 @assets.command("ls")
 @with_door
 @click.option("--state", help="Only assets in this state.")
+@click.option("--kind", type=click.Choice(["image", "video", "audio"]), help="Only assets of this kind.")
+@with_about("Only assets with this tag; of several, with all.", "Only assets with this entry; of several, with all.")
+@click.option("--since", type=WHEN, metavar="AGE", help="Only assets made since: 12h, 30d, an ISO date.")
+@click.option("--before", type=WHEN, metavar="AGE", help="Only assets made before: the same.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Most assets.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
-def listing(url: str, key: str, state: str | None, limit: int, as_json: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, with each asset's variants.")
+def listing(
+    url: str, key: str, *, state: str | None, kind: str | None, tags: tuple[str, ...],
+    metadata: tuple[tuple[str, str], ...], since: datetime | None, before: datetime | None, limit: int, as_json: bool,
+) -> None:  # fmt: skip
     """List assets, newest first."""
 
     async def work(client: MedialaneClient) -> list[Asset]:
@@ -34,7 +46,10 @@ def listing(url: str, key: str, state: str | None, limit: int, as_json: bool) ->
         page: AssetPage | None = None
         while len(found) < limit and (page is None or page.next_cursor):
             cursor = page.next_cursor if page else None
-            page = await client.assets(limit=min(100, limit - len(found)), cursor=cursor, state=state)
+            page = await client.assets(
+                limit=min(100, limit - len(found)), cursor=cursor, state=state, kind=kind, tags=tags,
+                metadata=dict(metadata), created_from=since, created_to=before, variants=as_json,
+            )  # fmt: skip
             found += page.items
         return found
 

@@ -33,7 +33,7 @@ COMMANDS: dict[str, Lazy] = {
     "keys": Lazy("cli.keys", "keys", "Mint, rotate, list and revoke API keys."),
     "upload": Lazy("cli.upload", "upload", "Upload files, large ones in parts."),
     "uploads": Lazy("cli.uploads", "uploads", "Remove what uploads left behind."),
-    "assets": Lazy("cli.assets", "assets", "List, show and delete assets; for operators: cancel, remove."),
+    "assets": Lazy("cli.assets", "assets", "List, show, download and delete assets; for operators: cancel, remove."),
     "dlq": Lazy("cli.dlq", "dlq", "Dead letters: list, show, replay, purge."),
     "reprocess": Lazy("cli.reprocess", "reprocess", "Make a profile's present version for what lacks it."),
     "breakers": Lazy("cli.breakers", "breakers", "Tenants whose jobs are held back."),

@@ -2,10 +2,11 @@
 
 import asyncio
 import hashlib
+import json
 import mimetypes
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
@@ -14,8 +15,9 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
-from cli.client import Asset, ClientError, MedialaneClient, PartsUpload
+from cli.client import Asset, AssetFailedError, ClientError, MedialaneClient, PartsUpload
 from cli.door import ask, with_door
+from cli.entries import with_about
 
 IN_PARTS_FROM = 64 << 20
 """Bytes from which a file is sent in parts."""
@@ -35,10 +37,23 @@ class Outcome(NamedTuple):
     asset: Asset | None = None
 
 
+class About(NamedTuple):
+    """What is said of the files; `profiles` None: all of the tenant's."""
+
+    metadata: Mapping[str, str]
+    tags: tuple[str, ...]
+    profiles: tuple[str, ...] | None
+
+
+ABOUT_NOTHING = About({}, (), None)
+
+
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @with_door
-@click.option("--wait", is_flag=True, help="Wait until every asset is processed; failed ones make the exit code 1.")
+@click.option("--wait", is_flag=True, help="Wait until every asset is ready; failed ones make the exit code 1.")
+@click.option("--settled", is_flag=True,
+              help="As --wait, and on until all is made that comes after that, too: AVIF, HLS.")  # fmt: skip
 @click.option("--timeout", "timeout_s", type=click.FloatRange(min=1), default=600.0, show_default=True,
               help="Longest wait for one asset, seconds.")  # fmt: skip
 @click.option("--parallel", type=click.IntRange(1, 32), default=4, show_default=True, help="Files at a time.")
@@ -50,12 +65,14 @@ class Outcome(NamedTuple):
     metavar="NAME",
     help="Make only this of the files; may be given several times. Default: all that the tenant has chosen.",
 )
+@with_about("Tag the assets with this; may be given several times.", "An entry of the assets' metadata; likewise.")
 @click.option("--quiet", is_flag=True, help="No progress bars.")
 def upload(
-    paths: Sequence[Path], url: str, key: str, *, wait: bool, timeout_s: float, parallel: int,
-    content_type: str | None, profiles: tuple[str, ...], quiet: bool,
+    paths: Sequence[Path], url: str, key: str, *, wait: bool, settled: bool, timeout_s: float, parallel: int,
+    content_type: str | None, profiles: tuple[str, ...], tags: tuple[str, ...],
+    metadata: tuple[tuple[str, str], ...], quiet: bool,
 ) -> None:  # fmt: skip
-    """Upload files; prints a line per file: the asset's id and the path (with --wait, its state, too).
+    """Upload files; prints a line per file: the asset's id and the path (with --wait or --settled, its state, too).
 
     Files of 64 MiB and more go in parts: run the same command again after an interruption, and only what is missing
     is sent. The exit code is 0 if everything went well, 1 if not.
@@ -64,8 +81,8 @@ def upload(
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console, disable=quiet) as progress:
         run = _Run(
-            progress, wait=wait, timeout_s=timeout_s, parallel=parallel, content_type=content_type,
-            profiles=profiles or None,
+            progress, wait=wait or settled, settled=settled, timeout_s=timeout_s, parallel=parallel,
+            content_type=content_type, about=About(dict(metadata), tags, profiles or None),
         )  # fmt: skip
         outcomes = ask(url, key, lambda client: run.all(client, paths), timeout_s=3600.0)
     for outcome in outcomes:
@@ -84,17 +101,19 @@ class _Run:
         progress: Progress,
         *,
         wait: bool,
+        settled: bool,
         timeout_s: float,
         parallel: int,
         content_type: str | None,
-        profiles: tuple[str, ...] | None,
+        about: About,
     ) -> None:
         self._progress = progress
         self._wait = wait
+        self._settled = settled
         self._timeout_s = timeout_s
         self._parallel = parallel
         self._content_type = content_type
-        self._profiles = profiles
+        self._about = about
 
     async def all(self, client: MedialaneClient, paths: Sequence[Path]) -> list[Outcome]:
         sending, following = asyncio.Semaphore(self._parallel), asyncio.Semaphore(_FOLLOWED)
@@ -118,7 +137,7 @@ class _Run:
             bar = self._progress.add_task(path.name, total=size)
             if size >= IN_PARTS_FROM:
                 return Outcome(path, await self._in_parts(client, path, content_type, bar))
-            asset_id = await client.upload(path.name, content_type, path, profiles=self._profiles)
+            asset_id = await client.upload(path.name, content_type, path, **self._about._asdict())
         except (ClientError, OSError) as error:
             return Outcome(path, problem=str(error))
         self._progress.update(bar, completed=size)
@@ -126,10 +145,10 @@ class _Run:
 
     async def _in_parts(self, client: MedialaneClient, path: Path, content_type: str, bar: TaskID) -> UUID:
         sending = PartsUpload(
-            client, path, content_type, profiles=self._profiles,
+            client, path, content_type, **self._about._asdict(),
             sent=lambda count: self._progress.update(bar, advance=count),
         )  # fmt: skip
-        note = _note(client.base_url, path, self._profiles or ())
+        note = _note(client.base_url, path, self._about)
         upload_id = _noted(note)
         if upload_id is None or not await sending.resume(upload_id):
             upload_id = await sending.begin()
@@ -139,24 +158,34 @@ class _Run:
         return upload_id
 
     async def _follow(self, client: MedialaneClient, asset_id: UUID, outcome: Outcome) -> Outcome:
+        follow = client.wait_settled if self._settled else client.wait_terminal
         try:
-            asset = await client.wait_terminal(asset_id, timeout_s=self._timeout_s, poll_s=0.5)
+            asset = await follow(asset_id, timeout_s=self._timeout_s, poll_s=0.5)
+        except AssetFailedError as error:
+            asset = error.asset
         except ClientError as error:
             return outcome._replace(problem=str(error))
         if asset.state == "ready":
-            return outcome._replace(asset=asset)
+            return outcome._replace(asset=asset, problem=_missing(asset) if self._settled else None)
         why = f"{asset.state}: {asset.error_code or ''} {asset.error_detail or ''}".rstrip(": ")
         return outcome._replace(asset=asset, problem=why)
+
+
+def _missing(asset: Asset) -> str | None:
+    """What was not made although the asset is ready; None if all was."""
+    failed = [job.stage for job in asset.jobs if job.generation == asset.generation and job.state != "done"]
+    return f"ready, without what {', '.join(failed)} makes" if failed else None
 
 
 def _guess(path: Path) -> str | None:
     return _TYPES.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0]
 
 
-def _note(url: str, path: Path, profiles: Sequence[str] = ()) -> Path:
+def _note(url: str, path: Path, about: About = ABOUT_NOTHING) -> Path:
     """Where it is kept which upload a file was begun as; another content is another file, others wanted of it, too."""
-    about = path.stat()
-    said = [url, str(path.resolve()), str(about.st_size), str(about.st_mtime_ns), *sorted(profiles)]
+    found = path.stat()
+    said = [url, str(path.resolve()), str(found.st_size), str(found.st_mtime_ns), *sorted(about.profiles or ())]
+    said += [json.dumps([sorted(about.tags), sorted(about.metadata.items())])] if about.tags or about.metadata else []
     name = hashlib.sha256("\n".join(said).encode()).hexdigest()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "medialane" / "uploads" / name
 

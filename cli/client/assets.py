@@ -153,7 +153,7 @@ class Assets(Wire):
         )
 
     async def download(self, variant: AssetVariant) -> bytes:
-        """A variant's bytes, by its signed address."""
+        """A variant's bytes, by its signed address; `save` writes large ones to a file."""
         return await self.read(variant.url)
 
 

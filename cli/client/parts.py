@@ -1,7 +1,7 @@
 """A large file, sent in parts that are signed in batches, some at a time, and taken up again after an interruption."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -34,6 +34,8 @@ class PartsUpload:
         path: Path,
         content_type: str,
         *,
+        metadata: Mapping[str, str] | None = None,
+        tags: Sequence[str] = (),
         profiles: Sequence[str] | None = None,
         parallel: int = 4,
         sent: Sent = lambda _: None,
@@ -41,6 +43,8 @@ class PartsUpload:
         self._client = client
         self._path = path
         self._content_type = content_type
+        self._metadata = metadata
+        self._tags = tags
         self._profiles = profiles
         self._parallel = parallel
         self._sent = sent
@@ -50,8 +54,9 @@ class PartsUpload:
     async def begin(self, *, idempotency_key: str | None = None) -> UUID:
         """Announce the file; whoever keeps the id can go on with `resume` after an interruption."""
         begun = await self._client.begin_parts(
-            self._path.name, self._content_type, self._size, profiles=self._profiles, idempotency_key=idempotency_key
-        )
+            self._path.name, self._content_type, self._size, metadata=self._metadata, tags=self._tags,
+            profiles=self._profiles, idempotency_key=idempotency_key,
+        )  # fmt: skip
         return begun.upload_id
 
     async def resume(self, upload_id: UUID) -> bool:

@@ -12,7 +12,7 @@ from cli.client.errors import StoreRefusedError
 from cli.client.transport import PATIENCE_S, Answer, call, reaching
 
 _API = "/api/v1"
-_STORE_FAILED = "the object store did not answer"
+STORE_FAILED = "the object store did not answer"
 
 
 class Wire:
@@ -49,7 +49,7 @@ class Wire:
 
     async def read(self, address: str) -> bytes:
         """The bytes at a signed address, or at one that a playlist or WebVTT names beside it."""
-        with reaching(_STORE_FAILED):
+        with reaching(STORE_FAILED):
             async with self._open().get(URL(address, encoded=True)) as response:
                 if response.status != 200:
                     raise StoreRefusedError(response.status, f"to the download of {URL(address).name}")
@@ -61,7 +61,7 @@ class Wire:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         # The address is signed as it is spelled: it must not be quoted anew.
         url = URL(address, encoded=True)
-        with reaching(_STORE_FAILED):
+        with reaching(STORE_FAILED):
             async with self._open().request(method, url, data=content, headers=headers) as response:
                 if response.status >= 300:
                     raise StoreRefusedError(response.status, (await response.text())[:300])

@@ -1,13 +1,16 @@
 """Pictures in several formats, and variants by their names."""
 
+import asyncio
 import hashlib
 import json
 from uuid import UUID
 
 import pytest
+from click.testing import CliRunner
 from support.api import PHOTO
 from support.media import add, get, show, urls, variant
 
+from cli.assets import assets
 from cli.client import MedialaneClient
 
 
@@ -17,6 +20,7 @@ async def photo(caller, operator, store, tmp_path):
     presigned = await caller.presign()
     await caller.put(presigned, PHOTO)
     asset_id = presigned["assetId"]
+    assert (await caller.call("POST", f"/api/v1/assets/{asset_id}/complete"))[0] == 200
     variants = []
     for profile, kind in (
         ("display_large", "webp"), ("display_large_jpeg", "jpeg"), ("display_large_avif", "avif"),
@@ -101,3 +105,25 @@ async def test_a_gallery_is_one_request(caller, photo):
         _, item = (await client.assets(variants=True)).items
         asset = await client.asset(UUID(photo))
         assert (item.variants, item.pictures) == (asset.variants, asset.pictures)
+
+
+async def test_the_command_saves_what_is_there(caller, photo, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    async def download(*arguments):
+        door = ["--url", caller.base, "--key", caller.key]
+        return await asyncio.to_thread(CliRunner().invoke, assets, ["download", photo, *arguments, *door])
+
+    for arguments, name, content in (
+        ([], "photo.jpg", None), (["original", "-o", "o.jpg"], "o.jpg", None),
+        (["display_large"], "photo.display_large.webp", b"display_large in webp"),
+        (["thumbnail_avif", "-o", "t"], "t", b"thumbnail_avif in avif"),
+        (["hero", "-o", "t"], "t", b"hero in webp"),
+    ):  # fmt: skip
+        ended = await download(*arguments)
+        assert (ended.exit_code, ended.stdout) == (0, f"{name}\n"), ended.stderr
+        assert (tmp_path / name).read_bytes() == (content or PHOTO)
+    ended = await download()
+    assert (ended.exit_code, "photo.jpg is there already" in ended.stderr) == (1, True)
+    ended = await download("nothing")
+    assert (ended.exit_code, "there are original, display_large," in ended.stderr) == (1, True)
