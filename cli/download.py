@@ -87,6 +87,8 @@ def _plain(file_name: str) -> str:
 
 def _path(output: Path | None, name: str) -> Path:
     if output is not None and not output.is_dir():
+        if str(output) == "-" or (output.exists() and not output.is_file()):
+            raise ClientError(f"{output} is no file")  # a device would be replaced by one
         return output
     path = (output or Path()) / name
     if path.exists():

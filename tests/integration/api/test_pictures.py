@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import os
 from uuid import UUID
 
 import pytest
@@ -125,5 +126,8 @@ async def test_the_command_saves_what_is_there(caller, photo, tmp_path, monkeypa
         assert (tmp_path / name).read_bytes() == (content or PHOTO)
     ended = await download()
     assert (ended.exit_code, "photo.jpg is there already" in ended.stderr) == (1, True)
+    os.mkfifo(tmp_path / "pipe")
+    ended = await download("-o", "pipe")
+    assert (ended.exit_code, "pipe is no file" in ended.stderr) == (1, True)
     ended = await download("nothing")
     assert (ended.exit_code, "there are original, display_large," in ended.stderr) == (1, True)
