@@ -25,6 +25,7 @@ from connectors.postgres.idempotency import Answer, Claim, Refusal
 from connectors.postgres.keys import Principal
 from connectors.secrets import SecretBox
 from schemas.errors import ErrorCode, MedialaneError
+from schemas.patterns import whole
 
 T = TypeVar("T")
 
@@ -40,7 +41,7 @@ IdempotencyKey = Annotated[
         name="Idempotency-Key",
         min_length=1,
         max_length=255,
-        pattern="^[!-~]+$",
+        pattern=whole("[!-~]+"),
         description="Repeat a request under the same key and it is done once: the first answer comes again, verbatim, "
         f"with `{REPLAYED}: true`, for 24 hours. 409 while it is being worked on, 422 for another request.",
     ),

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from schemas.patterns import whole
 from schemas.profiles import CATALOGUE, DEFAULT_PROFILES, PROFILE_SETS, Profile
 from schemas.settings import ProfileSettings, SettingsError, variable
 from schemas.states import MediaKind, Stage
@@ -17,6 +18,10 @@ from schemas.states import MediaKind, Stage
 MOST_OWN = 16
 """How many profiles of its own a tenant may have."""
 
+MOST_TARGET_BYTES = 1 << 30
+"""More than any picture that is made: beyond it a target would mean nothing."""
+
+_Target = Annotated[int, Meta(ge=1024, le=MOST_TARGET_BYTES)]
 _Side = Annotated[int, Meta(ge=1, le=4096)]
 _Share = Annotated[float, Meta(ge=0, le=1)]
 
@@ -24,7 +29,7 @@ _Share = Annotated[float, Meta(ge=0, le=1)]
 class OwnProfile(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """A picture that a tenant wants beside ours, or instead of them. Sources are never enlarged."""
 
-    name: Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,39}$", description="Not one of ours", examples=["hero"])]
+    name: Annotated[str, Meta(pattern=whole("[a-z][a-z0-9_]{0,39}"), description="Not one of ours", examples=["hero"])]
     format: Annotated[
         Literal["webp", "jpeg", "avif"], Meta(description="AVIF comes in the second stage, after the asset is ready")
     ]
@@ -39,9 +44,9 @@ class OwnProfile(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forb
         Meta(description="What a crop keeps: what draws the eye, the middle, or a point in shares of width and height"),
     ] = "attention"
     quality: Annotated[int, Meta(ge=1, le=100)] = 80
-    target_bytes: Annotated[
-        Annotated[int, Meta(ge=1024)] | None, Meta(description="The quality is lowered until the file is no larger")
-    ] = None
+    target_bytes: Annotated[_Target | None, Meta(description="The quality is lowered until the file is no larger")] = (
+        None
+    )
     animated: Annotated[bool, Meta(description="Made of animations only, and moves; WebP, in the second stage")] = False
 
 

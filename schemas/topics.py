@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from schemas.patterns import whole
 from schemas.states import MediaKind, Stage
 
 
@@ -56,11 +57,11 @@ class _Declared(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """A topic's table in the file, the defaults filled in."""
 
     partitions: Annotated[int, Meta(ge=1)]
-    retention: Annotated[str, Meta(pattern=r"^\d+[smhd]$")]
+    retention: Annotated[str, Meta(pattern=whole(r"\d+[smhd]"))]
     replication: Annotated[int, Meta(ge=1)] = 1
     min_insync_replicas: Annotated[int, Meta(ge=1)] = 1
     unclean_leader_election: bool = False
-    cleanup: Annotated[str, Meta(pattern="^(delete|compact|compact,delete)$")] = "delete"
+    cleanup: Annotated[str, Meta(pattern=whole("(delete|compact|compact,delete)"))] = "delete"
 
 
 _MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}

@@ -1,5 +1,6 @@
 """Query parameters of asset lists and reads, and what they mean."""
 
+import re
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -9,17 +10,20 @@ from litestar.params import QueryParameter
 
 from connectors.postgres.asset_views import AssetFilter
 from schemas.errors import ErrorCode, MedialaneError
+from schemas.patterns import whole
 from schemas.states import AssetState, MediaKind
 
 MAX_PAGE = 100
 MAX_WAIT_S = 60.0
+
+_WAIT = re.compile(r"([0-9]{1,2}(?:\.[0-9]{1,3})?)s?")
 
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE, description="Most assets of the page")]
 Cursor = Annotated[str | None, QueryParameter(description="`nextCursor` of the page before")]
 Wait = Annotated[
     str | None,
     QueryParameter(
-        pattern=r"^\d{1,2}(\.\d{1,3})?s?$",
+        pattern=whole(_WAIT.pattern),
         max_length=8,
         description=f"Seconds to wait for the end of the processing, such as `30s`; at most {MAX_WAIT_S:.0f}",
     ),
@@ -40,8 +44,11 @@ _MOMENT = {"format": "date-time"}
 
 
 def seconds(wait: str) -> float:
-    """The seconds of a `wait`."""
-    return min(float(wait.removesuffix("s")), MAX_WAIT_S)
+    """The seconds of a `wait`. Raises `MedialaneError(invalid_request)` for what is none."""
+    found = _WAIT.fullmatch(wait)
+    if found is None:
+        raise MedialaneError(ErrorCode.INVALID_REQUEST, "Seconds are written like 30s or 2.5.", field="wait")
+    return min(float(found[1]), MAX_WAIT_S)
 
 
 class Filters:

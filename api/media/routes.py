@@ -20,6 +20,7 @@ from api.media.ranges import is_known, span_of
 from api.media.service import Found, MediaReader
 from api.principals import SCOPE_OPT, TenantRequest, tenant_of
 from schemas.errors import ErrorCode, MedialaneError
+from schemas.patterns import whole
 from schemas.scopes import Scope
 
 _CACHED_S = 3600
@@ -29,7 +30,7 @@ _PLAYLIST = "application/vnd.apple.mpegurl"
 AnyRequest = Request[Any, Any, State]
 Token = Annotated[str, PathParameter(description="What the address permits, signed")]
 Name = Annotated[
-    str, PathParameter(pattern="^[a-z][a-z0-9_]{0,63}$", description="A picture, or a profile by its own name")
+    str, PathParameter(pattern=whole("[a-z][a-z0-9_]{0,63}"), description="A picture, or a profile by its own name")
 ]
 FileName = Annotated[str, PathParameter(description="A file of the variant, or the picture's name")]
 

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from api.storage.models import TYPES, FileName, Metadata, ProfileNames, Tags
+from api.storage.models import SHA256, TYPES, FileName, Metadata, ProfileNames, Tags
 
 
 class PullRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -33,9 +33,9 @@ class PullRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         ]
         | None
     ) = None
-    sha256: (
-        Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="The bytes' SHA-256, hex: others are refused")] | None
-    ) = None
+    sha256: Annotated[str, Meta(pattern=SHA256, description="The bytes' SHA-256, hex: others are refused")] | None = (
+        None
+    )
     metadata: Metadata = {}
     tags: Tags = []
     profiles: ProfileNames | None = None

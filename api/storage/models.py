@@ -6,10 +6,11 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from schemas.patterns import whole
 from schemas.profiles import ACCEPTED_TYPES
 
 CONTROLS = r"\u0000-\u001f\u007f-\u009f"
-NO_CONTROLS = f"^[^{CONTROLS}]*$"
+NO_CONTROLS = whole(f"[^{CONTROLS}]*")
 """Of texts that are shown to people.
 
 All else may be in a file's name: phones put emoji into it that are several characters joined by invisible ones, marks
@@ -17,11 +18,13 @@ that combine, and marks of direction; browsers, a folder's files with their fold
 part (`api.announcing.safe_name`).
 """
 
+SHA256 = whole("[0-9a-f]{64}")
 TYPES = ", ".join(ACCEPTED_TYPES)
 FileName = Annotated[str, Meta(min_length=1, max_length=255, pattern=NO_CONTROLS)]
 
-MetadataKey = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
-MetadataValue = Annotated[str, Meta(max_length=512, pattern=r"^[^\u0000]*$")]
+_NO_NUL = r"^[^\u0000]*$"  # lines and their ends are text there
+MetadataKey = Annotated[str, Meta(min_length=1, max_length=64, pattern=whole("[A-Za-z0-9._-]+"))]
+MetadataValue = Annotated[str, Meta(max_length=512, pattern=_NO_NUL)]
 Metadata = Annotated[
     dict[MetadataKey, MetadataValue],
     Meta(
@@ -30,7 +33,7 @@ Metadata = Annotated[
         examples=[{"album": "2026"}],
     ),
 ]
-Tag = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\u0000]*$")]
+Tag = Annotated[str, Meta(min_length=1, max_length=64, pattern=_NO_NUL)]
 Tags = Annotated[list[Tag], Meta(max_length=64, description="Words to find assets by", examples=[["beach"]])]
 
 ProfileNames = Annotated[
@@ -67,7 +70,7 @@ class PresignRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         Annotated[
             str,
             Meta(
-                pattern="^[0-9a-f]{64}$",
+                pattern=SHA256,
                 description="The bytes' SHA-256, hex: signed, so that nothing else can be uploaded",
                 examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
             ),

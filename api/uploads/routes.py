@@ -22,6 +22,7 @@ from api.uploads.models import (
 )
 from api.uploads.service import MultipartService
 from connectors.telemetry.tracing import current_traceparent
+from schemas.patterns import whole
 from schemas.scopes import Scope
 
 MOST_SIGNED = 1000
@@ -37,7 +38,7 @@ PartNumbers = Annotated[
     str,
     QueryParameter(
         name="partNumbers",
-        pattern=rf"^{_NUMBER}(,{_NUMBER}){{0,{MOST_SIGNED - 1}}}$",
+        pattern=whole(rf"{_NUMBER}(,{_NUMBER}){{0,{MOST_SIGNED - 1}}}"),
         description=f"Part numbers from 1, comma separated, at most {MOST_SIGNED}",
     ),
 ]

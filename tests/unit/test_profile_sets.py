@@ -122,6 +122,8 @@ def test_what_is_offered_no_more_is_passed_over_and_something_is_made_all_the_sa
         {"own": [{"name": "hero", "format": "webp", "fit": "width", "width": 5000}]},
         {"own": [{"name": "hero", "format": "webp", "fit": "crop", "width": 9, "height": 9, "focus": [2, 0]}]},
         {"own": [{"name": "hero", "format": "webp", "fit": "width", "width": 9, "quality": 0}]},
+        {"own": [{"name": "hero", "format": "webp", "fit": "width", "width": 9, "targetBytes": 2**64}]},
+        {"own": [{"name": "hero\n", "format": "webp", "fit": "width", "width": 9}]},
         {"own": [{"name": "hero", "format": "webp", "fit": "width", "width": 9, "wide": 1}]},
         {"own": [{"name": f"h{n}", "format": "webp", "fit": "width", "width": 9} for n in range(17)]},
     ],

@@ -114,7 +114,7 @@ async def test_a_read_that_waits_for_all_answers_when_later_stages_have_ended_to
     assert (status, answer["field"]) == (400, "until")
 
 
-@pytest.mark.parametrize("value", ["x", "-1", "100", "1m", ""])
+@pytest.mark.parametrize("value", ["x", "-1", "100", "1m", "", "5s%0A"])
 async def test_a_wait_that_is_none_is_refused(caller, value):
     asset_id = (await caller.presign())["assetId"]
     status, answer, _ = await caller.call("GET", f"/api/v1/assets/{asset_id}?wait={value}")

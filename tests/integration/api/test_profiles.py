@@ -30,6 +30,17 @@ async def test_a_choice_is_kept_for_its_tenant_only(new_caller):
     assert (await mine.call("GET", "/api/v1/profiles"))[1]["data"]["include"] == ["default"]
 
 
+async def test_what_an_earlier_release_kept_is_read_though_it_would_be_refused_now(caller, operator):
+    assert (await caller.call("PUT", "/api/v1/profiles", {"own": [HERO]}))[0] == 200
+    change = """
+        UPDATE profile_sets SET choice = jsonb_set(jsonb_set(choice, '{own,0,name}', '"hero\\n"'),
+            '{own,0,targetBytes}', '18446744073709551616') WHERE tenant_id = :id RETURNING tenant_id
+    """
+    await operator.rows(change, id=caller.tenant_id)
+    (own,) = (await caller.call("GET", "/api/v1/profiles"))[1]["data"]["own"]
+    assert (own["name"], own["targetBytes"] < 2**63) == ("hero", True)
+
+
 async def test_a_choice_is_in_the_audit_log_and_a_refused_one_is_not(caller, operator):
     assert (await caller.call("PUT", "/api/v1/profiles", {"include": ["webp"], "own": [HERO]}))[0] == 200
     assert (await caller.call("PUT", "/api/v1/profiles", {"include": ["nothing"]}))[0] == 400
@@ -46,6 +57,7 @@ async def test_a_choice_is_in_the_audit_log_and_a_refused_one_is_not(caller, ope
         ({"own": [HERO | {"name": "thumbnail"}]}, "own[0].name"),
         ({"own": [HERO | {"fit": "width"}]}, "own[0].height"),
         ({"own": [HERO | {"quality": 101}]}, "own[0].quality"),
+        ({"own": [HERO | {"targetBytes": 2**64}]}, "own[0].targetBytes"),
         ({"own": [HERO | {"surprise": 1}]}, None),
         ({"include": [5]}, "include[0]"),
     ],

@@ -37,6 +37,7 @@ HOOK = {"url": "https://example.com/hook", "events": ["asset.ready"]}
             "filename",
         ),
         ("assets", {"url": "https://example.com/a.jpg", "fileName": "a\n.jpg"}, "invalid_request", "fileName"),
+        ("storage/presign", GOOD | {"fileName": "a.jpg\n"}, "invalid_request", "fileName"),
         ("storage/presign", {"fileName": "a.jpg", "size": 5}, "invalid_request", "contentType"),
         ("storage/presign", b'{"fileName": "a.jpg", ', "invalid_request", None),
         ("storage/presign", b"", "invalid_request", None),
