@@ -59,12 +59,16 @@ def mint(tenant: str, name: str, scopes: tuple[str, ...], days: float | None, as
 
 @keys.command("ls")
 @click.argument("tenant")
+@click.option("--limit", type=click.IntRange(min=1), default=200, show_default=True, help="Most keys, newest first.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
-def listing(tenant: str, as_json: bool) -> None:
-    """List the keys of TENANT (its slug), without their secrets."""
+def listing(tenant: str, limit: int, as_json: bool) -> None:
+    """List the keys of TENANT (its slug), newest first, without their secrets.
+
+    Those that were revoked or have expired are among them until the keeper deletes them.
+    """
 
     async def work(connection: AsyncConnection) -> tuple[KeyInfo, ...]:
-        return await list_keys(connection, (await find_tenant(connection, tenant)).id)
+        return await list_keys(connection, (await find_tenant(connection, tenant)).id, limit=limit)
 
     found = in_transaction(work)
     if as_json:

@@ -21,7 +21,7 @@ from api.envelope import Done, Success
 from api.examples import ids
 from api.examples.events import EVENTS
 from api.health.routes import Health
-from api.keys.models import KeyMade, KeyOut, KeyRequest, RotationRequest
+from api.keys.models import KeyMade, KeyOut, KeyPage, KeyRequest, RotationRequest
 from api.originals.models import OriginalOut
 from api.profiles.models import ProfileOut, ProfilesOut
 from api.pulls.models import PulledAsset, PullRequest
@@ -192,7 +192,9 @@ ANSWERS: dict[str, Any] = {
     "deleteWebhook": Done(message="Webhook deleted"),
     "mintKey": _KEY_MADE,
     "rotateKey": _KEY_MADE,
-    "listKeys": Success(data=(KeyOut(**_KEY, name="ci", revoked_at=None, last_used_at=ids.NOON, replaces=None),)),
+    "listKeys": KeyPage(
+        data=(KeyOut(**_KEY, name="ci", revoked_at=None, last_used_at=ids.NOON, replaces=None),), next_cursor=None
+    ),
     "revokeKey": Done(message="Key revoked"),
     "readProfiles": _PROFILES,
     "chooseProfiles": _PROFILES,

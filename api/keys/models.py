@@ -1,6 +1,6 @@
 """API keys as the API takes and shows them; the secret part only in the answer that makes it."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
@@ -59,6 +59,16 @@ class KeyOut(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     revoked_at: Moment | None
     last_used_at: Annotated[Moment | None, Meta(description="To within half a minute")]
     replaces: Annotated[UUID | None, Meta(description="The key that this one was made for by rotation")]
+
+
+class KeyPage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Keys, newest first, ended ones too."""
+
+    data: tuple[KeyOut, ...]
+    next_cursor: Annotated[
+        str | None, Meta(description="Pass it as `cursor` for the next page; none: this is the last")
+    ]
+    status: Literal["success"] = "success"
 
 
 class KeyMade(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

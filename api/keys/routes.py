@@ -1,19 +1,23 @@
 """Routes of `/api/v1/keys`."""
 
 from functools import partial
+from typing import Annotated
 from uuid import UUID
 
 from litestar import Response, Router, delete, get, post
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, JSONBody, QueryParameter
 
+from api.assets.query import MAX_PAGE, Cursor
 from api.envelope import Done, Success
 from api.failures import documented
 from api.idempotency import IdempotencyKey, Once
-from api.keys.models import KeyMade, KeyOut, KeyRequest, RotationRequest
+from api.keys.models import KeyMade, KeyPage, KeyRequest, RotationRequest
 from api.keys.service import KeyService
 from api.principals import SCOPE_OPT, TenantRequest
+from connectors.postgres.keys import MAX_KEYS
 from schemas.scopes import Scope
 
+Limit = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE, description="Most keys of the page")]
 _NEEDED = {SCOPE_OPT: Scope.KEYS}
 
 
@@ -25,7 +29,8 @@ def keys_router(service: KeyService, once: Once) -> Router:
         opt=_NEEDED,
         operation_id="mintKey",
         summary="Make an API key",
-        description="The answer holds the key; it is not shown again.",
+        description="The answer holds the key; it is not shown again. A tenant has at most "
+        f"{MAX_KEYS} keys that work; beyond them it is 403 (`quota_exceeded`).",
         responses=documented(400, 401, 403, 409, 413, 422, 429),
     )
     async def mint(
@@ -34,9 +39,16 @@ def keys_router(service: KeyService, once: Once) -> Router:
         work = partial(service.mint, request.user, data)
         return await once.made(request, idempotency_key, work, holder=request.user)
 
-    @get("/", opt=_NEEDED, operation_id="listKeys", summary="API keys", responses=documented(401, 403, 429))
-    async def listing(request: TenantRequest) -> Success[tuple[KeyOut, ...]]:
-        return Success(data=await service.list(request.user))
+    @get(
+        "/",
+        opt=_NEEDED,
+        operation_id="listKeys",
+        summary="API keys, newest first",
+        description="Those that were revoked or have expired are listed, too, for some months.",
+        responses=documented(400, 401, 403, 429),
+    )
+    async def listing(request: TenantRequest, limit: Limit = MAX_PAGE, cursor: Cursor = None) -> KeyPage:
+        return await service.list(request.user, limit, cursor)
 
     @delete(
         "/{key_id:uuid}",
@@ -56,7 +68,8 @@ def keys_router(service: KeyService, once: Once) -> Router:
         opt=_NEEDED,
         operation_id="rotateKey",
         summary="Follow an API key by a new one",
-        description="The new key has the old one's name and scopes; the old one goes on for the overlap.",
+        description="The new key has the old one's name and scopes; the old one goes on for the overlap. Meanwhile "
+        f"both count among the {MAX_KEYS} that a tenant may have; without an overlap it takes the old one's place.",
         responses=documented(400, 401, 403, 404, 409, 413, 422, 429),
     )
     async def rotate(

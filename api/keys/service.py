@@ -7,9 +7,11 @@ from uuid import UUID
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.assets.cursor import decode_cursor, encode_cursor
 from api.idempotency import Keep
-from api.keys.models import KeyMade, KeyOut, KeyRequest, RotationRequest
+from api.keys.models import KeyMade, KeyOut, KeyPage, KeyRequest, RotationRequest
 from connectors.postgres import audit
+from connectors.postgres.asset_views import Position
 from connectors.postgres.database import Database
 from connectors.postgres.keys import MintedKey, Principal, earliest, list_keys, mint_key, revoke_own_key, rotate_key
 from schemas.errors import ErrorCode, MedialaneError
@@ -25,7 +27,7 @@ class KeyService:
     async def mint(self, who: Principal, wanted: KeyRequest, keep: Keep[KeyMade]) -> KeyMade:
         """Make a key, which ends with the caller's at the latest.
 
-        Raises `MedialaneError`: forbidden for a scope that the caller has not.
+        Raises `MedialaneError`: forbidden for a scope that the caller has not, quota_exceeded.
         """
         _check(who, wanted.scopes)
         async with self._database.tenant(who.tenant_id) as connection:
@@ -41,24 +43,32 @@ class KeyService:
             await keep(connection, shown)
         return shown
 
-    async def list(self, who: Principal) -> tuple[KeyOut, ...]:
-        """The tenant's keys, oldest first, ended ones too."""
+    async def list(self, who: Principal, limit: int, cursor: str | None) -> KeyPage:
+        """A page of the tenant's keys,. Raises `MedialaneError(invalid_request)` for a cursor that is none."""
+        before = decode_cursor(cursor) if cursor is not None else None
         async with self._database.tenant(who.tenant_id) as connection:
-            found = await list_keys(connection, who.tenant_id)
-        return tuple(KeyOut(**msgspec.structs.asdict(key)) for key in found)
+            found = await list_keys(connection, who.tenant_id, limit=limit + 1, before=before)
+        page = found[:limit]
+        more = len(found) > limit
+        return KeyPage(
+            data=tuple(KeyOut(**msgspec.structs.asdict(key)) for key in page),
+            next_cursor=encode_cursor(Position(page[-1].created_at, page[-1].id)) if more else None,
+        )
 
     async def revoke(self, who: Principal, key_id: UUID) -> None:
         """Make a key useless, for good. Raises `MedialaneError(not_found)`."""
         async with self._database.tenant(who.tenant_id) as connection:
-            if not await revoke_own_key(connection, who.tenant_id, key_id):
+            done = await revoke_own_key(connection, who.tenant_id, key_id)
+            if done is None:
                 raise MedialaneError(ErrorCode.NOT_FOUND)
-            await _note(connection, who, "key.revoke", str(key_id), {})
+            if done:
+                await _note(connection, who, "key.revoke", str(key_id), {})
 
     async def rotate(self, who: Principal, key_id: UUID, wanted: RotationRequest, keep: Keep[KeyMade]) -> KeyMade:
         """A new key like an old one, which ends after the overlap. It lives as long, if nothing else is wanted.
 
         Raises `MedialaneError`: not_found, conflict for a key that ended or was rotated, forbidden if it may do more
-        than the caller.
+        than the caller, quota_exceeded if the two would be one too many.
         """
         async with self._database.tenant(who.tenant_id) as connection:
             made = await rotate_key(

@@ -11,8 +11,15 @@ class Tenancy(Wire):
     """What a tenant says once, and what it is told of itself."""
 
     async def keys(self) -> list[Key]:
-        """The tenant's API keys, without their secrets."""
-        return (await self._call("GET", "/keys")).data(list[Key])
+        """The tenant's API keys, newest first, without their secrets: all pages of them, ended ones too."""
+        found: list[Key] = []
+        query: dict[str, str] = {}
+        while True:
+            answer = await self._call("GET", "/keys", query=query)
+            found += answer.data(list[Key])
+            if not (cursor := answer.envelope.get("nextCursor")):
+                return found
+            query = {"cursor": cursor}
 
     async def mint_key(
         self, scopes: Sequence[str], *, name: str = "", expires_in_s: int | None = None,

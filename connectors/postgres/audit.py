@@ -18,21 +18,28 @@ _INSERT = sa.text("""
     VALUES (:id, :actor, :action, :tenant_id, :subject, :detail)
 """).bindparams(sa.bindparam("detail", type_=sa.JSON))
 _LIST = sa.text("""
-    SELECT id, at, actor, action, tenant_id, subject, detail FROM audit_log
-    WHERE (CAST(:tenant_id AS uuid) IS NULL OR tenant_id = :tenant_id)
-        AND (CAST(:action AS text) IS NULL OR action = :action)
-    ORDER BY at DESC, id DESC LIMIT :limit
+    SELECT a.id, a.at, a.actor, a.action, a.tenant_id, t.slug AS tenant, a.subject, a.detail
+    FROM audit_log a LEFT JOIN tenants t ON t.id = a.tenant_id
+    WHERE (CAST(:tenant_id AS uuid) IS NULL OR a.tenant_id = :tenant_id)
+        AND (CAST(:action AS text) IS NULL OR a.action = :action)
+        AND (CAST(:since AS timestamptz) IS NULL OR a.at >= :since)
+    ORDER BY a.at DESC, a.id DESC LIMIT :limit
 """)
+_PURGE = sa.text("SELECT audit_log_purge(:kept * interval '1 second', :batch)")
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One act. `actor` is a key's prefix, or user@host of an operator; `subject` what was acted on, often an id."""
+    """One act. `actor` is a key's prefix, or user@host of an operator; `subject` what was acted on, often an id.
+
+    `tenant` is the tenant's slug; None if the act was no tenant's, or its tenant was removed since.
+    """
 
     id: UUID
     at: datetime
     actor: str
     action: str
     tenant_id: UUID | None
+    tenant: str | None
     subject: str
     detail: dict[str, Any]
 
@@ -55,11 +62,25 @@ async def note(
 
 
 async def read(
-    connection: AsyncConnection, *, limit: int, tenant_id: UUID | None = None, action: str | None = None
+    connection: AsyncConnection,
+    *,
+    limit: int,
+    tenant_id: UUID | None = None,
+    action: str | None = None,
+    since: datetime | None = None,
 ) -> tuple[AuditEntry, ...]:
-    """The newest entries, newest first."""
-    values = {"limit": limit, "tenant_id": tenant_id, "action": action}
+    """The newest entries, newest first; `since` that time, if it is given."""
+    values = {"limit": limit, "tenant_id": tenant_id, "action": action, "since": since}
     return tuple(AuditEntry(**row) for row in (await connection.execute(_LIST, values)).mappings())
+
+
+async def purge(connection: AsyncConnection, *, kept_s: float, batch: int) -> int:
+    """Delete some of the entries that are older than `kept_s` (30 days at least), the oldest first; how many.
+
+    For the worker role, which may delete no others.
+    """
+    deleted: int = (await connection.execute(_PURGE, {"kept": kept_s, "batch": batch})).scalar_one()
+    return deleted
 
 
 def operator() -> str:

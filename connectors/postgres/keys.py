@@ -8,7 +8,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -16,6 +16,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from connectors.postgres.asset_views import Position
 from connectors.postgres.plans import Plan
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7
@@ -23,9 +24,18 @@ from schemas.scopes import Scope
 
 _FORM = re.compile(r"mp_([a-z0-9]{4,32})_([A-Za-z0-9_-]{16,128})")
 
+MAX_KEYS = 100
+"""What a tenant may have at a time of keys that still work."""
+
+# Keys of one tenant are made one after the other, or several would find the last free place.
+_ONE_BY_ONE = sa.text("SELECT pg_advisory_xact_lock(hashtextextended('api_keys', 0) # hashtextextended(:tenant, 0))")
 _INSERT = sa.text("""
     INSERT INTO api_keys (id, tenant_id, prefix, secret_hash, name, scopes, expires_at, replaces)
-    VALUES (:id, :tenant_id, :prefix, :secret_hash, :name, :scopes, :expires_at, :replaces)
+    SELECT :id, :tenant_id, :prefix, :secret_hash, :name, :scopes, :expires_at, :replaces
+    WHERE :in_its_place OR (
+        SELECT count(*) FROM api_keys
+        WHERE tenant_id = :tenant_id AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+    ) < :most
     RETURNING created_at
 """)
 _OF_TENANT = """
@@ -37,13 +47,17 @@ _FIND = sa.text(f"""
 _FIND_TENANT = sa.text(f"SELECT {_OF_TENANT} FROM find_tenant_of_token(:slug)")  # noqa: S608 - made of constants
 _COLUMNS = "id, prefix, name, scopes, created_at, expires_at, revoked_at, last_used_at, replaces"
 _LIST = sa.text(f"""
-    SELECT {_COLUMNS} FROM api_keys WHERE tenant_id = :tenant_id ORDER BY created_at, id
+    SELECT {_COLUMNS} FROM api_keys
+    WHERE tenant_id = :tenant_id AND (created_at, id) < (CAST(:created_at AS timestamptz), CAST(:id AS uuid))
+    ORDER BY created_at DESC, id DESC LIMIT :limit
 """)  # noqa: S608 - made of constants
+_NEWEST = Position(datetime.max.replace(tzinfo=UTC), UUID(int=0))
 _REVOKE = sa.text("""
     UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE prefix = :prefix RETURNING id
 """)
 _REVOKE_OWN = sa.text("""
-    UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE tenant_id = :tenant_id AND id = :id RETURNING id
+    UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE tenant_id = :tenant_id AND id = :id
+    RETURNING revoked_at = now()
 """)
 # Only a key that still works is rotated, and only once. Locked by a statement of its own: of two callers at once the
 # second one's next statement sees what the first has made, which the one that had to wait for the lock would not.
@@ -55,6 +69,12 @@ _ROTATE = sa.text("""
     RETURNING name, scopes
 """)
 _BY_PREFIX = sa.text("SELECT tenant_id, id FROM api_keys WHERE prefix = :prefix")
+_PURGE = sa.text("""
+    DELETE FROM api_keys WHERE id IN (
+        SELECT id FROM api_keys WHERE least(revoked_at, expires_at) < now() - :kept * interval '1 second'
+        ORDER BY least(revoked_at, expires_at) LIMIT :batch FOR UPDATE SKIP LOCKED
+    )
+""")
 _TOUCH = sa.text("SELECT touch_api_keys(CAST(:ids AS uuid[]), CAST(:seen AS timestamptz[]))")
 
 
@@ -106,19 +126,37 @@ async def mint_key(
     name: str = "",
     scopes: Sequence[Scope],
     expires_at: datetime | None = None,
-    replaces: UUID | None = None,
 ) -> MintedKey:
-    """Make a key; its text cannot be had again."""
+    """Make a key; its text cannot be had again. Raises `MedialaneError(quota_exceeded)` beyond `MAX_KEYS`."""
+    return await _make(connection, tenant_id, name, scopes, expires_at)
+
+
+async def _make(
+    connection: AsyncConnection,
+    tenant_id: UUID,
+    name: str,
+    scopes: Sequence[Scope],
+    expires_at: datetime | None,
+    *,
+    replaces: UUID | None = None,
+    in_its_place: bool = False,
+) -> MintedKey:
+    await connection.execute(_ONE_BY_ONE, {"tenant": str(tenant_id)})
     prefix, secret = secrets.token_hex(6), secrets.token_hex(24)
     key_id, granted = uuid7(), [scope.value for scope in scopes]
     made = await connection.execute(
         _INSERT,
         {
             "id": key_id, "tenant_id": tenant_id, "prefix": prefix, "secret_hash": _hash(secret), "name": name,
-            "scopes": granted, "expires_at": expires_at, "replaces": replaces,
+            "scopes": granted, "expires_at": expires_at, "replaces": replaces, "in_its_place": in_its_place,
+            "most": MAX_KEYS,
         },
     )  # fmt: skip
-    return MintedKey(key_id, prefix, f"mp_{prefix}_{secret}", tuple(granted), made.scalar_one(), expires_at)
+    created_at = made.scalar_one_or_none()
+    if created_at is None:
+        detail = f"A tenant has at most {MAX_KEYS} keys that work; revoke one first, or rotate one without an overlap."
+        raise MedialaneError(ErrorCode.QUOTA_EXCEEDED, detail)
+    return MintedKey(key_id, prefix, f"mp_{prefix}_{secret}", tuple(granted), created_at, expires_at)
 
 
 async def authenticate(connection: AsyncConnection, text: str, *, now: datetime) -> Principal | None:
@@ -154,9 +192,12 @@ async def touch_keys(connection: AsyncConnection, seen: Mapping[UUID, datetime])
     await connection.execute(_TOUCH, {"ids": list(seen), "seen": list(seen.values())})
 
 
-async def list_keys(connection: AsyncConnection, tenant_id: UUID) -> tuple[KeyInfo, ...]:
-    """A tenant's keys, oldest first, without their secrets."""
-    rows = (await connection.execute(_LIST, {"tenant_id": tenant_id})).mappings()
+async def list_keys(
+    connection: AsyncConnection, tenant_id: UUID, *, limit: int, before: Position | None = None
+) -> tuple[KeyInfo, ...]:
+    """A page of a tenant's keys, newest first, ended ones too, without their secrets."""
+    values = {"tenant_id": tenant_id, "limit": limit} | (before or _NEWEST)._asdict()
+    rows = (await connection.execute(_LIST, values)).mappings()
     return tuple(KeyInfo(**(row | {"scopes": tuple(row["scopes"])})) for row in map(dict, rows))
 
 
@@ -177,10 +218,20 @@ async def revoke_key(connection: AsyncConnection, prefix: str) -> None:
         raise MedialaneError(ErrorCode.NOT_FOUND, f"There is no API key with the prefix {prefix!r}.", field="prefix")
 
 
-async def revoke_own_key(connection: AsyncConnection, tenant_id: UUID, key_id: UUID) -> bool:
-    """The same for a tenant's own key by its id; False if it has no such one."""
-    found = await connection.execute(_REVOKE_OWN, {"tenant_id": tenant_id, "id": key_id})
-    return found.one_or_none() is not None
+async def revoke_own_key(connection: AsyncConnection, tenant_id: UUID, key_id: UUID) -> bool | None:
+    """The same for a tenant's own key by its id; False if it was revoked before, None if it has no such one."""
+    done: bool | None = (
+        await connection.execute(_REVOKE_OWN, {"tenant_id": tenant_id, "id": key_id})
+    ).scalar_one_or_none()
+    return done
+
+
+async def purge(connection: AsyncConnection, *, kept_s: float, batch: int) -> int:
+    """Delete some of the keys that were revoked or expired longer ago than `kept_s`; how many. For the worker role.
+
+    Nothing refers to them by id: what was done with a key is told by its prefix.
+    """
+    return (await connection.execute(_PURGE, {"kept": kept_s, "batch": batch})).rowcount
 
 
 def earliest(*ends: datetime | None) -> datetime | None:
@@ -200,7 +251,8 @@ async def rotate_key(
     """Make a key with the same name and scopes; the old one goes on for `overlap_s` seconds.
 
     The new one ends at `expires_at` (None: when the old one would have), and not after `at_most`. None if the tenant
-    has no such key. Raises `MedialaneError(conflict)` for one that ended or was rotated already.
+    has no such key. Raises `MedialaneError`: conflict for one that ended or was rotated already, quota_exceeded beyond
+    `MAX_KEYS`, as long as the overlap leaves both.
     """
     key = {"tenant_id": tenant_id, "id": key_id}
     old = (await connection.execute(_LOCK, key)).one_or_none()
@@ -210,7 +262,7 @@ async def rotate_key(
     if row is None:
         raise MedialaneError(ErrorCode.CONFLICT, "This key was revoked, has expired or was rotated already.")
     scopes, end = [Scope(scope) for scope in row.scopes], earliest(expires_at or old.expires_at, at_most)
-    return await mint_key(connection, tenant_id, name=row.name, scopes=scopes, expires_at=end, replaces=key_id)
+    return await _make(connection, tenant_id, row.name, scopes, end, replaces=key_id, in_its_place=overlap_s == 0)
 
 
 def _tenant(row: sa.Row[Any]) -> dict[str, Any]:

@@ -232,6 +232,12 @@ class KeeperSettings(Settings, frozen=True, kw_only=True):
             "what `media.events` keeps: an event that is read again later would be delivered again",
         ),
     ] = 2_592_000.0
+    key_retention_s: Annotated[
+        float, Meta(ge=86_400, description="How long API keys that were revoked or expired are listed, seconds")
+    ] = 7_776_000.0
+    audit_retention_s: Annotated[
+        float, Meta(ge=2_592_000, description="How long entries of the audit log are kept, seconds")
+    ] = 31_536_000.0
 
 
 class BreakerSettings(Settings, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from typing import Protocol
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from connectors.postgres import idempotency, old_deliveries, purge
+from connectors.postgres import audit, idempotency, keys, old_deliveries, purge
 from connectors.postgres.database import Database
 from schemas.settings import KeeperSettings
 from streams.keeper.outages import PASSING
@@ -38,6 +38,8 @@ class Housekeeping:
             "answers": idempotency.purge,
             "deliveries": partial(old_deliveries.purge, kept_s=settings.delivery_retention_s),
             "assets": purge.forget,
+            "keys": partial(keys.purge, kept_s=settings.key_retention_s),
+            "audit": partial(audit.purge, kept_s=settings.audit_retention_s),
         }
 
     async def run(self) -> None:

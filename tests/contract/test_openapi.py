@@ -105,7 +105,7 @@ def test_the_bounds_inside_lists_and_optionals_are_told(document):
     schemas = document["components"]["schemas"]
     assert schemas["PresignRequest"]["properties"]["tags"]["items"]["maxLength"] == 64
     assert schemas["AssetChange"]["properties"]["metadata"]["anyOf"][0]["maxProperties"] == 20
-    listed = schemas["Success_tuple_api.keys.models.KeyOut_..._"]["properties"]["data"]["items"]
+    listed = schemas["KeyPage"]["properties"]["data"]["items"]
     assert listed == {"$ref": "#/components/schemas/KeyOut"}
 
 

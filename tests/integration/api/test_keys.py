@@ -1,8 +1,11 @@
 """Keys through the API: made, shown once, rotated with an overlap, revoked; nobody hands on more than they hold."""
 
+import asyncio
+
 import pytest
 
 from api.keys import usage
+from connectors.postgres.keys import MAX_KEYS
 from schemas.scopes import Scope
 
 KEYS = "/api/v1/keys"
@@ -116,8 +119,10 @@ async def test_a_key_that_rotated_itself_is_answered_again_though_that_cut_it_sh
     admin.key = mine.text
     rotate = ("POST", f"{KEYS}/{mine.id}/rotate", {"overlap": 3600})
     first = await admin.call(*rotate, headers={"Idempotency-Key": "mine"})
-    while (await mint(admin))["expiresAt"] is None:
-        pass  # the process remembers for a moment that the key has no end
+    while (another := await mint(admin))[
+        "expiresAt"
+    ] is None:  # the process remembers for a moment that the key has no end
+        await admin.call("DELETE", f"{KEYS}/{another['id']}")
     again = await admin.call(*rotate, headers={"Idempotency-Key": "mine"})
     assert (first[0], again[:2], again[2]["Idempotent-Replayed"]) == (201, first[:2], "true")
 
@@ -144,6 +149,41 @@ async def test_a_revoked_key_is_useless_and_revoking_repeats(admin):
         assert (await admin.call("DELETE", f"{KEYS}/{made['id']}"))[0] == 200
     await until_refused(admin, made["key"])
     assert (await admin.call("POST", f"{KEYS}/{made['id']}/rotate", {}))[0] == 409
+
+
+async def test_a_tenant_has_a_bounded_number_of_keys_that_work_however_many_it_asks_for_at_once(admin):
+    wanted = {"scopes": ["assets:read"]}
+    answers = await asyncio.gather(*(admin.call("POST", KEYS, wanted) for _ in range(MAX_KEYS + 5)))
+    made = [answer["data"] for status, answer, _ in answers if status == 201]
+    refused = {(status, answer["code"]) for status, answer, _ in answers if status != 201}
+    assert (len(made), refused) == (MAX_KEYS - 2, {(403, "quota_exceeded")}), "two were there"
+
+    def rotate(key, overlap):
+        return admin.call("POST", f"{KEYS}/{key['id']}/rotate", {"overlap": overlap})
+
+    assert (await rotate(made[0], 60))[1]["code"] == "quota_exceeded"
+    status, answer, _ = await rotate(made[0], 0)
+    assert status == 201, "it takes the other's place"
+    await admin.call("DELETE", f"{KEYS}/{answer['data']['id']}")
+    assert [(await admin.call("POST", KEYS, wanted))[0] for _ in range(2)] == [201, 403]
+
+    pages, cursor = [], ""
+    while cursor is not None:
+        page = (await admin.call("GET", f"{KEYS}?limit=60{cursor and f'&cursor={cursor}'}"))[1]
+        pages.append([key["id"] for key in page["data"]])
+        cursor = page["nextCursor"]
+    listed = [key for page in pages for key in page]
+    assert ([len(page) for page in pages], len(set(listed))) == ([60, 42], 102), "ended ones, too"
+    times = {key["id"]: key["createdAt"] for key in made}
+    assert (ordered := [times[key] for key in listed if key in times]) == sorted(ordered, reverse=True)
+
+
+async def test_what_was_revoked_is_noted_once(admin, operator):
+    made = await mint(admin)
+    for _ in range(3):
+        assert (await admin.call("DELETE", f"{KEYS}/{made['id']}"))[0] == 200
+    noted = "SELECT actor FROM audit_log WHERE action = 'key.revoke' AND subject = :id"
+    assert len(await operator.rows(noted, id=made["id"])) == 1
 
 
 @pytest.mark.parametrize(

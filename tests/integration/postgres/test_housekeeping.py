@@ -2,10 +2,12 @@
 
 import asyncio
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
-from connectors.postgres import purge
+from connectors.postgres import audit, keys, purge
+from schemas.scopes import Scope
 from schemas.settings import KeeperSettings
 from streams.keeper.housekeeping import Housekeeping
 
@@ -52,3 +54,41 @@ async def test_the_rows_of_a_purged_asset_go_after_a_while_and_no_others(worker,
         left = await seed.column(worker, f"SELECT count(*) FROM {table} WHERE tenant_id = :t", t=tenant)
         assert left == [2], table
     assert await seed.column(worker, "SELECT id FROM assets WHERE id = :a", a=long_ago.asset_id) == []
+
+
+async def test_keys_that_ended_long_ago_go_and_what_they_were_followed_by_stays(worker, seed, housekeeping):
+    tenant = await seed.tenant(worker)
+    kept_s = KeeperSettings().key_retention_s
+    async with worker.transaction() as connection:
+        made = [await keys.mint_key(connection, tenant, scopes=(Scope.ADMIN,), name=name) for name in "abcde"]
+    revoked, expired, both, lately, living = (key.id for key in made)
+    end = """
+        UPDATE api_keys SET {} = now() - :ago * interval '1 second' WHERE id = :id
+    """
+    for key, column, ago in (
+        (revoked, "revoked_at", kept_s + 60), (expired, "expires_at", kept_s + 60), (both, "expires_at", kept_s + 60),
+        (both, "revoked_at", 60), (lately, "revoked_at", kept_s - 3600),
+    ):  # fmt: skip
+        await seed.change(worker, end.format(column), id=key, ago=ago)
+    await seed.change(worker, "UPDATE api_keys SET replaces = :old WHERE id = :id", old=revoked, id=living)
+    await housekeeping.clean()
+    left = await seed.column(worker, "SELECT name FROM api_keys WHERE tenant_id = :t ORDER BY name", t=tenant)
+    assert left == ["d", "e"]
+    assert await seed.column(worker, "SELECT replaces FROM api_keys WHERE id = :id", id=living) == [None]
+
+
+async def test_entries_of_the_audit_log_go_after_a_year_and_by_nothing_else(worker, seed, housekeeping, database):
+    tenant = await seed.tenant(worker)
+    async with worker.transaction() as connection:
+        for number in range(5):
+            await audit.note(connection, actor="a@b", action=f"test.{number}", tenant_id=tenant)
+    age = "UPDATE audit_log SET at = now() - :days * interval '1 day' WHERE tenant_id = %s AND action = %s"
+    with psycopg.connect(database.owner) as owner:
+        for number, days in ((0, 366), (1, 367), (2, 400), (3, 364)):
+            owner.execute(age.replace(":days", str(days)), (tenant, f"test.{number}"))
+    left = "SELECT action FROM audit_log WHERE tenant_id = :t ORDER BY action"
+    await housekeeping.clean()
+    assert await seed.column(worker, left, t=tenant) == ["test.3", "test.4"]
+    async with worker.transaction() as connection:
+        assert await audit.purge(connection, kept_s=0, batch=100) == 1, "no entry goes within a month"
+    assert await seed.column(worker, left, t=tenant) == ["test.4"]

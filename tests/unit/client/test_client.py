@@ -116,6 +116,13 @@ async def test_a_post_is_repeated_under_its_key_and_each_has_another(server, cli
     assert (first == again, first == second, get) == (True, False, None)
 
 
+async def test_keys_are_listed_to_their_last_page(server, client):
+    one = {"id": ASSET, "prefix": "abc", "scopes": [], "createdAt": NOON}
+    server.answers = [(200, {"data": [one, one], "nextCursor": "x"}), (200, {"data": [one], "nextCursor": None})]
+    assert len(await client.keys()) == 3
+    assert [path for _, path, *_ in server.asked] == ["/api/v1/keys", "/api/v1/keys?cursor=x"]
+
+
 MADE = {
     "id": ASSET, "prefix": "abc", "scopes": [], "url": "http://x", "events": [], "enabled": True, "createdAt": NOON,
     "assetId": ASSET, "fileName": "a.jpg", "contentType": "image/jpeg", "size": 5, "sha256": "",

@@ -29,7 +29,8 @@ def left(monkeypatch):
             if rows.get(what, 0) is None:
                 raise MedialaneError(ErrorCode.DATABASE_UNAVAILABLE)
             deleted = min(batch, rows.get(what, 0))
-            rows[what] = rows.get(what, 0) - deleted
+            if what in rows:
+                rows[what] -= deleted
             return deleted
 
         return delete
@@ -39,6 +40,8 @@ def left(monkeypatch):
     monkeypatch.setattr("connectors.postgres.idempotency.purge", rule("answers"))
     monkeypatch.setattr("connectors.postgres.old_deliveries.purge", rule("deliveries"))
     monkeypatch.setattr("connectors.postgres.purge.forget", rule("assets"))
+    monkeypatch.setattr("connectors.postgres.keys.purge", rule("keys"))
+    monkeypatch.setattr("connectors.postgres.audit.purge", rule("audit"))
     return rows
 
 
