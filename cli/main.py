@@ -36,6 +36,7 @@ COMMANDS: dict[str, Lazy] = {
     "assets": Lazy("cli.assets", "assets", "List, show, download and delete assets; for operators: cancel, remove."),
     "dlq": Lazy("cli.dlq", "dlq", "Dead letters: list, show, replay, purge."),
     "reprocess": Lazy("cli.reprocess", "reprocess", "Make a profile's present version for what lacks it."),
+    "audit": Lazy("cli.audit", "audit", "The audit log: who did what."),
     "breakers": Lazy("cli.breakers", "breakers", "Tenants whose jobs are held back."),
     "schemas": Lazy("cli.schemas", "schemas", "Generate or check the published contracts."),
     "demo": Lazy("cli.demo.command", "demo", "Run the whole pipeline on real photos and a real video."),

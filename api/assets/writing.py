@@ -6,7 +6,6 @@ from api.announcing import check_metadata
 from api.assets.models import AssetChange
 from api.envelope import Done
 from api.idempotency import Keep
-from connectors.postgres import audit
 from connectors.postgres.assets import change_asset
 from connectors.postgres.cancel import cancel_asset, delete_asset
 from connectors.postgres.database import Database
@@ -21,18 +20,15 @@ class AssetWriter:
         self._database = database
 
     async def change(self, who: Principal, asset_id: UUID, wanted: AssetChange) -> None:
-        """Replace metadata or tags. Raises `MedialaneError`: not_found, invalid_request for too much metadata."""
+        """Replace metadata or tags. Raises `MedialaneError`: not_found, invalid_request for too much metadata.
+
+        The audit log says nothing of it, as of uploads: it would have an entry for each of as many as anybody asks for.
+        """
         check_metadata(wanted.metadata or {})
         async with self._database.tenant(who.tenant_id) as connection:
             tags = None if wanted.tags is None else tuple(dict.fromkeys(wanted.tags))
             if not await change_asset(connection, who.tenant_id, asset_id, metadata=wanted.metadata, tags=tags):
                 raise MedialaneError(ErrorCode.NOT_FOUND)
-            fields = [name for name in wanted.__struct_fields__ if getattr(wanted, name) is not None]
-            if fields:
-                await audit.note(
-                    connection, actor=who.actor, action="asset.change", tenant_id=who.tenant_id, subject=str(asset_id),
-                    detail={"fields": fields},
-                )  # fmt: skip
 
     async def cancel(self, who: Principal, asset_id: UUID, keep: Keep[Done], *, traceparent: str | None) -> Done:
         """Stop what is being done. Raises `MedialaneError`: not_found, conflict if there is nothing to stop."""
