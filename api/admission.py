@@ -26,6 +26,16 @@ class Admission:
         async with self._quotas.taken(who, asset.size):
             yield
 
+    async def may_begin(self, who: Principal) -> None:
+        """Whether an upload would be let in now of which nothing is known yet; no room is taken. Raises as `of`."""
+        async with self._quotas.upload(who):
+            await self._quotas.ask(who, 1)
+
+    async def may_have(self, who: Principal, asset: NewAsset) -> None:
+        """Whether there would be room for this one now; none is taken. Raises `MedialaneError` as `of`."""
+        await self._profiles.admit(who.tenant_id, asset)
+        await self._quotas.ask(who, asset.size)
+
     def again(self, who: Principal) -> AbstractAsyncContextManager[None]:
         """Let an upload in that was open no more, by what the body writes; it has its room.
 

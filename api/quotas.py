@@ -67,6 +67,14 @@ class Quotas:
                     _undo(share, taken)
                     raise
 
+    async def ask(self, who: Principal, size: int) -> None:
+        """Whether there is room for one asset of `size` bytes now, which stays free.
+
+        Raises `MedialaneError(quota_exceeded)`.
+        """
+        with self._used(who) as share:
+            _undo(share, await self._take(who, share, Space(1, size)))
+
     @asynccontextmanager
     async def upload(self, who: Principal) -> AsyncIterator[None]:
         """Let in one more open upload, whose row the body writes. Raises `MedialaneError(too_many_uploads)`."""

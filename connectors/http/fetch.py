@@ -19,11 +19,14 @@ _CHUNK = 1 << 18
 Sink = Callable[[bytes], Awaitable[None]]
 
 
-class Fetched(NamedTuple):
-    """What was fetched: `content_type` as its server declares it, without parameters, lower case; "" if it does not."""
+class Declared(NamedTuple):
+    """What a file's server says before its bytes.
+
+    `content_type` is without parameters, in lower case, "" if none is said; `size` in bytes, None if it is not said.
+    """
 
     content_type: str
-    size: int
+    size: int | None
 
 
 class Fetcher(Closing):
@@ -35,24 +38,26 @@ class Fetcher(Closing):
             timeout_s=timeout_s, connections=connections, allow_private=allow_private, user_agent="Medialane-Pull/1"
         )
 
-    async def fetch(self, url: str, sink: Sink, *, max_bytes: int) -> Fetched:
-        """Give the bytes at an address to `sink`, in order.
+    async def fetch(
+        self, url: str, sink: Sink, *, begin: Callable[[Declared], Awaitable[None]], max_bytes: int
+    ) -> None:
+        """Tell `begin` what is said of the file at an address, and then give its bytes to `sink`, in order.
 
         Raises `MedialaneError`: pull_url_refused, pull_failed, size_out_of_range for more than `max_bytes`; each with
-        `field` url; and what `sink` raises.
+        `field` url; and what `begin` and `sink` raise, after which nothing more is fetched.
         """
         async with self._answer(url) as response:
             declared = response.content_length
             if declared is not None and declared > max_bytes:
                 raise _too_large(max_bytes)
+            kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+            await begin(Declared(kind, declared))
             size = 0
             async for chunk in _chunks(response):
                 size += len(chunk)
                 if size > max_bytes:
                     raise _too_large(max_bytes)
                 await sink(chunk)
-            kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-            return Fetched(kind, size)
 
     async def close(self) -> None:
         """Close every connection; requests still open fail."""

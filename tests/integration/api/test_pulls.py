@@ -29,10 +29,19 @@ def server(database, bucket, temp):
         yield started
 
 
+@pytest.fixture(scope="module")
+def roomy(database, bucket, temp):
+    """An API that fetches as much as it does by default."""
+    change = {"MEDIALANE_PULL_ALLOW_PRIVATE": "true", "MEDIALANE_PULL_TEMP_DIR": str(temp)}
+    with api.running(api.environment(database, bucket) | change) as started:
+        yield started
+
+
 class Files:
     """A file server whose answers a test chooses, by path."""
 
     def __init__(self):
+        self.sent = 0
         self.answers, self.asked = {}, []
         self.reached, self.go = asyncio.Event(), asyncio.Event()
         self.base = None
@@ -52,6 +61,23 @@ class Files:
     def redirect(self, path, target):
         async def answer(_request):
             return web.Response(status=302, headers={"Location": target})
+
+        self.answers[path] = answer
+        return f"{self.base}{path}"
+
+    def endless(self, path, beginning, content_type="image/jpeg", *, held_after=None, **headers):
+        """A body that goes on for as long as anybody reads it, or until so much of it is sent; `sent` counts it."""
+
+        async def answer(request):
+            response = web.StreamResponse(headers={"Content-Type": content_type, **headers})
+            await response.prepare(request)
+            chunk = beginning.ljust(1 << 14)
+            with contextlib.suppress(ConnectionError):
+                while held_after is None or self.sent < held_after:
+                    await response.write(chunk)
+                    self.sent += len(chunk)
+                await self.go.wait()
+            return response
 
         self.answers[path] = answer
         return f"{self.base}{path}"
@@ -163,6 +189,51 @@ async def test_what_is_not_fit_leaves_nothing(caller, operator, files, about, st
     found = await pull(caller, files.put("/unfit", **about))
     assert (found[0], found[1]["code"]) == (status, code), found[1]
     assert await nothing_of(caller, operator)
+
+
+async def on_plan(new_caller, operator, server, **limits):
+    caller = await new_caller(server.address)
+    (tenant,) = await operator.rows("SELECT slug FROM tenants WHERE id = :id", id=caller.tenant_id)
+    await operator.put_on_plan(tenant["slug"], **limits)
+    return caller
+
+
+@pytest.mark.parametrize(
+    ("about", "code"),
+    [
+        ({"beginning": b"<html>"}, "unsupported_format"),
+        ({"beginning": PHOTO, "content_type": "text/html"}, "unsupported_type"),
+        ({"beginning": PHOTO, "content_type": "video/mp4"}, "type_mismatch"),
+        ({"beginning": PHOTO, "Content-Length": "5000000"}, "quota_exceeded"),
+    ],
+)
+async def test_of_what_is_refused_no_more_is_fetched_than_shows_it(
+    new_caller, operator, roomy, files, temp, about, code
+):
+    caller = await on_plan(new_caller, operator, roomy, max_bytes=4_000_000)
+    _, answer, _ = await pull(caller, files.endless("/endless", held_after=1 << 16, **about))
+    assert answer["code"] == code, "before the rest was sent"
+    assert await nothing_of(caller, operator)
+    assert not list(temp.rglob("file"))
+
+
+async def test_of_what_does_not_say_its_size_little_more_is_fetched_than_there_is_room_for(
+    new_caller, operator, roomy, files
+):
+    caller = await on_plan(new_caller, operator, roomy, max_bytes=4 << 20)
+    _, answer, _ = await pull(caller, files.endless("/endless", PHOTO))
+    assert answer["code"] == "quota_exceeded"
+    assert 4 << 20 < files.sent < 16 << 20
+    assert (await pull(caller, files.put("/a.jpg")))[0] == 201, "what was only asked for is there"
+
+
+@pytest.mark.parametrize("limit", [{"max_assets": 1}, {"max_bytes": len(PHOTO)}])
+async def test_a_full_quota_fetches_nothing(new_caller, operator, roomy, files, limit):
+    caller = await on_plan(new_caller, operator, roomy, **limit)
+    assert (await pull(caller, files.put("/first.jpg")))[0] == 201
+    status, answer, _ = await pull(caller, files.put("/second.jpg"))
+    assert (status, answer["code"]) == (403, "quota_exceeded")
+    assert files.asked == ["/first.jpg"]
 
 
 async def test_another_checksum_is_refused(caller, operator, files):
