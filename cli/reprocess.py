@@ -86,7 +86,7 @@ async def _wants(database: Database, tenant_id: UUID, profile: Profile, *, by_de
     """Whether a tenant's choice has the profile in it: to others, nothing is missing."""
     async with database.transaction() as connection:
         choice = await read_choice(connection, tenant_id)
-    return by_default if choice is None else any(chosen.name == profile.name for chosen in resolve(choice))
+    return by_default if choice is None else any(chosen.name == profile.name for chosen in choice.profiles)
 
 
 async def _reopen(database: Database, asset_id: UUID, profile: Profile) -> bool:

@@ -5,7 +5,7 @@ An upload may name some of what its tenant has chosen; then only those are made 
 
 import hashlib
 from collections.abc import Collection, Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -22,6 +22,10 @@ MOST_TARGET_BYTES = 1 << 30
 """More than any picture that is made: beyond it a target would mean nothing."""
 
 _Target = Annotated[int, Meta(ge=1024, le=MOST_TARGET_BYTES)]
+_ALWAYS = frozenset(
+    {"name", "format", "fit", "width", "height", "focus", "quality", "targetBytes", "animated"}
+)  # closed: see `kept`
+
 _Side = Annotated[int, Meta(ge=1, le=4096)]
 _Share = Annotated[float, Meta(ge=0, le=1)]
 
@@ -71,14 +75,28 @@ class ProfileChoiceError(Exception):
 
 def resolve(choice: ProfileChoice) -> tuple[Profile, ...]:
     """The profiles that a choice means, each once, in the order of stages. Raises `ProfileChoiceError`."""
-    chosen = {profile.name: profile for name in choice.include for profile in _named(name)}
+    for name in choice.include:
+        if not of_ours(name):
+            there = ", ".join([*PROFILE_SETS, *CATALOGUE])
+            raise ProfileChoiceError("include", f"There is no set or profile {name!r}; there are {there}.")
+    made: dict[str, Profile] = {}
     for index, own in enumerate(choice.own):
         field = f"own[{index}]"
         if own.name in CATALOGUE or own.name in PROFILE_SETS:
             raise ProfileChoiceError(f"{field}.name", f"{own.name} is a name of ours; give it another one.")
-        if own.name in chosen:
+        if own.name in made:
             raise ProfileChoiceError(f"{field}.name", f"Two profiles are called {own.name}.")
-        chosen[own.name] = _made(own, field)
+        made[own.name] = own_profile(own, field)
+    return meaning(choice.include, made.values())
+
+
+def meaning(include: Iterable[str], own: Iterable[Profile]) -> tuple[Profile, ...]:
+    """The profiles that names of ours and profiles of a tenant's own mean, each once, in the order of stages.
+
+    Kinds of media for which nothing of the first stage is there get the default.
+    """
+    chosen = {profile.name: profile for name in include for profile in of_ours(name)}
+    chosen |= {profile.name: profile for profile in own}
     served = {profile.stage.kind for profile in chosen.values() if profile.stage.primary}
     rest = {each.name: each for each in DEFAULT_PROFILES if each.stage.kind not in served}
     return _in_order([*chosen.values(), *(profile for name, profile in rest.items() if name not in chosen)])
@@ -129,22 +147,13 @@ def of_stage(profiles: Iterable[Profile], stage: Stage) -> tuple[Profile, ...]:
     return tuple(profile for profile in profiles if profile.stage is stage)
 
 
-def _in_order(profiles: Iterable[Profile]) -> tuple[Profile, ...]:
-    stages = list(Stage)
-    return tuple(sorted(profiles, key=lambda profile: stages.index(profile.stage)))
+def of_ours(name: str) -> tuple[Profile, ...]:
+    """Those of the set or the profile of ours that is called so; none: there is no such."""
+    return PROFILE_SETS.get(name) or ((CATALOGUE[name],) if name in CATALOGUE else ())
 
 
-def _named(name: str) -> tuple[Profile, ...]:
-    if name in PROFILE_SETS:
-        return PROFILE_SETS[name]
-    if name in CATALOGUE:
-        return (CATALOGUE[name],)
-    raise ProfileChoiceError(
-        "include", f"There is no set or profile {name!r}; there are {', '.join([*PROFILE_SETS, *CATALOGUE])}."
-    )
-
-
-def _made(own: OwnProfile, field: str) -> Profile:
+def own_profile(own: OwnProfile, field: str = "own") -> Profile:
+    """What a tenant has described. Raises `ProfileChoiceError` for what does not go together."""
     needed = {"crop": ("width", "height"), "inside": ("width", "height"), "width": ("width",), "height": ("height",)}
     for side in ("width", "height"):
         given = getattr(own, side) is not None
@@ -172,6 +181,21 @@ def _made(own: OwnProfile, field: str) -> Profile:
     )
 
 
+def _in_order(profiles: Iterable[Profile]) -> tuple[Profile, ...]:
+    stages = list(Stage)
+    return tuple(sorted(profiles, key=lambda profile: stages.index(profile.stage)))
+
+
+def kept(own: OwnProfile) -> dict[str, Any]:
+    """An own profile as it is saved, and told from others: as the first release did it, which wrote every field.
+
+    A field that came later is there only where it says something: so a release without it sees what is beyond it, and
+    no profile gets another version because there is a new field.
+    """
+    usual = {field.encode_name: field.default for field in msgspec.structs.fields(OwnProfile)}
+    return {name: value for name, value in msgspec.to_builtins(own).items() if name in _ALWAYS or value != usual[name]}
+
+
 def _version(own: OwnProfile) -> int:
     """Drawn from the definition, as no counter could be: what was stored under another one is never taken for this."""
-    return int.from_bytes(hashlib.sha256(msgspec.json.encode(own)).digest()[:4]) >> 1 or 1
+    return int.from_bytes(hashlib.sha256(msgspec.json.encode(kept(own))).digest()[:4]) >> 1 or 1

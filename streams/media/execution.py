@@ -32,11 +32,12 @@ from streams.media.figures import JobFigures
 from streams.media.gate import StoreGate
 from streams.media.leases import Leases
 from streams.media.patience import backoff, jitter, until_back
-from streams.media.work import Parked, Work
+from streams.media.work import Beyond, Parked, Work
 
 log = structlog.get_logger(__name__)
 
 _DEPENDENCY_PAUSE_S = 5.0
+_NEWER_PAUSE_S = 30.0
 _GIVE_BACK_BOUND_S, _LEAST_GIVE_BACK_S = 8.0, 1.0
 
 
@@ -210,6 +211,9 @@ class MediaJobRunner:
             await self._failed(job, work, error)
         except (FencedError, Parked):
             raise
+        except Beyond as error:
+            log.warning("job left to a newer release", asks=str(error), **_names(job))
+            await self._wait(job, None, jitter(_NEWER_PAUSE_S), costs_attempt=False)
         except Exception as error:
             # A defect of ours is not the input's fault: it costs an attempt and shows in the log with its stack.
             log.exception("job failed in an unexpected way", **_names(job))
@@ -248,7 +252,9 @@ class MediaJobRunner:
                 traceparent=current_traceparent(),
             )
 
-    async def _wait(self, job: ClaimedJob, error: MedialaneError, delay_s: float, *, costs_attempt: bool) -> None:
+    async def _wait(
+        self, job: ClaimedJob, error: MedialaneError | None, delay_s: float, *, costs_attempt: bool
+    ) -> None:
         async def wait() -> None:
             async with self._database.transaction() as connection:
                 await jobs.wait(
@@ -257,8 +263,8 @@ class MediaJobRunner:
                     reason=WaitReason.RETRY,
                     delay_s=delay_s,
                     costs_attempt=costs_attempt,
-                    code=error.code,
-                    detail=error.detail,
+                    code=None if error is None else error.code,
+                    detail=None if error is None else error.detail,
                 )
 
         await until_back(wait, ErrorCode.DATABASE_UNAVAILABLE)

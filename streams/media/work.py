@@ -28,7 +28,7 @@ from processors.contract import Cost, MediaError, ProcessingReport, Source
 from processors.pool import MediaPool
 from schemas.details import Facts
 from schemas.errors import ErrorCode, MedialaneError
-from schemas.profile_sets import named, of_stage, resolve
+from schemas.profile_sets import named, of_stage
 from schemas.profiles import Profile, stages_after
 from streams.media.outputs import Outputs
 from streams.media.progress import Progress
@@ -38,6 +38,10 @@ log = structlog.get_logger(__name__)
 
 class Parked(Exception):  # noqa: N818 - an outcome, not an error
     """The job went to sleep in its row: another job is making the same content's variants."""
+
+
+class Beyond(Exception):  # noqa: N818 - an outcome, not an error
+    """The job asks for something (named here) that only a newer release knows: it is left to whoever does."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +83,7 @@ class Work:
         self.sha256 = job.content_sha256
 
     async def produce(self) -> Outcome:
-        """Make everything that is missing; raises `MedialaneError`, `FencedError` or `Parked`."""
+        """Make everything that is missing; raises `MedialaneError`, `FencedError`, `Parked` or `Beyond`."""
         path: Path | None = None
         if self.sha256 is None:
             path, sha256 = await self._download()
@@ -140,12 +144,14 @@ class Work:
                 choice = await read_choice(connection, job.tenant_id)
         if decision is None:
             raise FencedError(str(job.job_id))
-        chosen = self._profiles if choice is None else resolve(choice)
-        self._profiles = named(chosen, job.stage.kind, job.profiles)
         if decision.role is Role.TWIN:
             raise Parked
         if decision.code is not None:
             raise MedialaneError(decision.code, decision.detail)
+        if choice is not None and choice.asks_beyond(job.stage.kind, job.profiles):
+            raise Beyond("its tenant's choice of profiles")
+        chosen = self._profiles if choice is None else choice.profiles
+        self._profiles = named(chosen, job.stage.kind, job.profiles)
         return decision.role, decision.facts
 
     async def _download(self) -> tuple[Path, bytes]:

@@ -51,6 +51,24 @@ def test_own_profiles_get_their_stage_and_a_version_that_follows_the_definition(
 
 
 @pytest.mark.parametrize(
+    ("change", "version"),
+    [
+        ({}, 1129295365),
+        (
+            {"format": "avif", "fit": "crop", "width": 1200, "height": 630, "focus": (0.2, 0.8), "quality": 70,
+             "target_bytes": 50_000}, 1171178138,
+        ),
+        (
+            {"name": "loop", "fit": "inside", "width": 480, "height": 480, "focus": "centre", "animated": True},
+            1196582927,
+        ),
+    ],
+)  # fmt: skip
+def test_versions_stay_what_they_are_in_the_buckets_that_there_are(change, version):
+    assert {p.name: p.version for p in resolve(ProfileChoice(own=(own(**change),)))}[own(**change).name] == version
+
+
+@pytest.mark.parametrize(
     ("choice", "field"),
     [
         (ProfileChoice(include=("nothing",)), "include"),

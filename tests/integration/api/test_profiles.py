@@ -78,6 +78,22 @@ async def test_choosing_needs_its_scope(server, operator, session):
     assert (await caller.call("PUT", "/api/v1/profiles", {}))[0] == 403
 
 
+async def test_a_choice_that_a_newer_release_has_saved_is_shown_as_far_as_it_is_known(caller, operator):
+    await caller.call("PUT", "/api/v1/profiles", {"include": ["webp"], "own": [HERO, HERO | {"name": "newer"}]})
+    newer = """
+        UPDATE profile_sets SET choice = (jsonb_set(CAST(choice AS jsonb), '{own,1,format}', '"jxl"')
+            || '{"include": ["jxl", "webp"], "renditions": 2}')
+        WHERE tenant_id = :id RETURNING 1
+    """
+    await operator.rows(newer, id=caller.tenant_id)
+    status, shown, _ = await caller.call("GET", "/api/v1/profiles")
+    assert (status, shown["data"]["include"]) == (200, ["webp"])
+    assert [own["name"] for own in shown["data"]["own"]] == ["hero"]
+    for name, answered in (("hero", 200), ("newer", 200), ("never", 422)):
+        status, answer, _ = await caller.call("POST", "/api/v1/storage/presign", PHOTO | {"profiles": [name]})
+        assert (name, status) == (name, answered), answer
+
+
 PHOTO = {"fileName": "a.jpg", "contentType": "image/jpeg", "size": 5}
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 import threading
 import time
 from contextlib import asynccontextmanager
@@ -143,6 +144,25 @@ async def test_a_job_whose_child_dies_is_tried_again_after_growing_pauses(scene,
         assert longest / 4 < await scene.due() <= longest
     await scene.attempt(times + 1)
     assert (await scene.row()).startswith(f"done {times} 0")
+
+
+@pytest.mark.parametrize(
+    ("own", "row"), [({"watermark": "logo"}, "waiting 0 0"), ({}, "done 0 0")], ids=["beyond", "known"]
+)
+async def test_a_job_whose_tenant_wants_what_only_a_newer_release_makes_is_left_to_it(scene, own, row):
+    hero = {"name": "hero", "format": "webp", "fit": "width", "width": 9} | own
+    choice = {"include": ["jxl"], "own": [hero], "renditions": 2}  # none of these names is known here
+    await scene.seed.change(
+        scene.database, "INSERT INTO profile_sets (tenant_id, choice) VALUES (:t, CAST(:choice AS json))",
+        t=scene.job.tenant_id, choice=json.dumps(choice),
+    )  # fmt: skip
+    await scene.attempt(1)
+    assert await scene.row() == row
+    assert ("process" in {span.name for span in scene.spans.get_finished_spans()}) == (row == "done 0 0")
+    if own:
+        assert 0 < await scene.due() < 60
+        await scene.attempt(2)
+        assert await scene.row() == row
 
 
 async def test_a_job_whose_child_dies_five_times_is_given_up_with_one_dead_letter(scene):
