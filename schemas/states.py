@@ -64,7 +64,12 @@ class Stage(StrEnum):
     @property
     def primary(self) -> bool:
         """Whether the asset is ready when this is done."""
-        return self.value.endswith(".primary")
+        return is_primary(self)
+
+
+def is_primary(stage: str) -> bool:
+    """The same of a stage that only a newer release may know."""
+    return stage.endswith(".primary")
 
 
 PRIMARY_STAGE: dict[MediaKind, Stage] = {

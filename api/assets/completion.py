@@ -35,7 +35,7 @@ class Completion:
         upload = await self._uploads.submit(tenant_id, asset_id)
         if upload is None:
             raise MedialaneError(ErrorCode.NOT_FOUND)
-        if upload.state is not AssetState.PENDING:
+        if upload.state != AssetState.PENDING:
             return
         # Between two transactions: the store may be slow, and a connection is not held for that long.
         found = await self._store.peek(upload.object_key, HEAD_BYTES)

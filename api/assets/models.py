@@ -1,6 +1,7 @@
 """Assets as the API shows them; sizes in bytes, pixels and seconds, times in UTC."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Literal
 from uuid import UUID
 
@@ -13,6 +14,14 @@ from schemas.details import Details
 from schemas.errors import ErrorCode
 from schemas.events import WIDE, Variant
 from schemas.states import AssetState, JobState, MediaKind, Stage
+
+
+def one_of(words: type[StrEnum]) -> Meta:
+    """What an open set is documented as: a release to come, which may write the same rows already, has others, too."""
+    return Meta(
+        description=f"{', '.join(f'`{word}`' for word in words)}; more may come", examples=[next(iter(words)).value]
+    )
+
 
 if TYPE_CHECKING:
     DetailsOut = Details
@@ -90,8 +99,8 @@ class JobOut(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     id: UUID
     generation: int
-    stage: Stage
-    state: JobState
+    stage: Annotated[str, one_of(Stage)]
+    state: Annotated[str, one_of(JobState)]
     waiting_for: str | None
     attempts: Annotated[int, Meta(description="Attempts that ended, as `job.done` and `job.failed` tell them")]
     progress: Annotated[int, Meta(description="Per cent")]
@@ -106,9 +115,9 @@ class AssetSummary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """An asset in a list."""
 
     id: UUID
-    state: AssetState
+    state: Annotated[str, one_of(AssetState)]
     generation: Annotated[int, Meta(description="1 for the first processing, one more per replay")]
-    kind: MediaKind
+    kind: Annotated[str, one_of(MediaKind)]
     file_name: str
     content_type: str
     size: int

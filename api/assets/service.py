@@ -132,7 +132,7 @@ def _job(job: JobView) -> JobOut:
         stage=job.stage,
         state=job.state,
         waiting_for=job.reason,
-        attempts=job.attempts + (job.state is JobState.DONE),  # the row counts those that failed
+        attempts=job.attempts + (job.state == JobState.DONE),  # the row counts those that failed
         progress=job.progress,
         created_at=job.created_at,
         started_at=job.started_at,

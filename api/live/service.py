@@ -11,7 +11,7 @@ from connectors.postgres.database import Database
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.states import AssetState
 
-UNDER_WAY = frozenset({AssetState.PENDING, AssetState.UPLOADED, AssetState.PROCESSING})
+UNDER_WAY: frozenset[str] = frozenset({AssetState.PENDING, AssetState.UPLOADED, AssetState.PROCESSING})
 
 _PAGE = 200
 _HEARTBEAT_S = 15.0
@@ -99,9 +99,9 @@ class Live:
         if found is None:
             raise MedialaneError(ErrorCode.NOT_FOUND)
         state, working = found
-        return state in UNDER_WAY or (state is AssetState.READY and working)
+        return state in UNDER_WAY or (state == AssetState.READY and working)
 
-    async def _state(self, tenant_id: UUID, asset_id: UUID) -> AssetState:
+    async def _state(self, tenant_id: UUID, asset_id: UUID) -> str:
         async with self._database.tenant(tenant_id) as connection:
             state = await read_state(connection, tenant_id, asset_id)
         if state is None:

@@ -70,7 +70,7 @@ class StorageService:
             upload = await find_upload(connection, who.tenant_id, asset_id)
         if upload is None:
             raise MedialaneError(ErrorCode.NOT_FOUND)
-        if upload.state is not AssetState.PENDING or upload.upload_id is not None:
+        if upload.state != AssetState.PENDING or upload.upload_id is not None:
             detail = "This upload was completed already, or is made in parts."
             raise MedialaneError(ErrorCode.CONFLICT, detail)
         let_in = self._admission.again(who) if upload.expired else contextlib.nullcontext()

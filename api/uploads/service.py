@@ -123,7 +123,7 @@ class MultipartService:
         and what complete raises. Bytes that it refuses may be sent anew, from the first part on.
         """
         upload, upload_id = await self._find(who, asset_id, key)
-        if upload.state is AssetState.PENDING:
+        if upload.state == AssetState.PENDING:
             stored = await self._store.list_parts(upload.object_key, upload_id)
             # None or nothing: an earlier call made the object, and died before it told anybody or refused its bytes.
             if stored:
@@ -161,7 +161,7 @@ class MultipartService:
 
     async def _open(self, who: Principal, asset_id: UUID, key: str | None) -> tuple[Upload, str]:
         upload, upload_id = await self._find(who, asset_id, key)
-        if upload.state is not AssetState.PENDING:
+        if upload.state != AssetState.PENDING:
             raise MedialaneError(ErrorCode.CONFLICT, "This upload was completed already.")
         return upload, upload_id
 

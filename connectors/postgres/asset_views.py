@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from connectors.postgres.json_text import json_text
 from schemas.details import Details
 from schemas.events import Variant
-from schemas.states import AssetState, JobState, MediaKind, Stage
+from schemas.states import AssetState, MediaKind
 
 T = TypeVar("T")
 
@@ -71,12 +71,14 @@ class StoredEvent(NamedTuple):
 
 
 class AssetRow(msgspec.Struct, frozen=True, kw_only=True):
-    """An asset; sizes in bytes, pixels and seconds, as far as they are known yet."""
+    """An asset; sizes in bytes, pixels and seconds, as far as they are known yet. `state` and `kind` are words of
+    `schemas.states`, or of a newer release.
+    """
 
     id: UUID
-    state: AssetState
+    state: str
     generation: int
-    kind: MediaKind
+    kind: str
     file_name: str
     content_type: str
     size: int
@@ -112,12 +114,12 @@ EVERY_ASSET = AssetFilter()
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True):
-    """A job of an asset; `report` is what the worker measured of it."""
+    """A job of an asset; `report` is what the worker measured of it. `stage` and `state` may be a newer release's."""
 
     id: UUID
     generation: int
-    stage: Stage
-    state: JobState
+    stage: str
+    state: str
     reason: str | None
     attempts: int
     progress: int
@@ -192,16 +194,18 @@ async def list_assets(
     return tuple(_convert(row, AssetRow) for row in (await connection.execute(statement, values)).mappings())
 
 
-async def read_state(connection: AsyncConnection, tenant_id: UUID, asset_id: UUID) -> AssetState | None:
+async def read_state(connection: AsyncConnection, tenant_id: UUID, asset_id: UUID) -> str | None:
     """An asset's state alone; None if the tenant has no such one."""
-    state = (await connection.execute(_STATE, {"tenant_id": tenant_id, "id": asset_id})).scalar_one_or_none()
-    return None if state is None else AssetState(state)
+    found: str | None = (
+        await connection.execute(_STATE, {"tenant_id": tenant_id, "id": asset_id})
+    ).scalar_one_or_none()
+    return found
 
 
-async def read_progress(connection: AsyncConnection, tenant_id: UUID, asset_id: UUID) -> tuple[AssetState, bool] | None:
+async def read_progress(connection: AsyncConnection, tenant_id: UUID, asset_id: UUID) -> tuple[str, bool] | None:
     """An asset's state, and whether a job of it has not ended; None if the tenant has no such asset."""
     row = (await connection.execute(_PROGRESS, {"tenant_id": tenant_id, "id": asset_id})).one_or_none()
-    return None if row is None else (AssetState(row.state), bool(row.working))
+    return None if row is None else (row.state, bool(row.working))
 
 
 async def read_events(

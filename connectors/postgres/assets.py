@@ -16,7 +16,7 @@ from connectors.postgres.json_text import json_text
 from connectors.postgres.placements import kpart_of
 from schemas.events import AssetCreated, AssetUploaded, JobStarting
 from schemas.ids import uuid7
-from schemas.states import PRIMARY_STAGE, AssetState, MediaKind
+from schemas.states import PRIMARY_STAGE, MediaKind
 from schemas.topics import EVENTS
 
 # The events partition is taken now and kept, so that an asset's events stay in order whatever is moved later.
@@ -104,7 +104,7 @@ class Upload(NamedTuple):
     `expired`: its last address has ended, so it counts as an open upload no more.
     """
 
-    state: AssetState
+    state: str  # of `schemas.states.AssetState`, or a newer release's
     object_key: str
     content_type: str
     size: int
@@ -147,7 +147,7 @@ async def find_uploads(connection: AsyncConnection, tenant_id: UUID, ids: Sequen
 def _upload(row: sa.Row[Any]) -> Upload:
     sha256 = bytes(row.expected_sha256) if row.expected_sha256 is not None else None
     return Upload(
-        AssetState(row.state), row.object_key, row.content_type, row.size, MediaKind(row.kind), sha256, row.upload_id,
+        row.state, row.object_key, row.content_type, row.size, MediaKind(row.kind), sha256, row.upload_id,
         row.expired,
     )  # fmt: skip
 

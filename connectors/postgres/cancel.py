@@ -4,6 +4,7 @@ The epoch moves, so a running child is fenced: at its worker's next heartbeat th
 child is killed. Whatever it still writes until then changes nothing. Locks: asset, content, jobs, tenant.
 """
 
+from collections import Counter
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -12,10 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from connectors.postgres import audit, outbox
 from connectors.postgres.allowances import Space, give_back
 from connectors.postgres.content import hand_on
-from connectors.postgres.credits import pass_on
+from connectors.postgres.credits import pass_on_topics
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.events import AssetCancelled, AssetDeleted
-from schemas.states import AssetState, Stage
+from schemas.states import AssetState
 
 _LOCK = sa.text("""
     SELECT state, size FROM assets WHERE id = :id AND tenant_id = :tenant_id AND state <> 'deleted' FOR NO KEY UPDATE
@@ -32,7 +33,7 @@ _STOP = sa.text("""
     UPDATE jobs SET state = 'cancelled', reason = NULL, due_at = NULL, owner = NULL, lease_until = NULL,
         next_emit_at = NULL, epoch = epoch + 1, finished_at = clock_timestamp()
     FROM open WHERE jobs.id = open.id
-    RETURNING jobs.stage, open.state IN ('queued', 'running') AS held_credit
+    RETURNING jobs.topic, open.state IN ('queued', 'running') AS held_credit
 """)
 _CANCELLED = sa.text("UPDATE assets SET state = 'cancelled', finished_at = clock_timestamp() WHERE id = :id")
 _DELETED = sa.text("UPDATE assets SET state = 'deleted', deleted_at = clock_timestamp() WHERE id = :id")
@@ -57,7 +58,7 @@ async def cancel_asset(
         raise MedialaneError(ErrorCode.CONFLICT, f"The asset is {state}: there is nothing to cancel.")
     await audit.note(
         connection, actor=actor, action="asset.cancel", tenant_id=tenant_id, subject=str(asset_id),
-        detail={"state": state.value, "jobs": stopped},
+        detail={"state": state, "jobs": stopped},
     )  # fmt: skip
     return stopped
 
@@ -77,7 +78,7 @@ async def delete_asset(
     await give_back(connection, tenant_id, Space(1, size))
     await audit.note(
         connection, actor=actor, action="asset.delete", tenant_id=tenant_id, subject=str(asset_id),
-        detail={"state": state.value, "jobs": stopped},
+        detail={"state": state, "jobs": stopped},
     )  # fmt: skip
     return stopped
 
@@ -85,21 +86,21 @@ async def delete_asset(
 async def stop_jobs(connection: AsyncConnection, tenant_id: UUID, asset_id: UUID) -> int:
     """End an asset's open jobs in `cancelled` and pass on their credit; the caller has locked the asset.
 
-    Returns how many. A job that joins its content at this very moment may leave it without a leader: its twins look
-    again by themselves after a while.
+    Returns how many; those of stages that only a newer release knows are ended as any. A job that joins its content at
+    this very moment may leave it without a leader: its twins look again by themselves after a while.
     """
     for job in (await connection.execute(_LEADERS, {"id": asset_id})).all():
-        await hand_on(connection, tenant_id, bytes(job.content_sha256), job.id, Stage(job.stage))
+        await hand_on(connection, tenant_id, bytes(job.content_sha256), job.id, job.stage)
     rows = (await connection.execute(_STOP, {"id": asset_id})).all()
-    for row in rows:
-        if row.held_credit:
-            await pass_on(connection, tenant_id, Stage(row.stage))
+    freed = Counter((tenant_id, row.topic) for row in rows if row.held_credit)
+    if freed:
+        await pass_on_topics(connection, freed)
     return len(rows)
 
 
-async def _lock(connection: AsyncConnection, tenant_id: UUID, asset_id: UUID) -> tuple[AssetState, int]:
+async def _lock(connection: AsyncConnection, tenant_id: UUID, asset_id: UUID) -> tuple[str, int]:
     """The asset's state and size in bytes."""
     found = (await connection.execute(_LOCK, {"id": asset_id, "tenant_id": tenant_id})).one_or_none()
     if found is None:
         raise MedialaneError(ErrorCode.NOT_FOUND)
-    return AssetState(found.state), found.size
+    return found.state, found.size

@@ -18,7 +18,7 @@ from connectors.postgres.json_text import json_text
 from connectors.postgres.purge import PURGING
 from schemas.details import Facts
 from schemas.errors import OF_THE_CONTENT, ErrorCode
-from schemas.states import Stage
+from schemas.states import Stage, is_primary
 
 TWIN_CHECK_S = 60.0
 """How long a twin sleeps at most before it looks again, should its leader have vanished without a word."""
@@ -173,8 +173,11 @@ _PARK = sa.text("""
 """)
 
 
-async def hand_on(connection: AsyncConnection, tenant_id: UUID, sha256: bytes, job_id: UUID, stage: Stage) -> None:
-    """Make the oldest twin leader in a leader's place that goes without having closed the content."""
+async def hand_on(connection: AsyncConnection, tenant_id: UUID, sha256: bytes, job_id: UUID, stage: str) -> None:
+    """Make the oldest twin leader in a leader's place that goes without having closed the content.
+
+    `stage` may be one that only a newer release knows.
+    """
     await connection.execute(_asked(stage).promote, _key(tenant_id, sha256, stage) | {"job_id": job_id})
 
 
@@ -274,13 +277,13 @@ def _values(made: Sequence[Made]) -> dict[str, str]:
     return {"made": json_text(rows)}
 
 
-def _asked(stage: Stage) -> _Statements:
-    return _PRIMARY if stage.primary else _SECONDARY
+def _asked(stage: str) -> _Statements:
+    return _PRIMARY if is_primary(stage) else _SECONDARY
 
 
-def _key(tenant_id: UUID, sha256: bytes, stage: Stage) -> dict[str, Any]:
+def _key(tenant_id: UUID, sha256: bytes, stage: str) -> dict[str, Any]:
     key = {"tenant_id": tenant_id, "sha256": sha256}
-    return key if stage.primary else key | {"stage": stage.value}
+    return key if is_primary(stage) else key | {"stage": str(stage)}
 
 
 def _facts(row: sa.RowMapping) -> Facts:

@@ -216,6 +216,11 @@ async def pass_on_all(connection: AsyncConnection, left: Mapping[tuple[UUID, Sta
     freed: Counter[tuple[UUID, str]] = Counter()
     for (tenant_id, stage), count in left.items():
         freed[tenant_id, job_topic(stage).route] += count
+    return await pass_on_topics(connection, freed)
+
+
+async def pass_on_topics(connection: AsyncConnection, freed: Mapping[tuple[UUID, str], int]) -> int:
+    """The same by tenant and topic, as the rows of jobs name it whose stages only a newer release may know."""
     values = {
         "tenants": [tenant_id for tenant_id, _ in freed], "topics": [topic for _, topic in freed],
         "counts": list(freed.values()), "reemit": REEMIT_AFTER_S,

@@ -1,12 +1,28 @@
-"""A release that is being rolled out may make jobs of stages that this one does not know: they are passed on as they are."""
+"""A release that is being rolled out may make jobs of stages that this one does not know: they are passed on as they are,
+and stand in nobody's way.
+"""
+
+from contextlib import suppress
+from datetime import UTC, datetime
 
 import pytest
+import sqlalchemy as sa
 
 from connectors.postgres import keeper
+from connectors.postgres.asset_views import list_assets, read_asset, read_state
+from connectors.postgres.cancel import cancel_asset, delete_asset
 from connectors.postgres.credits import mend, pass_on
+from connectors.postgres.database import Database
+from schemas.ids import uuid7
+from schemas.settings import DatabaseSettings
 from schemas.states import Stage
 
 LATER = "image.of-a-later-release"
+FAR = datetime(2999, 1, 1, tzinfo=UTC)
+
+
+class Undone(Exception):  # noqa: N818 - what ends a transaction without a trace
+    pass
 
 
 @pytest.fixture
@@ -58,3 +74,52 @@ async def test_one_that_lost_its_last_worker_is_left_to_the_keeper_that_knows_it
         lost = await keeper.lost_jobs(connection, batch=500, max_deaths=3, lease_s=0)
     assert newer.job_id not in {job.job_id for job in lost}
     assert await state(worker, seed, newer) == "running"
+
+
+async def test_its_asset_is_read(worker, newer):
+    async with worker.transaction() as connection:
+        view = await read_asset(connection, newer.tenant_id, newer.asset_id)
+    assert [(job.stage, job.state) for job in view.jobs] == [(LATER, "queued")]
+
+
+async def test_assets_and_jobs_in_states_of_a_later_release_are_read(database, seed, newer):
+    async with Database(DatabaseSettings(url=database.owner), application="test") as owner:
+        with suppress(Undone):
+            async with owner.transaction() as connection:
+                for table, column in (("assets", "state"), ("assets", "kind"), ("jobs", "state")):
+                    loosened = f"ALTER TABLE {table} DROP CONSTRAINT {table}_{column}_check"
+                    await connection.execute(sa.text(loosened))
+                change = "UPDATE assets SET state = 'checked', kind = 'model' WHERE id = :a"
+                await connection.execute(sa.text(change), {"a": newer.asset_id})
+                await connection.execute(sa.text("UPDATE jobs SET state = 'held' WHERE id = :j"), {"j": newer.job_id})
+                view = await read_asset(connection, newer.tenant_id, newer.asset_id)
+                (listed,) = await list_assets(connection, newer.tenant_id, limit=2)
+                seen = await read_state(connection, newer.tenant_id, newer.asset_id)
+                raise Undone
+    assert (view.asset.state, view.asset.kind, view.jobs[0].state) == ("checked", "model", "held")
+    assert (listed.state, seen) == ("checked", "checked")
+
+
+@pytest.mark.parametrize("end", [cancel_asset, delete_asset])
+async def test_its_asset_is_cancelled_and_deleted_and_what_it_held_goes_on(worker, seed, newer, end):
+    """It leads its content's twin, which is of that stage, too, and holds the credit for which another job waits."""
+    twin, other = [await seed.asset(worker, newer.tenant_id) for _ in range(2)]
+    sha256 = uuid7().bytes * 2
+    await seed.change(
+        worker, "UPDATE jobs SET content_sha256 = :s, stage = :stage WHERE id IN (:j, :twin)",
+        s=sha256, stage=LATER, j=newer.job_id, twin=twin.job_id,
+    )  # fmt: skip
+    waits = "UPDATE jobs SET state = 'waiting', reason = :reason, due_at = :due WHERE id = :j"
+    await seed.change(worker, waits, reason="twin", due=FAR, j=twin.job_id)
+    await seed.change(worker, waits, reason="credit", due=None, j=other.job_id)
+    await seed.change(
+        worker, """
+        WITH of AS (INSERT INTO content (tenant_id, sha256, state, leader_job_id) VALUES (:t, :s, 'done', :j))
+        INSERT INTO content_stages (tenant_id, sha256, stage, state, leader_job_id) VALUES (:t, :s, :stage, 'open', :j)
+        """, t=newer.tenant_id, s=sha256, stage=LATER, j=newer.job_id,
+    )  # fmt: skip
+    async with worker.transaction() as connection:
+        assert await end(connection, newer.tenant_id, newer.asset_id, actor="test") == 1
+    assert await state(worker, seed, newer) == "cancelled"
+    assert await state(worker, seed, other) == "queued"
+    assert await seed.column(worker, "SELECT due_at <= now() FROM jobs WHERE id = :j", j=twin.job_id) == [True]
