@@ -161,19 +161,32 @@ OF_THE_CONTENT: frozenset[ErrorCode] = frozenset(
 )
 """Codes that the bytes alone are to blame for: the same bytes uploaded again get the same code, without processing."""
 
+READER = 1
+"""Which bytes this release can read. Raise it by one when it can read more than the release before: a format, a larger
+limit, a decoder that was mended. What failed under a smaller number is tried anew when it is uploaded again.
+"""
+
 
 class MedialaneError(Exception):
     """A failure with a published code.
 
     `detail` is for people and never holds an internal address, a stack trace or another tenant's data;
-    `field` names the offending request field, if one is to blame; `retry_after_s` says when to come again.
+    `field` names the offending request field, if one is to blame; `retry_after_s` says when to come again. `told` is
+    the code in rows and events: that of a newer release where it is not known here, for whose class `code` stands.
     """
 
     def __init__(
-        self, code: ErrorCode, detail: str = "", *, field: str | None = None, retry_after_s: float | None = None
+        self,
+        code: ErrorCode,
+        detail: str = "",
+        *,
+        field: str | None = None,
+        retry_after_s: float | None = None,
+        told: str | None = None,
     ) -> None:
         super().__init__(f"{code}: {detail or ERRORS[code].meaning}")
         self.code = code
+        self.told: str = told or code
         self.detail = detail or ERRORS[code].meaning
         self.field = field
         self.retry_after_s = retry_after_s

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from connectors.postgres.json_text import json_text
 from connectors.postgres.purge import PURGING
 from schemas.details import Facts
-from schemas.errors import OF_THE_CONTENT, ErrorCode
+from schemas.errors import OF_THE_CONTENT, READER
 from schemas.states import Stage, is_primary
 
 TWIN_CHECK_S = 60.0
@@ -34,15 +34,17 @@ class Role(Enum):
     LEADER = "leader"  # process it
     REUSE = "reuse"  # everything was made already
     TWIN = "twin"  # another job is at it: wait
-    DOOMED = "doomed"  # these bytes failed for good
+    DOOMED = "doomed"  # these bytes failed for good, for a release that reads no less than this one
 
 
 class Decision(NamedTuple):
-    """A role, with the facts of finished content (of a primary stage) or the reason of failed content."""
+    """A role, with the facts of finished content (of a primary stage) or the reason of failed content: a code that is
+    permanent, and may be one that only a newer release has.
+    """
 
     role: Role
     facts: Facts | None = None
-    code: ErrorCode | None = None
+    code: str | None = None
     detail: str = ""
 
 
@@ -91,21 +93,22 @@ class _Statements(NamedTuple):
         asked = "".join(f", {name}" for name in facts)
         told = "".join(f"{name} = made.{name}, " for name in facts)
         forgotten = "".join(f"{name} = NULL, " for name in facts)
+        unfailed = "error_code = NULL, error_detail = NULL, reader = NULL"
         return cls(
             join=sa.text(f"""
                 INSERT INTO {table} ({names}, state, leader_job_id) VALUES ({values}, 'open', :job_id)
                 ON CONFLICT ({names}) DO UPDATE SET updated_at = now()
-                RETURNING state, leader_job_id, error_code, error_detail, {purging} AS purging{asked}
+                RETURNING state, leader_job_id, reader, error_code, error_detail, {purging} AS purging{asked}
             """),  # noqa: S608 - made of constants
             take_over=sa.text(f"""
-                UPDATE {table} SET leader_job_id = :job_id, state = 'open' WHERE {of_key}
+                UPDATE {table} SET leader_job_id = :job_id, state = 'open', {unfailed} WHERE {of_key}
             """),  # noqa: S608 - made of constants
             lock=sa.text(f"""
                 SELECT 1 FROM {table} JOIN {_MADE} USING ({names}) ORDER BY {names} FOR NO KEY UPDATE OF {table}
             """),  # noqa: S608 - made of constants
             close=sa.text(f"""
                 WITH closed AS (
-                    UPDATE {table} SET state = 'done', {told} error_code = NULL, error_detail = NULL, updated_at = now()
+                    UPDATE {table} SET state = 'done', {told} {unfailed}, updated_at = now()
                     FROM {_MADE} WHERE {of_made} AND leader_job_id = made.job_id
                     RETURNING made.tenant_id, made.sha256, made.stage
                 )
@@ -116,7 +119,7 @@ class _Statements(NamedTuple):
             """),  # noqa: S608 - made of constants
             doom=sa.text(f"""
                 UPDATE {table} SET state = 'failed', {forgotten} error_code = :code, error_detail = :detail,
-                    updated_at = now()
+                    reader = :reader, updated_at = now()
                 WHERE {of_key} AND leader_job_id = :job_id RETURNING 1
             """),  # noqa: S608 - made of constants
             promote=sa.text(f"""
@@ -130,7 +133,7 @@ class _Statements(NamedTuple):
                 UPDATE jobs SET due_at = clock_timestamp() FROM led WHERE jobs.id = led.id
             """),  # noqa: S608 - made of constants
             reopen=sa.text(f"""
-                UPDATE {table} SET leader_job_id = :job_id, state = 'open', error_code = NULL, error_detail = NULL
+                UPDATE {table} SET leader_job_id = :job_id, state = 'open', {unfailed}
                 WHERE tenant_id = :tenant_id AND sha256 = :sha256 AND state = 'failed'
             """),  # noqa: S608 - made of constants
             # Locks the content, too, as its leader's end does: a twin that was woken meanwhile is not put to sleep.
@@ -202,7 +205,10 @@ async def join_content(
     epoch: int,
     stage: Stage,
 ) -> Decision | None:
-    """Decide what the job is to these bytes; a twin is parked in the same transaction. None: the job is fenced."""
+    """Decide what the job is to these bytes; a twin is parked in the same transaction. None: the job is fenced.
+
+    Bytes that failed where less could be read (`READER`) are open again.
+    """
     ask, key = _asked(stage), _key(tenant_id, sha256, stage)
     row = (await connection.execute(ask.join, key | {"job_id": job_id})).mappings().one()
     held = {"job_id": job_id, "epoch": epoch, "sha256": sha256}
@@ -210,7 +216,10 @@ async def join_content(
         # What stands in the store is about to go: nothing may be adopted from it.
         parked = await connection.execute(_PARK, held | {"check": PURGE_CHECK_S})
         return Decision(Role.TWIN) if parked.one_or_none() else None
-    if row["leader_job_id"] != job_id and row["state"] == "open":
+    outread = row["state"] == "failed" and (row["reader"] or 0) < READER
+    if outread:
+        await connection.execute(ask.take_over, key | {"job_id": job_id})
+    elif row["leader_job_id"] != job_id and row["state"] == "open":
         if (await connection.execute(_LEADER_ALIVE, {"job_id": row["leader_job_id"]})).one_or_none():
             parked = await connection.execute(_PARK, held | {"check": TWIN_CHECK_S})
             return Decision(Role.TWIN) if parked.one_or_none() else None
@@ -219,8 +228,8 @@ async def join_content(
         return None
     if row["state"] == "done":
         return Decision(Role.REUSE, facts=_facts(row) if stage.primary else None)
-    if row["state"] == "failed":
-        return Decision(Role.DOOMED, code=ErrorCode(row["error_code"]), detail=row["error_detail"])
+    if row["state"] == "failed" and not outread:
+        return Decision(Role.DOOMED, code=row["error_code"], detail=row["error_detail"] or "")
     return Decision(Role.LEADER)
 
 
@@ -246,7 +255,7 @@ async def doom_content(
     job_id: UUID,
     *,
     stage: Stage,
-    code: ErrorCode,
+    code: str,
     detail: str | None = None,
 ) -> None:
     """The leader's bad end: make its twins due, or, where the bytes are not to blame, make the oldest twin leader.
@@ -257,7 +266,9 @@ async def doom_content(
     ask, key = _asked(stage), _key(tenant_id, sha256, stage)
     if code not in OF_THE_CONTENT:
         await connection.execute(ask.promote, key | {"job_id": job_id})
-    elif (await connection.execute(ask.doom, key | {"job_id": job_id, "code": code, "detail": detail})).one_or_none():
+    elif (
+        await connection.execute(ask.doom, key | {"job_id": job_id, "code": code, "detail": detail, "reader": READER})
+    ).one_or_none():
         await connection.execute(ask.wake, _values([Made(tenant_id, sha256, job_id, stage)]))
 
 

@@ -52,7 +52,7 @@ async def bury(
     asset_id: UUID,
     stage: Stage,
     generation: int,
-    code: ErrorCode,
+    code: str,
     detail: str,
     attempts: int,
     deaths: int,

@@ -17,7 +17,6 @@ from connectors.postgres.credits import pass_on
 from connectors.postgres.jobs import ClaimedJob, FencedError
 from connectors.postgres.locks import lock_assets, lock_held
 from connectors.postgres.variants import Addition, NewVariant, add_variants, committed_profiles
-from schemas.errors import ErrorCode
 from schemas.events import AssetFailed, JobFailed, VariantReady
 
 _FAIL = sa.text("""
@@ -56,7 +55,7 @@ async def fail(
     connection: AsyncConnection,
     job: ClaimedJob,
     *,
-    code: ErrorCode,
+    code: str,
     detail: str,
     sha256: bytes | None,
     report: dict[str, Any],
@@ -89,7 +88,7 @@ async def give_up(
     job: ClaimedJob,
     counts: tuple[int, int],
     *,
-    code: ErrorCode,
+    code: str,
     detail: str,
     sha256: bytes | None,
     cpu_s: float = 0.0,

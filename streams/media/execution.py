@@ -245,7 +245,7 @@ class MediaJobRunner:
             await endings.fail(
                 connection,
                 job,
-                code=error.code,
+                code=error.told,
                 detail=error.detail,
                 sha256=work.sha256,
                 report=work.report(),

@@ -147,7 +147,7 @@ class Work:
         if decision.role is Role.TWIN:
             raise Parked
         if decision.code is not None:
-            raise MedialaneError(decision.code, decision.detail)
+            raise _failed_before(decision.code, decision.detail)
         if choice is not None and choice.asks_beyond(job.stage.kind, job.profiles):
             raise Beyond("its tenant's choice of profiles")
         chosen = self._profiles if choice is None else choice.profiles
@@ -231,6 +231,13 @@ class Work:
             finally:
                 seconds = time.perf_counter() - clock
                 self._steps.append({"name": name, "started_at_unix": started, "seconds": seconds})
+
+
+def _failed_before(code: str, detail: str) -> MedialaneError:
+    """What the same bytes failed of, at the hands of a newer release perhaps: for good, whatever it calls it."""
+    if code in ErrorCode.__members__.values():
+        return MedialaneError(ErrorCode(code), detail)
+    return MedialaneError(ErrorCode.UNSUPPORTED_FORMAT, detail, told=code)
 
 
 def _facts(report: ProcessingReport) -> Facts:

@@ -12,7 +12,7 @@ from connectors.postgres.content import Role, let_sleep
 from connectors.postgres.jobs import FencedError
 from connectors.postgres.variants import NewVariant
 from schemas.details import Facts
-from schemas.errors import ErrorCode
+from schemas.errors import READER, ErrorCode
 from schemas.states import WaitReason
 
 SHA = bytes(range(32))
@@ -244,6 +244,29 @@ async def test_a_twin_of_bytes_that_failed_for_good_fails_at_once(worker, seed, 
     other = await seed.asset(worker, seeded.tenant_id)
     decision = await join(worker, await claim(worker, other.dispatch()))
     assert (decision.role, decision.code) == (Role.DOOMED, ErrorCode.TRUNCATED)
+
+
+@pytest.mark.parametrize(
+    ("reader", "role"),
+    [(None, Role.LEADER), (READER - 1, Role.LEADER), (READER, Role.DOOMED), (READER + 1, Role.DOOMED)],
+)
+async def test_bytes_that_failed_are_tried_again_where_more_can_be_read(worker, seed, seeded, reader, role):
+    leader = await claim(worker, seeded.dispatch())
+    await join(worker, leader)
+    await fail(worker, leader, ErrorCode.UNKNOWN_FORMAT)
+    kept = "SELECT reader FROM content WHERE tenant_id = :t"
+    assert await seed.column(worker, kept, t=seeded.tenant_id) == [READER]
+    await seed.change(worker, "UPDATE content SET reader = :r WHERE tenant_id = :t", r=reader, t=seeded.tenant_id)
+    again, twin = [await seed.asset(worker, seeded.tenant_id) for _ in range(2)]
+    job = await claim(worker, again.dispatch())
+    assert (await join(worker, job)).role is role
+    if role is Role.LEADER:
+        assert (await join(worker, await claim(worker, twin.dispatch()))).role is Role.TWIN
+        await finish(worker, job, [variant()])
+        async with worker.transaction() as connection:
+            assert await keeper.emit_due(connection, batch=10) == 1
+        now = "SELECT concat_ws(' ', state, reader, error_code) FROM content WHERE tenant_id = :t"
+        assert await seed.column(worker, now, t=seeded.tenant_id) == ["done"]
 
 
 async def test_a_leader_that_fails_by_no_fault_of_the_bytes_leaves_the_lead_to_its_oldest_twin(worker, seed, seeded):

@@ -18,7 +18,7 @@ from connectors.telemetry.tracing import Tracing
 from processors import removal, temp
 from processors.contract import Cost, MediaError, ProcessingReport, StepTiming
 from processors.temp import TempFolders
-from schemas.errors import ErrorCode, MedialaneError
+from schemas.errors import READER, ErrorCode, MedialaneError
 from schemas.settings import DatabaseSettings, WorkerSettings
 from streams.bucket import ForeignBucketError
 from streams.media.execution import MediaJobRunner
@@ -163,6 +163,21 @@ async def test_a_job_whose_tenant_wants_what_only_a_newer_release_makes_is_left_
         assert 0 < await scene.due() < 60
         await scene.attempt(2)
         assert await scene.row() == row
+
+
+async def test_bytes_that_failed_for_a_newer_release_fail_here_under_its_code(scene):
+    await scene.seed.change(
+        scene.database, """
+        INSERT INTO content (tenant_id, sha256, state, leader_job_id, reader, error_code, error_detail)
+        SELECT tenant_id, sha256(CAST(object_key AS bytea)), 'failed', id, :reader, 'of_a_later_release', 'No.'
+        FROM assets WHERE id = :a
+        """, a=scene.job.asset_id, reader=READER + 1,
+    )  # fmt: skip
+    await scene.attempt(1)
+    assert await scene.row() == "failed 1 0 of_a_later_release"
+    assert (
+        await scene.one("SELECT code || ' ' || detail FROM dead_letters WHERE job_id = :j") == "of_a_later_release No."
+    )
 
 
 async def test_a_job_whose_child_dies_five_times_is_given_up_with_one_dead_letter(scene):

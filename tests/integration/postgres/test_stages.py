@@ -150,6 +150,8 @@ async def test_twins_of_a_secondary_stage_share_its_fate(worker, seed, seeded):
     await fail(worker, first)
     decision = await join(worker, second)
     assert (decision.role, decision.code) == (Role.DOOMED, ErrorCode.CORRUPT)
+    await seed.change(worker, "UPDATE content_stages SET reader = NULL WHERE tenant_id = :t", t=seeded.tenant_id)
+    assert (await join(worker, second)).role is Role.LEADER, "it failed at the hands of a release that read less"
     third = await seed.asset(worker, seeded.tenant_id)
     job = await claim(worker, third.dispatch())
     assert (await join(worker, job)).role is Role.REUSE, "the primary stage of these bytes did not fail"
