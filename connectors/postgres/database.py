@@ -139,9 +139,14 @@ class Database(Closing):
         async with self._begun(self._local | local) as connection:
             yield connection
 
-    async def time(self) -> float:
-        """What Postgres' clock shows, seconds since 1970. Raises `MedialaneError(database_unavailable)`."""
+    async def time(self, *, behind: sa.TextClause | None = None) -> float:
+        """What Postgres' clock shows, seconds since 1970. Raises `MedialaneError(database_unavailable)`.
+
+        `behind`: a statement that is made before, in the same transaction. What it waits for, the answer waits for.
+        """
         async with self.transaction() as connection:
+            if behind is not None:
+                await connection.execute(behind)
             before = time.time()
             shown: float = (await connection.execute(_CLOCK)).scalar_one()
             self.clock_ahead_s = (before + time.time()) / 2 - shown

@@ -26,6 +26,9 @@ UP_FOR_A_LEASE = """
 One that started in the future did so before its clock was set.
 """
 
+AS_A_HEARTBEAT = sa.text("LOCK TABLE jobs IN ROW EXCLUSIVE MODE")
+"""Waits exactly when those wait who renew leases: while an index is made, say. It keeps nobody out whom they do not."""
+
 _ASSETS = sa.text("SELECT 1 FROM assets WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR NO KEY UPDATE")
 _HELD = sa.text(HELD)
 

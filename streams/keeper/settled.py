@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 from connectors.postgres.database import Database
+from connectors.postgres.locks import AS_A_HEARTBEAT
 from schemas.errors import MedialaneError
 
 _LEAP_S = 2.0
@@ -12,7 +13,8 @@ _LEAP_S = 2.0
 
 
 class Settled:
-    """Not while whoever lives has not had a lease's time to renew: after the database was away, or its clock leapt.
+    """Not while whoever lives has not had a lease's time to renew: after the database was away, the table of jobs was
+    locked, or the clock leapt.
 
     It is asked apart from the rounds: a rule that takes long, or fails again and again, says nothing of leases.
     """
@@ -47,10 +49,10 @@ class Settled:
             await asyncio.sleep(self._interval_s)
 
     async def ask(self) -> None:
-        """Ask the database once for its time."""
+        """Ask the database once for its time, as one asks who renews leases."""
         self._asked_at = self._clock()
         try:
-            at = await self._database.time()
+            at = await self._database.time(behind=AS_A_HEARTBEAT)
         except MedialaneError:
             self._away = True  # the rounds, which meet it, too, tell of it
         else:

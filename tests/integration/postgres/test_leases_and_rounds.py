@@ -6,6 +6,7 @@ import pytest
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry
 from support import protocol
+from support.locks import until_waited_for
 
 from connectors.postgres import jobs, keeper, locks
 from connectors.postgres.database import Database
@@ -16,6 +17,7 @@ from schemas.settings import DatabaseSettings, KeeperSettings
 from schemas.states import WaitReason
 from streams.keeper.backlog import BacklogGauges
 from streams.keeper.rounds import Rounds
+from streams.keeper.settled import Settled
 from streams.media.leases import Leases
 
 
@@ -68,6 +70,24 @@ async def test_a_row_that_is_locked_costs_the_others_no_lease(worker, seed, seed
     await leases.beat()
     assert await seed.column(worker, renewed, t=seeded.tenant_id) == sorted(job.job_id for job in mine)
     assert lost == []
+
+
+async def test_a_lock_on_jobs_that_outlasts_a_lease_says_nothing_of_who_held_one(worker):
+    now = [1000.0]
+    settled = Settled(worker, lease_s=10, interval_s=1, clock=lambda: now[0])
+    for _ in range(8):  # a statement that is made often is prepared
+        await settled.ask()
+        assert settled
+    async with worker.transaction() as connection:
+        await connection.execute(sa.text("LOCK TABLE jobs IN SHARE MODE"))  # as CREATE INDEX does
+        asking = asyncio.create_task(settled.ask())
+        await until_waited_for(connection, worker, asking)
+        now[0] += 11
+        assert not settled
+    await asking
+    assert not settled, "whoever lives has not had the time to renew"
+    now[0] += 10
+    assert settled
 
 
 async def test_no_answer_from_the_database_is_not_a_lost_lease(worker, seeded):
@@ -200,11 +220,11 @@ async def test_after_the_database_was_away_no_lease_is_over_until_one_has_passed
 
         transaction, refusals = worker.transaction, 2
 
-        async def time(self):
+        async def time(self, **how):
             if self.refusals:
                 self.refusals -= 1
                 raise MedialaneError(ErrorCode.DATABASE_UNAVAILABLE)
-            return await worker.time()
+            return await worker.time(**how)
 
     job = await claim(worker, seeded)
     await expire(worker, seed, job)

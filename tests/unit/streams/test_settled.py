@@ -26,7 +26,7 @@ def ask(now):
     settled = Settled(database, lease_s=LEASE_S, interval_s=1, clock=lambda: now[0])
 
     async def after(seconds, apart=5e8, *, answers=True, took_s=0):
-        async def time():
+        async def time(**_):
             now[0] += took_s
             if not answers:
                 raise MedialaneError(ErrorCode.DATABASE_UNAVAILABLE)
@@ -43,7 +43,7 @@ def ask(now):
 async def test_while_an_answer_hangs_leases_count_for_half_of_one_more(now):
     database, answers = Database(), asyncio.Event()
 
-    async def time():
+    async def time(**_):
         await answers.wait()
         return now[0]
 
