@@ -66,6 +66,19 @@ async def test_what_waits_for_credit_is_not_walked_over(worker, seed, full, anal
         assert await credit.mend(connection, batch=500) == 1
 
 
+async def test_what_waits_for_a_time_is_not_walked_over_when_credit_is_given(worker, seed, full, analyze):
+    """An outage of the store puts every job of a tenant there; only what lanes sent back counts."""
+    _, other = full
+    await wait(worker, seed, other, "retry", MANY)
+    await seed.change(
+        worker, "UPDATE jobs SET due_at = now() + interval '1 hour' WHERE tenant_id = :t AND reason = 'retry'",
+        t=other.tenant_id,
+    )  # fmt: skip
+    await wait(worker, seed, await seed.asset(worker, other.tenant_id), "credit", 3)
+    analyze()
+    assert await cost(worker, credit._MEND, batch=5, reemit=30) < 100
+
+
 async def test_what_waits_behind_an_open_breaker_is_not_walked_over(worker, seed, full, analyze):
     mine, other = full
     await wait(worker, seed, mine, "breaker", MANY)
