@@ -14,6 +14,7 @@ from schemas.profile_sets import (
     OwnProfile,
     ProfileChoice,
     ProfileChoiceError,
+    kept,
     meaning,
     of_ours,
     own_profile,
@@ -71,6 +72,11 @@ def read_kept(row: object) -> KeptChoice:
             beyond.append(Beyond(str(fields.get("name")), kind))
     choice = ProfileChoice(include=include, own=tuple(own))
     return KeptChoice(choice, meaning(include, made), tuple(beyond))
+
+
+def write_kept(choice: ProfileChoice) -> dict[str, Any]:
+    """The row of a choice."""
+    return {"include": choice.include, "own": [kept(own) for own in choice.own]}
 
 
 def _mended(own: dict[str, Any]) -> dict[str, Any]:

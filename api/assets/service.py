@@ -59,7 +59,7 @@ class AssetReader:
             **_summary(view.asset),
             created_by=view.asset.created_by,
             **self._made(place, view.variants),
-            jobs=tuple(_job(job) for job in view.jobs),
+            jobs=tuple(shown_job(job) for job in view.jobs),
             timeline=tuple(_event(event) for event in view.events),
         )
 
@@ -118,7 +118,8 @@ def _summary(row: AssetRow) -> dict[str, Any]:
     return found | {"details": row.details and DetailsOut(**msgspec.structs.asdict(row.details))}
 
 
-def _job(job: JobView) -> JobOut:
+def shown_job(job: JobView) -> JobOut:
+    """A job as the API shows it; its report may be of another release."""
     report = job.report or {}
     steps = (
         StepOut(

@@ -5,8 +5,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schemas.kept_choices import KeptChoice, read_kept
-from schemas.profile_sets import ProfileChoice, kept
+from schemas.kept_choices import KeptChoice, read_kept, write_kept
+from schemas.profile_sets import ProfileChoice
 
 _READ = sa.text("SELECT choice FROM profile_sets WHERE tenant_id = :tenant_id")
 _SAVE = sa.text("""
@@ -23,5 +23,4 @@ async def read_choice(connection: AsyncConnection, tenant_id: UUID) -> KeptChoic
 
 async def save_choice(connection: AsyncConnection, tenant_id: UUID, choice: ProfileChoice) -> None:
     """Keep a choice that `schemas.profile_sets.resolve` has accepted; jobs that begin from now on follow it."""
-    fields = {"include": choice.include, "own": [kept(own) for own in choice.own]}
-    await connection.execute(_SAVE, {"tenant_id": tenant_id, "choice": fields})
+    await connection.execute(_SAVE, {"tenant_id": tenant_id, "choice": write_kept(choice)})
