@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.postgres import audit
 from connectors.postgres.credits import QUEUE, REEMIT_AFTER_S, RETURNING, emit_queued
+from connectors.postgres.turns import share_of_each, tenants_with
 from schemas.settings import BreakerSettings
 from schemas.states import BreakerState
 
@@ -45,40 +46,55 @@ _TRIP = sa.text("""
         opened_at = excluded.opened_at, retry_at = excluded.retry_at, held = false WHERE breakers.state = 'closed'
     RETURNING tenant_id
 """)
-_PARK = sa.text("""
+# What is in Kafka already: no more than credit allows, and found by the index of that.
+_RECALL = sa.text("""
     WITH held AS (
-        SELECT j.id FROM breakers b JOIN jobs j ON j.tenant_id = b.tenant_id
-        WHERE b.state <> 'closed' AND j.id IS DISTINCT FROM b.probe_job_id
-            AND (j.state = 'queued' OR (j.state = 'waiting' AND j.reason = 'credit'))
-        LIMIT :batch FOR NO KEY UPDATE OF j SKIP LOCKED
+        SELECT own.id FROM breakers b, LATERAL (
+            SELECT id FROM jobs
+            WHERE tenant_id = b.tenant_id AND state = 'queued' AND id IS DISTINCT FROM b.probe_job_id
+            LIMIT :batch FOR NO KEY UPDATE SKIP LOCKED
+        ) AS own
+        WHERE b.state <> 'closed' LIMIT :batch
     )
     UPDATE jobs SET state = 'waiting', reason = 'breaker', due_at = NULL, next_emit_at = NULL FROM held
     WHERE jobs.id = held.id
 """)
-# A closed breaker's jobs wait for credit like all others, and get it in turn. A loose index scan finds whose there are:
-# those of an open one may be very many.
-_LET_GO = sa.text("""
-    WITH RECURSIVE holding AS (
-        (SELECT tenant_id FROM jobs WHERE state = 'waiting' AND reason = 'breaker' ORDER BY tenant_id LIMIT 1)
-        UNION ALL
-        SELECT next.* FROM holding, LATERAL (
-            SELECT j.tenant_id FROM jobs j
-            WHERE j.state = 'waiting' AND j.reason = 'breaker' AND j.tenant_id > holding.tenant_id
-            ORDER BY j.tenant_id LIMIT 1
-        ) AS next
-    ), closed AS MATERIALIZED (
+# What waits for credit may be very many, and is in no hurry: nothing gives it any while the breaker is not closed.
+_PARK = sa.text(f"""
+    WITH open AS MATERIALIZED (
+        SELECT tenant_id, probe_job_id FROM breakers b, LATERAL (
+            SELECT FROM jobs WHERE tenant_id = b.tenant_id AND state = 'waiting' AND reason = 'credit'
+            ORDER BY topic LIMIT 1
+        ) AS any_job
+        WHERE b.state <> 'closed'
+    ), held AS (
+        SELECT own.id FROM open, LATERAL (
+            SELECT id FROM jobs
+            WHERE tenant_id = open.tenant_id AND state = 'waiting' AND reason = 'credit'
+                AND id IS DISTINCT FROM open.probe_job_id
+            ORDER BY topic, turn_at, id LIMIT {share_of_each("open")} FOR NO KEY UPDATE SKIP LOCKED
+        ) AS own
+        LIMIT :batch
+    )
+    UPDATE jobs SET reason = 'breaker' FROM held WHERE jobs.id = held.id
+""")  # noqa: S608 - made of constants
+# A closed breaker's jobs wait for credit like all others, and get it in turn.
+_HOLDING = tenants_with("holding", "state = 'waiting' AND reason = 'breaker'", order="tenant_id, turn_at, id")
+_LET_GO = sa.text(f"""
+    WITH RECURSIVE {_HOLDING},
+    closed AS MATERIALIZED (
         SELECT tenant_id FROM holding
         WHERE NOT EXISTS (SELECT FROM breakers b WHERE b.tenant_id = holding.tenant_id AND b.state <> 'closed')
     ), free AS (
         SELECT held.id FROM closed, LATERAL (
             SELECT id FROM jobs
             WHERE tenant_id = closed.tenant_id AND state = 'waiting' AND reason = 'breaker'
-            ORDER BY turn_at, id LIMIT :batch FOR NO KEY UPDATE SKIP LOCKED
+            ORDER BY turn_at, id LIMIT {share_of_each("closed")} FOR NO KEY UPDATE SKIP LOCKED
         ) AS held
         LIMIT :batch
     )
     UPDATE jobs SET reason = 'credit' FROM free WHERE jobs.id = free.id
-""")
+""")  # noqa: S608 - made of constants
 # A probe that waits for credit or for its twin says nothing: what it waits for may wait for this breaker.
 _JUDGE_PROBES = sa.text("""
     WITH probed AS (
@@ -167,12 +183,16 @@ async def probe(connection: AsyncConnection, *, reemit_s: float = REEMIT_AFTER_S
 
 
 async def park(connection: AsyncConnection, *, batch: int) -> int:
-    """Hold back the jobs of tenants whose breaker is not closed; their records in Kafka become stale."""
-    return (await connection.execute(_PARK, {"batch": batch})).rowcount
+    """Hold back the jobs of tenants whose breaker is not closed, each tenant's in turn; returns how many.
+
+    What is in Kafka comes first: its records become stale.
+    """
+    recalled = (await connection.execute(_RECALL, {"batch": batch})).rowcount
+    return recalled + (await connection.execute(_PARK, {"batch": batch - recalled})).rowcount
 
 
 async def let_go(connection: AsyncConnection, *, batch: int) -> int:
-    """Let the jobs of closed breakers wait for credit instead; returns how many."""
+    """Let the jobs of closed breakers wait for credit instead, each tenant's in turn; returns how many."""
     return (await connection.execute(_LET_GO, {"batch": batch})).rowcount
 
 

@@ -27,16 +27,31 @@ from connectors.postgres.endings import give_up
 from connectors.postgres.jobs import ClaimedJob, FencedError
 from connectors.postgres.locks import UP_FOR_A_LEASE
 from connectors.postgres.placements import KPART_OF_JOB
+from connectors.postgres.turns import share_of_each, tenants_with
 from schemas.errors import ERRORS, ErrorCode
 from schemas.records import Origin
 from schemas.states import JobClass, Stage
 
 # Beyond its tenant's credit, what is due waits on, for credit; behind an open breaker (but for its probe), for that.
+# Each tenant's in turn: a leader's end makes all of its twins due, which may be very many. NULLS FIRST, though there
+# are none, is the order of no other index: a tenant's are never sought by walking over what is due of all others.
+_WITH_DUE_TIME = tenants_with(
+    "waiting",
+    "state = 'waiting' AND due_at IS NOT NULL",
+    columns="tenant_id, due_at",
+    order="tenant_id, due_at NULLS FIRST",
+)
 _DUE = sa.text(f"""
-    WITH due AS MATERIALIZED (
-        SELECT id, tenant_id, topic, due_at, turn_at, job_class FROM jobs
-        WHERE state = 'waiting' AND due_at <= statement_timestamp()
-        ORDER BY due_at LIMIT :batch FOR NO KEY UPDATE SKIP LOCKED
+    WITH RECURSIVE {_WITH_DUE_TIME},
+    late AS MATERIALIZED (
+        SELECT tenant_id FROM waiting WHERE due_at <= statement_timestamp()
+    ), due AS MATERIALIZED (
+        SELECT own.* FROM late, LATERAL (
+            SELECT id, tenant_id, topic, due_at, turn_at, job_class FROM jobs
+            WHERE tenant_id = late.tenant_id AND state = 'waiting' AND due_at <= statement_timestamp()
+            ORDER BY due_at NULLS FIRST LIMIT {share_of_each("late")} FOR NO KEY UPDATE SKIP LOCKED
+        ) AS own
+        LIMIT :batch
     ), used AS (
         SELECT of.tenant_id, of.topic, t.credits, used.total, used.own
         FROM (SELECT DISTINCT tenant_id, topic FROM due) AS of JOIN tenants t ON t.id = of.tenant_id,

@@ -200,7 +200,7 @@ class KeeperSettings(Settings, frozen=True, kw_only=True):
     prefix: ClassVar[str] = "KEEPER_"
 
     interval_s: Annotated[float, Meta(gt=0, description="Pause between rounds, seconds")] = 1.0
-    batch: Annotated[int, Meta(ge=1, description="Most rows moved per rule and round")] = 500
+    batch: Annotated[int, Meta(ge=1, description="Most rows that a rule of a round moves at once")] = 500
     max_deaths: Annotated[int, Meta(ge=1, description="Workers that a job may take with it before it is given up")] = 3
     requeue_after_s: Annotated[float, Meta(gt=0, description="First re-emission of a queued job, seconds; doubles")] = (
         30.0

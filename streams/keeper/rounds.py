@@ -1,6 +1,8 @@
 """One round of the keeper, every second: the rules of the job protocol that no worker can apply to itself.
 
-Any number of keepers may run: rows are taken with SKIP LOCKED, and a rule that finds nothing does nothing.
+Any number of keepers may run: rows are taken with SKIP LOCKED, and a rule that finds nothing does nothing. What is most
+urgent comes first, and no rule has more than some batches in a round: the next rule's turn has to come, and the next
+round's.
 """
 
 import asyncio
@@ -31,6 +33,9 @@ from streams.keeper.settled import Settled
 log = structlog.get_logger(__name__)
 
 Rule = Callable[[AsyncConnection], Awaitable[int]]
+
+_MOST_BATCHES = 10
+_MOST_HELD_BATCHES = 4  # of what is held back or let go: a tenant may have a million rows of it, and none is urgent
 
 
 class Rounds:
@@ -64,17 +69,18 @@ class Rounds:
             await asyncio.sleep(self._settings.interval_s)
 
     async def round(self) -> None:
-        """Apply every rule once; each in transactions of its own, until it finds less than a full batch.
+        """Apply every rule once; each in transactions of its own, until it finds nothing or has had its batches.
 
         Those about leases that are over, only when their holders had the time to renew them.
         """
         batch, reemit_s = self._settings.batch, self._settings.requeue_after_s
-        await self._tend_breakers()
-        await self._drain("asleep", lambda c: let_sleep(c, batch=batch))
-        await self._drain("due", lambda c: keeper.emit_due(c, batch=batch, reemit_s=reemit_s))
         if self.settled:
             await self._drain("expired", lambda c: self._emit_expired(c, batch, reemit_s))
+        await self._judge_breakers()
+        await self._drain("asleep", lambda c: let_sleep(c, batch=batch))
+        await self._drain("due", lambda c: keeper.emit_due(c, batch=batch, reemit_s=reemit_s))
         await self._drain("unclaimed", lambda c: keeper.emit_unclaimed(c, batch=batch, reemit_s=reemit_s))
+        await self._hold_and_let_go()
         await self._drain("credit", lambda c: credit.mend(c, batch=batch, reemit_s=reemit_s))
         if self.settled:
             await self._bury_lost()
@@ -83,8 +89,7 @@ class Rounds:
         deaths, lease_s = self._settings.max_deaths, self._settings.lease_s
         return await keeper.emit_expired(connection, batch=batch, max_deaths=deaths, reemit_s=reemit_s, lease_s=lease_s)
 
-    async def _tend_breakers(self) -> None:
-        batch, reemit_s = self._settings.batch, self._settings.requeue_after_s
+    async def _judge_breakers(self) -> None:
         async with self._database.transaction() as connection:
             changed = [
                 *((tenant, BreakerState.OPEN) for tenant in await breakers.trip(connection, self._budget)),
@@ -93,22 +98,24 @@ class Rounds:
         for tenant, state in changed:
             self._metrics.counter(BREAKER_CHANGES, state).inc()
             log.warning("a tenant's breaker changed", tenant_id=str(tenant), state=state.value)
-        await self._drain("held", lambda c: breakers.park(c, batch=batch))
-        await self._drain("let_go", lambda c: breakers.let_go(c, batch=batch))
+
+    async def _hold_and_let_go(self) -> None:
+        batch, reemit_s = self._settings.batch, self._settings.requeue_after_s
+        await self._drain("held", lambda c: breakers.park(c, batch=batch), most=_MOST_HELD_BATCHES)
+        await self._drain("let_go", lambda c: breakers.let_go(c, batch=batch), most=_MOST_HELD_BATCHES)
         async with self._database.transaction() as connection:
             probes = await breakers.probe(connection, reemit_s=reemit_s)
         if probes:
             self._metrics.counter(KEEPER_MOVES, "probe").inc(probes)
 
-    async def _drain(self, name: str, rule: Rule) -> None:
-        while True:
+    async def _drain(self, name: str, rule: Rule, *, most: int = _MOST_BATCHES) -> None:
+        for _ in range(most):
             async with self._database.transaction() as connection:
                 moved = await rule(connection)
-            if moved:
-                self._metrics.counter(KEEPER_MOVES, name).inc(moved)
-                log.info("keeper moved jobs", rule=name, jobs=moved)
-            if moved < self._settings.batch:
+            if not moved:
                 return
+            self._metrics.counter(KEEPER_MOVES, name).inc(moved)
+            log.info("keeper moved jobs", rule=name, jobs=moved)
 
     async def _bury_lost(self) -> None:
         settings = self._settings

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from support.plans import nodes_of, rows_read
 
-from connectors.postgres import asset_counts, breakers, replay, variants
+from connectors.postgres import asset_counts, breakers, keeper, replay, variants
 from connectors.postgres import credits as credit
 
 MANY = 5000
@@ -56,6 +56,11 @@ async def wait(worker, seed, made, reason, many):
     await seed.change(worker, WAIT, t=made.tenant_id, a=made.asset_id, reason=reason, many=many)
 
 
+async def open_breaker(worker, tenant_id, *, held=True):
+    async with worker.transaction() as connection:
+        await breakers.set_breaker(connection, tenant_id, held=held, actor="t")
+
+
 async def test_what_waits_for_credit_is_not_walked_over(worker, seed, full, analyze):
     mine, other = full
     await wait(worker, seed, mine, "credit", MANY)
@@ -84,12 +89,47 @@ async def test_what_waits_behind_an_open_breaker_is_not_walked_over(worker, seed
     await wait(worker, seed, mine, "breaker", MANY)
     await wait(worker, seed, other, "breaker", 3)
     analyze()
-    async with worker.transaction() as connection:
-        await breakers.set_breaker(connection, mine.tenant_id, held=True, actor="t")
+    await open_breaker(worker, mine.tenant_id)
     assert await cost(worker, breakers._LET_GO, batch=5) < 100
     async with worker.transaction() as connection:
         assert await breakers.let_go(connection, batch=2) == 2
         assert await breakers.let_go(connection, batch=2) == 1
+
+
+async def test_what_an_opening_breaker_holds_back_costs_by_the_batch_and_each_tenant_has_its_part(
+    worker, seed, full, analyze
+):
+    mine, other = full
+    await seed.change(worker, "UPDATE jobs SET state = 'done' WHERE id IN (:a, :b)", a=mine.job_id, b=other.job_id)
+    await wait(worker, seed, mine, "credit", MANY)
+    await wait(worker, seed, other, "credit", 1)
+    for one in full:
+        await open_breaker(worker, one.tenant_id)
+    assert await cost(worker, breakers._PARK, batch=4) < 50, "before anybody counted what is there, too"
+    analyze()
+    assert await cost(worker, breakers._PARK, batch=4) < 50
+    held = "SELECT count(*) FROM jobs WHERE tenant_id = :t AND reason = 'breaker'"
+    for act, of_each in ((breakers.park, [2, 1]), (breakers.let_go, [0, 0])):
+        async with worker.transaction() as connection:
+            assert await act(connection, batch=4) == 3
+        assert [(await seed.column(worker, held, t=one.tenant_id))[0] for one in full] == of_each
+        for one in full:
+            await open_breaker(worker, one.tenant_id, held=False)
+
+
+async def test_what_is_due_of_one_tenant_is_not_walked_over_on_the_way_to_anothers(worker, seed, full, analyze):
+    mine, other = full
+    await wait(worker, seed, mine, "twin", MANY)
+    long_ago = "UPDATE jobs SET due_at = now() - interval '1 hour' WHERE tenant_id = :t AND reason = 'twin'"
+    await seed.change(worker, long_ago, t=mine.tenant_id)
+    now = "UPDATE jobs SET state = 'waiting', reason = 'retry', due_at = now() WHERE id = :j"
+    await seed.change(worker, now, j=other.job_id)
+    for _ in range(2):
+        assert await cost(worker, keeper._DUE, batch=4, reemit=30) < 100
+        analyze()
+    async with worker.transaction() as connection:
+        assert await keeper.emit_due(connection, batch=4) == 3
+    assert await seed.column(worker, "SELECT state FROM jobs WHERE id = :j", j=other.job_id) == ["queued"]
 
 
 async def test_bytes_that_were_uploaded_often_cost_no_more_than_others(worker, seed, analyze):

@@ -8,13 +8,14 @@ from prometheus_client import CollectorRegistry
 from support import protocol
 from support.locks import until_waited_for
 
-from connectors.postgres import jobs, keeper, locks
+from connectors.postgres import breakers, jobs, keeper, locks
 from connectors.postgres.database import Database
 from connectors.telemetry.metrics import Metrics
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.metrics import JOBS_FINISHED, JOBS_OLDEST_WAITING, JOBS_WAITING, KEEPER_MOVES
 from schemas.settings import DatabaseSettings, KeeperSettings
 from schemas.states import WaitReason
+from streams.keeper import rounds as rules
 from streams.keeper.backlog import BacklogGauges
 from streams.keeper.rounds import Rounds
 from streams.keeper.settled import Settled
@@ -156,6 +157,24 @@ async def test_one_round_reaches_what_is_due_behind_many_of_a_tenant_without_roo
     await seed.change(worker, due, t=None, j=behind.job_id, ago=1)
     await Rounds(worker, KeeperSettings(batch=2), metrics).round()
     assert await seed.column(worker, "SELECT state FROM jobs WHERE id = :j", j=behind.job_id) == ["queued"]
+
+
+async def test_a_breaker_over_very_many_jobs_holds_up_nobodys_lease(worker, seed, seeded, metrics):
+    """What it holds back is moved a few batches a round, after what was lost with a worker has gone to another."""
+    await expire(worker, seed, await claim(worker, seeded))
+    full = await seed.tenant(worker)
+    await seed.change(worker, "UPDATE tenants SET credits = 1 WHERE id = :t", t=full)
+    for _ in range(20):
+        await seed.upload(worker, full)
+    async with worker.transaction() as connection:
+        await breakers.set_breaker(connection, full, held=True, actor="t")
+    await Rounds(worker, KeeperSettings(batch=1, lease_s=0.01), metrics).round()
+    held = "SELECT xmin::text::bigint FROM jobs WHERE tenant_id = :t AND reason = 'breaker'"
+    parked = await seed.column(worker, held, t=full)
+    assert len(parked) == rules._MOST_HELD_BATCHES
+    again = "SELECT xmin::text::bigint FROM jobs WHERE id = :j AND state = 'queued' AND deaths = 1"
+    (taken,) = await seed.column(worker, again, j=seeded.job_id)
+    assert taken < min(parked)
 
 
 @pytest.fixture
