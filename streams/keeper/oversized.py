@@ -1,8 +1,11 @@
 """Ends uploads in parts that hold more than was announced: no signature bounds a part, as nobody has said its length.
 
-Only the parts go. The asset stays as it is, with its place and its room, until its time is over.
+Only the parts go. The asset stays as it is, with its place and its room, until its time is over. Tenants take turns, so
+that one with very many open uploads does not delay the look at anybody else's.
 """
 
+from collections.abc import Sequence
+from itertools import islice
 from uuid import UUID
 
 import structlog
@@ -10,9 +13,9 @@ import structlog
 from connectors.objectstore.port import SMALLEST_PART, ObjectStore
 from connectors.postgres import audit
 from connectors.postgres.database import Database
-from connectors.postgres.open_parts import OpenUpload, find_open
+from connectors.postgres.open_parts import OpenUpload, find_open, whose_open
 from streams.bucket import Bucket
-from streams.keeper.outages import again
+from streams.keeper.outages import again, one_of_many
 
 log = structlog.get_logger(__name__)
 
@@ -28,7 +31,7 @@ class OversizedUploads:
         self._database = database
         self._store = store
         self._bucket = Bucket(database, store)
-        self._after = _FIRST
+        self._after: dict[UUID, UUID] = {}  # of each tenant the last one; who waits longest stands first
 
     async def run(self) -> None:
         """Look for ever."""
@@ -37,14 +40,24 @@ class OversizedUploads:
     async def look(self) -> int:
         """One round; returns how many uploads it ended."""
         async with self._database.transaction() as connection:
-            found = await find_open(connection, after=self._after, limit=_PAGE)
+            whose = await whose_open(connection)
+            self._after = self._in_turn(whose)
+            turns = dict(islice(self._after.items(), _PAGE))
+            found = await find_open(connection, after=turns, limit=_PAGE)
         ended = 0
         for upload in found:
-            self._after = upload.id  # before the store is asked: one that it cannot tell must not stop the others' turn
-            ended += await self._end(upload)
-        if len(found) < _PAGE:
-            self._after = _FIRST
+            del self._after[upload.tenant_id]
+            self._after[upload.tenant_id] = upload.id
+            failed = "an open upload was not looked at"
+            looked = one_of_many(self._end(upload), self._database, self._store, failed, asset_id=str(upload.id))
+            ended += bool(await looked)
         return ended
+
+    def _in_turn(self, whose: Sequence[UUID]) -> dict[UUID, UUID]:
+        """Whose uploads are looked at first, and after which one: the new ones, then who waits longest."""
+        still = set(whose)
+        new = {tenant_id: _FIRST for tenant_id in whose if tenant_id not in self._after}
+        return new | {tenant_id: last for tenant_id, last in self._after.items() if tenant_id in still}
 
     async def _end(self, upload: OpenUpload) -> bool:
         parts = await self._store.list_parts(upload.object_key, upload.upload_id)

@@ -3,8 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import aiohttp
-import pytest
-import sqlalchemy as sa
+from support.plans import nodes_of, rows_read
 from yarl import URL
 
 from connectors.objectstore.port import SMALLEST_PART
@@ -79,16 +78,42 @@ async def test_one_of_which_the_store_tells_nothing_does_not_stop_the_others(wor
         return await list_parts(key, upload_id)
 
     monkeypatch.setattr(store, "list_parts", told)
-    looking = OversizedUploads(worker, store)
-    with pytest.raises(MedialaneError):
-        await looking.look()
-    assert await looking.look() == 1
+    assert await OversizedUploads(worker, store).look() == 1
     assert not await sizes(store, greedy)
 
 
-async def test_open_uploads_are_found_without_walking_over_all_assets(worker):
-    async with worker.transaction() as connection:
-        await connection.execute(sa.text("SET LOCAL enable_seqscan = off"))
-        values = {"after": uuid7(), "limit": 200}
-        plan = await connection.execute(sa.text(f"EXPLAIN {open_parts._FIND.text}"), values)
-        assert "assets_open_parts" in "\n".join(plan.scalars())
+MANY = """
+    INSERT INTO assets (id, tenant_id, state, kind, file_name, content_type, size, object_key, upload_id)
+    SELECT gen_random_uuid(), :t, 'pending', 'video', 'a.mp4', 'video/mp4', 2, 'uploads/' || :t || '/' || n, 'gone'
+    FROM generate_series(1, :many) AS n
+"""
+
+
+async def test_a_tenant_with_very_many_open_uploads_delays_nobody_elses_turn(worker, seed, store):
+    await seed.change(worker, "DELETE FROM assets WHERE upload_id IS NOT NULL")
+    first, second = [await seed.tenant(worker) for _ in range(2)]
+    await seed.change(worker, MANY, t=first, many=1000)
+    greedy = await begun(worker, store, second, 10, SMALLEST_PART + 11)
+    assert await OversizedUploads(worker, store).look() == 1
+    assert not await sizes(store, greedy)
+
+
+async def test_of_more_tenants_than_a_round_has_looks_who_waits_longest_comes_first(worker, seed, store, monkeypatch):
+    monkeypatch.setattr(oversized, "_PAGE", 2)
+    await seed.change(worker, "DELETE FROM assets WHERE upload_id IS NOT NULL")
+    greedy = [await begun(worker, store, await seed.tenant(worker), 10, SMALLEST_PART + 11) for _ in range(3)]
+    looking = OversizedUploads(worker, store)
+    assert [await looking.look() for _ in range(2)] == [2, 1]
+    assert not any([await sizes(store, one) for one in greedy])
+
+
+async def test_open_uploads_are_found_without_walking_over_all_assets(worker, seed):
+    tenant = await seed.tenant(worker)
+    await seed.change(worker, MANY, t=tenant, many=1000)
+    values = {"tenants": [tenant], "after": [uuid7()], "limit": 20}
+    for statement, asked in ((open_parts._WHOSE, {}), (open_parts._FIND, values)):
+        async with worker.transaction() as connection:
+            nodes = await nodes_of(connection, statement, asked, analyze=True)
+        read = [node for node in nodes if node.get("Relation Name") == "assets"]
+        assert {node["Index Name"] for node in read} == {"assets_open_parts_of_tenant"}
+        assert sum(rows_read(node) for node in read) <= 2 * 20
