@@ -1,6 +1,7 @@
 """Every error code, its class and its HTTP status, in one table.
 
-A code is transient (the same work may succeed later) or permanent (it never will); nothing else decides about retries.
+A code is transient (the same work may succeed later) or permanent (it never will), and may bound the attempts of a job
+that takes long; nothing else decides about retries, but the most attempts that a worker's settings allow.
 """
 
 from enum import StrEnum
@@ -78,11 +79,16 @@ class ErrorCode(StrEnum):
 
 
 class ErrorSpec(NamedTuple):
-    """What a code means: its class, the HTTP status where a request meets it, and a sentence for people."""
+    """What a code means: its class, the HTTP status where a request meets it, and a sentence for people.
+
+    `video_attempts`: how many a job of a video or of sound has at most if one ends so; None: as many as any job. An
+    attempt that has had all the time that a film is allowed, which may be most of a day, would have it again.
+    """
 
     error_class: ErrorClass
     status: int
     meaning: str
+    video_attempts: int | None = None
 
 
 _P, _T, _D, _R = ErrorClass.PERMANENT, ErrorClass.TRANSIENT, ErrorClass.DEPENDENCY, ErrorClass.REQUEST
@@ -103,7 +109,7 @@ ERRORS: dict[ErrorCode, ErrorSpec] = {
     ErrorCode.LIMIT_EXCEEDED: ErrorSpec(_P, 422, "Decoding went past a limit on memory, time or file size."),
     ErrorCode.SOURCE_CHANGED: ErrorSpec(_P, 409, "The object is not the one that was completed."),
     ErrorCode.SOURCE_MISSING: ErrorSpec(_P, 409, "The object is gone."),
-    ErrorCode.PROCESSING_TIMEOUT: ErrorSpec(_T, 500, "Processing took longer than is allowed."),
+    ErrorCode.PROCESSING_TIMEOUT: ErrorSpec(_T, 500, "Processing took longer than is allowed.", video_attempts=2),
     ErrorCode.PROCESSING_FAILED: ErrorSpec(_T, 500, "Processing failed."),
     ErrorCode.CHILD_DIED: ErrorSpec(_T, 500, "The processing child died."),
     ErrorCode.WORKER_LOST: ErrorSpec(_P, 500, "The job was lost with its worker too often."),

@@ -10,7 +10,7 @@ from processors.ffmpeg import helper
 from processors.ffmpeg.argv import command
 from processors.ffmpeg.ffprobe import check_length
 from processors.ffmpeg.progress import reached_s
-from processors.video.probe import Clip, input_options
+from processors.video.probe import Clip, check_work, input_options
 from schemas.errors import ErrorClass, ErrorCode
 from schemas.settings import ProcessorSettings
 
@@ -21,12 +21,13 @@ _BEYOND_S = 1.0
 def told(path: Path, clip: Clip, settings: ProcessorSettings) -> Clip:
     """The clip with its duration, unless the file breaks off before one is known.
 
-    Raises `MediaError` if it is too long, or if its measuring was cut off.
+    Raises `MediaError` if it is too long, by what it takes, too, or if its measuring was cut off.
     """
     if clip.duration_s is not None:
         return clip
     measured = msgspec.structs.replace(clip, duration_s=_measured(path, clip, settings.max_video_seconds + _BEYOND_S))
     check_length(measured.duration_s, settings)
+    check_work(measured, settings)
     return measured
 
 

@@ -114,6 +114,21 @@ def _check_limits(clip: Clip, video: dict[str, Any], settings: ProcessorSettings
     ffprobe.check_length(clip.duration_s, settings)
     if clip.fps > _MAX_FPS:
         raise MediaError(ErrorCode.TOO_MANY_FRAMES, f"{clip.fps:.0f} frames a second; allowed are {_MAX_FPS}.")
+    check_work(clip, settings)
+
+
+def check_work(clip: Clip, settings: ProcessorSettings) -> None:
+    """Raises `MediaError` if pixels, frames and length together are too much, as each alone need not be.
+
+    Skipped frames make a small file of hours of them. A film of the longest duration in 1080p at 30 is never too much.
+    """
+    allowed = max(settings.max_video_work_s, settings.max_video_seconds)
+    if clip.work_s > allowed:
+        raise MediaError(
+            ErrorCode.LIMIT_EXCEEDED,
+            f"{clip.width} x {clip.height} pixels at {clip.fps:.4g} frames a second for {clip.duration_s:.0f} s are as "
+            f"much as {clip.work_s:.0f} s of 1920 x 1080 at 30; allowed are {allowed:.0f} s.",
+        )
 
 
 def _check_codec(stream: dict[str, Any], allowed: str) -> None:

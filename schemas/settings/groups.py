@@ -107,7 +107,10 @@ class WorkerSettings(Settings, frozen=True, kw_only=True):
     ] = 256  # fmt: skip
     lease_s: Annotated[float, Meta(gt=0, description="Life of a job's lease, seconds")] = 10.0
     heartbeat_s: Annotated[float, Meta(gt=0, description="How often leases are renewed, seconds")] = 3.0
-    max_attempts: Annotated[int, Meta(ge=1, description="Attempts before a job is given up")] = 5
+    max_attempts: Annotated[
+        int,
+        Meta(ge=1, description="Attempts before a job is given up; 2 at most where a video or sound ran out of time"),
+    ] = 5
     retry_base_s: Annotated[
         float, Meta(gt=0, description="First pause after a transient failure, seconds; doubles")
     ] = 2.0
@@ -179,6 +182,14 @@ class ProcessorSettings(Settings, frozen=True, kw_only=True):
     max_image_side: Annotated[int, Meta(ge=1, description="Longest side of a picture, pixels")] = 16_384
     max_frames: Annotated[int, Meta(ge=1, description="Most frames of an animated picture")] = 300
     max_video_seconds: Annotated[float, Meta(gt=0, description="Longest video, seconds")] = 14_400.0
+    max_video_work_s: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="Longest video by what it takes, in seconds of 1080p of 30 frames each, of which one with more "
+            "pixels a second has as much more: four hours of 2160p30 or two of 2160p60 are 57,600",
+        ),
+    ] = 64_800.0
     max_video_side: Annotated[int, Meta(ge=1, description="Longest side of a video, pixels")] = 8192
     max_output_bytes: Annotated[int, Meta(ge=1, description="Largest file that a child may write, bytes")] = (
         4_294_967_296

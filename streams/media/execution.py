@@ -21,12 +21,12 @@ from connectors.telemetry.metrics import Metrics
 from connectors.telemetry.tracing import Tracing, current_traceparent
 from processors.pool import MediaPool
 from processors.temp import TempFolders
-from schemas.errors import ErrorClass, ErrorCode, MedialaneError
+from schemas.errors import ERRORS, ErrorClass, ErrorCode, MedialaneError
 from schemas.metrics import CLAIMS, FENCED_FINISHES, LEASES_LOST
 from schemas.profiles import DEFAULT_PROFILES, Profile
 from schemas.records import Dispatch, Origin
 from schemas.settings import WorkerSettings
-from schemas.states import WaitReason
+from schemas.states import MediaKind, WaitReason
 from streams.crew import NotReturnedError
 from streams.media.figures import JobFigures
 from streams.media.gate import StoreGate
@@ -227,7 +227,7 @@ class MediaJobRunner:
         names = _names(job) | {"code": error.code, "detail": error.detail}
         self._figures.failed_attempt(job, error)
         self._gate.report(error)
-        exhausted = job.attempts + 1 >= self._settings.max_attempts
+        exhausted = job.attempts + 1 >= self._most_attempts(job, error)
         if error.error_class is ErrorClass.DEPENDENCY:
             log.warning("job waits for a shared dependency", **names)
             await self._wait(job, error, jitter(_DEPENDENCY_PAUSE_S), costs_attempt=False)
@@ -239,6 +239,10 @@ class MediaJobRunner:
             log.warning("job given up", attempt=job.attempts + 1, **names)
             await until_back(lambda: self._fail(job, work, error), ErrorCode.DATABASE_UNAVAILABLE)
             self._figures.given_up(job, work.report(), error)
+
+    def _most_attempts(self, job: ClaimedJob, error: MedialaneError) -> int:
+        most, of_video = self._settings.max_attempts, ERRORS[error.code].video_attempts
+        return most if of_video is None or job.stage.kind is MediaKind.IMAGE else min(most, of_video)
 
     async def _fail(self, job: ClaimedJob, work: Work, error: MedialaneError) -> None:
         async with self._database.transaction() as connection:

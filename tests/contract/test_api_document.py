@@ -13,6 +13,12 @@ def table(heading: str) -> list[str]:
     return TEXT.partition(f"{heading}\n|---|---|---|\n")[2].partition("\n\n")[0].splitlines()
 
 
+def again(code: ErrorCode) -> str:
+    attempts = ERRORS[code].video_attempts
+    tried = f"; a video or sound is tried {attempts} times" if attempts else ""
+    return "yes" if code in OF_THE_CONTENT else f"perhaps not{tried}"
+
+
 def test_the_table_of_codes_has_every_code_that_a_job_may_end_with() -> None:
     """Who meets a refusal is answered it, what waits for a dependency does not end, and a record is no job."""
     ends = [
@@ -21,7 +27,7 @@ def test_the_table_of_codes_has_every_code_that_a_job_may_end_with() -> None:
         if spec.error_class in {ErrorClass.PERMANENT, ErrorClass.TRANSIENT} and code is not ErrorCode.UNDECODABLE_RECORD
     ]
     assert table("| code | means | again |") == [
-        f"| `{code}` | {ERRORS[code].meaning} | {'yes' if code in OF_THE_CONTENT else 'perhaps not'} |" for code in ends
+        f"| `{code}` | {ERRORS[code].meaning} | {again(code)} |" for code in ends
     ]
 
 
@@ -37,6 +43,8 @@ def test_the_limits_are_those_of_the_settings() -> None:
     assert told[3:6] == [
         f"{size} | `too_large`", f"{length} | `too_long`", f"{limits.max_video_side:,} pixels a side | `too_many_pixels`",
     ]  # fmt: skip
+    hours = limits.max_video_work_s / 3600
+    assert told[6].startswith(f"as many pixels as {hours:g} hours of 1080p30")
     assert told[-1] == f"{size}; {length} | `too_large`; `too_long`"
 
 

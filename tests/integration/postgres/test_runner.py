@@ -191,6 +191,18 @@ async def test_a_job_whose_child_dies_five_times_is_given_up_with_one_dead_lette
     assert await scene.one("SELECT count(*) FROM dead_letters WHERE job_id = :j") == 1
 
 
+@pytest.mark.parametrize(("stage", "row"), [("video.primary", "failed 2 0"), ("image.primary", "waiting 2 0")])
+async def test_a_video_that_had_all_its_time_has_it_once_more_and_a_picture_as_often_as_any(scene, stage, row):
+    renamed = "UPDATE jobs SET stage = :s WHERE id = :j"
+    await scene.seed.change(scene.database, renamed, s=stage, j=scene.job.job_id)
+    scene.child.failures = [MediaError(ErrorCode.PROCESSING_TIMEOUT) for _ in range(2)]
+    await scene.attempt(1)
+    assert await scene.row() == "waiting 1 0 processing_timeout"
+    await scene.due()
+    await scene.attempt(2)
+    assert await scene.row() == f"{row} processing_timeout"
+
+
 async def test_a_defect_of_ours_costs_an_attempt(scene):
     scene.child.failures = [KeyError("a defect")]
     await scene.attempt(1)

@@ -3,6 +3,7 @@
 import subprocess
 
 import pytest
+from msgspec import structs
 
 from processors.contract import MediaError
 from processors.video import boxes
@@ -80,6 +81,35 @@ def test_what_is_past_a_cap_is_refused_before_it_is_decoded(streams, code):
     with pytest.raises(MediaError) as caught:
         read(streams, "mov", SETTINGS)
     assert caught.value.code is code
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "rate", "hours"),
+    [(1920, 1080, "60/1", 4), (3840, 2160, "60/1", 2), (4096, 2160, "60000/1001", 2), (3840, 2160, "30/1", 4)],
+)
+def test_a_long_film_of_many_pixels_and_frames_is_taken_and_its_measure_is_what_is_refused(width, height, rate, hours):
+    film = found(width=width, height=height, avg_frame_rate=rate) | {"format": {"duration": f"{hours * 3600}"}}
+    work_s = read(film, "mov", SETTINGS).work_s
+    assert 0.4 * SETTINGS.max_video_work_s < work_s < SETTINGS.max_video_work_s
+    with pytest.raises(MediaError) as caught:
+        read(film, "mov", structs.replace(SETTINGS, max_video_work_s=work_s - 1))
+    assert caught.value.code is ErrorCode.LIMIT_EXCEEDED
+
+
+def test_hours_of_skipped_frames_are_refused_by_what_they_would_take():
+    film = found(width=4096, height=4096, avg_frame_rate="60/1") | {"format": {"duration": "14400"}}
+    with pytest.raises(MediaError) as caught:
+        read(film, "mov", SETTINGS)
+    assert caught.value.code is ErrorCode.LIMIT_EXCEEDED
+    assert caught.value.detail == (
+        "4096 x 4096 pixels at 60 frames a second for 14400 s are as much as 233017 s of 1920 x 1080 at 30; "
+        "allowed are 64800 s."
+    )
+
+
+def test_the_longest_film_in_usual_pixels_is_taken_whatever_is_set():
+    strict = structs.replace(SETTINGS, max_video_work_s=1.0)
+    assert read(found() | {"format": {"duration": "14400"}}, "mov", strict).work_s == 14_400
 
 
 def test_one_run_reads_once_under_white_lists_and_writes_every_target(tmp_path):

@@ -37,7 +37,7 @@ def test_a_film_of_more_pixels_a_second_counts_as_a_longer_one(width, height, fp
 
 def test_the_longest_film_ends_before_its_objects_count_as_nobodys():
     ours = ProcessorSettings(video_timeout_ratio=50.0)
-    assert longest_s(ours, ours.max_video_seconds) < KeeperSettings().orphan_age_s
+    assert ours.max_video_work_s < longest_s(ours, ours.max_video_work_s) < KeeperSettings().orphan_age_s
 
 
 @pytest.mark.parametrize("stage", [Stage.VIDEO_PRIMARY, Stage.VIDEO_LADDER])
