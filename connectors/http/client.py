@@ -1,17 +1,22 @@
 """The HTTP client for receivers: one POST, its answer or why there is none, as a value. Redirects are not followed."""
 
+import asyncio
 import time
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 
 import aiohttp
 import msgspec
 
 from connectors.closing import Closing
+from connectors.http.resolver import lookups_of_this_task
 from connectors.http.session import guarded_session, is_shortage, refusal_in, why_unreachable
 
 # Enough to finish reading an ordinary answer, so that its connection can be used again.
 _READ_LIMIT = 65_536
+# Beyond the headers: who sends a byte now and then would otherwise hold a request for the whole timeout.
+_READ_S = 1.0
 
 
 class Outcome(StrEnum):
@@ -25,7 +30,11 @@ class Outcome(StrEnum):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of one request; `body` is cut, `detail` says what went wrong, for people."""
+    """The result of one request; `body` is cut, `detail` says what went wrong, for people.
+
+    `lingering`, if any, is done once nothing of the request is left: a lookup outlasts a request that gave up on it,
+    and holds its thread as long.
+    """
 
     outcome: Outcome
     elapsed_s: float
@@ -33,13 +42,15 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes = b""
     retry_after: str | None = None
     detail: str = ""
+    lingering: asyncio.Future[Any] | None = None
 
 
 class HttpClient(Closing):
     """Posts to receivers over connections that are kept open.
 
     `timeout_s` bounds one request as a whole; at most `connections` are in use, and four times as many open in all; of
-    an answer's body at most `body_limit` bytes are kept. Made and closed in the loop that uses it.
+    an answer's body at most `body_limit` bytes are kept, of what comes within a second of its headers. Made and closed
+    in the loop that uses it.
     """
 
     def __init__(
@@ -52,7 +63,7 @@ class HttpClient(Closing):
 
     async def post(self, url: str, *, body: bytes, headers: Mapping[str, str]) -> Answer:
         """POST `body`; never raises but for cancellation."""
-        started = time.monotonic()
+        started, lookups = time.monotonic(), lookups_of_this_task()
         try:
             async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
                 return Answer(
@@ -66,7 +77,8 @@ class HttpClient(Closing):
             outcome, detail = Outcome.TIMEOUT, "no answer in time"
         except (aiohttp.ClientError, OSError, ValueError) as error:
             outcome, detail = _explain(error)
-        return Answer(outcome=outcome, detail=detail, elapsed_s=time.monotonic() - started)
+        lingering = next((lookup for lookup in lookups if not lookup.done()), None)
+        return Answer(outcome=outcome, detail=detail, elapsed_s=time.monotonic() - started, lingering=lingering)
 
     async def close(self) -> None:
         """Close every connection; requests still open fail."""
@@ -76,12 +88,13 @@ class HttpClient(Closing):
         """The start of the body. The status decides, so a body that is too long, slow or broken is only cut short."""
         kept, size = bytearray(), 0
         try:
-            async for chunk in response.content.iter_any():
-                kept += chunk[: max(0, self._body_limit - len(kept))]
-                size += len(chunk)
-                if size > _READ_LIMIT:
-                    response.close()
-                    break
+            async with asyncio.timeout(_READ_S):
+                async for chunk in response.content.iter_any():
+                    kept += chunk[: max(0, self._body_limit - len(kept))]
+                    size += len(chunk)
+                    if size > _READ_LIMIT:
+                        response.close()
+                        break
         except (TimeoutError, aiohttp.ClientError, OSError):
             response.close()
         return bytes(kept)

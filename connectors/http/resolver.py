@@ -1,7 +1,8 @@
 """Name resolution on threads of its own.
 
-getaddrinfo blocks, for half a minute when a name server is silent; on the loop's shared threads a few such names would
-stop everything else that uses them.
+getaddrinfo blocks, for half a minute and more when a name server is silent; on the loop's shared threads a few such
+names would stop everything else that uses them. Nothing ends it early: a request that gives up leaves it behind, with
+its thread. Who makes requests one after the other has to count it until then, or such names use up the threads.
 """
 
 import asyncio
@@ -9,12 +10,26 @@ import socket
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from typing import Any
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 # Of a family. Those that do not answer are dialled side by side, a socket each, and a stranger says how many there are.
 _MOST_ADDRESSES = 4
+
+Lookups = list[asyncio.Future[Any]]
+_lookups: ContextVar[Lookups] = ContextVar("lookups")
+
+
+def lookups_of_this_task() -> Lookups:
+    """A list to which every lookup is added that is begun for the present task from now on, until it asks again; each
+    is done once its thread is free.
+    """
+    # aiohttp tells a resolver nothing of the request, but looks up in a task that inherits the request's context.
+    noted: Lookups = []
+    _lookups.set(noted)
+    return noted
 
 
 class OwnThreadsResolver(AbstractResolver):
@@ -27,7 +42,9 @@ class OwnThreadsResolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         """A name's first addresses; raises `OSError` (`socket.gaierror`) if it has none."""
-        found = await asyncio.get_running_loop().run_in_executor(self._pool, _lookup, host, port, family)
+        lookup = asyncio.get_running_loop().run_in_executor(self._pool, _lookup, host, port, family)
+        _lookups.get([]).append(lookup)
+        found = await lookup
         of_family: Counter[int] = Counter()
         first = []
         for one in found:
