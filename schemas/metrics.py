@@ -308,7 +308,7 @@ WEBHOOK_ATTEMPT_DURATION = HistogramSpec(
 )
 WEBHOOK_FIRST_ATTEMPT_AGE = HistogramSpec(
     "media_webhook_first_attempt_age_seconds",
-    "Age of the event when its first attempt starts, unless its receiver did not answer last; the SLO is at 10 s.",
+    "Age of the event when its first attempt starts, unless its receiver did not answer soon last; the SLO is at 10 s.",
     ("webhooks",),
     Buckets.AGE,
 )
@@ -319,7 +319,11 @@ WEBHOOK_DELIVERIES = CounterSpec(
     ("outcome",),
     (("made",), ("delivered",), ("retried",), ("dead",)),
 )
-WEBHOOK_IN_FLIGHT = GaugeSpec("media_webhook_in_flight", "Requests to receivers that are open now.", ("webhooks",))
+WEBHOOK_IN_FLIGHT = GaugeSpec(
+    "media_webhook_in_flight",
+    "Requests to receivers that are open now, or whose lookup of a name outlasts them.",
+    ("webhooks",),
+)
 WEBHOOK_FENCED = CounterSpec(
     "media_webhook_fenced_results_total",
     "Results that were discarded because another agent had taken the delivery over.",
@@ -332,7 +336,8 @@ WEBHOOK_OLDEST_DUE_AGE = GaugeSpec(
 )
 WEBHOOK_OLDEST_HELD_BACK_AGE = GaugeSpec(
     "media_webhook_oldest_held_back_age_seconds",
-    "How long the oldest due delivery is overdue whose receiver does not answer, or not fast enough for its own slots.",
+    "How long the oldest due delivery is overdue whose receiver does not answer soon, or not fast enough for the slots "
+    "of its own or of its tenant.",
     ("webhooks",),
 )
 WEBHOOK_ENDPOINTS_DISABLED = GaugeSpec(

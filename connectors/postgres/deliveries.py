@@ -80,6 +80,7 @@ class DueEndpoint(msgspec.Struct, frozen=True, kw_only=True):
     """An endpoint with due deliveries, and for how long the oldest has been due, seconds."""
 
     endpoint_id: UUID
+    tenant_id: UUID
     oldest_s: float
 
 
@@ -141,9 +142,10 @@ _DUE = sa.text("""
                 WHERE d.state = 'waiting' AND d.endpoint_id > waiting.endpoint_id ORDER BY d.endpoint_id LIMIT 1)
         FROM waiting WHERE waiting.endpoint_id IS NOT NULL
     )
-    SELECT waiting.endpoint_id, extract(epoch FROM clock_timestamp() - first.due_at)::float8 AS oldest_s
+    SELECT waiting.endpoint_id, first.tenant_id,
+        extract(epoch FROM clock_timestamp() - first.due_at)::float8 AS oldest_s
     FROM waiting CROSS JOIN LATERAL (
-        SELECT due_at FROM webhook_deliveries d
+        SELECT tenant_id, due_at FROM webhook_deliveries d
         WHERE d.endpoint_id = waiting.endpoint_id AND d.state = 'waiting' ORDER BY due_at LIMIT 1
     ) AS first
     WHERE first.due_at <= statement_timestamp() ORDER BY first.due_at
@@ -151,12 +153,12 @@ _DUE = sa.text("""
 # The newest first, in the order of the index that is made for it: if more came due at once than are asked for, what was
 # left out is what an earlier look may have seen.
 _NEWLY_DUE = sa.text("""
-    SELECT endpoint_id FROM (
-        SELECT endpoint_id, due_at FROM webhook_deliveries
+    SELECT endpoint_id, tenant_id FROM (
+        SELECT endpoint_id, tenant_id, due_at FROM webhook_deliveries
         WHERE state = 'waiting' AND due_at <= statement_timestamp()
             AND due_at > statement_timestamp() - :since_s * interval '1 second'
         ORDER BY due_at DESC NULLS LAST LIMIT :most
-    ) AS newest GROUP BY endpoint_id ORDER BY min(due_at)
+    ) AS newest GROUP BY endpoint_id, tenant_id ORDER BY min(due_at)
 """)
 # After a start agents first write the results that they hold.
 _EXPIRE = sa.text(f"""
@@ -258,15 +260,17 @@ async def lease(
 async def due_endpoints(connection: AsyncConnection) -> list[DueEndpoint]:
     """Every endpoint with due deliveries, the longest overdue first."""
     rows = await connection.execute(_DUE)
-    return [DueEndpoint(endpoint_id=row.endpoint_id, oldest_s=row.oldest_s) for row in rows]
+    return [DueEndpoint(endpoint_id=row.endpoint_id, tenant_id=row.tenant_id, oldest_s=row.oldest_s) for row in rows]
 
 
-async def newly_due(connection: AsyncConnection, *, since_s: float, most: int) -> list[UUID]:
-    """Endpoints with deliveries that came due in the last `since_s` seconds, as the newest `most` of these say.
+async def newly_due(connection: AsyncConnection, *, since_s: float, most: int) -> dict[UUID, UUID]:
+    """Endpoints with deliveries that came due in the last `since_s` seconds, as the newest `most` of these say, each
+    with its tenant; the one first due comes first.
 
     Costs what came due, where `due_endpoints` costs a probe for each endpoint that anything waits for.
     """
-    return list((await connection.execute(_NEWLY_DUE, {"since_s": since_s, "most": most})).scalars())
+    rows = await connection.execute(_NEWLY_DUE, {"since_s": since_s, "most": most})
+    return {row.endpoint_id: row.tenant_id for row in rows}
 
 
 async def expire(connection: AsyncConnection, *, batch: int, lease_s: float) -> int:

@@ -8,8 +8,8 @@ backlog of one endpoint is never walked over for another's.
 import asyncio
 import contextlib
 import math
-from collections import Counter, OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import structlog
@@ -27,6 +27,7 @@ from schemas.metrics import (
 from streams.webhooks.pace import is_outage, pause
 from streams.webhooks.sender import Sender
 from streams.webhooks.slots import Slots
+from streams.webhooks.turns import Turns
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +45,7 @@ _AWAY_S = 2.0
 
 
 class DueLoop:
-    """Leases due deliveries and starts them, endpoint by endpoint in turn."""
+    """Leases due deliveries and starts them, tenant by tenant in turn."""
 
     def __init__(
         self,
@@ -64,11 +65,8 @@ class DueLoop:
         self._owner = owner
         self._lease_s = lease_s
         self._interval_s = interval_s
-        # Endpoints with due work, and how often each was noticed; the next in turn first. Those that other sick ones
-        # crowd out stand apart, before them all: there may be thousands, and every slot that comes back asks anew.
-        self._noticed: dict[UUID, int] = {}
-        self._turns: OrderedDict[UUID, None] = OrderedDict()
-        self._crowded_out: deque[UUID] = deque()
+        self._noticed: dict[UUID, int] = {}  # endpoints with due work, and how often each was noticed
+        self._turns = Turns(slots)
         self._stopping = False
         self._next_look, self._away_until, self._late = 0.0, -math.inf, False
         self._looked_at, self._next_full_look = -math.inf, -math.inf
@@ -77,11 +75,11 @@ class DueLoop:
         """Whether deliveries are known to be due for the endpoint."""
         return endpoint in self._noticed
 
-    def notice(self, endpoints: Iterable[UUID]) -> None:
-        """These endpoints have due deliveries."""
-        for endpoint in endpoints:
+    def notice(self, endpoints: Mapping[UUID, UUID]) -> None:
+        """These endpoints, each given with its tenant, have due deliveries."""
+        for endpoint, tenant in endpoints.items():
             if endpoint not in self._noticed:
-                self._turns[endpoint] = None
+                self._turns.add(endpoint, tenant)
             self._noticed[endpoint] = self._noticed.get(endpoint, 0) + 1
             self._slots.freed.set()
 
@@ -125,7 +123,7 @@ class DueLoop:
             if full:
                 disabled = await deliveries.count_disabled(connection)
                 due = await deliveries.due_endpoints(connection)
-                found = [one.endpoint_id for one in due]
+                found = {one.endpoint_id: one.tenant_id for one in due}
             else:
                 since_s = now - self._looked_at + _OVERLAP_S
                 found = await deliveries.newly_due(connection, since_s=since_s, most=_MOST_NEWLY_DUE)
@@ -142,7 +140,7 @@ class DueLoop:
         # Apart: one tenant's receiver that hangs is nothing that whoever runs this can mend, and would hide what is.
         oldest = {WEBHOOK_OLDEST_DUE_AGE: 0.0, WEBHOOK_OLDEST_HELD_BACK_AGE: 0.0}
         for one in due:
-            held_back = self._slots.held_back(one.endpoint_id)
+            held_back = self._slots.held_back(one.endpoint_id, one.tenant_id)
             gauge = WEBHOOK_OLDEST_HELD_BACK_AGE if held_back else WEBHOOK_OLDEST_DUE_AGE
             oldest[gauge] = max(oldest[gauge], one.oldest_s)
         self._slots.looked()
@@ -160,7 +158,7 @@ class DueLoop:
 
     async def _lease(self) -> int:
         """Lease and start one round; returns how many deliveries moved."""
-        taken = self._take()
+        taken = Counter[UUID]() if self._stopping else self._turns.take()
         if not taken:
             return 0
         noticed = {endpoint: self._noticed[endpoint] for endpoint in taken}
@@ -179,39 +177,10 @@ class DueLoop:
         for endpoint, asked in taken.items():
             # Less than asked for: nothing is left, unless more was noticed meanwhile.
             if moved[endpoint] < asked and self._noticed[endpoint] == noticed[endpoint]:
-                del self._noticed[endpoint], self._turns[endpoint]
+                del self._noticed[endpoint]
+                self._turns.remove(endpoint)
         return moved.total()
 
     def _give_back(self, unused: Counter[UUID]) -> None:
         for endpoint in unused.elements():
             self._slots.give_back(endpoint)
-
-    def _take(self) -> Counter[UUID]:
-        """Reserve slots: one for each ready endpoint in turn, round after round, as long as there are any."""
-        taken: Counter[UUID] = Counter()
-        candidates = [] if self._stopping else self._first_round()
-        while candidates:
-            taken.update(candidates)
-            candidates = [endpoint for endpoint in candidates if self._slots.take(endpoint)]
-        for endpoint in taken:
-            self._turns.move_to_end(endpoint)
-        return taken
-
-    def _first_round(self) -> list[UUID]:
-        """Who got a slot. Walks over no more endpoints than there are slots, and those newly crowded out."""
-        back = [self._crowded_out.popleft() for _ in range(min(len(self._crowded_out), self._slots.free_for_sick))]
-        for endpoint in reversed(back):
-            self._turns[endpoint] = None
-            self._turns.move_to_end(endpoint, last=False)
-        got, out = [], []
-        for endpoint in self._turns:
-            if self._slots.free <= 0:
-                break
-            if self._slots.crowded_out(endpoint):
-                out.append(endpoint)
-            elif self._slots.take(endpoint):
-                got.append(endpoint)
-        for endpoint in out:
-            del self._turns[endpoint]
-        self._crowded_out += out
-        return got

@@ -23,12 +23,12 @@ _MAX_ROWS = 5000
 
 class Plan(NamedTuple):
     """What came of a batch: how many events of it are planned, deliveries to send now, endpoints that have more
-    waiting, how many were made.
+    waiting with the tenant of each, how many were made.
     """
 
     events: int
     leased: list[LeasedDelivery]
-    waiting: set[UUID]
+    waiting: dict[UUID, UUID]
     made: int
 
 
@@ -73,7 +73,11 @@ class Planner:
         return Plan(
             events=planned,
             leased=[_leased(delivery, to) for delivery, to in made if delivery.leased and delivery.id in fresh],
-            waiting={delivery.endpoint_id for delivery in rows if not delivery.leased and delivery.id in fresh},
+            waiting={
+                delivery.endpoint_id: delivery.tenant_id
+                for delivery in rows
+                if not delivery.leased and delivery.id in fresh
+            },
             made=len(fresh),
         )
 
@@ -85,7 +89,7 @@ class Planner:
         envelope, payload = event.envelope, body_of(event).decode()
         for subscriber in wanted:
             # What waits already goes first: a new delivery must not overtake it for as long as it lasts.
-            leased = not self._busy(subscriber.id) and self._slots.take(subscriber.id)
+            leased = not self._busy(subscriber.id) and self._slots.take(subscriber.id, subscriber.tenant_id)
             delivery = NewDelivery(
                 id=uuid7(),
                 tenant_id=envelope.tenant_id,

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
 import structlog
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
@@ -28,6 +29,8 @@ from streams.webhooks.slots import Slots
 
 log = structlog.get_logger(__name__)
 
+# An answer that takes longer is none, as far as slots go: few such receivers would hold all of them.
+_LATE_S = 5.0
 # Instead of an answer: nothing was sent, so nothing is known of the receiver.
 _UNREADABLE = Answer(
     outcome=Outcome.UNSENT,
@@ -36,8 +39,15 @@ _UNREADABLE = Answer(
 )
 
 
+class _Ended(NamedTuple):
+    """An attempt that is over: whether the receiver answered soon (None: nothing was sent), and what is left of it."""
+
+    answered: bool | None = None
+    lingering: asyncio.Future[Any] | None = None
+
+
 class Sender:
-    """Tries leased deliveries; what came of each goes to `settling`, its slot back to `slots`."""
+    """Tries leased deliveries; what came of each goes to `settling`, its slot back to `slots` once nothing is left."""
 
     def __init__(
         self,
@@ -57,14 +67,15 @@ class Sender:
         self._schedule = schedule
         self._tracing = tracing
         self._metrics = metrics
-        self._tasks: dict[asyncio.Task[bool | None], LeasedDelivery] = {}
+        self._tasks: dict[asyncio.Task[_Ended], LeasedDelivery] = {}
+        self._lingering = 0  # attempts that are over but for what still holds their slots
 
     def start(self, delivery: LeasedDelivery) -> None:
         """Begin an attempt; the caller has taken the slot and committed the lease."""
         task = asyncio.create_task(self._attempt(delivery), name=f"webhook {delivery.id}")
         self._tasks[task] = delivery
         task.add_done_callback(self._ended)
-        self._metrics.gauge(WEBHOOK_IN_FLIGHT).set(len(self._tasks))
+        self._show()
 
     async def finish(self, timeout_s: float) -> Sequence[LeasedDelivery]:
         """Wait for attempts in flight, then cancel; returns the deliveries whose attempts were cut off."""
@@ -77,8 +88,7 @@ class Sender:
         await asyncio.gather(*late, return_exceptions=True)
         return unfinished
 
-    async def _attempt(self, delivery: LeasedDelivery) -> bool | None:
-        """One attempt; returns whether the receiver answered (None: nothing was sent)."""
+    async def _attempt(self, delivery: LeasedDelivery) -> _Ended:
         first = delivery.attempt == 1
         age_s, sick = age_of(delivery.payload, datetime.now(UTC)), self._slots.is_sick(delivery.endpoint_id)
         # Hours may pass before a retry: it gets a trace of its own, with a link to the event's.
@@ -120,7 +130,8 @@ class Sender:
                 disable="The receiver answered 410 Gone." if verdict.gone else None,
             )
         )
-        return None if verdict.unsent else answer.outcome is Outcome.ANSWERED
+        soon = answer.outcome is Outcome.ANSWERED and answer.elapsed_s < _LATE_S
+        return _Ended(None if verdict.unsent else soon, answer.lingering)
 
     async def _tried(self, delivery: LeasedDelivery, traceparent: str | None) -> tuple[Answer, Verdict]:
         try:
@@ -145,16 +156,28 @@ class Sender:
         self._metrics.counter(WEBHOOK_ATTEMPTS, *labels).inc()
         self._metrics.histogram(WEBHOOK_ATTEMPT_DURATION, *labels).observe(answer.elapsed_s)
 
-    def _ended(self, task: asyncio.Task[bool | None]) -> None:
+    def _ended(self, task: asyncio.Task[_Ended]) -> None:
         delivery = self._tasks.pop(task)
-        self._metrics.gauge(WEBHOOK_IN_FLIGHT).set(len(self._tasks))
         broke = None if task.cancelled() else task.exception()
         if broke is not None:
             # A defect of ours. The lease runs out and the delivery comes again, here or elsewhere.
             log.error("webhook attempt broke", delivery_id=str(delivery.id), exc_info=broke)
-        self._slots.give_back(
-            delivery.endpoint_id, answered=None if task.cancelled() or broke is not None else task.result()
-        )
+        ended = _Ended() if task.cancelled() or broke is not None else task.result()
+        if ended.answered is not None:
+            self._slots.learn(delivery.endpoint_id, answered=ended.answered)
+        self._lingering += 1
+        if ended.lingering is None:
+            self._left(delivery)
+        else:
+            ended.lingering.add_done_callback(lambda _: self._left(delivery))
+
+    def _left(self, delivery: LeasedDelivery) -> None:
+        self._lingering -= 1
+        self._slots.give_back(delivery.endpoint_id)
+        self._show()
+
+    def _show(self) -> None:
+        self._metrics.gauge(WEBHOOK_IN_FLIGHT).set(len(self._tasks) + self._lingering)
 
 
 def _tell(span: Span, answer: Answer, verdict: Verdict) -> None:

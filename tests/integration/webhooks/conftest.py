@@ -133,10 +133,23 @@ async def worker(database):
         yield opened
 
 
-@pytest.fixture
-async def world(worker):
+@asynccontextmanager
+async def tenant(worker):
     made = World(worker)
     await made.create()
     yield made
     # An agent serves every tenant: what this one has left must not meet the next test's.
     await made.execute("DELETE FROM tenants WHERE id = %s", made.tenant_id)
+
+
+@pytest.fixture
+async def world(worker):
+    async with tenant(worker) as made:
+        yield made
+
+
+@pytest.fixture
+async def other(worker):
+    """Another tenant; the agents of `world` serve it, too."""
+    async with tenant(worker) as made:
+        yield made

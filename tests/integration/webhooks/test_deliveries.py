@@ -30,7 +30,10 @@ async def test_due_work_is_found_by_endpoint_and_not_by_walking_over_what_waits(
     await world.execute("ANALYZE webhook_deliveries")
     async with world.database.transaction() as connection:
         found = await deliveries.due_endpoints(connection)
-        assert [one.endpoint_id for one in found] == [busy, quiet]
+        assert [(one.endpoint_id, one.tenant_id) for one in found] == [
+            (busy, world.tenant_id),
+            (quiet, world.tenant_id),
+        ]
         assert 99 < found[0].oldest_s < 160
         plan = (await connection.exec_driver_sql("EXPLAIN (ANALYZE, BUFFERS) " + str(deliveries._DUE))).scalars().all()
         leased, dead = await deliveries.lease(connection, {quiet: 2, later: 2}, owner="me", lease_s=10)
@@ -60,8 +63,9 @@ async def test_a_look_between_costs_what_came_due_and_not_what_waits(world):
     await world.execute("ANALYZE webhook_deliveries")
     async with world.database.transaction() as connection:
         assert [one.endpoint_id for one in await deliveries.due_endpoints(connection)] == [busy, quiet, other]
-        assert await deliveries.newly_due(connection, since_s=60, most=100) == [quiet, other]
-        assert await deliveries.newly_due(connection, since_s=60, most=3) == [other]
+        newly_due = await deliveries.newly_due(connection, since_s=60, most=100)
+        assert list(newly_due.items()) == [(quiet, world.tenant_id), (other, world.tenant_id)]
+        assert list(await deliveries.newly_due(connection, since_s=60, most=3)) == [other]
         values = {"since_s": 60, "most": 100}
         every = await pages_of(connection, deliveries._DUE, {})
         newly = await pages_of(connection, deliveries._NEWLY_DUE, values)

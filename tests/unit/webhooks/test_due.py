@@ -15,6 +15,7 @@ from streams.webhooks.due import DueLoop
 from streams.webhooks.slots import Slots
 
 ENDPOINT, OTHER = uuid4(), uuid4()
+TENANT, OTHER_TENANT = uuid4(), uuid4()
 
 
 class CountingSlots(Slots):
@@ -22,22 +23,35 @@ class CountingSlots(Slots):
 
     asked = 0
 
-    def take(self, endpoint):
+    def take(self, endpoint, tenant):
         self.asked += 1
-        return super().take(endpoint)
+        return super().take(endpoint, tenant)
 
     def crowded_out(self, endpoint):
         self.asked += 1
         return super().crowded_out(endpoint)
 
 
-def sicken(slots, count):
-    """Endpoints whose last request got no answer."""
-    made = [uuid4() for _ in range(count)]
-    for endpoint in made:
-        assert slots.take(endpoint)
-        slots.give_back(endpoint, answered=False)
-    return made
+def tenants(count):
+    """So many endpoints, each with a tenant of its own."""
+    return {uuid4(): uuid4() for _ in range(count)}
+
+
+def of_one_tenant(count):
+    return dict.fromkeys((uuid4() for _ in range(count)), TENANT)
+
+
+def sicken(slots, endpoints):
+    """The last request of each gets no answer."""
+    for endpoint, tenant in endpoints.items():
+        assert slots.take(endpoint, tenant)
+        end(slots, endpoint, answered=False)
+    return list(endpoints)
+
+
+def end(slots, endpoint, *, answered):
+    slots.learn(endpoint, answered=answered)
+    slots.give_back(endpoint)
 
 
 def due_loop(slots, database=None, interval_s=1.0):
@@ -57,8 +71,8 @@ def loop(slots):
 
 def look(loop):
     """A look that finds a backlog of one endpoint; returns the ages of the oldest due and the oldest held back."""
-    loop._show([DueEndpoint(endpoint_id=ENDPOINT, oldest_s=700.0)])
-    loop.notice([ENDPOINT])
+    loop._show([DueEndpoint(endpoint_id=ENDPOINT, tenant_id=TENANT, oldest_s=700.0)])
+    loop.notice({ENDPOINT: TENANT})
     return tuple(
         loop._metrics.gauge(spec)._value.get() for spec in (WEBHOOK_OLDEST_DUE_AGE, WEBHOOK_OLDEST_HELD_BACK_AGE)
     )
@@ -68,36 +82,37 @@ def look(loop):
 def test_a_backlog_that_its_receiver_does_not_keep_up_with_is_told_apart_at_every_look(slots, loop, answers):
     assert look(loop) == (700.0, 0.0), "nothing is known of it yet"
     for _ in range(3):
-        loop._take()
+        loop._turns.take()
         for _ in range(answers):  # between the last round and the look
-            slots.give_back(ENDPOINT, answered=True)
+            end(slots, ENDPOINT, answered=True)
         assert look(loop) == (0.0, 700.0)
 
 
 def test_a_backlog_that_is_not_taken_up_is_no_receivers_doing(loop):
-    loop.notice([ENDPOINT])
-    loop._take()
+    loop.notice({ENDPOINT: TENANT})
+    loop._turns.take()
     assert look(loop) == (0.0, 700.0)
     assert look(loop) == (700.0, 0.0)
 
 
 def test_a_backlog_in_a_process_that_is_full_is_no_receivers_doing(slots, loop):
-    while slots.take(uuid4()):
+    while slots.take(uuid4(), uuid4()):
         pass
     look(loop)
-    loop._take()
+    loop._turns.take()
     assert look(loop) == (700.0, 0.0)
 
 
 def test_what_a_slot_that_comes_back_costs_does_not_grow_with_the_endpoints_that_are_sick():
     slots = CountingSlots(8, 2)
-    loop, sick = due_loop(slots), sicken(slots, 2000)
-    loop.notice(sick)
-    assert list(loop._take()) == sick[:4], "half of the process"
+    loop, endpoints = due_loop(slots), tenants(2000)
+    sick = sicken(slots, endpoints)
+    loop.notice(endpoints)
+    assert list(loop._turns.take()) == sick[:4], "half of the process"
     for turn in range(4, 20):
         slots.asked = 0
-        slots.give_back(sick[turn - 4], answered=False)
-        assert list(loop._take()) == [sick[turn]], "each in its turn"
+        end(slots, sick[turn - 4], answered=False)
+        assert list(loop._turns.take()) == [sick[turn]], "each in its turn"
         assert slots.asked < 20
     assert all(map(loop.busy, sick))
 
@@ -105,27 +120,59 @@ def test_what_a_slot_that_comes_back_costs_does_not_grow_with_the_endpoints_that
 def test_nobody_is_asked_about_while_no_slot_is_free():
     slots = CountingSlots(8, 2)
     loop = due_loop(slots)
-    while slots.take(uuid4()):
+    while slots.take(uuid4(), uuid4()):
         pass
-    loop.notice(uuid4() for _ in range(2000))
+    loop.notice(tenants(2000))
     slots.asked = 0
-    assert not loop._take()
+    assert not loop._turns.take()
     assert slots.asked == 0
 
 
 def test_sick_endpoints_and_those_that_answer_take_turns():
     slots = Slots(8, 2)
-    loop, sick, well = due_loop(slots), sicken(slots, 6), [uuid4() for _ in range(6)]
-    loop.notice(sick + well)
-    assert list(loop._take()) == sick[:4] + well[:4]
-    slots.give_back(sick[0], answered=True)
-    slots.give_back(well[0], answered=True)
-    assert list(loop._take()) == [sick[4], well[4]]
-    slots.give_back(well[1], answered=False)
-    assert list(loop._take()) == [well[5]]
+    loop, endpoints, others = due_loop(slots), tenants(6), tenants(6)
+    sick, well = sicken(slots, endpoints), list(others)
+    loop.notice(endpoints | others)
+    assert list(loop._turns.take()) == sick[:4] + well[:4]
+    end(slots, sick[0], answered=True)
+    end(slots, well[0], answered=True)
+    assert list(loop._turns.take()) == [sick[4], well[4]]
+    end(slots, well[1], answered=False)
+    assert list(loop._turns.take()) == [well[5]]
     for endpoint in sick[1:4]:
-        slots.give_back(endpoint, answered=True)
-    assert list(loop._take()) == [sick[5], sick[0], sick[1]], "who waited longest"
+        end(slots, endpoint, answered=True)
+    assert list(loop._turns.take()) == [sick[5], sick[0], sick[1]], "who waited longest"
+
+
+def test_a_tenants_turn_comes_as_often_with_one_endpoint_as_with_fifty():
+    slots = Slots(8, 2)
+    loop, many = due_loop(slots), of_one_tenant(50)
+    loop.notice(many | {OTHER: OTHER_TENANT})
+    taken = loop._turns.take()
+    assert (taken[OTHER], taken.total()) == (2, 5), "each gets what the other leaves, down to one that is kept"
+    turns = [endpoint for endpoint in taken if endpoint != OTHER]
+    for _ in range(100):
+        end(slots, turns[-3], answered=True)
+        (endpoint,) = loop._turns.take()
+        turns.append(endpoint)
+    assert turns == [*many, *many, *many][: len(turns)], "of its endpoints each in its turn"
+    end(slots, OTHER, answered=True)
+    assert list(loop._turns.take()) == [OTHER]
+
+
+def test_sick_endpoints_of_one_tenant_wait_beside_those_of_others_and_cost_no_more():
+    slots = CountingSlots(8, 2)
+    loop, many, others = due_loop(slots), of_one_tenant(50), tenants(6)
+    of_one, of_others = sicken(slots, many), sicken(slots, others)
+    loop.notice(many | others)
+    assert list(loop._turns.take()) == [of_one[0], *of_others[:3]]
+    for turn in range(3, 12):
+        slots.asked = 0
+        end(slots, of_others[(turn - 3) % 6], answered=False)
+        assert list(loop._turns.take()) == [of_others[turn % 6]]
+        assert slots.asked < 20
+    end(slots, of_one[0], answered=False)
+    assert list(loop._turns.take()) == [of_one[1]]
 
 
 class Table:
@@ -148,12 +195,12 @@ class Table:
 
     async def due_endpoints(self, _connection):
         self.asked.append("all")
-        return [DueEndpoint(endpoint_id=ENDPOINT, oldest_s=700.0)]
+        return [DueEndpoint(endpoint_id=ENDPOINT, tenant_id=TENANT, oldest_s=700.0)]
 
     async def newly_due(self, _connection, *, since_s, most):
         self.asked.append("new")
         self.since_s.append(since_s)
-        return [OTHER]
+        return {OTHER: OTHER_TENANT}
 
 
 async def test_every_endpoint_is_asked_about_at_first_and_now_and_then_and_between_only_what_came_due(
@@ -163,7 +210,7 @@ async def test_every_endpoint_is_asked_about_at_first_and_now_and_then_and_betwe
     loop = due_loop(slots, table, interval_s=600.0)
     await loop._look()
     assert (loop.busy(ENDPOINT), loop.busy(OTHER)) == (True, False)
-    loop._take()
+    loop._turns.take()
     await loop._look()
     assert loop.busy(OTHER)
     loop._looked_at -= 1000.0
@@ -177,9 +224,9 @@ async def test_every_endpoint_is_asked_about_at_first_and_now_and_then_and_betwe
 
 
 def test_the_due_loop_is_not_woken_for_nothing(slots, loop):
-    loop.notice([ENDPOINT])
+    loop.notice({ENDPOINT: TENANT})
     slots.freed.clear()
-    loop.notice([])
+    loop.notice({})
     assert not slots.freed.is_set()
-    loop.notice([ENDPOINT])
+    loop.notice({ENDPOINT: TENANT})
     assert slots.freed.is_set()

@@ -16,7 +16,7 @@ from streams.webhooks.schedule import Schedule
 from streams.webhooks.sender import Sender
 from streams.webhooks.slots import Slots
 
-ENDPOINT = uuid4()
+ENDPOINT, TENANT = uuid4(), uuid4()
 BOX = SecretBox(base64.b64encode(b"k" * 32).decode())
 OTHER_BOX = SecretBox(base64.b64encode(b"o" * 32).decode())
 
@@ -48,7 +48,7 @@ class Bed:
 
     async def send(self, count, secret=b"secret", box=BOX):
         """Take the slots of all, as planner and due loop do, and only then begin; returns when all have ended."""
-        assert all(self.slots.take(ENDPOINT) for _ in range(count))
+        assert all(self.slots.take(ENDPOINT, TENANT) for _ in range(count))
         for _ in range(count):
             self.sender.start(
                 LeasedDelivery(
