@@ -1,5 +1,6 @@
 """Attempts without a database: what is measured of them, and what they say of the receiver."""
 
+import asyncio
 import base64
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -11,7 +12,7 @@ from connectors.http.client import Answer, Outcome
 from connectors.postgres.deliveries import LeasedDelivery
 from connectors.secrets import SecretBox
 from connectors.telemetry import Metrics, Tracing
-from schemas.metrics import WEBHOOK_ATTEMPTS, WEBHOOK_FIRST_ATTEMPT_AGE
+from schemas.metrics import WEBHOOK_ATTEMPTS, WEBHOOK_FIRST_ATTEMPT_AGE, WEBHOOK_IN_FLIGHT
 from streams.webhooks.schedule import Schedule
 from streams.webhooks.sender import Sender
 from streams.webhooks.slots import Slots
@@ -25,10 +26,15 @@ class Receiver:
     """Stands for the HTTP client: the same outcome for everything."""
 
     def __init__(self):
-        self.outcome = Outcome.ANSWERED
+        self.outcome, self.elapsed_s, self.lingering = Outcome.ANSWERED, 0.0, None
 
     async def post(self, url, *, body, headers):
-        return Answer(outcome=self.outcome, status=200 if self.outcome is Outcome.ANSWERED else None, elapsed_s=0.0)
+        return Answer(
+            outcome=self.outcome,
+            status=200 if self.outcome is Outcome.ANSWERED else None,
+            elapsed_s=self.elapsed_s,
+            lingering=self.lingering,
+        )
 
 
 class Results(list):
@@ -104,3 +110,25 @@ async def test_a_secret_that_cannot_be_opened_says_nothing_of_the_receiver():
     assert bed.ages == 1, "its receiver is not to blame"
     await bed.send(1, box=OTHER_BOX)
     assert bed.slots.is_sick(ENDPOINT), "nor that it is well again"
+
+
+async def test_an_answer_that_comes_late_delivers_and_counts_as_none_for_slots():
+    bed = Bed()
+    bed.receiver.elapsed_s = 14.9
+    await bed.send(1)
+    assert bed.slots.is_sick(ENDPOINT)
+    assert [found.settlement.outcome for found in bed.results] == ["delivered"]
+    bed.receiver.elapsed_s = 0.2
+    await bed.send(1)
+    assert not bed.slots.is_sick(ENDPOINT)
+
+
+async def test_a_slot_comes_back_with_what_is_left_of_its_attempt_and_the_result_at_once():
+    bed = Bed()
+    bed.receiver.outcome, bed.receiver.lingering = Outcome.TIMEOUT, asyncio.get_running_loop().create_future()
+    await bed.send(1)
+    assert (len(bed.results), bed.slots.in_flight, bed.slots.is_sick(ENDPOINT)) == (1, 1, True)
+    assert bed.metrics.gauge(WEBHOOK_IN_FLIGHT)._value.get() == 1
+    bed.receiver.lingering.set_result(None)
+    await asyncio.sleep(0)
+    assert bed.slots.in_flight == bed.metrics.gauge(WEBHOOK_IN_FLIGHT)._value.get() == 0
