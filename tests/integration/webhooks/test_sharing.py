@@ -46,13 +46,17 @@ async def test_receivers_whose_answers_never_end_give_their_slots_back(world, ot
     async with serving(drip) as address:
         await register(world, [f"{address}/{number}" for number in range(12)])
         await other.endpoint(receiver.url())
-        async with world.running(in_flight=2, in_flight_per_endpoint=1, timeout_s=600.0, lease_s=700.0) as agent:
-            await world.offer(agent, world.event())
-            await other.offer(agent, *(other.event(number) for number in range(20)))
-            await receiver.wait_for(lambda got: len(got) == 20, timeout_s=90)
-            await world.settled(*["delivered"] * 12)
-        assert ended == 0
-        released.set()
+        try:
+            async with world.running(
+                drain_s=0.1, in_flight=2, in_flight_per_endpoint=1, timeout_s=600.0, lease_s=700.0
+            ) as agent:
+                await world.offer(agent, world.event())
+                await other.offer(agent, *(other.event(number) for number in range(20)))
+                await receiver.wait_for(lambda got: len(got) == 20, timeout_s=90)
+                await world.settled(*["delivered"] * 12)
+            assert ended == 0
+        finally:
+            released.set()
 
 
 async def test_names_whose_lookups_outlast_attempts_leave_threads_to_others(world, other, receiver, monkeypatch):
