@@ -3,7 +3,7 @@
 from migrations.scripts import run_script
 
 revision = "0022"
-down_revision = "0015"
+down_revision = "0021"
 branch_labels = None
 depends_on = None
 
