@@ -239,8 +239,9 @@ class KeeperSettings(Settings, frozen=True, kw_only=True):
         float,
         Meta(
             ge=604_800,
-            description="How long webhook deliveries that ended are kept with their attempts, seconds. Not less than "
-            "what `media.events` keeps: an event that is read again later would be delivered again",
+            description="How long webhook deliveries that ended are kept with their attempts, and endpoints that were "
+            "deleted, seconds. Not less than what `media.events` keeps: an event that is read again later would be "
+            "delivered again",
         ),
     ] = 2_592_000.0
     key_retention_s: Annotated[

@@ -8,7 +8,7 @@ from typing import Protocol
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from connectors.postgres import audit, idempotency, keys, old_deliveries, purge
+from connectors.postgres import audit, idempotency, keys, old_deliveries, old_endpoints, purge
 from connectors.postgres.database import Database
 from schemas.settings import KeeperSettings
 from streams.keeper.outages import PASSING
@@ -37,6 +37,8 @@ class Housekeeping:
         self._rules: Mapping[str, Rule] = {
             "answers": idempotency.purge,
             "deliveries": partial(old_deliveries.purge, kept_s=settings.delivery_retention_s),
+            "endpoints": partial(old_endpoints.purge, kept_s=settings.delivery_retention_s),
+            "endpoint secrets": old_endpoints.forget_old_secrets,
             "assets": purge.forget,
             "keys": partial(keys.purge, kept_s=settings.key_retention_s),
             "audit": partial(audit.purge, kept_s=settings.audit_retention_s),

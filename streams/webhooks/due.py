@@ -67,9 +67,9 @@ class DueLoop:
         self._interval_s = interval_s
         self._noticed: dict[UUID, int] = {}  # endpoints with due work, and how often each was noticed
         self._turns = Turns(slots)
-        self._stopping = False
+        self._stopping, self._over = False, asyncio.Event()
         self._next_look, self._away_until, self._late = 0.0, -math.inf, False
-        self._looked_at, self._next_full_look = -math.inf, -math.inf
+        self._looked_at, self._next_full_look, self._full_failed = -math.inf, -math.inf, False
 
     def busy(self, endpoint: UUID) -> bool:
         """Whether deliveries are known to be due for the endpoint."""
@@ -84,57 +84,80 @@ class DueLoop:
             self._slots.freed.set()
 
     def stop(self) -> None:
-        """Let `run` return after the round that it is in; nothing is leased afterwards."""
+        """Let `run` return after the round and the look that it is in; nothing is leased afterwards."""
         self._stopping = True
+        self._over.set()
         self._slots.freed.set()
 
     async def run(self) -> None:
         """Take up due deliveries until stopped; whatever fails is tried again."""
+        # Apart: what is known to be due waits for no look, however long that takes or often it fails.
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._looks(), name="webhooks looks")
+            await self._rounds()
+
+    async def _looks(self) -> None:
         loop = asyncio.get_running_loop()
         self._next_look, failures = loop.time(), 0
         while not self._stopping:
             try:
-                if loop.time() >= self._next_look:
-                    await self._look()
-                    self._next_look = loop.time() + self._interval_s
+                await self._look()
+                failures = 0
+                self._next_look = loop.time() + self._interval_s
+                await _wait(self._over, self._interval_s)
+            except Exception as error:
+                failures += 1
+                log.warning("no look for what is due", failures=failures, exc_info=None if is_outage(error) else error)
+                await pause(failures)
+
+    async def _rounds(self) -> None:
+        failures = 0
+        while not self._stopping:
+            try:
                 self._slots.freed.clear()
                 if await self._lease():
                     await asyncio.sleep(_GATHER_S)
                 else:
-                    await self._wait(self._next_look - loop.time())
+                    await _wait(self._slots.freed, self._interval_s)
                 failures = 0
             except Exception as error:
                 failures += 1
                 log.warning("due deliveries wait", failures=failures, exc_info=None if is_outage(error) else error)
                 await pause(failures)
 
-    async def _wait(self, timeout_s: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, timeout_s)):
-                await self._slots.freed.wait()
-
     async def _look(self) -> None:
         now = asyncio.get_running_loop().time()
-        full = now >= self._next_full_look
+        # Every other one, while it fails: those between find what has just come due, which it would stand before.
+        full = now >= self._next_full_look and not self._full_failed
+        self._full_failed = full
         async with self._database.transaction() as connection:
             # Written even if nothing may expire: a database that only reads does not count as being there.
             batch = _EXPIRE_BATCH if self._settled() else 0
             expired = await deliveries.expire(connection, batch=batch, lease_s=self._lease_s)
             if full:
-                disabled = await deliveries.count_disabled(connection)
                 due = await deliveries.due_endpoints(connection)
                 found = {one.endpoint_id: one.tenant_id for one in due}
             else:
-                since_s = now - self._looked_at + _OVERLAP_S
+                since_s = (0.0 if self._looked_at == -math.inf else now - self._looked_at) + _OVERLAP_S
                 found = await deliveries.newly_due(connection, since_s=since_s, most=_MOST_NEWLY_DUE)
         self._looked_at = now
+        self.notice(found)
         if expired:
             log.warning("leases ran out, deliveries are due again", deliveries=expired)
         if full:
-            self._next_full_look = now + _FULL_EVERY * self._interval_s
+            self._next_full_look, self._full_failed = now + _FULL_EVERY * self._interval_s, False
             self._show(due)
+            await self._count_disabled()
+
+    async def _count_disabled(self) -> None:
+        """Nothing but a gauge hangs on it: it comes after all else, and may fail."""
+        try:
+            async with self._database.transaction() as connection:
+                disabled = await deliveries.count_disabled(connection)
+        except Exception as error:
+            log.warning("disabled endpoints are not counted", exc_info=None if is_outage(error) else error)
+        else:
             self._metrics.gauge(WEBHOOK_ENDPOINTS_DISABLED).set(disabled)
-        self.notice(found)
 
     def _show(self, due: Sequence[DueEndpoint]) -> None:
         # Apart: one tenant's receiver that hangs is nothing that whoever runs this can mend, and would hide what is.
@@ -184,3 +207,9 @@ class DueLoop:
     def _give_back(self, unused: Counter[UUID]) -> None:
         for endpoint in unused.elements():
             self._slots.give_back(endpoint)
+
+
+async def _wait(event: asyncio.Event, timeout_s: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await event.wait()

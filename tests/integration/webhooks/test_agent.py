@@ -11,8 +11,10 @@ from structlog.testing import capture_logs
 
 from cli.receiver import Receiver
 from connectors.http import session
+from connectors.postgres import deliveries
 from connectors.secrets import SecretBox
 from connectors.telemetry import trace_id
+from schemas.errors import ErrorCode, MedialaneError
 from schemas.metrics import WEBHOOK_FIRST_ATTEMPT_AGE, WEBHOOK_OLDEST_DUE_AGE, WEBHOOK_OLDEST_HELD_BACK_AGE
 from schemas.settings import SettingsError
 from streams.webhooks import schedule
@@ -308,6 +310,37 @@ async def test_more_than_there_are_slots_for_is_delivered_all_the_same(world, re
         await receiver.wait_for(lambda got: len(got) == 50, timeout_s=90)
     ages = agent.metrics.histogram(WEBHOOK_FIRST_ATTEMPT_AGE)
     assert sum(bucket.get() for bucket in ages._buckets) == 50, "those that waited for a slot count, too"
+
+
+async def test_retries_go_out_though_what_is_asked_of_every_endpoint_gets_no_answer(world, receiver, monkeypatch):
+    asked = set()
+
+    def refusing(name):
+        async def refuse(_connection):
+            asked.add(name)
+            raise MedialaneError(ErrorCode.DATABASE_UNAVAILABLE)
+
+        return refuse
+
+    receiver.fail_next(1)
+    await world.endpoint(receiver.url())
+    async with world.running() as agent:
+        for name in ("count_disabled", "due_endpoints"):
+            monkeypatch.setattr(deliveries, name, refusing(name))
+        await world.until(lambda: _holds(asked == {"due_endpoints"}))
+        await world.offer(agent, world.event())
+        await world.settled("delivered")
+    monkeypatch.undo()
+    monkeypatch.setattr(deliveries, "count_disabled", refusing("count_disabled"))
+    receiver.fail_next(1)
+    async with world.running() as agent:
+        await world.until(lambda: _holds("count_disabled" in asked))
+        await world.offer(agent, world.event())
+        await world.settled("delivered", "delivered")
+
+
+async def _holds(condition):
+    return condition
 
 
 async def test_a_deleted_endpoint_gets_nothing_any_more(world, receiver):

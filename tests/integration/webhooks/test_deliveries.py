@@ -181,3 +181,53 @@ async def test_what_ended_long_ago_goes_with_its_attempts_and_nothing_else(world
     await Housekeeping(world.database, KeeperSettings()).clean()
     assert sorted(left["event_type"] for left in await world.rows()) == ["open"] * 3 + ["young"] * 2
     assert len(await world.attempts()) == 5
+
+
+async def test_disabled_endpoints_are_counted_without_reading_the_deleted_ones(world):
+    """As a tenant leaves them that registers and deletes in a loop."""
+    for deleted, count in (("now()", 10_000), ("NULL", 3)):
+        await world.execute(
+            "INSERT INTO webhook_endpoints (id, tenant_id, url, secret, events, enabled, deleted_at)"
+            f" SELECT gen_random_uuid(), %s, 'http://a.example/', '\\x00', '{{*}}', false, {deleted}"
+            " FROM generate_series(1, %s)",
+            world.tenant_id,
+            count,
+        )
+    await world.execute("ANALYZE webhook_endpoints")
+    async with world.database.transaction() as connection:
+        assert await deliveries.count_disabled(connection) == 3
+        assert await pages_of(connection, deliveries._DISABLED, {}) < 10
+
+
+async def test_endpoints_deleted_long_ago_go_once_they_have_no_deliveries_and_no_others(world):
+    names = ("living", "lately", "long ago", "with a delivery")
+    living, lately, _, owing = [await world.endpoint(f"http://a.example/{name}") for name in names]
+    deleted = "UPDATE webhook_endpoints SET enabled = false, deleted_at = now() - %s * interval '1 day' WHERE url = %s"
+    for name, days in zip(names[1:], (29, 31, 31), strict=True):
+        await world.execute(deleted, days, f"http://a.example/{name}")
+    await world.execute(
+        "INSERT INTO webhook_deliveries (id, tenant_id, endpoint_id, event_id, event_type, asset_id, seq, payload, state,"
+        " finished_at) VALUES (gen_random_uuid(), %s, %s, gen_random_uuid(), 'asset.ready', gen_random_uuid(), 1, '{}',"
+        " 'dead', now() - interval '1 day')",
+        world.tenant_id,
+        owing,
+    )
+    await Housekeeping(world.database, KeeperSettings()).clean()
+    assert {row["id"] for row in await world.rows("webhook_endpoints", "id")} == {living, lately, owing}
+    assert len(await world.rows()) == 1
+
+
+async def test_a_secret_that_was_rotated_away_is_forgotten_when_its_time_is_over(world):
+    over, lasting = [await world.endpoint("http://a.example/") for _ in range(2)]
+    for endpoint, hours in ((over, -1), (lasting, 1)):
+        rotated = (
+            "UPDATE webhook_endpoints SET secret_old = secret, secret_old_until = now() + %s * interval '1 hour'"
+            " WHERE id = %s"
+        )
+        await world.execute(rotated, hours, endpoint)
+    await Housekeeping(world.database, KeeperSettings()).clean()
+    kept = {
+        row["id"]: (row["secret_old"], row["secret_old_until"]) for row in await world.rows("webhook_endpoints", "id")
+    }
+    assert kept[over] == (None, None)
+    assert None not in kept[lasting]

@@ -39,6 +39,8 @@ def left(monkeypatch):
     monkeypatch.setattr(housekeeping, "_MOST_BATCHES", 3)
     monkeypatch.setattr("connectors.postgres.idempotency.purge", rule("answers"))
     monkeypatch.setattr("connectors.postgres.old_deliveries.purge", rule("deliveries"))
+    monkeypatch.setattr("connectors.postgres.old_endpoints.purge", rule("endpoints"))
+    monkeypatch.setattr("connectors.postgres.old_endpoints.forget_old_secrets", rule("secrets"))
     monkeypatch.setattr("connectors.postgres.purge.forget", rule("assets"))
     monkeypatch.setattr("connectors.postgres.keys.purge", rule("keys"))
     monkeypatch.setattr("connectors.postgres.audit.purge", rule("audit"))
@@ -67,12 +69,12 @@ async def until_it_rests(monkeypatch):
 
 
 async def test_it_rests_when_nothing_is_left(left, until_it_rests):
-    left.update(answers=1, deliveries=100, assets=13)
+    left.update(answers=1, deliveries=100, endpoints=20, secrets=7, assets=13)
     await until_it_rests()
-    assert left == {"answers": 0, "deliveries": 0, "assets": 0}
+    assert left == dict.fromkeys(left, 0)
 
 
 async def test_it_rests_when_the_database_is_away(left, until_it_rests):
-    left.update(answers=None, deliveries=5, assets=None)
+    left.update(answers=None, deliveries=5, endpoints=3, secrets=None, assets=None)
     await until_it_rests()
-    assert left == {"answers": None, "deliveries": 0, "assets": None}
+    assert left == {"answers": None, "deliveries": 0, "endpoints": 0, "secrets": None, "assets": None}

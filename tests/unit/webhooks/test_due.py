@@ -223,6 +223,30 @@ async def test_every_endpoint_is_asked_about_at_first_and_now_and_then_and_betwe
     assert table.asked == ["all", "new", "new", "all", "new"]
 
 
+async def test_no_lease_waits_for_a_full_look(monkeypatch, slots):
+    loop = due_loop(slots, Table(monkeypatch))
+    looking, leased = asyncio.Event(), asyncio.Event()
+
+    async def look(_connection):
+        looking.set()
+        await asyncio.Event().wait()
+
+    async def lease(_connection, wanted, **_more):
+        assert set(wanted) == {ENDPOINT}
+        leased.set()
+        return [], []
+
+    monkeypatch.setattr(deliveries, "due_endpoints", look)
+    monkeypatch.setattr(deliveries, "lease", lease)
+    running = asyncio.create_task(loop.run())
+    async with asyncio.timeout(60):
+        await looking.wait()
+        loop.notice([ENDPOINT])
+        await leased.wait()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
 def test_the_due_loop_is_not_woken_for_nothing(slots, loop):
     loop.notice({ENDPOINT: TENANT})
     slots.freed.clear()
