@@ -19,12 +19,15 @@ from schemas.states import DeliveryState
 
 
 class Subscriber(msgspec.Struct, frozen=True, kw_only=True):
-    """An endpoint that may get deliveries; `secret` is sealed (`connectors.secrets`)."""
+    """An endpoint that may get deliveries; `secret` is sealed (`connectors.secrets`), as is the one before it, if
+    deliveries are still signed with that, too.
+    """
 
     id: UUID
     tenant_id: UUID
     url: str
     secret: bytes
+    secret_old: bytes | None = None
     events: tuple[str, ...]
     since: datetime  # what happened earlier is not sent
 
@@ -45,12 +48,16 @@ class NewDelivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LeasedDelivery(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery that this agent owns for one attempt, number `attempt` from 1, fenced by `epoch`."""
+    """A delivery that this agent owns for one attempt, number `attempt` from 1, fenced by `epoch`.
+
+    It is signed with `secret` and, if there is one, `secret_old`; both are sealed.
+    """
 
     id: UUID
     endpoint_id: UUID
     url: str
     secret: bytes
+    secret_old: bytes | None = None
     event_id: UUID
     event_type: str
     payload: str
@@ -84,12 +91,14 @@ class DueEndpoint(msgspec.Struct, frozen=True, kw_only=True):
     oldest_s: float
 
 
+_OLD_IN_USE = "CASE WHEN secret_old_until > clock_timestamp() THEN secret_old END AS secret_old"
+
 # Locked until commit, so that an endpoint deleted meanwhile cannot break the inserts that follow.
-_SUBSCRIBERS = sa.text("""
-    SELECT id, tenant_id, url, secret, events, created_at FROM webhook_endpoints
+_SUBSCRIBERS = sa.text(f"""
+    SELECT id, tenant_id, url, secret, {_OLD_IN_USE}, events, created_at FROM webhook_endpoints
     WHERE tenant_id = ANY(CAST(:tenants AS uuid[])) AND enabled AND deleted_at IS NULL
     ORDER BY id FOR KEY SHARE
-""")
+""")  # noqa: S608 - made of constants
 _INSERT = sa.text("""
     WITH fresh AS (
         INSERT INTO webhook_deliveries (id, tenant_id, endpoint_id, event_id, event_type, asset_id, seq, payload,
@@ -108,7 +117,7 @@ _INSERT = sa.text("""
     )
     SELECT id FROM fresh
 """)
-_LEASE = sa.text("""
+_LEASE = sa.text(f"""
     WITH picked AS (
         SELECT due.id FROM unnest(CAST(:endpoints AS uuid[]), CAST(:counts AS int[])) AS wanted (endpoint_id, count)
         CROSS JOIN LATERAL (
@@ -123,16 +132,18 @@ _LEASE = sa.text("""
             owner = CASE WHEN e.open THEN :owner END,
             lease_until = CASE WHEN e.open THEN clock_timestamp() + :lease_s * interval '1 second' END,
             finished_at = CASE WHEN NOT e.open THEN clock_timestamp() END
-        FROM picked, (SELECT id, url, secret, enabled AND deleted_at IS NULL AS open FROM webhook_endpoints) AS e
+        FROM picked, (
+            SELECT id, url, secret, {_OLD_IN_USE}, enabled AND deleted_at IS NULL AS open FROM webhook_endpoints
+        ) AS e
         WHERE d.id = picked.id AND e.id = d.endpoint_id
-        RETURNING d.id, d.tenant_id, d.endpoint_id, e.url, e.secret, d.event_id, d.event_type, d.payload, d.traceparent,
-            d.epoch, d.attempts AS attempt, d.state
+        RETURNING d.id, d.tenant_id, d.endpoint_id, e.url, e.secret, e.secret_old, d.event_id, d.event_type, d.payload,
+            d.traceparent, d.epoch, d.attempts AS attempt, d.state
     ), next_attempts AS (
         INSERT INTO webhook_attempts (delivery_id, attempt, tenant_id)
         SELECT id, attempt, tenant_id FROM leased WHERE state = 'sending'
     )
     SELECT * FROM leased
-""")
+""")  # noqa: S608 - made of constants
 # A loose index scan: one probe per endpoint that has anything waiting, however much that is.
 _DUE = sa.text("""
     WITH RECURSIVE waiting AS (
@@ -211,6 +222,7 @@ async def subscribers(connection: AsyncConnection, tenants: Collection[UUID]) ->
             tenant_id=row.tenant_id,
             url=row.url,
             secret=bytes(row.secret),
+            secret_old=_bytes(row.secret_old),
             events=tuple(row.events),
             since=row.created_at,
         )
@@ -244,6 +256,7 @@ async def lease(
             endpoint_id=row.endpoint_id,
             url=row.url,
             secret=bytes(row.secret),
+            secret_old=_bytes(row.secret_old),
             event_id=row.event_id,
             event_type=row.event_type,
             payload=row.payload,
@@ -303,3 +316,7 @@ async def disable_endpoint(connection: AsyncConnection, endpoint_id: UUID, *, re
 async def count_disabled(connection: AsyncConnection) -> int:
     """How many endpoints are registered and disabled."""
     return int((await connection.execute(_DISABLED)).scalar_one())
+
+
+def _bytes(value: bytes | memoryview | None) -> bytes | None:
+    return None if value is None else bytes(value)

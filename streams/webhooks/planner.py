@@ -122,6 +122,7 @@ def _leased(delivery: NewDelivery, to: Subscriber) -> LeasedDelivery:
         endpoint_id=delivery.endpoint_id,
         url=to.url,
         secret=to.secret,
+        secret_old=to.secret_old,
         event_id=delivery.event_id,
         event_type=delivery.event_type,
         payload=delivery.payload,

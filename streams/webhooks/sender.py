@@ -136,16 +136,20 @@ class Sender:
     async def _tried(self, delivery: LeasedDelivery, traceparent: str | None) -> tuple[Answer, Verdict]:
         try:
             secret = self._box.open(delivery.secret)
+            # Nor without the old one's signature: whoever checks that alone would refuse it, which costs an attempt.
+            old = None if delivery.secret_old is None else self._box.open(delivery.secret_old)
         except SecretUnreadableError:
             return _UNREADABLE, self._schedule.unreadable()
-        answer = await self._post(delivery, secret, traceparent)
+        answer = await self._post(delivery, secret, old, traceparent)
         return answer, self._schedule.judge(answer, delivery.attempt)
 
-    async def _post(self, delivery: LeasedDelivery, secret: bytes, traceparent: str | None) -> Answer:
+    async def _post(
+        self, delivery: LeasedDelivery, secret: bytes, old: bytes | None, traceparent: str | None
+    ) -> Answer:
         body = delivery.payload.encode()
         headers = {
             "Content-Type": "application/json",
-            **signed_headers(secret, event_id=delivery.event_id, timestamp=int(time.time()), body=body),
+            **signed_headers(secret, old=old, event_id=delivery.event_id, timestamp=int(time.time()), body=body),
         }
         if traceparent is not None:
             headers["traceparent"] = traceparent

@@ -25,6 +25,15 @@ def test_the_plain_signature_is_over_the_body_alone():
     assert headers["X-Webhook-Signature"] == "sha256=" + hmac.new(SECRET, BODY, hashlib.sha256).hexdigest()
 
 
+def test_in_an_overlap_receivers_accept_it_by_either_secret_and_the_new_one_comes_first():
+    said = {"event_id": uuid4(), "timestamp": int(time.time()), "body": BODY}
+    both, new = signed_headers(b"the new one", old=SECRET, **said), signed_headers(b"the new one", **said)
+    for secret in (b"the new one", SECRET):
+        assert Webhook(secret).verify(BODY, both)["type"] == "asset.ready"
+    assert both["webhook-signature"].split(" ")[0] == new["webhook-signature"]
+    assert both["X-Webhook-Signature"] == new["X-Webhook-Signature"], "of which there is room for one"
+
+
 @pytest.mark.parametrize(
     "change",
     [
