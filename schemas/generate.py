@@ -88,6 +88,7 @@ def webhook_body(data: Mapping[str, dict[str, Any]], *, later: dict[str, Any] | 
             "asset_id": {"type": "string", "format": "uuid"},
             "job_id": {"type": ["string", "null"], "format": "uuid"},
             "data": {"oneOf": events} if len(events) > 1 else events[0],
+            "test": {"const": True, "description": "Only of deliveries that were asked for to try an endpoint"},
         },
     }
 

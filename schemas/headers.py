@@ -52,8 +52,8 @@ NULLABLE = frozenset(
 WEBHOOK_HEADERS: dict[str, str] = {
     "webhook-id": "The event's id, the same on every attempt",
     "webhook-timestamp": "When this attempt was signed, Unix seconds",
-    "webhook-signature": "Standard Webhooks signatures, space separated",
-    "X-Webhook-Signature": "`sha256=` and the hex HMAC-SHA256 of the body",
+    "webhook-signature": "Standard Webhooks signatures, space separated: while a rotated secret is still in use, two",
+    "X-Webhook-Signature": "`sha256=` and the hex HMAC-SHA256 of the body, with the newest secret",
     HEADER_TRACEPARENT: "W3C trace context of the attempt",
 }
 """Of a delivery: name to meaning."""

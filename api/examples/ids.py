@@ -9,6 +9,7 @@ JOB = UUID("01a20ab3-6793-7cee-a185-a72b7b0f8204")
 KEY = UUID("01a20ab3-6793-7cee-a185-a72b7b0f8205")
 ENDPOINT = UUID("01a20ab3-6793-7cee-a185-a72b7b0f8206")
 EVENT = UUID("01a20ab3-6793-7cee-a185-a72b7b0f8207")
+DELIVERY = UUID("01a20ab3-6793-7cee-a185-a72b7b0f8208")
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

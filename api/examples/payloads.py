@@ -38,7 +38,15 @@ from api.uploads.models import (
     UploadedPart,
 )
 from api.usage.models import DayUsage, StageUsage, UsageOut, UsageSums
-from api.webhooks.models import EndpointCreated, EndpointOut, EndpointRequest
+from api.webhooks.models import (
+    EndpointChange,
+    EndpointCreated,
+    EndpointOut,
+    EndpointRequest,
+    SecretRotation,
+    SentTest,
+    TestWanted,
+)
 from schemas.errors import ERRORS, ErrorCode
 from schemas.events import encode_event
 from schemas.profile_sets import OwnProfile, ProfileChoice
@@ -95,8 +103,10 @@ _KEY: dict[str, Any] = {
 _KEY_MADE = Success(data=KeyMade(**_KEY, key="mp_3f9a1c07b2de_<48 hexadecimal digits>"))
 _ENDPOINT: dict[str, Any] = {
     "id": ids.ENDPOINT, "url": "https://example.com/hooks/media", "events": ("asset.ready", "asset.failed"),
-    "enabled": True, "disabled_reason": None, "created_at": ids.NOON,
+    "description": "orders", "enabled": True, "disabled_reason": None, "created_at": ids.NOON,
 }  # fmt: skip
+_REGISTERED: dict[str, Any] = _ENDPOINT | {"old_secret_until": None}
+_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - nobody's
 _CHOICE = ProfileChoice(
     include=("webp",), own=(OwnProfile(name="hero", format="webp", fit="inside", width=1600, height=900),)
 )
@@ -136,6 +146,9 @@ REQUESTS: dict[str, Any] = {
     ),
     "completeMultipart": DoneParts(parts=[DonePart(part_number=1, e_tag='"9bb58f26192e4ba00f01e2e7b136bbd8"')]),
     "registerWebhook": EndpointRequest(url="https://example.com/hooks/media", events=["asset.ready", "asset.failed"]),
+    "changeWebhook": EndpointChange(events=["asset.ready"], enabled=True),
+    "rotateWebhookSecret": SecretRotation(overlap_seconds=3600),
+    "testWebhook": TestWanted(type="asset.ready"),
     "mintKey": KeyRequest(scopes=[Scope.ASSETS_READ], name="ci", expires_in=86_400),
     "rotateKey": RotationRequest(overlap=3600),
     "chooseProfiles": _CHOICE,
@@ -185,11 +198,15 @@ ANSWERS: dict[str, Any] = {
     "signParts": SignedParts(presignedUrls={"1": _PART_URL}, expires=900),
     "completeMultipart": Location(location=f"{ids.STORE}/{ids.OBJECT_KEY}", assetId=ids.ASSET),
     "abortMultipart": Nothing(),
-    "registerWebhook": Success(
-        data=EndpointCreated(**_ENDPOINT, secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")  # noqa: S106 - nobody's
-    ),
-    "listWebhooks": Success(data=(EndpointOut(**_ENDPOINT),)),
+    "registerWebhook": Success(data=EndpointCreated(**_REGISTERED, secret=_SECRET)),
+    "listWebhooks": Success(data=(EndpointOut(**_REGISTERED),)),
+    "readWebhook": Success(data=EndpointOut(**_REGISTERED)),
+    "changeWebhook": Success(data=EndpointOut(**_REGISTERED | {"events": ("asset.ready",)})),
     "deleteWebhook": Done(message="Webhook deleted"),
+    "rotateWebhookSecret": Success(
+        data=EndpointCreated(**_ENDPOINT, old_secret_until=ids.NOON + 3600 * ids.SECOND, secret=_SECRET)
+    ),
+    "testWebhook": Success(data=SentTest(delivery_id=ids.DELIVERY, event_id=ids.EVENT, type="asset.ready")),
     "mintKey": _KEY_MADE,
     "rotateKey": _KEY_MADE,
     "listKeys": KeyPage(

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-import msgspec
-
 from api.examples.events import EVENTS
+from api.webhooks.bodies import example_body
 from schemas.events import EVENT_TYPES, Event
 from schemas.generate import REF, webhook_body
 from schemas.headers import WEBHOOK_HEADERS
@@ -31,7 +30,8 @@ def _delivery(name: str, kind: type[Event]) -> dict[str, Any]:
             "required": True,
             "content": {
                 "application/json": {
-                    "schema": webhook_body({name: {"$ref": REF + kind.__name__}}), "example": _body(EVENTS[name]),
+                    "schema": webhook_body({name: {"$ref": REF + kind.__name__}}),
+                    "example": example_body(EVENTS[name]),
                 }
             },
         },
@@ -40,12 +40,4 @@ def _delivery(name: str, kind: type[Event]) -> dict[str, Any]:
             "410": {"description": "Gone: nothing is sent to this endpoint any more."},
             "default": {"description": "Sent again later, after `Retry-After` if that is longer than the next pause."},
         },
-    }  # fmt: skip
-
-
-def _body(event: Event) -> dict[str, Any]:
-    data = msgspec.to_builtins(event)
-    return {
-        "type": event.event_type, "timestamp": data["time"], "event": event.event_type, "asset_id": data["asset_id"],
-        "job_id": data.get("job_id"), "data": data,
     }  # fmt: skip

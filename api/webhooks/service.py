@@ -1,22 +1,43 @@
-"""Registering endpoints: the address is judged, the secret sealed before it is stored."""
+"""Endpoints of webhooks: addresses are judged, secrets sealed before they are stored, and what is done is noted."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
 from yarl import URL
 
+from api.envelope import Success
 from api.idempotency import Keep
-from api.webhooks.models import ALL_EVENTS, EndpointCreated, EndpointOut, EndpointRequest
+from api.webhooks.bodies import body_of_test, example_event
+from api.webhooks.models import (
+    ALL_EVENTS,
+    EndpointChange,
+    EndpointCreated,
+    EndpointOut,
+    EndpointRequest,
+    SecretRotation,
+    SentTest,
+    TestWanted,
+)
 from api.webhooks.signing_keys import shown, signing_key
 from connectors.http.guard import check_url
 from connectors.postgres import audit
 from connectors.postgres.database import Database
-from connectors.postgres.endpoints import Endpoint, delete_endpoint, list_endpoints, register_endpoint
+from connectors.postgres.endpoint_secrets import rotate_secret
+from connectors.postgres.endpoint_tests import insert_test, testable_endpoint
+from connectors.postgres.endpoints import (
+    Endpoint,
+    change_endpoint,
+    delete_endpoint,
+    list_endpoints,
+    read_endpoint,
+    register_endpoint,
+)
 from connectors.postgres.keys import Principal
 from connectors.secrets import SecretBox
 from schemas.errors import ErrorCode, MedialaneError
-from schemas.events import EVENT_TYPES
+from schemas.events import EVENT_TYPES, AssetReady
 
 
 class WebhookService:
@@ -37,18 +58,15 @@ class WebhookService:
         key = signing_key(wanted.secret)
         async with self._database.tenant(who.tenant_id) as connection:
             made = await register_endpoint(
-                connection, who.tenant_id, url=wanted.url, sealed_secret=self._box.seal(key), events=events
-            )
-            # The host only: with many receivers, what follows it is the permission.
-            await audit.note(
                 connection,
-                actor=who.actor,
-                action="webhook.register",
-                tenant_id=who.tenant_id,
-                subject=str(made.id),
-                detail={"host": URL(wanted.url).host, "events": list(events)},
+                who.tenant_id,
+                url=wanted.url,
+                sealed_secret=self._box.seal(key),
+                events=events,
+                description=wanted.description,
             )
-            created = EndpointCreated(**msgspec.structs.asdict(made), secret=shown(key))
+            await _note(connection, who, "webhook.register", made.id, {"host": _host(wanted.url), "events": events})
+            created = _with_secret(made, key)
             await keep(connection, created)
         return created
 
@@ -57,27 +75,133 @@ class WebhookService:
         async with self._database.tenant(tenant_id) as connection:
             return tuple(_shown(endpoint) for endpoint in await list_endpoints(connection, tenant_id))
 
+    async def read(self, tenant_id: UUID, endpoint_id: UUID) -> EndpointOut:
+        """One of the tenant's endpoints. Raises `MedialaneError(not_found)`."""
+        async with self._database.tenant(tenant_id) as connection:
+            return _shown(_found(await read_endpoint(connection, tenant_id, endpoint_id)))
+
+    async def change(self, who: Principal, endpoint_id: UUID, wanted: EndpointChange) -> EndpointOut:
+        """Change what is given.
+
+        Raises `MedialaneError`: not_found, webhook_url_refused, invalid_request for unknown events.
+        """
+        if wanted.url is not None:
+            check_url(wanted.url, allow_private=self._allow_private)
+        events = None if wanted.events is None else _events(wanted.events)
+        told = {
+            "host": None if wanted.url is None else _host(wanted.url),
+            "events": events,
+            "enabled": wanted.enabled,
+            "description": wanted.description,
+        }
+        async with self._database.tenant(who.tenant_id) as connection:
+            changed = _found(
+                await change_endpoint(
+                    connection,
+                    who.tenant_id,
+                    endpoint_id,
+                    url=wanted.url,
+                    events=events,
+                    description=wanted.description,
+                    enabled=wanted.enabled,
+                )
+            )
+            if detail := {name: value for name, value in told.items() if value is not None}:
+                await _note(connection, who, "webhook.change", endpoint_id, detail)
+        return _shown(changed)
+
+    async def rotate_secret(
+        self, who: Principal, endpoint_id: UUID, wanted: SecretRotation, keep: Keep[EndpointCreated]
+    ) -> EndpointCreated:
+        """A new secret for an endpoint; deliveries are signed with the old one, too, until the overlap ends.
+
+        Raises `MedialaneError`: not_found, conflict while an earlier overlap lasts.
+        """
+        key = signing_key(wanted.secret)
+        async with self._database.tenant(who.tenant_id) as connection:
+            rotated = _found(
+                await rotate_secret(
+                    connection,
+                    who.tenant_id,
+                    endpoint_id,
+                    sealed_secret=self._box.seal(key),
+                    overlap_s=wanted.overlap_seconds,
+                )
+            )
+            detail = {"overlapSeconds": wanted.overlap_seconds}
+            await _note(connection, who, "webhook.rotate_secret", endpoint_id, detail)
+            shown_once = _with_secret(rotated, key)
+            await keep(connection, shown_once)
+        return shown_once
+
+    async def test(
+        self,
+        who: Principal,
+        endpoint_id: UUID,
+        wanted: TestWanted,
+        keep: Keep[Success[SentTest]],
+        *,
+        traceparent: str | None,
+    ) -> Success[SentTest]:
+        """Make a delivery of an example, due now.
+
+        Raises `MedialaneError`: not_found, webhook_disabled, invalid_request for an unknown event.
+        """
+        if wanted.type is not None and wanted.type not in EVENT_TYPES:
+            raise _unknown(wanted.type, field="type")
+        async with self._database.tenant(who.tenant_id) as connection:
+            registered = await testable_endpoint(connection, who.tenant_id, endpoint_id)
+            known = (name for name in registered if name in EVENT_TYPES)
+            event = example_event(wanted.type or next(known, AssetReady.event_type), who.tenant_id)
+            payload = body_of_test(event)
+            made = await insert_test(connection, endpoint_id, event, payload=payload, traceparent=traceparent)
+            await _note(connection, who, "webhook.test", endpoint_id, {"type": event.event_type})
+            sent = Success(data=SentTest(delivery_id=made, event_id=event.id, type=event.event_type))
+            await keep(connection, sent)
+        return sent
+
     async def delete(self, who: Principal, endpoint_id: UUID) -> None:
         """Stop sending to an endpoint. Raises `MedialaneError(not_found)`."""
         async with self._database.tenant(who.tenant_id) as connection:
             if not await delete_endpoint(connection, who.tenant_id, endpoint_id):
                 raise MedialaneError(ErrorCode.NOT_FOUND)
-            await audit.note(
-                connection,
-                actor=who.actor,
-                action="webhook.delete",
-                tenant_id=who.tenant_id,
-                subject=str(endpoint_id),
-            )
+            await _note(connection, who, "webhook.delete", endpoint_id, {})
+
+
+async def _note(
+    connection: AsyncConnection, who: Principal, action: str, endpoint_id: UUID, detail: Mapping[str, object]
+) -> None:
+    await audit.note(
+        connection, actor=who.actor, action=action, tenant_id=who.tenant_id, subject=str(endpoint_id), detail=detail
+    )
 
 
 def _events(wanted: Sequence[str]) -> tuple[str, ...]:
     for name in wanted:
         if name != ALL_EVENTS and name not in EVENT_TYPES:
-            detail = f"There is no event {name[:64]!r}; these are: {', '.join(EVENT_TYPES)}, or * for all."
-            raise MedialaneError(ErrorCode.INVALID_REQUEST, detail, field="events")
+            raise _unknown(name, field="events", rest=", or * for all")
     return tuple(dict.fromkeys(wanted))
 
 
 def _shown(endpoint: Endpoint) -> EndpointOut:
     return EndpointOut(**msgspec.structs.asdict(endpoint))
+
+
+def _unknown(name: str, *, field: str, rest: str = "") -> MedialaneError:
+    detail = f"There is no event {name[:64]!r}; these are: {', '.join(EVENT_TYPES)}{rest}."
+    return MedialaneError(ErrorCode.INVALID_REQUEST, detail, field=field)
+
+
+def _host(url: str) -> str | None:
+    # The host only: with many receivers, what follows it is the permission.
+    return URL(url).host
+
+
+def _found(endpoint: Endpoint | None) -> Endpoint:
+    if endpoint is None:
+        raise MedialaneError(ErrorCode.NOT_FOUND)
+    return endpoint
+
+
+def _with_secret(endpoint: Endpoint, key: bytes) -> EndpointCreated:
+    return EndpointCreated(**msgspec.structs.asdict(endpoint), secret=shown(key))

@@ -1,9 +1,9 @@
-"""The client's own tenant: its API keys, its webhooks, what is made of its uploads, and what it used."""
+"""The client's own tenant: its API keys, what is made of its uploads, and what it used."""
 
 from collections.abc import Sequence
 from uuid import UUID
 
-from cli.client.tenant_models import Endpoint, Key, OwnProfile, Profiles, Usage
+from cli.client.tenant_models import Key, OwnProfile, Profiles, Usage
 from cli.client.wire import Wire
 
 
@@ -45,21 +45,6 @@ class Tenancy(Wire):
     async def revoke_key(self, key_id: UUID) -> None:
         """Make a key useless, for good."""
         await self._call("DELETE", f"/keys/{key_id}")
-
-    async def register_webhook(
-        self, url: str, events: list[str], *, secret: str | None = None, idempotency_key: str | None = None
-    ) -> Endpoint:
-        """Register an endpoint; the answer holds its secret, which is never shown again."""
-        body = {"url": url, "events": events} | ({"secret": secret} if secret is not None else {})
-        return (await self._call("POST", "/webhooks", body, idempotency_key=idempotency_key)).data(Endpoint)
-
-    async def webhooks(self) -> list[Endpoint]:
-        """The tenant's endpoints, without their secrets."""
-        return (await self._call("GET", "/webhooks")).data(list[Endpoint])
-
-    async def delete_webhook(self, endpoint_id: UUID) -> None:
-        """Remove an endpoint; nothing more is sent to it."""
-        await self._call("DELETE", f"/webhooks/{endpoint_id}")
 
     async def profiles(self) -> Profiles:
         """What is made of uploads."""

@@ -22,9 +22,10 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A webhook endpoint; `secret` (`whsec_...`) is there only in the answer to its registration.
+    """A webhook endpoint; `secret` (`whsec_...`) is there only in the answer to its registration or rotation.
 
-    Nothing is sent to one that is not enabled; `disabled_reason` says why.
+    Nothing is sent to one that is not enabled; `disabled_reason` says why, if it was not its tenant. Deliveries are
+    signed with the secret before, too, until `old_secret_until`.
     """
 
     id: UUID
@@ -32,8 +33,18 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     events: list[str]
     enabled: bool
     created_at: datetime
+    description: str = ""
     disabled_reason: str | None = None
+    old_secret_until: datetime | None = None
     secret: str | None = None
+
+
+class SentTest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A test that is on its way to an endpoint; `event_id` is its `webhook-id`."""
+
+    delivery_id: UUID
+    event_id: UUID
+    type: str
 
 
 class OwnProfile(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):

@@ -35,12 +35,19 @@ def _place(name: str, table: str, column: str, key: tuple[str, ...]) -> Place:
     )
 
 
+# Old secrets after present ones: a rotation moves one there, and it would be passed over by a walk the other way.
 PLACES = (
     _place("endpoint secrets", "webhook_endpoints", "secret", ("id",)),
+    _place("old endpoint secrets", "webhook_endpoints", "secret_old", ("id",)),
     _place("kept answers", "idempotency_keys", "body", ("tenant_id", "key")),
 )
 
-_HEADS = sa.text("SELECT DISTINCT substring(secret FROM 1 FOR :length) FROM webhook_endpoints WHERE deleted_at IS NULL")
+_HEADS = sa.text("""
+    SELECT substring(secret FROM 1 FOR :length) FROM webhook_endpoints WHERE deleted_at IS NULL
+    UNION
+    SELECT substring(secret_old FROM 1 FOR :length) FROM webhook_endpoints
+    WHERE deleted_at IS NULL AND secret_old_until > now()
+""")
 
 Cursor = Mapping[str, object]
 
@@ -58,7 +65,7 @@ class Resealed(NamedTuple):
 
 
 async def endpoint_heads(connection: AsyncConnection) -> list[bytes]:
-    """How the secrets of endpoints begin, each beginning once."""
+    """How the secrets of endpoints begin that deliveries are signed with, each beginning once."""
     return [bytes(head) for head in (await connection.execute(_HEADS, {"length": HEAD_BYTES})).scalars()]
 
 

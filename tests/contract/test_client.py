@@ -27,6 +27,10 @@ ANSWERS = {
     "listKeys": list[c.Key],
     "registerWebhook": c.Endpoint,
     "listWebhooks": list[c.Endpoint],
+    "readWebhook": c.Endpoint,
+    "changeWebhook": c.Endpoint,
+    "rotateWebhookSecret": c.Endpoint,
+    "testWebhook": c.SentTest,
     "readProfiles": c.Profiles,
     "chooseProfiles": c.Profiles,
     "readUsage": c.Usage,
@@ -51,7 +55,7 @@ def answered(document):
     for methods in document["paths"].values():
         for entry in methods.values():
             if kind := ANSWERS.get(entry["operationId"]):
-                [status] = {"200", "201", "307"} & set(entry["responses"])
+                [status] = {"200", "201", "202", "307"} & set(entry["responses"])
                 content = entry["responses"][status]["content"]["application/json"]
                 schema, example = resolved(content["schema"], document["components"]["schemas"]), content["example"]
                 if "data" in schema.get("properties", {}):

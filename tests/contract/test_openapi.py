@@ -19,6 +19,7 @@ OPERATIONS = {
     "readProfiles", "chooseProfiles", "readUsage", "chooseVariant", "readOriginal", "readMedia",
     "presignUpload", "completeAsset", "completeAssetByGet", "readAsset", "listAssets",
     "registerWebhook", "listWebhooks", "deleteWebhook", "healthz", "readyz",
+    "readWebhook", "changeWebhook", "rotateWebhookSecret", "testWebhook",
     "mintKey", "listKeys", "revokeKey", "rotateKey",
     "pullAsset", "completeAssets", "presignAgain", "changeAsset", "cancelAsset", "deleteAsset", "streamEvents",
     "createMultipart", "listParts", "signParts", "signPart", "completeMultipart", "abortMultipart",

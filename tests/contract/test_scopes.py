@@ -16,7 +16,10 @@ SCOPES = {
         "changeAsset", "cancelAsset", "deleteAsset",
         "createMultipart", "listParts", "signPart", "signParts", "completeMultipart", "abortMultipart",
     },
-    Scope.WEBHOOKS: {"registerWebhook", "listWebhooks", "deleteWebhook"},
+    Scope.WEBHOOKS: {
+        "registerWebhook", "listWebhooks", "readWebhook", "changeWebhook", "rotateWebhookSecret", "testWebhook",
+        "deleteWebhook",
+    },
     Scope.KEYS: {"mintKey", "listKeys", "revokeKey", "rotateKey"},
     Scope.PROFILES: {"chooseProfiles"},
     None: {"readMedia", "healthz", "readyz"},

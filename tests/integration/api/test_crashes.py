@@ -78,6 +78,19 @@ async def _registering(*_):
     return "/api/v1/webhooks", body, "SELECT FROM webhook_endpoints WHERE tenant_id = :id"
 
 
+async def _rotating_a_secret(caller, *_):
+    path, body, _ = await _registering()
+    made = (await caller.call("POST", path, body))[1]["data"]
+    effects = "SELECT FROM webhook_endpoints WHERE tenant_id = :id AND secret_old IS NOT NULL"
+    return f"{path}/{made['id']}/secret/rotate", {}, effects
+
+
+async def _trying(caller, *_):
+    path, body, _ = await _registering()
+    made = (await caller.call("POST", path, body))[1]["data"]
+    return f"{path}/{made['id']}/test", {}, "SELECT FROM webhook_deliveries WHERE tenant_id = :id"
+
+
 async def _pulling(_caller, _operator, photo):
     return "/api/v1/assets", {"url": photo}, "SELECT FROM assets WHERE tenant_id = :id"
 
@@ -91,7 +104,15 @@ async def _cancelling(caller, _operator, _photo):
 
 @pytest.mark.parametrize(
     ("making", "answered"),
-    [(_minting, 201), (_rotating, 201), (_registering, 201), (_pulling, 201), (_cancelling, 200)],
+    [
+        (_minting, 201),
+        (_rotating, 201),
+        (_registering, 201),
+        (_rotating_a_secret, 201),
+        (_trying, 202),
+        (_pulling, 201),
+        (_cancelling, 200),
+    ],
 )
 async def test_what_is_made_once_and_its_answer_are_there_together(
     env, caller, operator, database, photo, tmp_path, making, answered

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from cli.client import (
+    ConflictError,
     MedialaneClient,
     NotFoundError,
     OwnProfile,
@@ -95,6 +96,23 @@ async def test_a_registration_is_repeated_under_its_key(client):
     assert await client.register_webhook(*said, idempotency_key="order-7") == made
     assert await client.webhooks() == [msgspec.structs.replace(made, secret=None)]
     assert (made.enabled, made.disabled_reason) == (True, None)
+
+
+async def test_a_webhook_is_changed_given_a_new_secret_and_tried(client):
+    made = await client.register_webhook("https://example.com/hook", ["asset.ready"], description="orders")
+    changed = await client.change_webhook(made.id, url="https://example.org/", events=["*"], enabled=False)
+    assert await client.webhook(made.id) == changed
+    assert (changed.url, changed.events, changed.enabled, changed.description) == (
+        "https://example.org/", ["*"], False, "orders",
+    )  # fmt: skip
+    with pytest.raises(ConflictError, match="webhook_disabled"):
+        await client.test_webhook(made.id)
+    await client.change_webhook(made.id, enabled=True)
+    assert (await client.test_webhook(made.id)).type == "asset.ready"
+    rotated = await client.rotate_webhook_secret(made.id, overlap_s=60, idempotency_key="order-8")
+    assert await client.rotate_webhook_secret(made.id, overlap_s=60, idempotency_key="order-8") == rotated
+    assert rotated.secret not in {None, made.secret}
+    assert rotated.old_secret_until > rotated.created_at
 
 
 async def test_parts_are_given_up(client):

@@ -9,7 +9,18 @@ import sqlalchemy as sa
 from support.api import SIGNING_KEY
 
 from api.media.grants import Grant, GrantSigner, object_id
-from connectors.postgres import asset_views, assets, cancel, endpoints, idempotency, keys, originals, variants
+from connectors.postgres import (
+    asset_views,
+    assets,
+    cancel,
+    endpoint_secrets,
+    endpoint_tests,
+    endpoints,
+    idempotency,
+    keys,
+    originals,
+    variants,
+)
 from connectors.postgres.variants import Addition, NewVariant, add_variants
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7
@@ -122,7 +133,18 @@ def _unfiltered(statement):
 def no_filters(monkeypatch):
     """The queries' own filter taken out of every statement that has one."""
     stripped = 0
-    for module in (assets, asset_views, cancel, endpoints, idempotency, keys, originals, variants):
+    for module in (
+        assets,
+        asset_views,
+        cancel,
+        endpoint_secrets,
+        endpoint_tests,
+        endpoints,
+        idempotency,
+        keys,
+        originals,
+        variants,
+    ):
         for name, found in vars(module).copy().items():
             if isinstance(found, sa.TextClause) and _filters(found):
                 monkeypatch.setattr(module, name, _unfiltered(found))
@@ -151,6 +173,13 @@ async def test_row_level_security_alone_keeps_tenants_apart(no_filters, caller, 
         assert await variants.readable(connection, tenant, ids["asset_id"], [VARIANT.profile]) == ()
         assert not await endpoints.delete_endpoint(connection, tenant, ids["endpoint_id"])
         assert await endpoints.list_endpoints(connection, tenant) == ()
+        hook = UUID(ids["endpoint_id"])
+        assert await endpoints.read_endpoint(connection, tenant, hook) is None
+        assert await endpoints.change_endpoint(connection, tenant, hook, url="https://mine.example/") is None
+        rotation = {"sealed_secret": b"mine", "overlap_s": 0}
+        assert await endpoint_secrets.rotate_secret(connection, tenant, hook, **rotation) is None
+        with pytest.raises(MedialaneError, match="not_found"):
+            await endpoint_tests.testable_endpoint(connection, tenant, hook)
         assert not await keys.revoke_own_key(connection, tenant, ids["key_id"])
         assert await keys.rotate_key(connection, tenant, ids["key_id"], overlap_s=1, expires_at=None) is None
         await assets.extend_upload(connection, tenant, ids["asset_id"], datetime(2100, 1, 1, tzinfo=UTC))
@@ -192,6 +221,7 @@ async def test_the_filters_of_the_queries_alone_would_do_too(caller, foreign, op
         assert await asset_views.read_asset(connection, tenant, ids["asset_id"]) is None
         assert await variants.readable(connection, tenant, ids["asset_id"], [VARIANT.profile]) == ()
         assert await endpoints.list_endpoints(connection, tenant) == ()
+        assert await endpoints.read_endpoint(connection, tenant, UUID(ids["endpoint_id"])) is None
         assert await asset_views.list_assets(connection, tenant, limit=100) == ()
 
 

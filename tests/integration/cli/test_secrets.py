@@ -23,7 +23,13 @@ def rotate(database, present, *old, options=("--json",)):
 
 
 async def secrets_of(operator):
-    return {row["id"]: bytes(row["secret"]) for row in await operator.rows("SELECT id, secret FROM webhook_endpoints")}
+    rows = await operator.rows("SELECT id, secret, secret_old FROM webhook_endpoints")
+    return {
+        (row["id"], name): bytes(row[name])
+        for row in rows
+        for name in ("secret", "secret_old")
+        if row[name] is not None
+    }
 
 
 async def test_everything_is_sealed_anew_and_opens_all_the_while(database, bucket, operator, session):
@@ -38,22 +44,25 @@ async def test_everything_is_sealed_anew_and_opens_all_the_while(database, bucke
         for _ in range(5):
             other = await customer(before.address)
             for _ in range(50):
-                assert (await other.call("POST", "/api/v1/webhooks", HOOK))[0] == 201
+                status, made, _ = await other.call("POST", "/api/v1/webhooks", HOOK)
+                assert status == 201
+        path = f"/api/v1/webhooks/{made['data']['id']}/secret/rotate"
+        assert (await other.call("POST", path, {"secret": HOOK["secret"]}))[0] == 201
     # One of the release before, whose sealed texts named no key.
     sealed = await secrets_of(operator)
     oldest = min(sealed)
     await operator.rows(
         "UPDATE webhook_endpoints SET secret = :secret WHERE id = :id RETURNING id",
-        id=oldest, secret=api.sealed_before(b"correct horse"),
+        id=oldest[0], secret=api.sealed_before(b"correct horse"),
     )  # fmt: skip
-    rows = {"endpoint secrets": 251, "kept answers": 1}
+    rows = {"endpoint secrets": 251, "old endpoint secrets": 1, "kept answers": 1}
 
     dry = rotate(database, NEW, api.ENCRYPTION_KEY)
     assert json.loads(dry.stdout) == {"key": SecretBox(NEW).key_id, "rows": rows, "unreadable": 0}
     assert {**sealed, oldest: None} == {**await secrets_of(operator), oldest: None}
     for options in ((), ("--apply",)):
         blind = rotate(database, NEW, options=options)
-        assert (blind.returncode, "252 can be opened by none of the keys" in blind.stderr) == (1, True)
+        assert (blind.returncode, "253 can be opened by none of the keys" in blind.stderr) == (1, True)
 
     done = rotate(database, NEW, api.ENCRYPTION_KEY, options=("--apply", "--json"))
     assert json.loads(done.stdout) == json.loads(dry.stdout)
@@ -61,7 +70,7 @@ async def test_everything_is_sealed_anew_and_opens_all_the_while(database, bucke
     assert {SecretBox(NEW).open(one) for one in (await secrets_of(operator)).values()} == {b"correct horse"}
     noted = await operator.rows("SELECT subject, detail FROM audit_log WHERE action = 'secrets.rotate' ORDER BY at")
     assert [(row["subject"], row["detail"]["rows"]) for row in noted] == [
-        (SecretBox(NEW).key_id, count) for count in (200, 51, 1)
+        (SecretBox(NEW).key_id, count) for count in (200, 51, 1, 1)
     ]
     repeated = rotate(database, NEW, options=("--apply", "--json"))
     assert json.loads(repeated.stdout)["rows"] == dict.fromkeys(rows, 0)

@@ -126,6 +126,7 @@ async def test_keys_are_listed_to_their_last_page(server, client):
 MADE = {
     "id": ASSET, "prefix": "abc", "scopes": [], "url": "http://x", "events": [], "enabled": True, "createdAt": NOON,
     "assetId": ASSET, "fileName": "a.jpg", "contentType": "image/jpeg", "size": 5, "sha256": "",
+    "deliveryId": ASSET, "eventId": ASSET, "type": "asset.ready",
 }  # fmt: skip
 
 
@@ -138,6 +139,8 @@ MADE = {
         ("mint_key", ([],)),
         ("rotate_key", (uuid.UUID(ASSET),)),
         ("register_webhook", ("http://x", [])),
+        ("rotate_webhook_secret", (uuid.UUID(ASSET),)),
+        ("test_webhook", (uuid.UUID(ASSET),)),
         ("cancel_asset", (uuid.UUID(ASSET),)),
     ],
 )

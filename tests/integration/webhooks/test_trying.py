@@ -1,0 +1,39 @@
+"""An endpoint that its tenant tries: from the API's call to the receiver."""
+
+import pytest
+
+from api.webhooks.models import TestWanted as Wanted
+from api.webhooks.service import WebhookService
+from connectors.postgres.database import Database
+from connectors.postgres.keys import Principal
+from connectors.secrets import SecretBox
+from schemas.settings import DatabaseSettings
+
+from .conftest import KEY
+
+PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.fixture
+async def service(database):
+    async with Database(DatabaseSettings(url=database.app, pool_size=2), application="test") as app:
+        yield WebhookService(app, SecretBox(KEY), allow_private=True)
+
+
+async def test_a_test_is_sent_signed_like_any_delivery_and_says_what_it_is(world, receiver, service):
+    endpoint = await world.endpoint(receiver.url(), events=["asset.ready"])
+    who = Principal(
+        key_id=None, actor="key:test", tenant_id=world.tenant_id, slug="t", scopes=frozenset(), expires_at=None
+    )
+
+    async def keep(_connection, _answer):
+        """Nothing is repeated here."""
+
+    async with world.running():
+        made = await service.test(who, endpoint, Wanted(type="job.failed"), keep, traceparent=PARENT)
+        await world.settled("delivered")
+    (got,) = receiver.received
+    got.verify(world.secret)
+    assert (got.message_id, got.event_type, got.payload["test"]) == (str(made.data.event_id), "job.failed", True)
+    assert got.trace_id == PARENT.split("-")[1]
+    assert [row["id"] for row in await world.rows()] == [made.data.delivery_id]
