@@ -91,7 +91,8 @@ class DueEndpoint(msgspec.Struct, frozen=True, kw_only=True):
     oldest_s: float
 
 
-_OLD_IN_USE = "CASE WHEN secret_old_until > clock_timestamp() THEN secret_old END AS secret_old"
+# Of the statement's time: one that moves on while it runs would have Postgres read every endpoint for a lease.
+_OLD_IN_USE = "CASE WHEN secret_old_until > statement_timestamp() THEN secret_old END AS secret_old"
 
 # Locked until commit, so that an endpoint deleted meanwhile cannot break the inserts that follow.
 _SUBSCRIBERS = sa.text(f"""

@@ -5,6 +5,7 @@ import sqlalchemy as sa
 from support.plans import nodes_of, pages_of
 
 from connectors.postgres import deliveries, old_deliveries
+from schemas.ids import uuid7
 from schemas.settings import KeeperSettings
 from schemas.states import DeliveryState
 from streams.keeper.housekeeping import Housekeeping
@@ -183,7 +184,7 @@ async def test_what_ended_long_ago_goes_with_its_attempts_and_nothing_else(world
     assert len(await world.attempts()) == 5
 
 
-async def test_disabled_endpoints_are_counted_without_reading_the_deleted_ones(world):
+async def test_neither_a_lease_nor_the_count_of_disabled_endpoints_reads_the_deleted_ones(world):
     """As a tenant leaves them that registers and deletes in a loop."""
     for deleted, count in (("now()", 10_000), ("NULL", 3)):
         await world.execute(
@@ -197,6 +198,11 @@ async def test_disabled_endpoints_are_counted_without_reading_the_deleted_ones(w
     async with world.database.transaction() as connection:
         assert await deliveries.count_disabled(connection) == 3
         assert await pages_of(connection, deliveries._DISABLED, {}) < 10
+        wanted = {"endpoints": [uuid7()], "counts": [1], "owner": "me", "lease_s": 10}
+        lease = await nodes_of(connection, deliveries._LEASE, wanted)
+    assert [node.get("Index Name") for node in lease if node.get("Relation Name") == "webhook_endpoints"] == [
+        "webhook_endpoints_pkey"
+    ]
 
 
 async def test_endpoints_deleted_long_ago_go_once_they_have_no_deliveries_and_no_others(world):
