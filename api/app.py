@@ -14,6 +14,8 @@ from api.assets.service import AssetReader
 from api.assets.writing import AssetWriter
 from api.bodies import Bodies
 from api.browsers import Browsers
+from api.deliveries.routes import deliveries_router
+from api.deliveries.service import DeliveryService
 from api.description import description
 from api.failures import answer
 from api.health.routes import health_router
@@ -132,6 +134,7 @@ def _config(given: Dependencies, hub: Hub) -> AppConfig:
             pulls_router(pulls, once),
             uploads_router(multipart, once),
             webhooks_router(webhooks, once),
+            deliveries_router(DeliveryService(database), once),
             keys_router(KeyService(database), once),
             profiles_router(profiles),
             usage_router(UsageReader(given.kafka)),

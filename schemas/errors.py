@@ -60,6 +60,7 @@ class ErrorCode(StrEnum):
     CONFLICT = "conflict"
     WEBHOOK_URL_REFUSED = "webhook_url_refused"
     WEBHOOK_DISABLED = "webhook_disabled"
+    DELIVERY_UNDER_WAY = "delivery_under_way"
     RATE_LIMITED = "rate_limited"
     QUOTA_EXCEEDED = "quota_exceeded"
     TOO_MANY_UPLOADS = "too_many_uploads"
@@ -131,6 +132,7 @@ ERRORS: dict[ErrorCode, ErrorSpec] = {
     ErrorCode.CONFLICT: ErrorSpec(_R, 409, "The request does not fit the present state."),
     ErrorCode.WEBHOOK_URL_REFUSED: ErrorSpec(_R, 422, "Webhooks are not sent to this address."),
     ErrorCode.WEBHOOK_DISABLED: ErrorSpec(_R, 409, "The webhook endpoint is disabled; nothing is sent to it."),
+    ErrorCode.DELIVERY_UNDER_WAY: ErrorSpec(_R, 409, "The delivery has not ended: it is sent, or waits to be."),
     ErrorCode.RATE_LIMITED: ErrorSpec(_R, 429, "Too many requests; come again after `Retry-After` seconds."),
     ErrorCode.QUOTA_EXCEEDED: ErrorSpec(_R, 403, "A limit is reached: of the tenant's plan, or on webhook endpoints."),
     ErrorCode.TOO_MANY_UPLOADS: ErrorSpec(_R, 429, "Too many uploads are open; complete some, or come again later."),

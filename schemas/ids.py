@@ -2,7 +2,11 @@
 
 import os
 import time
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 def uuid7() -> UUID:
@@ -11,3 +15,8 @@ def uuid7() -> UUID:
     value = (millis & 0xFFFF_FFFF_FFFF) << 80 | int.from_bytes(os.urandom(10), "big")
     value = value & ~(0xF << 76) | 0x7 << 76
     return UUID(int=value & ~(0x3 << 62) | 0x2 << 62)
+
+
+def first_uuid7(moment: datetime) -> UUID:
+    """What no id that was made at this time (its millisecond) or later is below."""
+    return UUID(int=max(0, (moment - _EPOCH) // _MILLISECOND) << 80)

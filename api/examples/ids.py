@@ -24,7 +24,7 @@ API = "https://media.example.com"
 TOKEN = "AYh0d-EBogqzZ5N87qGFpyt7D4ICAaIKs2eTfO6hhacrew-CA..."  # noqa: S105 - grants nothing
 
 PATHS = {
-    "asset_id": str(ASSET), "key_id": str(KEY), "endpoint_id": str(ENDPOINT), "number": 1, "name": "display_large",
-    "token": TOKEN, "file_name": "hls.m3u8",
+    "asset_id": str(ASSET), "key_id": str(KEY), "endpoint_id": str(ENDPOINT), "delivery_id": str(DELIVERY),
+    "number": 1, "name": "display_large", "token": TOKEN, "file_name": "hls.m3u8",
 }  # fmt: skip
 """By the name of a path's parameter."""

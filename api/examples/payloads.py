@@ -18,7 +18,7 @@ from api.assets.models import (
     VariantOut,
 )
 from api.envelope import Done, Success
-from api.examples import ids
+from api.examples import deliveries, ids
 from api.examples.events import EVENTS
 from api.health.routes import Health
 from api.keys.models import KeyMade, KeyOut, KeyPage, KeyRequest, RotationRequest
@@ -152,6 +152,7 @@ REQUESTS: dict[str, Any] = {
     "mintKey": KeyRequest(scopes=[Scope.ASSETS_READ], name="ci", expires_in=86_400),
     "rotateKey": RotationRequest(overlap=3600),
     "chooseProfiles": _CHOICE,
+    **deliveries.REQUESTS,
 }
 
 ANSWERS: dict[str, Any] = {
@@ -207,6 +208,7 @@ ANSWERS: dict[str, Any] = {
         data=EndpointCreated(**_ENDPOINT, old_secret_until=ids.NOON + 3600 * ids.SECOND, secret=_SECRET)
     ),
     "testWebhook": Success(data=SentTest(delivery_id=ids.DELIVERY, event_id=ids.EVENT, type="asset.ready")),
+    **deliveries.ANSWERS,
     "mintKey": _KEY_MADE,
     "rotateKey": _KEY_MADE,
     "listKeys": KeyPage(

@@ -4,6 +4,7 @@ It knows the wire and nothing else of Medialane, so that an application may copy
 """
 
 from cli.client.client import MedialaneClient
+from cli.client.delivery_models import Delivery, DeliveryAttempt, DeliveryDetail, DeliveryPage, Recovered
 from cli.client.errors import (
     ApiError,
     AssetFailedError,
@@ -68,6 +69,10 @@ __all__ = [
     "Completion",
     "ConflictError",
     "DayUsage",
+    "Delivery",
+    "DeliveryAttempt",
+    "DeliveryDetail",
+    "DeliveryPage",
     "Endpoint",
     "Event",
     "ForbiddenError",
@@ -83,6 +88,7 @@ __all__ = [
     "Profiles",
     "Pulled",
     "RateLimitedError",
+    "Recovered",
     "RefusedError",
     "SentTest",
     "ServerError",

@@ -5,13 +5,14 @@ calls (`upload`, `wait_ready`) is made of the others.
 """
 
 from cli.client.assets import Assets
+from cli.client.deliveries import Deliveries
 from cli.client.downloads import Downloads
 from cli.client.endpoints import Endpoints
 from cli.client.tenancy import Tenancy
 from cli.client.uploads import Uploads
 
 
-class MedialaneClient(Uploads, Assets, Downloads, Endpoints, Tenancy):
+class MedialaneClient(Uploads, Assets, Downloads, Endpoints, Deliveries, Tenancy):
     """Talks to one Medialane with one API key (`mp_<prefix>_<secret>`).
 
     Use as `async with`, or call `close`. A session passed in is used and not closed. Every method raises a kind of

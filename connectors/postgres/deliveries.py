@@ -51,6 +51,7 @@ class LeasedDelivery(msgspec.Struct, frozen=True, kw_only=True):
     """A delivery that this agent owns for one attempt, number `attempt` from 1, fenced by `epoch`.
 
     It is signed with `secret` and, if there is one, `secret_old`; both are sealed.
+    `attempts_before` were made before the delivery was last sent again; None if it never was.
     """
 
     id: UUID
@@ -64,6 +65,17 @@ class LeasedDelivery(msgspec.Struct, frozen=True, kw_only=True):
     traceparent: str | None
     epoch: int
     attempt: int
+    attempts_before: int | None = None
+
+    @property
+    def first(self) -> bool:
+        """Whether nothing was tried before, nor given up: then its age is how late we are."""
+        return self.attempt == 1 and self.attempts_before is None
+
+    @property
+    def tries(self) -> int:
+        """Which attempt this is of its schedule, from 1."""
+        return self.attempt - (self.attempts_before or 0)
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,7 +150,7 @@ _LEASE = sa.text(f"""
         ) AS e
         WHERE d.id = picked.id AND e.id = d.endpoint_id
         RETURNING d.id, d.tenant_id, d.endpoint_id, e.url, e.secret, e.secret_old, d.event_id, d.event_type, d.payload,
-            d.traceparent, d.epoch, d.attempts AS attempt, d.state
+            d.traceparent, d.epoch, d.attempts AS attempt, d.attempts_before, d.state
     ), next_attempts AS (
         INSERT INTO webhook_attempts (delivery_id, attempt, tenant_id)
         SELECT id, attempt, tenant_id FROM leased WHERE state = 'sending'
@@ -264,6 +276,7 @@ async def lease(
             traceparent=row.traceparent,
             epoch=row.epoch,
             attempt=row.attempt,
+            attempts_before=row.attempts_before,
         )
         for row in rows
         if row.state == DeliveryState.SENDING

@@ -45,7 +45,8 @@ class Schedule:
     def judge(self, answer: Answer, attempt: int) -> Verdict:
         """What attempt number `attempt` (from 1) means: 2xx delivers, 410 ends it, all else is tried again.
 
-        One that was not sent costs the delivery no attempt.
+        They are counted from when the delivery was last sent again, which has the whole schedule before it, as a new
+        one has: what keeps its receiver may last. One that was not sent costs the delivery no attempt.
         """
         outcome = outcome_of(answer)
         if outcome == "delivered":

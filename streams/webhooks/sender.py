@@ -89,7 +89,7 @@ class Sender:
         return unfinished
 
     async def _attempt(self, delivery: LeasedDelivery) -> _Ended:
-        first = delivery.attempt == 1
+        first = delivery.first
         age_s, sick = age_of(delivery.payload, datetime.now(UTC)), self._slots.is_sick(delivery.endpoint_id)
         # Hours may pass before a retry: it gets a trace of its own, with a link to the event's.
         with self._tracing.span(
@@ -141,7 +141,7 @@ class Sender:
         except SecretUnreadableError:
             return _UNREADABLE, self._schedule.unreadable()
         answer = await self._post(delivery, secret, old, traceparent)
-        return answer, self._schedule.judge(answer, delivery.attempt)
+        return answer, self._schedule.judge(answer, delivery.tries)
 
     async def _post(
         self, delivery: LeasedDelivery, secret: bytes, old: bytes | None, traceparent: str | None

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from cli import client as c
-from cli.client import models, tenant_models
+from cli.client import delivery_models, models, tenant_models
 from schemas.generate import FOLDER
 
 ANSWERS = {
@@ -31,6 +31,9 @@ ANSWERS = {
     "changeWebhook": c.Endpoint,
     "rotateWebhookSecret": c.Endpoint,
     "testWebhook": c.SentTest,
+    "listDeliveries": c.DeliveryPage,
+    "readDelivery": c.DeliveryDetail,
+    "recoverWebhook": c.Recovered,
     "readProfiles": c.Profiles,
     "chooseProfiles": c.Profiles,
     "readUsage": c.Usage,
@@ -105,7 +108,7 @@ def nullable(schema):
 def test_every_model_is_held_to_what_it_is_read_from(pairs):
     structs = {
         kind
-        for module in (models, tenant_models)
+        for module in (models, tenant_models, delivery_models)
         for _, kind in inspect.getmembers(module, inspect.isclass)
         if issubclass(kind, msgspec.Struct)
     }

@@ -20,6 +20,7 @@ OPERATIONS = {
     "presignUpload", "completeAsset", "completeAssetByGet", "readAsset", "listAssets",
     "registerWebhook", "listWebhooks", "deleteWebhook", "healthz", "readyz",
     "readWebhook", "changeWebhook", "rotateWebhookSecret", "testWebhook",
+    "listDeliveries", "readDelivery", "resendDelivery", "recoverWebhook",
     "mintKey", "listKeys", "revokeKey", "rotateKey",
     "pullAsset", "completeAssets", "presignAgain", "changeAsset", "cancelAsset", "deleteAsset", "streamEvents",
     "createMultipart", "listParts", "signParts", "signPart", "completeMultipart", "abortMultipart",

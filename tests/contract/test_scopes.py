@@ -19,6 +19,7 @@ SCOPES = {
     Scope.WEBHOOKS: {
         "registerWebhook", "listWebhooks", "readWebhook", "changeWebhook", "rotateWebhookSecret", "testWebhook",
         "deleteWebhook",
+        "listDeliveries", "readDelivery", "resendDelivery", "recoverWebhook",
     },
     Scope.KEYS: {"mintKey", "listKeys", "revokeKey", "rotateKey"},
     Scope.PROFILES: {"chooseProfiles"},

@@ -181,6 +181,40 @@ class Operator:
         async with self.database.transaction() as connection:
             await revoke_key(connection, key.prefix)
 
+    async def delivery(
+        self,
+        endpoint_id,
+        state="dead",
+        *,
+        kind="asset.ready",
+        asset_id=None,
+        outcome="rejected",
+        status=503,
+        said="away",
+    ):
+        """What was sent to an endpoint, with one attempt that took two seconds; returns its id."""
+        values = {
+            "id": uuid7(), "endpoint": endpoint_id, "event": uuid7(), "kind": kind, "asset": asset_id or uuid7(),
+            "state": state, "outcome": outcome, "status": status, "said": said,
+        }  # fmt: skip
+        await self.rows(
+            """
+            WITH made AS (
+                INSERT INTO webhook_deliveries (id, tenant_id, endpoint_id, event_id, event_type, asset_id, seq, payload,
+                    state, attempts, finished_at, due_at)
+                SELECT :id, tenant_id, id, :event, :kind, :asset, 1, '{"type": "asset.ready", "data": {"seq": 1}}',
+                    :state, 1, CASE WHEN :state IN ('dead', 'delivered') THEN now() END,
+                    CASE WHEN :state = 'waiting' THEN now() END
+                FROM webhook_endpoints WHERE id = :endpoint RETURNING id, tenant_id
+            )
+            INSERT INTO webhook_attempts (delivery_id, attempt, tenant_id, started_at, finished_at, outcome, status, response)
+            SELECT id, 1, tenant_id, now() - interval '2 seconds', now(), :outcome, :status, :said FROM made
+            RETURNING attempt
+            """,
+            **values,
+        )
+        return values["id"]
+
     async def rows(self, statement, **values):
         async with self.database.transaction() as connection:
             return (await connection.execute(sa.text(statement), values)).mappings().all()

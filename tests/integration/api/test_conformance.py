@@ -114,10 +114,12 @@ async def test_so_is_what_is_told_of_things_that_are_there(
     server, token, caller, operator, session, tmp_path, make, found
 ):
     hook = {"url": "https://example.com/hook", "events": ["*"]}
+    endpoint = (await caller.call("POST", "/api/v1/webhooks", hook))[1]["data"]["id"]
     ids = {
         "asset_id": await make(caller, operator),
         "name": "thumbnail",
-        "endpoint_id": (await caller.call("POST", "/api/v1/webhooks", hook))[1]["data"]["id"],
+        "endpoint_id": endpoint,
+        "delivery_id": await operator.delivery(endpoint, "delivered"),
         "key_id": str((await operator.key(caller.tenant_id)).id),
     }
     lines = [f'"path.{name}" = "{value}"' for name, value in ids.items()]

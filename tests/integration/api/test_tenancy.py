@@ -13,12 +13,14 @@ from connectors.postgres import (
     asset_views,
     assets,
     cancel,
+    delivery_views,
     endpoint_secrets,
     endpoint_tests,
     endpoints,
     idempotency,
     keys,
     originals,
+    resending,
     variants,
 )
 from connectors.postgres.variants import Addition, NewVariant, add_variants
@@ -29,6 +31,7 @@ from schemas.scopes import Scope
 IN_PARTS = "/api/v1/uploads/s3/multipart/{asset_id}"
 BODIES = {
     f"{IN_PARTS}/complete": {"parts": [{"PartNumber": 1, "ETag": "x"}]},
+    "/api/v1/webhooks/{endpoint_id}/recover": {"since": "2026-01-31T12:00:00Z"},
 }
 """Of routes that would refuse an empty body before they look for the id."""
 
@@ -54,6 +57,7 @@ async def foreign(new_caller, operator):
     key = await operator.key(other.tenant_id)
     return other, {
         "asset_id": asset_id, "endpoint_id": answer["data"]["id"], "key_id": str(key.id), "in_parts": in_parts,
+        "delivery_id": str(await operator.delivery(answer["data"]["id"])),
     }  # fmt: skip
 
 
@@ -117,7 +121,7 @@ async def test_lists_show_only_ones_own(caller, foreign):
     assert (await caller.call("GET", "/api/v1/webhooks"))[1]["data"] == []
 
 
-_FILTER = re.compile(r"tenant_id = :tenant_id AND ")
+_FILTER = re.compile(r"(?:\b\w+\.)?tenant_id = :tenant_id AND ")
 
 
 def _filters(statement):
@@ -139,23 +143,51 @@ def no_filters(monkeypatch):
         cancel,
         endpoint_secrets,
         endpoint_tests,
+        delivery_views,
         endpoints,
         idempotency,
         keys,
         originals,
+        resending,
         variants,
     ):
         for name, found in vars(module).copy().items():
             if isinstance(found, sa.TextClause) and _filters(found):
                 monkeypatch.setattr(module, name, _unfiltered(found))
                 stripped += 1
-    assert stripped >= 24
-    page = asset_views._page
-    assert _filters(page(()))
-    monkeypatch.setattr(asset_views, "_page", lambda filters: _unfiltered(page(filters)))
+    assert stripped >= 32
+    for module in (asset_views, delivery_views):
+        page = module._page
+        assert _filters(page(()))
+        monkeypatch.setattr(module, "_page", lambda filters, page=page: _unfiltered(page(filters)))
+    monkeypatch.setattr(
+        resending, "_RECOVER", {which: _unfiltered(found) for which, found in resending._RECOVER.items()}
+    )
 
 
-async def test_row_level_security_alone_keeps_tenants_apart(no_filters, caller, foreign, app, operator):
+async def deliveries_are_not_there(connection, tenant, ids, monkeypatch):
+    """Nor can they be sent again, were the endpoint taken for the tenant's own."""
+    endpoint, delivery = ids["endpoint_id"], ids["delivery_id"]
+    assert not await delivery_views.knows_endpoint(connection, tenant, endpoint)
+    assert await delivery_views.list_deliveries(connection, tenant, endpoint, limit=10) == ((), None)
+    assert await delivery_views.read_delivery(connection, tenant, endpoint, delivery) is None
+    with pytest.raises(MedialaneError):
+        await resending.check_open(connection, tenant, endpoint)
+
+    async def is_open(*_):
+        pass
+
+    with monkeypatch.context() as taken:
+        taken.setattr(resending, "check_open", is_open)
+        with pytest.raises(MedialaneError):
+            await resending.resend(connection, tenant, endpoint, delivery, actor="t")
+        span = resending.Span(since=datetime(2020, 1, 1, tzinfo=UTC))
+        for which in resending.Which:
+            assert await resending.count_recoverable(connection, tenant, endpoint, span, which) == (0, False)
+            assert await resending.recover(connection, tenant, endpoint, span, which, actor="t") == (0, None)
+
+
+async def test_row_level_security_alone_keeps_tenants_apart(no_filters, caller, foreign, app, operator, monkeypatch):
     _, ids = foreign
     mine = await caller.upload()
     async with app.tenant(caller.tenant_id) as connection:
@@ -180,6 +212,7 @@ async def test_row_level_security_alone_keeps_tenants_apart(no_filters, caller, 
         assert await endpoint_secrets.rotate_secret(connection, tenant, hook, **rotation) is None
         with pytest.raises(MedialaneError, match="not_found"):
             await endpoint_tests.testable_endpoint(connection, tenant, hook)
+        await deliveries_are_not_there(connection, tenant, ids, monkeypatch)
         assert not await keys.revoke_own_key(connection, tenant, ids["key_id"])
         assert await keys.rotate_key(connection, tenant, ids["key_id"], overlap_s=1, expires_at=None) is None
         await assets.extend_upload(connection, tenant, ids["asset_id"], datetime(2100, 1, 1, tzinfo=UTC))
@@ -213,7 +246,7 @@ async def test_row_level_security_alone_keeps_the_same_idempotency_key_of_two_te
         assert await idempotency.claim(connection, theirs, "k", b"f" * 32) == answer
 
 
-async def test_the_filters_of_the_queries_alone_would_do_too(caller, foreign, operator):
+async def test_the_filters_of_the_queries_alone_would_do_too(caller, foreign, operator, monkeypatch):
     _, ids = foreign
     async with operator.database.transaction() as connection:  # the worker role sees every tenant
         tenant = caller.tenant_id
@@ -223,11 +256,12 @@ async def test_the_filters_of_the_queries_alone_would_do_too(caller, foreign, op
         assert await endpoints.list_endpoints(connection, tenant) == ()
         assert await endpoints.read_endpoint(connection, tenant, UUID(ids["endpoint_id"])) is None
         assert await asset_views.list_assets(connection, tenant, limit=100) == ()
+        await deliveries_are_not_there(connection, tenant, ids, monkeypatch)
 
 
 async def test_the_app_role_sees_nothing_without_a_tenant_and_no_outbox_ever(app, foreign, caller):
     async with app.transaction() as connection:
-        for table in ("assets", "webhook_endpoints", "api_keys", "tenants", "jobs"):
+        for table in ("assets", "webhook_endpoints", "webhook_deliveries", "api_keys", "tenants", "jobs"):
             assert (await connection.execute(sa.text(f"SELECT count(*) FROM {table}"))).scalar_one() == 0
     with pytest.raises(sa.exc.ProgrammingError, match="permission denied"):
         async with app.tenant(caller.tenant_id) as connection:

@@ -1,0 +1,103 @@
+"""What became of a tenant's deliveries, and those that are sent again."""
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from api.deliveries.models import AttemptOut, DeliveryDetail, DeliveryOut, DeliveryPage, RecoveredOut, RecoverRequest
+from api.deliveries.query import decode_cursor, encode_cursor
+from api.envelope import Done, Success
+from api.idempotency import Keep
+from connectors.postgres import resending
+from connectors.postgres.database import Database
+from connectors.postgres.delivery_views import (
+    DeliveryFilter,
+    DeliveryRow,
+    knows_endpoint,
+    list_deliveries,
+    read_delivery,
+)
+from connectors.postgres.keys import Principal
+from connectors.postgres.resending import Span
+from schemas.errors import ErrorCode, MedialaneError
+
+
+class DeliveryService:
+    """Shows a tenant its deliveries and sends them again."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def page(
+        self, tenant_id: UUID, endpoint_id: UUID, *, limit: int, cursor: str | None, where: DeliveryFilter
+    ) -> DeliveryPage:
+        """A page of an endpoint's deliveries.
+
+        Raises `MedialaneError`: not_found for the endpoint, invalid_request for a cursor that is none.
+        """
+        after = decode_cursor(cursor)
+        async with self._database.tenant(tenant_id) as connection:
+            if not await knows_endpoint(connection, tenant_id, endpoint_id):
+                raise MedialaneError(ErrorCode.NOT_FOUND)
+            page = await list_deliveries(connection, tenant_id, endpoint_id, limit=limit, after=after, where=where)
+        return DeliveryPage(
+            items=tuple(DeliveryOut(**_shown(row)) for row in page.deliveries),
+            next_cursor=None if page.after is None else encode_cursor(page.after),
+        )
+
+    async def read(self, tenant_id: UUID, endpoint_id: UUID, delivery_id: UUID) -> DeliveryDetail:
+        """One delivery with its attempts. Raises `MedialaneError(not_found)`."""
+        async with self._database.tenant(tenant_id) as connection:
+            known = await knows_endpoint(connection, tenant_id, endpoint_id)
+            view = await read_delivery(connection, tenant_id, endpoint_id, delivery_id) if known else None
+        if view is None:
+            raise MedialaneError(ErrorCode.NOT_FOUND)
+        return DeliveryDetail(
+            **_shown(view.delivery),
+            payload=msgspec.json.decode(view.payload),
+            attempt_log=tuple(AttemptOut(**msgspec.structs.asdict(attempt)) for attempt in view.attempts),
+        )
+
+    async def resend(self, who: Principal, endpoint_id: UUID, delivery_id: UUID, keep: Keep[Done]) -> Done:
+        """Send one again that has ended.
+
+        Raises `MedialaneError`: not_found, webhook_disabled, delivery_under_way.
+        """
+        done = Done(message="Delivery will be sent again")
+        async with self._database.tenant(who.tenant_id) as connection:
+            await resending.resend(connection, who.tenant_id, endpoint_id, delivery_id, actor=who.actor)
+            await keep(connection, done)
+        return done
+
+    async def recover(
+        self, who: Principal, endpoint_id: UUID, wanted: RecoverRequest, keep: Keep[Success[RecoveredOut]]
+    ) -> Success[RecoveredOut]:
+        """Send again what an endpoint did not get since some time, or count it.
+
+        Raises `MedialaneError`: not_found, webhook_disabled, invalid_request.
+        """
+        if wanted.until is not None and wanted.until <= wanted.since:
+            raise MedialaneError(ErrorCode.INVALID_REQUEST, "Nothing is between these times.", field="until")
+        span = Span(since=wanted.since, until=wanted.until, resume=decode_cursor(wanted.cursor))
+        async with self._database.tenant(who.tenant_id) as connection:
+            if wanted.dry_run:
+                count, more = await resending.count_recoverable(
+                    connection, who.tenant_id, endpoint_id, span, wanted.state
+                )
+                found = RecoveredOut(count=count, more=more, next_cursor=None)
+            else:
+                sent = await resending.recover(
+                    connection, who.tenant_id, endpoint_id, span, wanted.state, actor=who.actor
+                )
+                cursor = None if sent.resume is None else encode_cursor(sent.resume)
+                found = RecoveredOut(count=sent.sent, more=cursor is not None, next_cursor=cursor)
+            answer = Success(data=found)
+            await keep(connection, answer)
+        return answer
+
+
+def _shown(row: DeliveryRow) -> dict[str, Any]:
+    fields = msgspec.structs.asdict(row)
+    del fields["endpoint_id"]
+    return fields | {"type": fields.pop("event_type")}
