@@ -35,6 +35,7 @@ COMMANDS: dict[str, Lazy] = {
     "uploads": Lazy("cli.uploads", "uploads", "Remove what uploads left behind."),
     "assets": Lazy("cli.assets", "assets", "List, show, download and delete assets; for operators: cancel, remove."),
     "dlq": Lazy("cli.dlq", "dlq", "Dead letters: list, show, replay, purge."),
+    "webhooks": Lazy("cli.webhooks", "webhooks", "What was sent to webhooks, and sending it again; listen to them."),
     "reprocess": Lazy("cli.reprocess", "reprocess", "Make a profile's present version for what lacks it."),
     "audit": Lazy("cli.audit", "audit", "The audit log: who did what."),
     "breakers": Lazy("cli.breakers", "breakers", "Tenants whose jobs are held back."),

@@ -155,14 +155,15 @@ async def recover(
     actor: str,
     most: int = MOST_RECOVERED,
     delay_s: float = 0.0,
+    spread_s: float = SPREAD_S,
 ) -> Recovered:
     """Send again what has ended among the first `most` deliveries to an endpoint, or the first `most` dead ones.
 
-    They become due one after the other, the first of them `delay_s` from now; it is noted who did it. Raises as
+    They become due one after the other, `spread_s` apart, from `delay_s` from now on; it is noted who did it. Raises as
     `check_open` does.
     """
     await check_open(connection, tenant_id, endpoint_id)
-    limits = {"most": most, "delay_s": delay_s, "spread_s": SPREAD_S}
+    limits = {"most": most, "delay_s": delay_s, "spread_s": spread_s}
     row = (await connection.execute(_RECOVER[which], _keys(tenant_id, endpoint_id, span) | limits)).one()
     if row.sent:
         await audit.note(

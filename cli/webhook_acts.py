@@ -1,0 +1,179 @@
+"""`medialane webhooks resend` and `recover`: what operators do in the database, for whichever tenant it is."""
+
+import asyncio
+import sys
+import time
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+import click
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from cli.ages import WHEN
+from cli.database import in_transaction, worker_database
+from connectors.postgres import audit, resending
+from connectors.postgres.database import Database
+from connectors.postgres.endpoint_views import EndpointView, find_delivery, view_endpoints
+from connectors.postgres.resending import SPREAD_S, Span, Which
+from connectors.postgres.tenants import find_tenant
+from schemas.errors import ErrorCode, MedialaneError
+
+_MOST_ENDPOINTS = 1000
+
+
+class Outcome(NamedTuple):
+    """What was sent again to an endpoint, or would be, and why not, if it is refused; `more`: counted no further."""
+
+    endpoint_id: UUID
+    tenant: str
+    url: str
+    deliveries: int
+    more: bool = False
+    refused: str | None = None
+
+
+@click.command()
+@click.argument("delivery_ids", type=click.UUID, nargs=-1, required=True, metavar="DELIVERY_ID...")
+@click.option("--tenant", help="Only if they are of this tenant (its slug).")
+@click.option("--dry-run", is_flag=True, help="Say what would be sent again, and change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object: what was sent again, and what refused.")
+def resend(delivery_ids: tuple[UUID, ...], tenant: str | None, dry_run: bool, as_json: bool) -> None:
+    """Send deliveries again that have ended.
+
+    They are sent at once, and by the whole schedule if that fails. One that is under way is left alone, and one to an
+    endpoint that is disabled or deleted; then the exit code is 1.
+    """
+
+    async def work(connection: AsyncConnection) -> tuple[list[UUID], dict[UUID, str]]:
+        done = await _resend(connection, tuple(dict.fromkeys(delivery_ids)), tenant)
+        if dry_run:  # it is refused for whatever would be refused
+            await connection.rollback()
+        return done
+
+    sent, refused = in_transaction(work)
+    if as_json:
+        click.echo(msgspec.json.encode({"sent": sent, "refused": refused, "dry_run": dry_run}).decode())
+    else:
+        for delivery_id in sent:
+            click.echo(f"{'would be' if dry_run else 'is'} sent again: {delivery_id}")
+    for delivery_id, why in refused.items():
+        click.echo(f"{delivery_id}  left alone: {why}", err=True)
+    if refused:
+        sys.exit(1)
+
+
+@click.command()
+@click.argument("endpoint_ids", type=click.UUID, nargs=-1, metavar="[ENDPOINT_ID]...")
+@click.option("--tenant", help="Every endpoint of this tenant (its slug); with ids: only if they are its.")
+@click.option("--since", type=WHEN, required=True, metavar="AGE", help="Events as young as this.")
+@click.option("--until", type=WHEN, metavar="AGE", help="Only events before this.")
+@click.option(
+    "--state", type=click.Choice([which.value for which in Which]), default=Which.DEAD.value, show_default=True,
+    help="finished: what was delivered, too.",
+)  # fmt: skip
+@click.option(
+    "--rate", type=click.FloatRange(min=0, min_open=True), default=1 / SPREAD_S, show_default=True,
+    help="Deliveries that become due in a second, of each endpoint.",
+)  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Say how much would be sent again, and change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, an object per endpoint.")
+def recover(
+    endpoint_ids: tuple[UUID, ...],
+    tenant: str | None,
+    since: datetime,
+    until: datetime | None,
+    state: str,
+    rate: float,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Send again what endpoints did not get.
+
+    That is what is dead of the events since AGE; the oldest go first. AGE is 90s, 30m, 2h, 7d (that long ago) or an ISO
+    date. The exit code is 1 if an endpoint was left alone: it is disabled or deleted.
+    """
+    if not endpoint_ids and tenant is None:
+        raise click.UsageError("name endpoints by id, or all of a --tenant")
+
+    async def choose(connection: AsyncConnection) -> tuple[EndpointView, ...]:
+        if tenant is not None:
+            await find_tenant(connection, tenant)
+        found = await view_endpoints(connection, limit=_MOST_ENDPOINTS, tenant=tenant, ids=endpoint_ids or None)
+        if unknown := set(endpoint_ids) - {one.id for one in found}:
+            raise MedialaneError(ErrorCode.NOT_FOUND, f"There is no webhook endpoint {', '.join(map(str, unknown))}.")
+        return found
+
+    span, which = Span(since=since, until=until), Which(state)
+    done = asyncio.run(_recover(in_transaction(choose), span, which, rate=rate, dry_run=dry_run))
+    if as_json:
+        click.echo(msgspec.json.encode([one._asdict() for one in done]).decode())
+    for one in done:
+        if one.refused is not None:
+            click.echo(f"{one.endpoint_id}  left alone: {one.refused}", err=True)
+        elif not as_json:
+            told = "would be sent again" if dry_run else "are sent again"
+            click.echo(f"{one.endpoint_id}  {one.tenant}  {one.url}  {one.deliveries}{'+' if one.more else ''} {told}")
+    if any(one.refused is not None for one in done):
+        sys.exit(1)
+
+
+_REFUSALS = {ErrorCode.NOT_FOUND, ErrorCode.WEBHOOK_DISABLED, ErrorCode.DELIVERY_UNDER_WAY}
+
+
+async def _resend(
+    connection: AsyncConnection, delivery_ids: tuple[UUID, ...], tenant: str | None
+) -> tuple[list[UUID], dict[UUID, str]]:
+    """Those that are sent again, and why each other is not."""
+    sent: list[UUID] = []
+    refused: dict[UUID, str] = {}
+    for delivery_id in delivery_ids:
+        try:
+            place = await find_delivery(connection, delivery_id, tenant=tenant)
+            await resending.resend(connection, place.tenant_id, place.endpoint_id, delivery_id, actor=audit.operator())
+        except MedialaneError as error:
+            if error.code not in _REFUSALS:
+                raise
+            refused[delivery_id] = error.detail
+        else:
+            sent.append(delivery_id)
+    return sent, refused
+
+
+async def _recover(
+    endpoints: tuple[EndpointView, ...], span: Span, which: Which, *, rate: float, dry_run: bool
+) -> list[Outcome]:
+    done: list[Outcome] = []
+    async with worker_database() as database:
+        for one in endpoints:
+            try:
+                if dry_run:
+                    async with database.transaction() as connection:
+                        count, more = await resending.count_recoverable(connection, one.tenant_id, one.id, span, which)
+                else:
+                    count, more = await _recover_one(database, one, span, which, spread_s=1 / rate), False
+            except MedialaneError as error:
+                if error.code not in _REFUSALS:
+                    raise
+                done.append(Outcome(one.id, one.tenant, one.url, 0, refused=error.detail))
+            else:
+                done.append(Outcome(one.id, one.tenant, one.url, count, more))
+    return done
+
+
+async def _recover_one(database: Database, endpoint: EndpointView, span: Span, which: Which, *, spread_s: float) -> int:
+    began, sent, actor, rest = time.monotonic(), 0, audit.operator(), span
+    while True:
+        # Behind those of the batches before it.
+        delay_s = max(0.0, began + sent * spread_s - time.monotonic())
+        async with database.transaction() as connection:
+            batch = await resending.recover(
+                connection, endpoint.tenant_id, endpoint.id, rest, which,
+                actor=actor, delay_s=delay_s, spread_s=spread_s,
+            )  # fmt: skip
+        sent += batch.sent
+        if batch.resume is None:
+            return sent
+        rest = msgspec.structs.replace(span, resume=batch.resume)
+        click.echo(f"{endpoint.id}: {sent} ...", err=True)
