@@ -116,7 +116,7 @@ def _config(given: Dependencies, hub: Hub) -> AppConfig:
     pulls = PullService(database, store, admission, given.pulls, max_upload_bytes=settings.max_upload_bytes)
     signer, base = GrantSigner.of(given.media), Base(settings.public_endpoint)
     addresses, media = Addresses(signer, ttl_s=settings.variant_ttl_s), MediaReader(database, store, signer)
-    reader = AssetReader(database, addresses)
+    reader = AssetReader(database, addresses, lists_at_once=max(1, database.pool.size() // 4))
     box = SecretBox.of(given.webhooks)
     webhooks = WebhookService(database, box, allow_private=given.webhooks.allow_private)
     once = Once(database, box)

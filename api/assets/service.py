@@ -1,6 +1,8 @@
 """Reading assets: rows become what the API shows, variants get signed addresses."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -34,19 +36,26 @@ from connectors.postgres.asset_views import (
     read_variants,
 )
 from connectors.postgres.database import Database
+from connectors.shares import Shares
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.events import Variant
 from schemas.states import JobState
 
+_PATIENCE_S = 5.0
+_LONGEST_S = 5.0
+"""What a page may cost is its caller's choice: so long at most, on a share of the connections."""
+
+_AGAIN_S = 1.0
 _SUMMARY = AssetSummary.__struct_fields__
 
 
 class AssetReader:
-    """Shows a tenant its assets."""
+    """Shows a tenant its assets. `lists_at_once`: how many of the connections one tenant's lists may have together."""
 
-    def __init__(self, database: Database, addresses: Addresses) -> None:
+    def __init__(self, database: Database, addresses: Addresses, *, lists_at_once: int) -> None:
         self._database = database
         self._addresses = addresses
+        self._lists = Shares(lists_at_once)
 
     async def read(self, tenant_id: UUID, asset_id: UUID, *, base: str) -> AssetOut:
         """One asset; its addresses begin with `base`. Raises `MedialaneError(not_found)`."""
@@ -68,10 +77,11 @@ class AssetReader:
     ) -> AssetPage:
         """A page of assets, with their variants by addresses that begin with `shown_at`, if that is given.
 
-        Raises `MedialaneError(invalid_request)` for a cursor that is none.
+        Raises `MedialaneError`: invalid_request for a cursor that is none, rate_limited while too many of the tenant's
+        lists are under way, query_timeout.
         """
         after = None if cursor is None else decode_cursor(cursor)
-        async with self._database.tenant(tenant_id) as connection:
+        async with self._turn(tenant_id), self._database.tenant(tenant_id, longest_s=_LONGEST_S) as connection:
             # One more than asked for, to know whether there is a next page.
             rows = await list_assets(connection, tenant_id, limit=limit + 1, after=after, where=where)
             shown = rows[:limit]
@@ -98,6 +108,19 @@ class AssetReader:
             "variants": tuple(self._variant(place, variant) for variant in variants),
             "pictures": tuple(self._picture(place, picture) for picture in pictures_of(variants)),
         }
+
+    @asynccontextmanager
+    async def _turn(self, tenant_id: UUID) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                await self._lists.take(tenant_id)
+        except TimeoutError as error:
+            detail = "Too many lists are under way for you; come again."
+            raise MedialaneError(ErrorCode.RATE_LIMITED, detail, retry_after_s=_AGAIN_S) from error
+        try:
+            yield
+        finally:
+            self._lists.give_back(tenant_id)
 
     def _variant(self, place: Place, variant: Variant) -> VariantOut:
         address = self._addresses.of_variant(place, variant)

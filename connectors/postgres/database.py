@@ -22,6 +22,7 @@ from schemas.settings import DatabaseSettings, SettingsError, variable
 
 _USED = "medialane.used"
 _TRUSTED_S = 1.0
+_AGAIN_S = 1.0
 
 # A host that went without a word is noticed within seconds. What the address says of these counts more.
 _NETWORK = {
@@ -36,6 +37,7 @@ _NETWORK = {
 # Of the states in which a server can not work now, the only one that drivers do not call operational: it became a
 # standby, or takes no writes for want of space.
 _READ_ONLY = "25006"
+_CANCELLED = "57014"
 
 _CLOCK = sa.text("SELECT extract(epoch FROM clock_timestamp())::float8")
 
@@ -78,6 +80,7 @@ class Database(Closing):
         for as long as a lease lasts.
         """
         self._unproven = role
+        self._statement_timeout_s = settings.statement_timeout_s
         session = {
             "statement_timeout": str(int(settings.statement_timeout_s * 1000)),
             "timezone": "UTC",
@@ -127,17 +130,29 @@ class Database(Closing):
             yield connection
 
     @asynccontextmanager
-    async def tenant(self, tenant_id: UUID, *, generic_plans: bool = False) -> AsyncIterator[AsyncConnection]:
+    async def tenant(
+        self, tenant_id: UUID, *, generic_plans: bool = False, longest_s: float | None = None
+    ) -> AsyncIterator[AsyncConnection]:
         """One transaction that row-level security confines to a tenant.
 
         `generic_plans`: plan each statement once per connection, not for its values. For few rows by their keys that
         is the plan anyway, and making it takes longer than running it.
+
+        `longest_s`: for statements whose cost is the caller's choice, how long one may take. Raises, beyond that,
+        `MedialaneError(query_timeout)`: the database is well, and others are not to be told that it is not.
         """
         local = {"medialane.tenant_id": str(tenant_id)}
         if generic_plans:
             local["plan_cache_mode"] = "force_generic_plan"
-        async with self._begun(self._local | local) as connection:
-            yield connection
+        if longest_s is not None:
+            local["statement_timeout"] = str(int(min(longest_s, self._statement_timeout_s) * 1000))
+        try:
+            async with self._begun(self._local | local) as connection:
+                yield connection
+        except MedialaneError as error:
+            if longest_s is not None and _was_cancelled(error.__cause__):
+                raise MedialaneError(ErrorCode.QUERY_TIMEOUT, retry_after_s=_AGAIN_S) from error.__cause__
+            raise
 
     async def time(self, *, behind: sa.TextClause | None = None) -> float:
         """What Postgres' clock shows, seconds since 1970. Raises `MedialaneError(database_unavailable)`.
@@ -207,6 +222,10 @@ async def _prove_schema(connection: AsyncConnection) -> None:
     if not revision.isdigit() or revision < SCHEMA:
         behind = f"this database is at {revision}, this release needs {SCHEMA}: run `medialane migrate --phase expand`"
         raise SettingsError([f"{variable(DatabaseSettings, 'url')}: {behind} first"])
+
+
+def _was_cancelled(error: BaseException | None) -> bool:
+    return isinstance(error, exc.DBAPIError) and getattr(error.orig, "sqlstate", None) == _CANCELLED
 
 
 @functools.cache
