@@ -1,4 +1,4 @@
-"""Shares of what a process has few of, connections and threads: each owner holds so many at most, and waits for more."""
+"""Shares of what a process has few of, connections and threads: an owner holds so many at most, and waits for more."""
 
 import asyncio
 from collections.abc import Hashable

@@ -42,9 +42,10 @@ async def waiting(owner):
     return (await asyncio.to_thread(owner.execute, WAITING)).fetchone()[0]
 
 
-async def until_waiting(owner, count):
-    async with asyncio.timeout(20):
+async def until_waiting(owner, count, tasks):
+    async with asyncio.timeout(90):
         while await waiting(owner) < count:
+            assert not any(task.done() for task in tasks)
             await asyncio.sleep(0.01)
 
 
@@ -53,7 +54,7 @@ async def test_while_a_tenants_lists_are_stuck_others_list_and_it_is_told_why(ne
     assert (await caller.call("GET", LISTS))[0] == 200  # with it come the tokens for what follows
     stick(caller.tenant_id)
     lists = [asyncio.create_task(caller.call("GET", LISTS)) for _ in range(2 * CONNECTIONS)]
-    await until_waiting(owner, CONNECTIONS // 4)
+    await until_waiting(owner, CONNECTIONS // 4, lists)
     assert (await other.call("GET", LISTS))[0] == 200
     assert await waiting(owner) == CONNECTIONS // 4
     assert not any(task.done() for task in lists)

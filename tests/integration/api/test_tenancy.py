@@ -27,6 +27,7 @@ from connectors.postgres.variants import Addition, NewVariant, add_variants
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7
 from schemas.scopes import Scope
+from schemas.states import MediaKind
 
 IN_PARTS = "/api/v1/uploads/s3/multipart/{asset_id}"
 BODIES = {
@@ -156,10 +157,10 @@ def no_filters(monkeypatch):
                 monkeypatch.setattr(module, name, _unfiltered(found))
                 stripped += 1
     assert stripped >= 32
-    for module in (asset_views, delivery_views):
+    for module, example in ((asset_views, ((), 0)), (delivery_views, ((),))):
         page = module._page
-        assert _filters(page(()))
-        monkeypatch.setattr(module, "_page", lambda filters, page=page: _unfiltered(page(filters)))
+        assert _filters(page(*example))
+        monkeypatch.setattr(module, "_page", lambda *asked, page=page: _unfiltered(page(*asked)))
     monkeypatch.setattr(
         resending, "_RECOVER", {which: _unfiltered(found) for which, found in resending._RECOVER.items()}
     )
@@ -190,6 +191,7 @@ async def deliveries_are_not_there(connection, tenant, ids, monkeypatch):
 async def test_row_level_security_alone_keeps_tenants_apart(no_filters, caller, foreign, app, operator, monkeypatch):
     _, ids = foreign
     mine = await caller.upload()
+    await operator.rows("UPDATE assets SET tags = '{both}' RETURNING id")
     async with app.tenant(caller.tenant_id) as connection:
         tenant = caller.tenant_id
         assert await assets.find_upload(connection, tenant, ids["asset_id"]) is None
@@ -216,8 +218,9 @@ async def test_row_level_security_alone_keeps_tenants_apart(no_filters, caller, 
         assert not await keys.revoke_own_key(connection, tenant, ids["key_id"])
         assert await keys.rotate_key(connection, tenant, ids["key_id"], overlap_s=1, expires_at=None) is None
         await assets.extend_upload(connection, tenant, ids["asset_id"], datetime(2100, 1, 1, tzinfo=UTC))
-        listed = await asset_views.list_assets(connection, tenant, limit=100)
-        assert [str(row.id) for row in listed] == [mine]
+        for where in (asset_views.EVERY_ASSET, asset_views.AssetFilter(tags=("both",), kind=MediaKind.IMAGE)):
+            listed = await asset_views.list_assets(connection, tenant, limit=100, where=where)
+            assert [str(row.id) for row in listed] == [mine]
     for act in (cancel.cancel_asset, cancel.delete_asset):
         with pytest.raises(MedialaneError) as refused:
             async with app.tenant(caller.tenant_id) as connection:

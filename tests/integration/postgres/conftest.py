@@ -1,6 +1,7 @@
 import importlib.util
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from connectors.objectstore.s3 import S3ObjectStore
@@ -24,6 +25,18 @@ async def worker(database):
     """A pool under the worker role on this module's own database."""
     async with Database(DatabaseSettings(url=database.worker, pool_size=8), application="test") as opened:
         yield opened
+
+
+@pytest.fixture
+def empty(database):
+    """A fresh database beside the migrated one; yields its address under the owner."""
+    name = f"empty_{database.owner.rsplit('/', 1)[-1].partition('?')[0]}"
+    with psycopg.connect(database.owner, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    head, _, _ = database.owner.rpartition("/")
+    yield f"{head}/{name}"
+    with psycopg.connect(database.owner, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture

@@ -14,18 +14,6 @@ from connectors.postgres.database import SCHEMA
 from migrations import runner
 
 
-@pytest.fixture
-def empty(database):
-    """A fresh database beside the migrated one; yields its address under the owner."""
-    name = f"empty_{database.owner.rsplit('/', 1)[-1].partition('?')[0]}"
-    with psycopg.connect(database.owner, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    head, _, _ = database.owner.rpartition("/")
-    yield f"{head}/{name}"
-    with psycopg.connect(database.owner, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
 def test_two_migrators_at_once_apply_each_step_once(empty):
     applied, failures = [], []
 
