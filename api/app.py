@@ -112,7 +112,9 @@ def _config(given: Dependencies, hub: Hub) -> AppConfig:
     admission = Admission(quotas, profiles)
     storage = StorageService(database, store, admission, max_upload_bytes=settings.max_upload_bytes)
     completion, live = Completion(database, store), Live(database, hub)
-    multipart = MultipartService(database, store, admission, completion, max_upload_bytes=settings.max_upload_bytes)
+    multipart = MultipartService(
+        database, store, admission, completion, limiter, max_upload_bytes=settings.max_upload_bytes
+    )
     pulls = PullService(database, store, admission, given.pulls, max_upload_bytes=settings.max_upload_bytes)
     signer, base = GrantSigner.of(given.media), Base(settings.public_endpoint)
     addresses, media = Addresses(signer, ttl_s=settings.variant_ttl_s), MediaReader(database, store, signer)
@@ -127,7 +129,7 @@ def _config(given: Dependencies, hub: Hub) -> AppConfig:
         security=[{"apiKey": []}],
         route_handlers=[
             storage_router(storage, once),
-            assets_router(reader, AssetWriter(database), completion, storage, live, once, base),
+            assets_router(reader, AssetWriter(database), completion, storage, live, once, base, limiter),
             choice_router(media, addresses, base),
             originals_router(OriginalReader(database, store)),
             live_router(live, authenticator),

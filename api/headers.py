@@ -22,8 +22,9 @@ PRIVATE: tuple[tuple[bytes, bytes], ...] = (
 
 
 def add_headers(scope: Any, headers: Iterable[tuple[bytes, bytes]]) -> None:
-    """Put headers on the answer of the request with this ASGI scope."""
-    scope.setdefault("state", {}).setdefault(_KEY, []).extend(headers)
+    """Put headers on the answer of the request with this ASGI scope, each instead of an earlier one of its name."""
+    state = scope.setdefault("state", {})
+    state[_KEY] = [*(dict(state.get(_KEY, ())) | dict(headers)).items()]
 
 
 def headers_of(scope: Any) -> list[tuple[bytes, bytes]]:

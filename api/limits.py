@@ -76,20 +76,40 @@ class RateLimiter:
         self._database = database
         self._buckets: dict[UUID, _Bucket] = defaultdict(_Bucket)
 
-    async def take(self, who: Principal) -> Standing | None:
-        """Pay one token, if there is one. None: the plan has no rate."""
+    async def pay(self, who: Principal, items: int, *, field: str | None = None) -> Standing | None:
+        """Pay for the items of a batch but for one, which the request itself has paid for. None: the plan has no rate.
+
+        Raises `MedialaneError`: rate_limited if there are not so many tokens now, invalid_request for more items than
+        the bucket ever holds.
+        """
+        rate, burst = who.plan.requests_per_s, who.plan.request_burst
+        if rate is None or burst is None or items <= 1:
+            return None
+        if items > burst:
+            detail = f"The plan allows {burst} at once, and each of these counts: send {burst} at most together."
+            raise MedialaneError(ErrorCode.INVALID_REQUEST, detail, field=field)
+        standing = await self.take(who, items - 1)
+        if standing is not None and standing.wait_s > 0:
+            detail = f"The plan allows {rate} requests per second, {burst} at once; each of these {items} counts."
+            again_s = standing.wait_s + 1 / rate  # with what the request that comes again pays by itself
+            raise MedialaneError(ErrorCode.RATE_LIMITED, detail, retry_after_s=again_s)
+        return standing
+
+    async def take(self, who: Principal, tokens: int = 1) -> Standing | None:
+        """Pay so many tokens, if they are there, or else none. None: the plan has no rate."""
         plan = who.plan
         rate, burst = plan.requests_per_s, plan.request_burst
         if rate is None or burst is None:
             return None
         bucket = self._buckets[who.tenant_id]
         bucket.used_at = time.monotonic()
-        while bucket.held < 1:
+        while bucket.held < tokens:
             async with bucket.lock:
-                wait_s = 0.0 if bucket.held > 0 else await self._lease(who.tenant_id, plan, bucket, rate, burst)
+                lacks = bucket.held < tokens
+                wait_s = await self._lease(who.tenant_id, plan, bucket, rate, burst, tokens) if lacks else 0.0
             if wait_s > 0:
-                return Standing(burst, rate, 0, wait_s)
-        bucket.held -= 1
+                return Standing(burst, rate, bucket.held, wait_s)
+        bucket.held -= tokens
         return Standing(burst, rate, bucket.held + int(bucket.shared))
 
     def forget_idle(self, idle_s: float = IDLE_S) -> int:
@@ -100,18 +120,20 @@ class RateLimiter:
             del self._buckets[tenant_id]
         return len(idle)
 
-    async def _lease(self, tenant_id: UUID, plan: Plan, bucket: _Bucket, rate: int, burst: int) -> float:
-        """Fill the block; returns how long to wait, seconds, if there is nothing (0: there is)."""
+    async def _lease(self, tenant_id: UUID, plan: Plan, bucket: _Bucket, rate: int, burst: int, tokens: int) -> float:
+        """Fill the block; returns how long to wait, seconds, if there are not so many then (0: there are)."""
         now = time.monotonic()
         if bucket.refused_until <= now:
-            wanted = max(1, min(int(rate * _BLOCK_S), burst // 10, _LARGEST_BLOCK))
+            block = max(1, min(int(rate * _BLOCK_S), burst // 10, _LARGEST_BLOCK))
+            wanted = max(block, tokens - bucket.held)
             async with self._database.tenant(tenant_id) as connection:
                 granted = await allowances.lease_tokens(connection, tenant_id, plan, wanted)
-            bucket.held, bucket.shared = granted.granted, granted.left
-            if granted.granted > 0:
+            bucket.held, bucket.shared = bucket.held + max(granted.granted, 0), granted.left
+            if bucket.held >= tokens:
                 return 0.0
             bucket.refused_until = now + (1 - granted.left) / rate
-        return max(bucket.refused_until - now, 0.001)
+        lacking = tokens - bucket.held - bucket.shared
+        return max(bucket.refused_until - now, lacking / rate if tokens > 1 else 0.0, 0.001)
 
 
 @asynccontextmanager

@@ -14,7 +14,9 @@ from api.assets.service import AssetReader
 from api.assets.writing import AssetWriter
 from api.envelope import Done, Success
 from api.failures import documented
+from api.headers import add_headers
 from api.idempotency import IdempotencyKey, Once
+from api.limits import RateLimiter
 from api.live.service import Live
 from api.media.base import Base
 from api.principals import SCOPE_OPT, TenantRequest, tenant_of
@@ -38,13 +40,16 @@ def assets_router(
     live: Live,
     once: Once,
     base: Base,
+    limiter: RateLimiter,
 ) -> Router:
     """The routes on top of the services."""
-    handlers = [*_uploading(completion, storage, once), *_reading(reader, live, base), *_writing(writer, once)]
+    handlers = [*_uploading(completion, storage, once, limiter), *_reading(reader, live, base), *_writing(writer, once)]
     return Router("/api/v1/assets", route_handlers=handlers, tags=["assets"])
 
 
-def _uploading(completion: Completion, storage: StorageService, once: Once) -> list[HTTPRouteHandler]:
+def _uploading(
+    completion: Completion, storage: StorageService, once: Once, limiter: RateLimiter
+) -> list[HTTPRouteHandler]:
     @route(
         "/{asset_id:uuid}/complete",
         # GET because the reference system's clients send it; it changes state only the first time.
@@ -72,7 +77,8 @@ def _uploading(completion: Completion, storage: StorageService, once: Once) -> l
         opt=_WRITE,
         operation_id="completeAssets",
         summary="Complete many uploads",
-        description="Each by itself: the answer says what became of it.",
+        description="Each by itself: the answer says what became of it. Each counts as a request; a batch of more than "
+        "the plan allows at once has to be sent in smaller ones.",
         responses=documented(400, 401, 403, 409, 413, 422, 429),
     )
     async def complete_many(
@@ -80,6 +86,10 @@ def _uploading(completion: Completion, storage: StorageService, once: Once) -> l
     ) -> Response[Success[tuple[CompletedAsset, ...]]]:
         async def work() -> Success[tuple[CompletedAsset, ...]]:
             traceparent = current_traceparent()
+            # Each of them asks the store as a request of its own would.
+            standing = await limiter.pay(request.user, len(set(data.asset_ids)), field="assetIds")
+            if standing is not None:
+                add_headers(request.scope, standing.headers())
             done = await completion.complete_many(tenant_of(request), data.asset_ids, traceparent=traceparent)
             return Success(data=done)
 

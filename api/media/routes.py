@@ -112,7 +112,7 @@ async def _direct(media: MediaReader, request: AnyRequest, found: Found, headers
     headers |= {"ETag": etag, "Accept-Ranges": "bytes"}
     if is_known(request.headers, etag):
         return Response(b"", status_code=304, headers=headers)
-    content = await media.content(file)
+    content = await media.content(found)
     try:
         # A range of nothing but a head would have no meaning (RFC 9110, 14.2).
         span = span_of(request.headers, len(content), etag) if request.method == HttpMethod.GET else None

@@ -40,6 +40,7 @@ class Found(NamedTuple):
     others. `headers` are what belongs on the answer that has the bytes.
     """
 
+    tenant_id: UUID
     file: File
     left_s: int
     ends_at: datetime
@@ -69,7 +70,7 @@ class MediaReader:
         file = await self._file(grant, name, accept)
         headers = await self._disposition(grant, file) if download else NO_HEADERS
         return Found(
-            file, max(1, int(grant.ends_at - now)), datetime.fromtimestamp(grant.ends_at, UTC),
+            grant.tenant_id, file, max(1, int(grant.ends_at - now)), datetime.fromtimestamp(grant.ends_at, UTC),
             chosen=grant.object_id is None, headers=headers,
         )  # fmt: skip
 
@@ -104,12 +105,12 @@ class MediaReader:
             found.file.key, found.ends_at, method=method, answer={**caching, **found.headers}
         )
 
-    async def content(self, file: File) -> bytes:
+    async def content(self, found: Found) -> bytes:
         """A small file's bytes. Raises `MedialaneError`: not_found, object_store_unavailable."""
-        found = await self._store.peek(file.key, file.size)
-        if found is None:
+        stored = await self._store.of(found.tenant_id).peek(found.file.key, found.file.size)
+        if stored is None:
             raise MedialaneError(ErrorCode.NOT_FOUND)
-        return found[1]
+        return stored[1]
 
     async def _disposition(self, grant: Grant, file: File) -> Mapping[str, str]:
         async with self._database.tenant(grant.tenant_id) as connection:

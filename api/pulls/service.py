@@ -124,13 +124,14 @@ class PullService:
             # Until now it was only asked whether there is room: what is held for long is missed elsewhere, and is not
             # found by a count that comes meanwhile.
             async with self._admission.of(who, asset):
-                await self._store.put_file(asset.object_key, spool.path, asset.content_type, sha256)
+                store = self._store.of(who.tenant_id)
+                await store.put_file(asset.object_key, spool.path, asset.content_type, sha256)
                 return await self._hand_over(who, asset, wanted.url, sha256, keep)
 
     async def _hand_over(
         self, who: Principal, asset: NewAsset, url: str, sha256: str, keep: Keep[PulledAsset]
     ) -> PulledAsset:
-        head = await self._store.head(asset.object_key)
+        head = await self._store.of(who.tenant_id).head(asset.object_key)
         if head is None:
             raise MedialaneError(ErrorCode.OBJECT_STORE_UNAVAILABLE, "The object store lost what it had taken.")
         async with self._database.tenant(who.tenant_id) as connection:

@@ -16,7 +16,9 @@ import msgspec
 from api.admission import Admission
 from api.announcing import Announced, announce
 from api.assets.completion import Completion
+from api.limits import RateLimiter
 from api.uploads.models import (
+    MOST_PARTS,
     DonePart,
     Location,
     MultipartCreated,
@@ -25,7 +27,7 @@ from api.uploads.models import (
     SignedParts,
     UploadedPart,
 )
-from connectors.objectstore.port import SMALLEST_PART, ObjectStore, Part
+from connectors.objectstore.port import LISTED_AT_ONCE, SMALLEST_PART, ObjectStore, Part
 from connectors.postgres.assets import Upload, begin_again, create_assets, find_upload
 from connectors.postgres.cancel import delete_asset
 from connectors.postgres.database import Database
@@ -50,6 +52,7 @@ class MultipartService:
         store: ObjectStore,
         admission: Admission,
         completion: Completion,
+        limiter: RateLimiter,
         *,
         max_upload_bytes: int,
     ) -> None:
@@ -57,6 +60,7 @@ class MultipartService:
         self._store = store
         self._admission = admission
         self._completion = completion
+        self._limiter = limiter
         self._max_upload_bytes = max_upload_bytes
 
     async def create(self, who: Principal, wanted: MultipartRequest, *, traceparent: str | None) -> MultipartCreated:
@@ -76,14 +80,15 @@ class MultipartService:
             traceparent=traceparent,
         )
         async with self._admission.of(who, asset):
-            upload_id = await self._store.create_multipart(asset.object_key, asset.content_type)
+            store = self._store.of(who.tenant_id)
+            upload_id = await store.create_multipart(asset.object_key, asset.content_type)
             asset = msgspec.structs.replace(asset, upload_id=upload_id)
             try:
                 async with self._database.tenant(who.tenant_id) as connection:
                     await create_assets(connection, who.tenant_id, [asset])
             except BaseException:
                 with contextlib.suppress(MedialaneError):
-                    await self._store.abort_multipart(asset.object_key, upload_id)
+                    await store.abort_multipart(asset.object_key, upload_id)
                 raise
         return MultipartCreated(key=asset.object_key, uploadId=asset.id)
 
@@ -102,14 +107,17 @@ class MultipartService:
         """Addresses for parts. Raises as `sign`."""
         upload, upload_id = await self._open(who, asset_id, key)
         _check_number(max(numbers), upload.size, "partNumbers")
-        signed = {str(n): self._store.presign_part(upload.object_key, upload_id, n) for n in numbers}
+        signed = {str(n): self._store.presign_part(upload.object_key, upload_id, n) for n in dict.fromkeys(numbers)}
         addresses = {number: one.url for number, one in signed.items()}
         return SignedParts(presignedUrls=addresses, expires=min(one.left_s() for one in signed.values()))
 
     async def list(self, who: Principal, asset_id: UUID, key: str | None) -> tuple[UploadedPart, ...]:
-        """The parts that are there. Raises `MedialaneError`: not_found, conflict for an upload that is over."""
+        """The parts that are there.
+
+        Raises `MedialaneError`: not_found, conflict for an upload that is over, rate_limited.
+        """
         upload, upload_id = await self._open(who, asset_id, key)
-        parts = await self._store.list_parts(upload.object_key, upload_id)
+        parts = await self._stored(who, upload, upload_id)
         if parts is None:
             raise MedialaneError(ErrorCode.CONFLICT, "The object store knows this upload no more.")
         return tuple(UploadedPart(part_number=part.number, size=part.size, e_tag=f'"{part.etag}"') for part in parts)
@@ -119,16 +127,16 @@ class MultipartService:
     ) -> Location:
         """Make the object of the parts and hand the asset to the pipeline; repeated, it changes nothing.
 
-        Raises `MedialaneError`: not_found, part_invalid if the parts are not those that make up the announced file,
-        and what complete raises. Bytes that it refuses may be sent anew, from the first part on.
+        Raises `MedialaneError`: not_found, rate_limited, part_invalid if the parts are not those that make up the
+        announced file, and what complete raises. Bytes that it refuses may be sent anew, from the first part on.
         """
         upload, upload_id = await self._find(who, asset_id, key)
         if upload.state == AssetState.PENDING:
-            stored = await self._store.list_parts(upload.object_key, upload_id)
+            stored = await self._stored(who, upload, upload_id)
             # None or nothing: an earlier call made the object, and died before it told anybody or refused its bytes.
             if stored:
                 chosen = _chosen(stored, parts, upload.size)
-                await self._store.complete_multipart(upload.object_key, upload_id, chosen)
+                await self._store.of(who.tenant_id).complete_multipart(upload.object_key, upload_id, chosen)
             try:
                 await self._completion.complete(who.tenant_id, asset_id, traceparent=traceparent)
             except MedialaneError as error:
@@ -142,15 +150,23 @@ class MultipartService:
         upload, upload_id = await self._open(who, asset_id, key)
         async with self._database.tenant(who.tenant_id) as connection:
             await delete_asset(connection, who.tenant_id, asset_id, actor=who.actor)
-        await self._store.abort_multipart(upload.object_key, upload_id)
+        await self._store.of(who.tenant_id).abort_multipart(upload.object_key, upload_id)
+
+    async def _stored(self, who: Principal, upload: Upload, upload_id: str) -> tuple[Part, ...] | None:
+        """The parts that the store has; None if it knows the upload no more."""
+        listings = -(-_most_parts(upload.size) // LISTED_AT_ONCE)
+        # No more than a full bucket holds: an upload that was let in can be made.
+        await self._limiter.pay(who, min(listings, who.plan.request_burst or listings))
+        return await self._store.of(who.tenant_id).list_parts(upload.object_key, upload_id)
 
     async def _begin_again(self, tenant_id: UUID, asset_id: UUID, upload: Upload, upload_id: str) -> None:
         """Let parts be sent anew: with the object that it became, the store has forgotten the upload."""
-        newer = await self._store.create_multipart(upload.object_key, upload.content_type)
+        store = self._store.of(tenant_id)
+        newer = await store.create_multipart(upload.object_key, upload.content_type)
         async with self._database.tenant(tenant_id) as connection:
             mine = await begin_again(connection, tenant_id, asset_id, older=upload_id, newer=newer)
         if not mine:
-            await self._store.abort_multipart(upload.object_key, newer)
+            await store.abort_multipart(upload.object_key, newer)
 
     async def _find(self, who: Principal, asset_id: UUID, key: str | None) -> tuple[Upload, str]:
         async with self._database.tenant(who.tenant_id) as connection:
@@ -166,8 +182,12 @@ class MultipartService:
         return upload, upload_id
 
 
+def _most_parts(size: int) -> int:
+    return min(-(-size // SMALLEST_PART), MOST_PARTS)
+
+
 def _check_number(number: int, size: int, field: str) -> None:
-    most = -(-size // SMALLEST_PART)
+    most = _most_parts(size)
     if number > most:
         detail = f"A file of {size} bytes has at most {most} parts: none but the last is below {SMALLEST_PART} bytes."
         raise MedialaneError(ErrorCode.INVALID_REQUEST, detail, field=field)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, Protocol
+from uuid import UUID
 
 import msgspec
 
@@ -12,6 +13,9 @@ SMALLEST_PART = 5 << 20
 """Bytes: what S3 asks of every part but the last."""
 
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+LISTED_AT_ONCE = 1000
+"""Parts, or objects: what S3 tells in one answer."""
 
 
 class Presigned(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +79,12 @@ class ObjectStore(Protocol):
     refuses our credentials; no exception of a client library comes through. Short calls, which is all but those that
     move files, also raise it when no thread gets free for them in time.
     """
+
+    def of(self, tenant_id: UUID) -> "ObjectStore":
+        """The same for what a tenant asks for, all of which together takes half of the threads at most.
+
+        It is closed with what it was got from.
+        """
 
     @property
     def upload_ttl_s(self) -> int:

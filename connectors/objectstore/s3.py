@@ -5,13 +5,15 @@ store's own, bounded pool. Files are sent and fetched patiently; all other calls
 """
 
 import base64
+import copy
 import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import BinaryIO, Literal, TypeVar
+from typing import BinaryIO, Literal, Self, TypeVar
+from uuid import UUID
 
 import urllib3
 from botocore.exceptions import ClientError
@@ -51,10 +53,16 @@ class S3ObjectStore(Closing):
         self._keys = KeyRing(session)
         self._client, self._patient = boto_clients(session, settings, self._for_all_else, _FOR_COPIES)
         self._parts = Multipart(self._client, self._patient, settings.bucket)
+        self._tenant_id: UUID | None = None
         self._threads = Threads(settings.connections, wait_s=settings.pool_timeout_s)
         self._http = plain_client(settings)
         self._inner = _signer(settings, settings.endpoint)
         self._signer = _signer(settings, settings.public_endpoint or settings.endpoint)
+
+    def of(self, tenant_id: UUID) -> Self:
+        mine = copy.copy(self)
+        mine._tenant_id = tenant_id  # noqa: SLF001 - of its own class
+        return mine
 
     @property
     def upload_ttl_s(self) -> int:
@@ -167,7 +175,7 @@ class S3ObjectStore(Closing):
             with translated():
                 return call()
 
-        return await self._threads.run(guarded, patient=patient)
+        return await self._threads.run(guarded, patient=patient, owner=self._tenant_id)
 
     def _ask(
         self,

@@ -6,7 +6,7 @@ Of a table of many millions of rows the indexes are made beforehand, as for step
 from migrations.scripts import run_script
 
 revision = "0017"
-down_revision = "0015"
+down_revision = "0016"
 branch_labels = None
 depends_on = None
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
 revision = "0018"
-down_revision = "0015"
+down_revision = "0017"
 branch_labels = None
 depends_on = None
 

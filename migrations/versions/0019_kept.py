@@ -6,7 +6,7 @@ Of tables of many millions of rows the indexes are made beforehand, as for step 
 from migrations.scripts import run_script
 
 revision = "0019"
-down_revision = "0015"
+down_revision = "0018"
 branch_labels = None
 depends_on = None
 

@@ -6,7 +6,7 @@ Of a table of many millions of rows the index is made beforehand, as for step 00
 from migrations.scripts import run_script
 
 revision = "0021"
-down_revision = "0019"
+down_revision = "0020"
 branch_labels = None
 depends_on = None
 

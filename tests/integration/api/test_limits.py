@@ -7,6 +7,10 @@ import time
 import pytest
 from support import api
 
+from connectors.objectstore.port import SMALLEST_PART
+from schemas.ids import uuid7
+
+MULTIPART = "/api/v1/uploads/s3/multipart"
 PRESIGN = {"fileName": "a.jpg", "contentType": "image/jpeg", "size": 5}
 
 
@@ -51,6 +55,34 @@ async def test_a_burst_is_shared_by_all_processes_and_then_refused(tenant_on):
     assert headers["RateLimit"].startswith('"requests";r=0;t=')
     left = {int(answer[2]["RateLimit"].partition(";r=")[2].partition(";")[0]) for answer in good}
     assert max(left) < 20
+
+
+async def test_each_upload_of_a_batch_counts_as_a_request(tenant_on):
+    caller, _ = await tenant_on(requests_per_s=1, request_burst=99)
+
+    async def complete(count):
+        ids = [str(uuid7()) for _ in range(count)]
+        return await caller.call("POST", "/api/v1/assets/complete", {"assetIds": ids})
+
+    status, answer, _ = await complete(100)
+    assert (status, answer["code"], answer["field"]) == (400, "invalid_request", "assetIds")
+    assert "send 99 at most" in answer["message"]
+    status, answer, headers = await complete(80)
+    assert (status, {one["code"] for one in answer["data"]}) == (200, {"not_found"})
+    assert int(headers["RateLimit"].partition(";r=")[2].partition(";")[0]) < 99 - 60
+    assert len(headers.getall("RateLimit")) == 1
+    status, answer, headers = await complete(80)
+    assert (status, answer["code"]) == (429, "rate_limited")
+    assert 1 <= int(headers["Retry-After"]) <= 80
+    assert "each of these 80 counts" in answer["message"]
+
+
+async def test_listing_the_parts_of_a_large_file_counts_by_the_thousand(tenant_on):
+    caller, _ = await tenant_on(requests_per_s=1, request_burst=40)
+    body = {"filename": "a.mp4", "type": "video/mp4", "size": 1001 * SMALLEST_PART}
+    made = (await caller.call("POST", MULTIPART, body))[1]
+    answers = await asyncio.gather(*(caller.call("GET", f"{MULTIPART}/{made['uploadId']}") for _ in range(30)))
+    assert {status for status, *_ in answers} == {200, 429}
 
 
 async def test_without_a_rate_there_is_no_limit_and_no_header(tenant_on):

@@ -4,6 +4,9 @@ import asyncio
 
 import psycopg
 import pytest
+from aiohttp import web
+from support import api
+from support.servers import serving
 
 # Asked in every statement under row-level security. One tenant's wait for a lock in it, as behind a long walk.
 STUCK = """
@@ -63,3 +66,45 @@ async def test_while_a_tenants_lists_are_stuck_others_list_and_it_is_told_why(ne
     assert all(int(headers["Retry-After"]) >= 1 for _, _, headers in answers)
     owner.execute("SELECT pg_advisory_unlock_all()")
     assert {status for status, _, _ in await asyncio.gather(*(caller.call("GET", LISTS) for _ in range(8)))} == {200}
+
+
+class SlowStore:
+    """An S3 server that keeps whoever asks for some objects waiting; `held` counts them."""
+
+    def __init__(self):
+        self.slow, self.held, self.go = set(), 0, asyncio.Event()
+
+    async def handle(self, request):
+        if request.path.split("/", 2)[2] in self.slow:
+            self.held += 1
+            await self.go.wait()
+            return web.Response(status=404)
+        headers = {"ETag": '"abc"', "Content-Type": "image/jpeg", "Content-Range": "bytes 0-4/5"}
+        return web.Response(status=206, body=api.PHOTO, headers=headers)
+
+
+async def test_a_tenants_batches_at_a_slow_store_leave_threads_to_others(env, new_caller):
+    store, threads = SlowStore(), 4
+    patient = {f"MEDIALANE_S3_{name}": "60" for name in ("POOL_TIMEOUT_S", "ANSWER_TIMEOUT_S")}
+    async with serving(store.handle) as address:
+        change = {"MEDIALANE_S3_ENDPOINT": address, "MEDIALANE_S3_CONNECTIONS": str(threads)} | patient
+        with api.running(env | change) as started:
+            caller, other = await new_caller(started.address), await new_caller(started.address)
+            made = [await caller.presign() for _ in range(3 * threads)]
+            store.slow = {one["objectPath"] for one in made}
+            batches = [
+                asyncio.create_task(
+                    caller.call("POST", "/api/v1/assets/complete", {"assetIds": [one["assetId"] for one in some]})
+                )
+                for some in (made[:threads], made[threads : 2 * threads], made[2 * threads :])
+            ]
+            async with asyncio.timeout(90):
+                while store.held < threads // 2:
+                    assert not any(task.done() for task in batches)
+                    await asyncio.sleep(0.01)
+            asset_id = (await other.presign())["assetId"]
+            assert (await other.call("POST", f"/api/v1/assets/{asset_id}/complete"))[0] == 200
+            assert store.held == threads // 2
+            store.go.set()
+            for status, answer, _ in await asyncio.gather(*batches):
+                assert (status, {one["code"] for one in answer["data"]}) == (200, {"upload_missing"})
