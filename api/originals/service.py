@@ -32,7 +32,7 @@ class OriginalReader:
             raise MedialaneError(ErrorCode.NOT_FOUND)
         if found.etag is None:
             raise MedialaneError(ErrorCode.UPLOAD_MISSING)
-        version_id = await self._version_of(found)
+        version_id = await self._version_of(tenant_id, found)
         # In no shared cache: whoever deletes an asset wants its upload gone.
         answer = {"Cache-Control": "private"}
         if download:
@@ -44,11 +44,11 @@ class OriginalReader:
             url_expires_at=signed.expires_at,
         )  # fmt: skip
 
-    async def _version_of(self, found: Original) -> str | None:
+    async def _version_of(self, tenant_id: UUID, found: Original) -> str | None:
         """The version that holds what was completed, None: the present one. A bucket that was moved names others."""
-        there = False
+        store, there = self._store.of(tenant_id), False
         for version_id in dict.fromkeys((found.version_id, None)):
-            head = await self._store.head(found.object_key, version_id=version_id)
+            head = await store.head(found.object_key, version_id=version_id)
             if head is not None and head.etag == found.etag:
                 return version_id
             there = there or head is not None
