@@ -37,6 +37,7 @@ def variables(ports: Mapping[str, int], secrets: Secrets, layout: Layout) -> dic
         "MEDIALANE_S3_SECRET_KEY": secrets.s3_secret_key,
         "MEDIALANE_API_HOST": HOST,
         "MEDIALANE_API_PORT": str(ports["api"]),
+        "MEDIALANE_URL": f"http://{HOST}:{ports['api']}",  # for `medialane upload` and `assets`
         "MEDIALANE_WEBHOOK_ENCRYPTION_KEY": secrets.webhook_encryption_key,
         "MEDIALANE_MEDIA_SIGNING_KEY": secrets.media_signing_key,
         # Receivers of a local stack are local, too.

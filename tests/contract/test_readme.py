@@ -8,6 +8,11 @@ import click
 import pytest
 
 from cli.main import medialane
+from cli.stack.environment import variables
+from cli.stack.layout import layout
+from cli.stack.ports import Claims, assign
+from cli.stack.state import Secrets
+from cli.upload import upload
 from schemas import settings_table
 from schemas.settings import PROCESSES, variable
 
@@ -51,6 +56,16 @@ def test_a_document_without_markers_is_refused() -> None:
 def test_the_walk_through_waits_for_what_it_then_downloads() -> None:
     block = next(block for block in re.findall(r"(?s)```sh\n(.*?)```", TEXT) if "thumbnail.webp" in block)
     assert block.index("/complete") < block.index("?wait=") < block.index("thumbnail.webp")
+
+
+def test_the_walk_through_takes_only_variables_that_the_stack_or_itself_has_set(tmp_path: Path) -> None:
+    env = variables(assign({}, {}, Claims()), Secrets.generate(), layout(tmp_path))
+    walk = TEXT.partition("## Use it")[2].partition("The routes, the errors")[0]
+    own = re.findall(r"(?m)^(?:export )?([A-Z_]+)=", walk)
+    assert set(re.findall(r"\$([A-Z_]+)", walk)) <= {*env, *own}
+    asked = {option.envvar for option in upload.params if isinstance(option, click.Option) and option.required}
+    assert asked <= {*env, *own}
+    assert env["MEDIALANE_URL"] == f"http://{env['MEDIALANE_API_HOST']}:{env['MEDIALANE_API_PORT']}"
 
 
 def commands() -> list[list[str]]:
