@@ -17,7 +17,7 @@ from cli.demo.trace import check_trace, logged_traces
 from cli.demo.verdicts import Checks
 from cli.ledger import EventRow, Ledger
 from cli.measure import Measured, measure
-from cli.onboarding import new_tenant
+from cli.onboarding import Tenant
 from cli.platform import Platform
 from cli.receiver import Received, Receiver
 from cli.samples import Samples
@@ -41,14 +41,11 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     failures: tuple[str, ...]
 
 
-async def act(platform: Platform, samples: Samples, console: Console, tell: Tell) -> Verdict:
-    """Upload two photos and the video, check everything, print the tables.
+async def act(platform: Platform, tenant: Tenant, samples: Samples, console: Console, tell: Tell) -> Verdict:
+    """Upload two photos and the video as a new tenant, check everything, print the tables.
 
-    A promise that does not hold is in the verdict; raises only what keeps the demo from going on (`ClientError`,
-    `CommandError`).
+    A promise that does not hold is in the verdict; raises only what keeps the demo from going on (`ClientError`).
     """
-    tenant = await new_tenant(platform.env, "demo")
-    tell(f"tenant {tenant.slug} and its API key made")
     with ExitStack() as scope:
         topics = [platform.topic(topic) for topic in (EVENTS, IMAGE_JOBS, VIDEO_JOBS)]
         witness = scope.enter_context(Witness(platform.kafka, topics))

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 from pathlib import Path
 
 import click
@@ -11,10 +12,11 @@ from rich.markup import escape
 
 from cli.client import ClientError
 from cli.demo.acts import Verdict, act
-from cli.onboarding import CommandError
+from cli.onboarding import CommandError, Tenant, new_tenant
 from cli.running import Progress, begin_empty, ends_in_good_order, platform_of
 from cli.samples import MissingSamplesError, Samples, find_samples
 from cli.stack import Stack, StackError
+from cli.stack.layout import program
 
 _FOLDER = Path(".local/stack/demo")
 _RESULT = Path("build/demo.json")
@@ -46,11 +48,11 @@ def _play(console: Console, progress: Progress, folder: Path, *, keep: bool) -> 
     stack = Stack.start(folder, progress=progress.stack_event)
     kept = False
     try:
-        verdict = asyncio.run(_acts(stack, samples, console, progress))
+        tenant, verdict = asyncio.run(_acts(stack, samples, console, progress))
         if keep:
             stack.detach()
             kept = True
-            _show(console, stack)
+            _show(stack, tenant)
     finally:
         if not kept:
             stack.stop(quick=True)  # the next demo begins on empty data, so nobody needs this one's
@@ -58,18 +60,32 @@ def _play(console: Console, progress: Progress, folder: Path, *, keep: bool) -> 
     return verdict
 
 
-async def _acts(stack: Stack, samples: Samples, console: Console, progress: Progress) -> Verdict:
-    return await act(platform_of(stack), samples, console, progress.tell)
+async def _acts(stack: Stack, samples: Samples, console: Console, progress: Progress) -> tuple[Tenant, Verdict]:
+    platform = platform_of(stack)
+    tenant = await new_tenant(platform.env, "demo")
+    progress.tell(f"tenant {tenant.slug} and its API key made")
+    return tenant, await act(platform, tenant, samples, console, progress.tell)
 
 
-def _show(console: Console, stack: Stack) -> None:
-    console.print("The stack stays up:")
+def how_to_look(stack: Stack, tenant: Tenant) -> list[str]:
+    """Lines to type, as they stand, at a stack that stays up: first as the demo's tenant, then as its operator."""
+    folder, own = shlex.quote(os.path.relpath(stack.folder)), program()
+    return [
+        f"export MEDIALANE_URL={stack.env['MEDIALANE_URL']} MEDIALANE_API_KEY={tenant.api_key}",
+        f"{own} assets ls",
+        f". {folder}/env  # for operators' commands",
+        f"{own} stack status --dir {folder}",
+        f"{own} stack down --dir {folder}  # --purge deletes its data, too",
+    ]
+
+
+def _show(stack: Stack, tenant: Tenant) -> None:
+    click.echo("The stack stays up:")
     for name, address in stack.addresses.items():
-        console.print(f"  {name:14} {address}", highlight=False, markup=False)
-    folder = os.path.relpath(stack.folder)
-    console.print(f"  variables      source {folder}/env", highlight=False, markup=False)
-    console.print(f"  look at it     medialane stack status --dir {folder}", highlight=False, markup=False)
-    console.print(f"  stop it        medialane stack down --dir {folder}", highlight=False, markup=False)
+        click.echo(f"  {name:14} {address}")
+    click.echo("To look at what was made, and to stop it:")
+    for line in how_to_look(stack, tenant):
+        click.echo(f"  {line}")
 
 
 def _conclude(console: Console, verdict: Verdict, seconds: float) -> None:

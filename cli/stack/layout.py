@@ -7,6 +7,7 @@ import pwd
 import shlex
 import shutil
 import stat
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,15 @@ def jars() -> Path:
     """The folder that bootstrap fills with jars: `libs/` and `plugins/debezium/`."""
     chosen = os.environ.get("MEDIALANE_STACK_JARS")
     return Path(chosen) if chosen else SOURCE / ".local" / "jars"
+
+
+def program() -> str:
+    """What to type for `medialane` from where the user is: its path, unless PATH leads to this one."""
+    own, found = Path(sys.executable).with_name("medialane"), shutil.which("medialane")
+    if not own.exists() or (found is not None and Path(found).samefile(own)):
+        return "medialane"
+    here = Path.cwd()
+    return shlex.quote(str(own.relative_to(here) if own.is_relative_to(here) else own))
 
 
 @dataclass(frozen=True)
@@ -81,7 +91,7 @@ class Layout:
 
     def command(self, words: str) -> str:
         """What to type to do something with this stack: `up`, `down --purge`."""
-        return f"medialane stack {words} --dir {shlex.quote(str(self.folder))}"
+        return f"{program()} stack {words} --dir {shlex.quote(str(self.folder))}"
 
     @property
     def is_stack(self) -> bool:
