@@ -55,7 +55,9 @@ class Filters:
     """What narrows a list of assets."""
 
     State = Annotated[AssetState | None, QueryParameter(name="state", description="Only assets in this state")]
-    Kind = Annotated[MediaKind | None, QueryParameter(name="type", description="Only images, or only videos")]
+    Kind = Annotated[
+        MediaKind | None, QueryParameter(name="type", description="Only images, only videos, or only sound")
+    ]
     From = Annotated[
         str | None,
         QueryParameter(name="createdFrom", description="Only assets made then or later", schema_extra=_MOMENT),

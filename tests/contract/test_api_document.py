@@ -1,16 +1,28 @@
 """docs/api.md against the code: what its readers take for complete."""
 
+import json
 import re
 from pathlib import Path
 
+import msgspec
+
 from schemas.errors import ERRORS, OF_THE_CONTENT, ErrorClass, ErrorCode
+from schemas.profile_sets import MOST_OWN, ProfileChoice, resolve
+from schemas.profiles import CATALOGUE, PROFILE_SETS, Profile
 from schemas.settings import ProcessorSettings, WebhookSettings
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs/api.md").read_text(encoding="utf-8")
 
 
+FORMATS = {
+    "webp": "WebP", "jpeg": "JPEG", "avif": "AVIF", "mp4": "MP4", "storyboard": "WebVTT", "hls": "HLS",
+    "m4a": "AAC in M4A", "png": "PNG", "json": "JSON",
+}  # fmt: skip
+
+
 def table(heading: str) -> list[str]:
-    return TEXT.partition(f"{heading}\n|---|---|---|\n")[2].partition("\n\n")[0].splitlines()
+    line = "|---" * (heading.count("|") - 1)
+    return TEXT.partition(f"{heading}\n{line}|\n")[2].partition("\n\n")[0].splitlines()
 
 
 def again(code: ErrorCode) -> str:
@@ -53,3 +65,47 @@ def test_what_receivers_are_told_of_deliveries_is_as_set() -> None:
     assert f"up to {settings.in_flight_per_endpoint} are under way" in TEXT
     assert f"within {settings.timeout_s:g} seconds (`MEDIALANE_WEBHOOK_TIMEOUT_S`)" in TEXT
     assert f"({sum(settings.schedule_s) // 3600:.0f} h in all)" in TEXT
+
+
+def size(profile: Profile) -> str:
+    if profile.rungs:
+        return ", ".join(f"{rung.side}p" for rung in profile.rungs)
+    if profile.fit == "crop":
+        return f"{profile.width} x {profile.height}"
+    if profile.width is None:
+        return f"{profile.height} high" if profile.height else ""
+    return f"{profile.width} points" if profile.format == "json" else f"{profile.width} wide"
+
+
+def test_every_profile_is_told_as_it_is_made() -> None:
+    rows = [
+        [cell.strip() for cell in row.strip("|").split("|")]
+        for row in table("| profile | what | size | format | stage |")
+    ]
+    assert all(what for _, what, *_ in rows)
+    assert [(name, side.removesuffix(", each"), made, stage) for name, _, side, made, stage in rows] == [
+        (f"`{each.name}`", size(each), FORMATS[each.format], f"`{each.stage}`") for each in CATALOGUE.values()
+    ]
+
+
+def test_every_set_is_told_with_what_it_has() -> None:
+    told = {}
+    for row in table("| set | has |"):
+        name, *members = re.findall(r"`(\w+)`", row)
+        told[name] = [each for member in members for each in PROFILE_SETS.get(member, (CATALOGUE.get(member),))]
+    assert told == {name: list(profiles) for name, profiles in PROFILE_SETS.items()}
+
+
+def test_the_choice_that_is_shown_can_be_kept_and_what_it_leaves_out_stays() -> None:
+    [shown] = [block for block in re.findall(r"(?s)```json\n(.*?)```", TEXT) if '"include"' in block]
+    made = resolve(msgspec.convert(json.loads(shown), ProfileChoice))
+    assert [each.name for each in made if each.stage.kind == "image"] == [
+        "thumbnail", "display_small", "display_large", "hero",
+    ]  # fmt: skip
+    default = {each for each in PROFILE_SETS["default"] if each.stage.kind != "image"}
+    assert {each for each in made if each.stage.kind != "image"} == default
+    assert set(resolve(ProfileChoice(include=("avif",)))) == set(PROFILE_SETS["default"])
+    assert {each for each in resolve(ProfileChoice(include=("jpeg",))) if each.stage.kind == "image"} == set(
+        PROFILE_SETS["jpeg"]
+    )
+    assert f"may have {MOST_OWN} of its own" in TEXT
