@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from cli import client
 from schemas.errors import ERRORS, OF_THE_CONTENT, ErrorClass, ErrorCode
 from schemas.profile_sets import MOST_OWN, ProfileChoice, resolve
 from schemas.profiles import CATALOGUE, PROFILE_SETS, Profile
@@ -109,3 +110,9 @@ def test_the_choice_that_is_shown_can_be_kept_and_what_it_leaves_out_stays() -> 
         PROFILE_SETS["jpeg"]
     )
     assert f"may have {MOST_OWN} of its own" in TEXT
+
+
+def test_every_error_of_the_python_client_is_told() -> None:
+    section = TEXT.partition("## From Python\n")[2].partition("\n## ")[0]
+    errors = {name for name in client.__all__ if name.endswith("Error")}
+    assert set(re.findall(r"`(\w+Error)`", section)) == errors
