@@ -1,4 +1,4 @@
-"""`medialane assets`: list, show, download and delete assets, by the API."""
+"""`medialane assets`: list, show, download, process again and delete assets, by the API."""
 
 from datetime import datetime
 from uuid import UUID
@@ -81,6 +81,26 @@ def show(asset_id: UUID, url: str, key: str, as_json: bool) -> None:
         click.echo(f"  {variant.profile:<16} {variant.width}x{variant.height}  {variant.size:,} bytes  {variant.url}")
     for entry in asset.timeline:
         click.echo(f"  {entry.seq:>4}  {entry.time:%H:%M:%S.%f}  {entry.type} {entry.subject}".rstrip())
+
+
+@assets.command()
+@click.argument("asset_id", type=click.UUID)
+@with_door
+@click.option("--wait", is_flag=True, help="Wait until every job of it has ended; exit code 1 if it is not ready then.")
+@click.option("--timeout", "timeout_s", type=click.FloatRange(min=1), default=600.0, show_default=True,
+              help="Longest wait, seconds.")  # fmt: skip
+def process(asset_id: UUID, url: str, key: str, wait: bool, timeout_s: float) -> None:
+    """Process ASSET_ID again: one that failed or was cancelled, or a ready one with the profiles of today.
+
+    What was made of it already is used again. Refused while it is under way.
+    """
+
+    async def work(client: MedialaneClient) -> Asset:
+        await client.process_asset(asset_id)
+        return await client.wait_settled(asset_id, timeout_s=timeout_s) if wait else await client.asset(asset_id)
+
+    asset = ask(url, key, work)
+    click.echo(f"{asset.id}  {asset.state}  {asset.file_name}")
 
 
 @assets.command()

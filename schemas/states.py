@@ -83,7 +83,7 @@ class JobClass(StrEnum):
     """How a job stands to its tenant's others: secondary and bulk work takes what primary work leaves, and ages."""
 
     PRIMARY = "primary"  # somebody waits for the asset
-    SECONDARY = "secondary"  # the asset is ready, or an operator replays it
+    SECONDARY = "secondary"  # the asset is ready, or is processed again
     BULK = "bulk"  # reprocessing of many
 
     @classmethod

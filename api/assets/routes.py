@@ -190,6 +190,23 @@ def _writing(writer: AssetWriter, once: Once) -> list[HTTPRouteHandler]:
         work = partial(writer.cancel, request.user, asset_id, traceparent=current_traceparent())
         return await once.acted(request, idempotency_key, 200, work)
 
+    @post(
+        "/{asset_id:uuid}/process",
+        status_code=200,
+        opt=_WRITE,
+        operation_id="processAsset",
+        summary="Process again",
+        description="Opens a new generation of an asset that is ready, failed or cancelled, with the profiles that are "
+        "chosen by now, behind fresh uploads. What was made of the same bytes is used again, and stays readable. "
+        "Second-stage jobs that a ready asset still has are stopped. 409 while it is under way.",
+        responses=documented(400, 401, 403, 404, 409, 413, 422, 429),
+    )
+    async def process(
+        request: TenantRequest, asset_id: FromPath[UUID], idempotency_key: IdempotencyKey = None
+    ) -> Response[Done]:
+        work = partial(writer.process, request.user, asset_id, traceparent=current_traceparent())
+        return await once.acted(request, idempotency_key, 200, work)
+
     @delete(
         "/{asset_id:uuid}",
         status_code=200,
@@ -203,4 +220,4 @@ def _writing(writer: AssetWriter, once: Once) -> list[HTTPRouteHandler]:
         await writer.delete(request.user, asset_id, traceparent=current_traceparent())
         return Done(message="Asset deleted")
 
-    return [change, cancel, remove]
+    return [change, cancel, process, remove]

@@ -1,4 +1,4 @@
-"""Changing, cancelling and deleting assets."""
+"""Changing, cancelling and deleting assets, and having them processed again."""
 
 from uuid import UUID
 
@@ -10,6 +10,7 @@ from connectors.postgres.assets import change_asset
 from connectors.postgres.cancel import cancel_asset, delete_asset
 from connectors.postgres.database import Database
 from connectors.postgres.keys import Principal
+from connectors.postgres.replay import process_again
 from schemas.errors import ErrorCode, MedialaneError
 
 
@@ -35,6 +36,14 @@ class AssetWriter:
         done = Done(message="Asset cancelled")
         async with self._database.tenant(who.tenant_id) as connection:
             await cancel_asset(connection, who.tenant_id, asset_id, actor=who.actor, traceparent=traceparent)
+            await keep(connection, done)
+        return done
+
+    async def process(self, who: Principal, asset_id: UUID, keep: Keep[Done], *, traceparent: str | None) -> Done:
+        """Process it anew. Raises `MedialaneError`: not_found, conflict while it is under way, or was never sent."""
+        done = Done(message="Asset is processed again")
+        async with self._database.tenant(who.tenant_id) as connection:
+            await process_again(connection, who.tenant_id, asset_id, actor=who.actor, traceparent=traceparent)
             await keep(connection, done)
         return done
 

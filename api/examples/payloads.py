@@ -191,6 +191,7 @@ ANSWERS: dict[str, Any] = {
     "listAssets": Success(data=AssetPage(items=(AssetListed(**_SUMMARY, **_MADE),), next_cursor=None)),
     "changeAsset": Done(message="Asset changed"),
     "cancelAsset": Done(message="Asset cancelled"),
+    "processAsset": Done(message="Asset is processed again"),
     "deleteAsset": Done(message="Asset deleted"),
     "streamEvents": f"id: {_SHOWN.seq}\nevent: {_SHOWN.event_type}\ndata: {encode_event(_SHOWN).decode()}\n\n",
     "createMultipart": MultipartCreated(key=ids.OBJECT_KEY, uploadId=ids.ASSET),

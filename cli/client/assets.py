@@ -68,6 +68,13 @@ class Assets(Wire):
         """Stop an asset's processing; raises `ConflictError` if there is nothing to stop."""
         await self._call("POST", f"/assets/{asset_id}/cancel", idempotency_key=idempotency_key)
 
+    async def process_asset(self, asset_id: UUID, *, idempotency_key: str | None = None) -> None:
+        """Have a ready, failed or cancelled asset processed again, with the profiles that are chosen by now.
+
+        Raises `ConflictError` while it is under way. Follow it as an upload: `wait_ready`, `wait_settled`.
+        """
+        await self._call("POST", f"/assets/{asset_id}/process", idempotency_key=idempotency_key)
+
     async def delete_asset(self, asset_id: UUID) -> None:
         """Delete an asset; it is gone at once."""
         await self._call("DELETE", f"/assets/{asset_id}")

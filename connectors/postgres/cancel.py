@@ -49,7 +49,7 @@ async def cancel_asset(
     An asset that was on its way becomes `cancelled`, with its event; one that is ready stays so, and only its further
     jobs end. Raises `MedialaneError`: not_found, or conflict if nothing was left to stop.
     """
-    state, _ = await _lock(connection, tenant_id, asset_id)
+    state, _ = await lock_asset(connection, tenant_id, asset_id)
     stopped = await stop_jobs(connection, tenant_id, asset_id)
     if state in _UNDER_WAY:
         await connection.execute(_CANCELLED, {"id": asset_id})
@@ -71,7 +71,7 @@ async def delete_asset(
     Its room in the quota is given back, whoever deletes it. Returns how many jobs ended by it. Raises
     `MedialaneError(not_found)`, also for what is deleted already.
     """
-    state, size = await _lock(connection, tenant_id, asset_id)
+    state, size = await lock_asset(connection, tenant_id, asset_id)
     stopped = await stop_jobs(connection, tenant_id, asset_id)
     await connection.execute(_DELETED, {"id": asset_id})
     await outbox.emit(connection, asset_id, [AssetDeleted], traceparent=traceparent)
@@ -98,8 +98,8 @@ async def stop_jobs(connection: AsyncConnection, tenant_id: UUID, asset_id: UUID
     return len(rows)
 
 
-async def _lock(connection: AsyncConnection, tenant_id: UUID, asset_id: UUID) -> tuple[str, int]:
-    """The asset's state and size in bytes."""
+async def lock_asset(connection: AsyncConnection, tenant_id: UUID, asset_id: UUID) -> tuple[str, int]:
+    """The asset's state and size in bytes; nobody else changes it in this transaction. Raises not_found."""
     found = (await connection.execute(_LOCK, {"id": asset_id, "tenant_id": tenant_id})).one_or_none()
     if found is None:
         raise MedialaneError(ErrorCode.NOT_FOUND)

@@ -1,4 +1,4 @@
-"""Replay and reprocess: a new generation of an asset, in one transaction, its former jobs fenced.
+"""Processing again: a new generation of an asset, in one transaction, its former jobs fenced.
 
 What was made of the same bytes in the same version is used again, so only what is missing costs anything.
 """
@@ -11,8 +11,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from connectors.postgres import outbox
-from connectors.postgres.cancel import stop_jobs
+from connectors.postgres import audit, outbox
+from connectors.postgres.cancel import lock_asset, stop_jobs
 from connectors.postgres.content import reopen
 from connectors.postgres.credits import NewJob, make_jobs
 from schemas.errors import ErrorCode, MedialaneError
@@ -102,6 +102,23 @@ async def replay_asset(
     )  # fmt: skip
     await make_jobs(connection, row.tenant_id, [job])
     return job_id
+
+
+async def process_again(
+    connection: AsyncConnection, tenant_id: UUID, asset_id: UUID, *, actor: str, traceparent: str | None = None
+) -> None:
+    """Open a new generation of a tenant's own asset, behind its fresh uploads.
+
+    Raises `MedialaneError`: not_found, or conflict while the asset is under way.
+    """
+    state, _ = await lock_asset(connection, tenant_id, asset_id)
+    job_id = await replay_asset(
+        connection, asset_id, reason="asked for by its tenant", job_class=JobClass.SECONDARY, traceparent=traceparent
+    )
+    await audit.note(
+        connection, actor=actor, action="asset.process", tenant_id=tenant_id, subject=str(asset_id),
+        detail={"state": state.value, "job_id": str(job_id)},
+    )  # fmt: skip
 
 
 async def assets_behind(

@@ -23,6 +23,7 @@ OPERATIONS = {
     "listDeliveries", "readDelivery", "resendDelivery", "recoverWebhook",
     "mintKey", "listKeys", "revokeKey", "rotateKey",
     "pullAsset", "completeAssets", "presignAgain", "changeAsset", "cancelAsset", "deleteAsset", "streamEvents",
+    "processAsset",
     "createMultipart", "listParts", "signParts", "signPart", "completeMultipart", "abortMultipart",
 }  # fmt: skip
 

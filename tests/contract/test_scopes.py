@@ -13,7 +13,7 @@ SCOPES = {
     },
     Scope.ASSETS_WRITE: {
         "presignUpload", "presignAgain", "pullAsset", "completeAsset", "completeAssetByGet", "completeAssets",
-        "changeAsset", "cancelAsset", "deleteAsset",
+        "changeAsset", "cancelAsset", "processAsset", "deleteAsset",
         "createMultipart", "listParts", "signPart", "signParts", "completeMultipart", "abortMultipart",
     },
     Scope.WEBHOOKS: {

@@ -10,6 +10,7 @@ from cli.demo.checks import check_variant
 from cli.demo.trace import check_trace, logged_traces
 from cli.demo.verdicts import Checks
 from cli.measure import measure
+from cli.onboarding import medialane
 from cli.witness import Witness
 from schemas.events import decode_event
 from schemas.profile_sets import ProfileChoice
@@ -65,6 +66,20 @@ async def test_the_second_stage_follows_a_photo_that_is_ready_already(whole, sam
         assert asset.details is not None
         assert asset.details["thumbhash"]
         await actor.finished_once(asset)
+
+
+async def test_a_ready_asset_gets_what_its_tenant_has_chosen_since(actor, samples):
+    asset = await actor.ready(await actor.upload("a.jpg", "image/jpeg", samples.photos[0].read_bytes()))
+    before = {variant.profile: variant.sha256 for variant in asset.variants}
+    await actor.client.choose_profiles(["thumbnail", "thumbnail_jpeg", "thumbnail_avif"])
+    env = {"MEDIALANE_URL": actor.platform.api_url, "MEDIALANE_API_KEY": actor.tenant.api_key}
+    said = await medialane(env, "assets", "process", str(asset.id), "--wait")
+    assert said.decode() == f"{asset.id}  ready  a.jpg\n"
+    asset = await actor.client.asset(asset.id)
+    after = {variant.profile: variant.sha256 for variant in asset.variants}
+    assert asset.generation == 2
+    assert after.keys() == before.keys() | {"thumbnail_jpeg", "thumbnail_avif"}
+    assert before.items() <= after.items()
 
 
 async def test_events_are_in_order_everywhere_and_every_webhook_verifies(actor, samples):

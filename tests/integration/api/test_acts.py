@@ -1,19 +1,23 @@
 """What a tenant does with assets, to the end: signed again, posted as a form, completed together, changed, cancelled,
-deleted and purged, found by what they are; and what the audit log says of it."""
+processed again, deleted and purged, found by what they are; and what the audit log says of it."""
 
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import aiohttp
 import boto3
 import pytest
 from prometheus_client import CollectorRegistry
+from support import protocol
 from support.api import PHOTO
 
 from connectors.objectstore.s3 import S3ObjectStore
 from connectors.postgres.variants import Addition, NewVariant, add_variants
 from connectors.telemetry.metrics import Metrics
 from schemas.ids import uuid7
+from schemas.records import Dispatch
 from schemas.settings import KeeperSettings
+from schemas.states import Stage
 from streams.keeper.purging import Purging
 
 ASSETS = "/api/v1/assets"
@@ -141,6 +145,55 @@ async def test_what_is_under_way_is_cancelled_once(caller, operator):
     assert asset["timeline"][-1]["type"] == "asset.cancelled"
     assert (await caller.call("POST", f"{ASSETS}/{asset_id}/cancel"))[1]["code"] == "conflict"
     assert await audited(operator, asset_id) == [("asset.cancel", {"state": "uploaded", "jobs": 1})]
+
+
+async def ends(caller, operator, asset_id, ended):
+    """Let a worker and its tenant bring an asset to this end, as they do; a ready one has a second job under way."""
+    (row,) = await operator.rows("SELECT id FROM jobs WHERE asset_id = :id", id=asset_id)
+    stage, sha256 = Stage.IMAGE_PRIMARY, uuid7().bytes * 2
+    dispatch = Dispatch(
+        job_id=row["id"], tenant_id=caller.tenant_id, asset_id=UUID(asset_id), stage=stage, dispatch=1
+    )  # fmt: skip
+    async with operator.database.transaction() as connection:
+        job = await protocol.claim(connection, dispatch)
+        await protocol.join(connection, job, sha256)
+        if ended == "ready":
+            await protocol.finish(connection, job, sha256, follow=[Stage.IMAGE_AVIF])
+        elif ended == "failed":
+            await protocol.fail(connection, job, sha256=sha256)
+    if ended == "cancelled":
+        assert (await caller.call("POST", f"{ASSETS}/{asset_id}/cancel"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("ended", "jobs"),
+    [
+        ("ready", ["1 image.avif cancelled", "1 image.primary done"]),
+        ("failed", ["1 image.primary failed"]),
+        ("cancelled", ["1 image.primary cancelled"]),
+    ],
+)
+async def test_what_has_ended_is_processed_again_once(caller, operator, ended, jobs):
+    asset_id = await caller.upload()
+    path = f"{ASSETS}/{asset_id}/process"
+    assert (await caller.call("POST", path))[1]["code"] == "conflict"
+    await complete(caller, asset_id)
+    assert (await caller.call("POST", path))[1]["code"] == "conflict"
+    await ends(caller, operator, asset_id, ended)
+    assert await state_of(caller, asset_id) == ended
+    first, again = [await caller.call("POST", path, headers={"Idempotency-Key": "once"}) for _ in range(2)]
+    assert (first[0], first[1], again[2]["Idempotent-Replayed"]) == (200, again[1], "true")
+    assert (await caller.call("POST", path))[1]["code"] == "conflict"
+    asset = (await caller.call("GET", f"{ASSETS}/{asset_id}"))[1]["data"]
+    assert (asset["state"], asset["generation"], asset["errorCode"]) == ("uploaded", 2, None)
+    found = sorted(f"{job['generation']} {job['stage']} {job['state']}" for job in asset["jobs"])
+    assert found == [*jobs, "2 image.primary queued"]
+    assert [event["type"] for event in asset["timeline"][-2:]] == ["asset.reopened", "job.starting"]
+    statement = "SELECT id, job_class FROM jobs WHERE asset_id = :id AND generation = 2"
+    (job,) = await operator.rows(statement, id=asset_id)
+    assert job["job_class"] == "secondary"
+    noted = (await audited(operator, asset_id))[-1]
+    assert noted == ("asset.process", {"state": ended, "job_id": str(job["id"])})
 
 
 async def test_what_is_deleted_is_gone_at_once_and_its_objects_after_the_purge(caller, operator, bucket):

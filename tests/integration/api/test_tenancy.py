@@ -20,6 +20,7 @@ from connectors.postgres import (
     idempotency,
     keys,
     originals,
+    replay,
     resending,
     variants,
 )
@@ -221,7 +222,7 @@ async def test_row_level_security_alone_keeps_tenants_apart(no_filters, caller, 
         for where in (asset_views.EVERY_ASSET, asset_views.AssetFilter(tags=("both",), kind=MediaKind.IMAGE)):
             listed = await asset_views.list_assets(connection, tenant, limit=100, where=where)
             assert [str(row.id) for row in listed] == [mine]
-    for act in (cancel.cancel_asset, cancel.delete_asset):
+    for act in (cancel.cancel_asset, cancel.delete_asset, replay.process_again):
         with pytest.raises(MedialaneError) as refused:
             async with app.tenant(caller.tenant_id) as connection:
                 await act(connection, caller.tenant_id, UUID(ids["asset_id"]), actor="t")

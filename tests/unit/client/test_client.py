@@ -142,6 +142,7 @@ MADE = {
         ("rotate_webhook_secret", (uuid.UUID(ASSET),)),
         ("test_webhook", (uuid.UUID(ASSET),)),
         ("cancel_asset", (uuid.UUID(ASSET),)),
+        ("process_asset", (uuid.UUID(ASSET),)),
     ],
 )
 async def test_what_must_not_be_done_twice_is_asked_for_under_the_callers_key(server, client, name, arguments):
