@@ -117,7 +117,7 @@ async def process_again(
     )
     await audit.note(
         connection, actor=actor, action="asset.process", tenant_id=tenant_id, subject=str(asset_id),
-        detail={"state": state.value, "job_id": str(job_id)},
+        detail={"state": state, "job_id": str(job_id)},
     )  # fmt: skip
 
 
