@@ -7,8 +7,8 @@ from datetime import datetime
 
 import msgspec
 
-from connectors.postgres.assets import NewAsset
-from connectors.postgres.keys import Principal
+from connectors.postgres.accounts.keys import Principal
+from connectors.postgres.assets.lifecycle import NewAsset
 from processors.sniff import sniff_bytes
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7

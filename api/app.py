@@ -7,16 +7,13 @@ from typing import NamedTuple, Self
 from litestar import Litestar, Router
 from litestar.config.app import AppConfig
 
-from api.admission import Admission
 from api.assets.completion import Completion
 from api.assets.routes import assets_router
 from api.assets.service import AssetReader
 from api.assets.writing import AssetWriter
-from api.bodies import Bodies
-from api.browsers import Browsers
 from api.deliveries.routes import deliveries_router
 from api.deliveries.service import DeliveryService
-from api.description import description
+from api.document.served import description
 from api.failures import answer
 from api.health.routes import health_router
 from api.health.service import Readiness
@@ -24,7 +21,9 @@ from api.idempotency import Once
 from api.keys.routes import keys_router
 from api.keys.service import KeyService
 from api.keys.usage import LastUsed
-from api.limits import RateLimiter, kept
+from api.limits.admission import Admission
+from api.limits.quotas import Quotas
+from api.limits.rates import RateLimiter, kept
 from api.live.hub import Hub
 from api.live.routes import live_router
 from api.live.service import Live
@@ -33,7 +32,9 @@ from api.media.base import Base
 from api.media.grants import GrantSigner
 from api.media.routes import choice_router, media_router
 from api.media.service import MediaReader
-from api.observed import Observed
+from api.middleware.body_timeout import Bodies
+from api.middleware.cors import Browsers
+from api.middleware.observability import Observed
 from api.originals.routes import originals_router
 from api.originals.service import OriginalReader
 from api.principals import Authenticator, guard
@@ -41,7 +42,6 @@ from api.profiles.routes import profiles_router
 from api.profiles.service import ProfileService
 from api.pulls.routes import pulls_router
 from api.pulls.service import PullService
-from api.quotas import Quotas
 from api.storage.routes import storage_router
 from api.storage.service import StorageService
 from api.tokens import TokenReader

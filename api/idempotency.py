@@ -20,9 +20,9 @@ from api.envelope import Success
 from api.principals import TenantRequest, tenant_of
 from api.settling import Settling
 from connectors.postgres import idempotency
+from connectors.postgres.accounts.keys import Principal
 from connectors.postgres.database import Database
 from connectors.postgres.idempotency import Answer, Claim, Refusal
-from connectors.postgres.keys import Principal
 from connectors.secrets import SecretBox
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.patterns import whole

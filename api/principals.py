@@ -14,10 +14,10 @@ from litestar.types import Guard
 
 from api.headers import add_headers, bearer_of
 from api.keys.usage import LastUsed
-from api.limits import RateLimiter
+from api.limits.rates import RateLimiter
 from api.tokens import TokenReader
+from connectors.postgres.accounts.keys import Principal, authenticate, principal_of_token
 from connectors.postgres.database import Database
-from connectors.postgres.keys import Principal, authenticate, principal_of_token
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.scopes import Scope, permits
 

@@ -6,8 +6,9 @@ import click
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from cli.database import in_transaction
-from connectors.postgres import audit, cancel
+from cli.common.database import in_transaction
+from connectors.postgres import audit
+from connectors.postgres.protocol import cancel
 from schemas.errors import ErrorCode, MedialaneError
 
 _FIND = sa.text("""

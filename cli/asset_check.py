@@ -12,15 +12,16 @@ from uuid import UUID
 import click
 import msgspec
 
-from cli.ages import WHEN, Pace
-from cli.database import worker_database
+from cli.common.ages import WHEN, Pace
+from cli.common.database import worker_database
 from connectors.objectstore.port import ObjectStore, pages
 from connectors.objectstore.s3 import S3ObjectStore
-from connectors.postgres import audit, variants
+from connectors.postgres import audit
+from connectors.postgres.accounts.tenants import Tenant, find_tenant, list_tenants
+from connectors.postgres.assets import variants
+from connectors.postgres.assets.purge import content_prefix
+from connectors.postgres.assets.variants import Kept
 from connectors.postgres.database import Database
-from connectors.postgres.purge import content_prefix
-from connectors.postgres.tenants import Tenant, find_tenant, list_tenants
-from connectors.postgres.variants import Kept
 from schemas.settings import ObjectStoreSettings, load
 from streams.bucket import Bucket
 

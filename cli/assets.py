@@ -6,11 +6,11 @@ from uuid import UUID
 import click
 import msgspec
 
-from cli.ages import WHEN
 from cli.asset_acts import cancel_asset, remove_asset
 from cli.asset_check import verify_assets
 from cli.client import Asset, AssetPage, MedialaneClient
-from cli.door import ask, with_door
+from cli.common.ages import WHEN
+from cli.common.door import ask, with_door
 from cli.download import download
 from cli.entries import with_about
 

@@ -8,10 +8,10 @@ import click
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from cli.ages import WHEN
-from cli.database import in_transaction
+from cli.common.ages import WHEN
+from cli.common.database import in_transaction
+from connectors.postgres.accounts.tenants import find_tenant
 from connectors.postgres.audit import AuditEntry, read
-from connectors.postgres.tenants import find_tenant
 from schemas.errors import MedialaneError
 
 

@@ -4,10 +4,10 @@ import click
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from cli.database import in_transaction
+from cli.common.database import in_transaction
 from connectors.postgres import audit
-from connectors.postgres.breakers import list_breakers, set_breaker
-from connectors.postgres.tenants import find_tenant
+from connectors.postgres.accounts.tenants import find_tenant
+from connectors.postgres.protocol.breakers import list_breakers, set_breaker
 
 
 @click.group()

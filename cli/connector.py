@@ -46,7 +46,7 @@ def status() -> None:
 
     One that runs by other settings than this release's, as after an upgrade, is told with exit code 3.
     """
-    connect, kafka = load(ConnectSettings, os.environ), load(KafkaSettings, os.environ)
+    connect = load(ConnectSettings, os.environ)
     found, present = _ask(connect, lambda client: _status(client, connect.connector))
     if found is None:
         raise click.ClickException(f"Connect knows no {connect.connector}: run `medialane connector register`")
@@ -55,6 +55,7 @@ def status() -> None:
         raise click.ClickException(found.cause or "it does not run (yet)")
     if not connect.database_url:
         return  # nobody can tell what its settings should be
+    kafka = load(KafkaSettings, os.environ)
     if other := _differing(present or {}, connector_config(connect, topic_prefix=kafka.topic_prefix)):
         click.echo(f"not as this release sets them: {', '.join(other)}. Run `medialane connector register`", err=True)
         raise SystemExit(_OTHER_SETTINGS)

@@ -13,13 +13,14 @@ import click
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from cli.ages import WHEN, Pace
-from cli.database import in_transaction, worker_database
+from cli.common.ages import WHEN, Pace
+from cli.common.database import in_transaction, worker_database
 from connectors.kafka.producer import RecordProducer
-from connectors.postgres import audit, letters
+from connectors.postgres import audit
+from connectors.postgres.accounts.tenants import find_tenant
 from connectors.postgres.database import Database
-from connectors.postgres.letters import Chosen, Group, Letter
-from connectors.postgres.tenants import find_tenant
+from connectors.postgres.protocol import letters
+from connectors.postgres.protocol.letters import Chosen, Group, Letter
 from connectors.telemetry.tracing import Tracing
 from schemas.errors import ERRORS, ErrorClass, ErrorCode, MedialaneError
 from schemas.settings import KafkaSettings, load

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from yarl import URL
 
 from cli.client import AssetVariant, ClientError, MedialaneClient, NotFoundError
-from cli.door import ask, with_door
+from cli.common.door import ask, with_door
 
 _ORIGINAL = "original"
 _SHOWN_AFTER_S = 2.0

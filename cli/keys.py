@@ -6,10 +6,10 @@ import click
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from cli.database import in_transaction
+from cli.common.database import in_transaction
 from connectors.postgres import audit
-from connectors.postgres.keys import KeyInfo, MintedKey, find_key, list_keys, mint_key, revoke_key, rotate_key
-from connectors.postgres.tenants import find_tenant
+from connectors.postgres.accounts.keys import KeyInfo, MintedKey, find_key, list_keys, mint_key, revoke_key, rotate_key
+from connectors.postgres.accounts.tenants import find_tenant
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.scopes import DEFAULT_SCOPES, Scope
 

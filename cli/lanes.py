@@ -6,9 +6,9 @@ import click
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from cli.database import in_transaction
-from connectors.postgres import tuning
-from connectors.postgres.tuning import LaneTuning
+from cli.common.database import in_transaction
+from connectors.postgres.placement import tuning
+from connectors.postgres.placement.tuning import LaneTuning
 from schemas.settings import LANE_RUNNING_BOUNDS, LANE_WINDOW_BOUNDS, WorkerSettings
 from schemas.topics import JOB_TOPICS
 

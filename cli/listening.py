@@ -12,8 +12,8 @@ from functools import partial
 import click
 
 from cli.client import Endpoint, MedialaneClient, RefusedError
-from cli.door import ask, with_door
-from cli.receiver import Received, Receiver, VerificationError
+from cli.common.door import ask, with_door
+from cli.harness.receiver import Received, Receiver, VerificationError
 
 _REFUSED = """The service does not send to {url}: {why}
 Of a service on this machine, set MEDIALANE_WEBHOOK_ALLOW_PRIVATE=true (development only), as the local stack does.

@@ -3,9 +3,9 @@
 import click
 import msgspec
 
-from cli.database import in_transaction
+from cli.common.database import in_transaction
+from connectors.postgres.accounts.plans import Plan, list_plans, put_plan
 from connectors.postgres.audit import operator
-from connectors.postgres.plans import Plan, list_plans, put_plan
 
 
 @click.group()

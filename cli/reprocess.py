@@ -8,12 +8,13 @@ from uuid import UUID
 
 import click
 
-from cli.ages import WHEN, Pace
-from cli.database import worker_database
-from connectors.postgres import audit, replay
+from cli.common.ages import WHEN, Pace
+from cli.common.database import worker_database
+from connectors.postgres import audit
+from connectors.postgres.accounts.profile_sets import read_choice
+from connectors.postgres.accounts.tenants import find_tenant, list_tenants
 from connectors.postgres.database import Database
-from connectors.postgres.profile_sets import read_choice
-from connectors.postgres.tenants import find_tenant, list_tenants
+from connectors.postgres.protocol import replay
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.profile_sets import default_choice, resolve
 from schemas.profiles import CATALOGUE, Profile

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from api.openapi import FILE, openapi_text
+from api.document.offline import FILE, openapi_text
 from schemas.generate import FOLDER, documents, outdated, write
 
 _FOLDER = click.option(

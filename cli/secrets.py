@@ -7,8 +7,9 @@ import sys
 import click
 import msgspec
 
-from cli.database import worker_database
-from connectors.postgres import audit, sealed
+from cli.common.database import worker_database
+from connectors.postgres import audit
+from connectors.postgres.accounts import sealed
 from connectors.postgres.database import Database
 from connectors.secrets import SecretBox
 from schemas.settings import WebhookSettings, load

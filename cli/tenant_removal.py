@@ -9,11 +9,12 @@ import click
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from cli.database import worker_database
+from cli.common.database import worker_database
 from connectors.objectstore.s3 import S3ObjectStore
-from connectors.postgres import audit, tenant_removal
+from connectors.postgres import audit
+from connectors.postgres.accounts import removal as tenant_removal
+from connectors.postgres.accounts.tenants import find_tenant
 from connectors.postgres.database import Database
-from connectors.postgres.tenants import find_tenant
 from schemas.settings import ObjectStoreSettings, load
 
 _BATCH = 200

@@ -4,12 +4,13 @@ import click
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from cli.database import in_transaction
+from cli.common.database import in_transaction
 from cli.tenant_removal import delete
-from connectors.postgres import audit, tuning
+from connectors.postgres import audit
+from connectors.postgres.accounts.plans import assign_plan
+from connectors.postgres.accounts.tenants import allow_origins, create_tenant, find_tenant, list_tenants
 from connectors.postgres.audit import operator
-from connectors.postgres.plans import assign_plan
-from connectors.postgres.tenants import allow_origins, create_tenant, find_tenant, list_tenants
+from connectors.postgres.placement import tuning
 
 
 @click.group()

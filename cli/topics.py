@@ -10,7 +10,7 @@ from sqlalchemy import exc
 
 from connectors.kafka.admin import Change, TopicAdmin, TopicsError, refuse_fewer
 from connectors.postgres.database import Database
-from connectors.postgres.placements import confirm_partitions, confirmed_partitions
+from connectors.postgres.placement.placements import confirm_partitions, confirmed_partitions
 from schemas.settings import DatabaseSettings, KafkaSettings, MigrationSettings, TopicsSettings, load, variable
 from schemas.topics import TOPICS, Topic, TopicsFileError, declared
 

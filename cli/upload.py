@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
 from cli.client import Asset, AssetFailedError, ClientError, MedialaneClient, PartsUpload
-from cli.door import ask, with_door
+from cli.common.door import ask, with_door
 from cli.entries import with_about
 
 IN_PARTS_FROM = 64 << 20

@@ -8,7 +8,7 @@ import click
 import msgspec
 from prometheus_client import CollectorRegistry
 
-from cli.database import worker_database
+from cli.common.database import worker_database
 from connectors.objectstore.s3 import S3ObjectStore
 from connectors.postgres import audit
 from connectors.telemetry.metrics import Metrics

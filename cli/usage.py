@@ -6,10 +6,10 @@ import time
 import click
 import msgspec
 
-from cli.database import in_transaction
+from cli.common.database import in_transaction
 from cli.partitions.options import AS_JSON, Duration, table
 from connectors.kafka.snapshot import read_topic
-from connectors.postgres.tenants import list_tenants
+from connectors.postgres.accounts.tenants import list_tenants
 from schemas.settings import KafkaSettings, load
 from schemas.topics import USAGE
 from schemas.usage import Counts, as_row, by_tenant, read_changelog

@@ -11,13 +11,14 @@ import click
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from cli.ages import WHEN
-from cli.database import in_transaction, worker_database
-from connectors.postgres import audit, resending
+from cli.common.ages import WHEN
+from cli.common.database import in_transaction, worker_database
+from connectors.postgres import audit
+from connectors.postgres.accounts.tenants import find_tenant
 from connectors.postgres.database import Database
-from connectors.postgres.endpoint_views import EndpointView, find_delivery, view_endpoints
-from connectors.postgres.resending import SPREAD_S, Span, Which
-from connectors.postgres.tenants import find_tenant
+from connectors.postgres.webhooks import resending
+from connectors.postgres.webhooks.endpoint_views import EndpointView, find_delivery, view_endpoints
+from connectors.postgres.webhooks.resending import SPREAD_S, Span, Which
 from schemas.errors import ErrorCode, MedialaneError
 
 _MOST_ENDPOINTS = 1000

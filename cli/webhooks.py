@@ -6,12 +6,18 @@ import click
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from cli.database import in_transaction
+from cli.common.database import in_transaction
 from cli.listening import listen
 from cli.webhook_acts import recover, resend
-from connectors.postgres.delivery_views import DeliveryFilter, DeliveryRow, DeliveryView, list_deliveries, read_delivery
-from connectors.postgres.endpoint_views import EndpointView, find_delivery, view_endpoints
-from connectors.postgres.tenants import find_tenant
+from connectors.postgres.accounts.tenants import find_tenant
+from connectors.postgres.webhooks.delivery_views import (
+    DeliveryFilter,
+    DeliveryRow,
+    DeliveryView,
+    list_deliveries,
+    read_delivery,
+)
+from connectors.postgres.webhooks.endpoint_views import EndpointView, find_delivery, view_endpoints
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.states import DeliveryState
 

@@ -17,5 +17,5 @@ env=.local/stack/default/env
 tenant=k6-$(date +%s)
 .venv/bin/medialane tenants create "$tenant" >/dev/null
 key=$(.venv/bin/medialane keys mint "$tenant")
-file=${FILE:-$(.venv/bin/python -c 'from cli.samples import find_samples; print(find_samples().photos[0])')}
+file=${FILE:-$(.venv/bin/python -c 'from cli.harness.samples import find_samples; print(find_samples().photos[0])')}
 exec k6 run -e BASE_URL="$MEDIALANE_URL" -e API_KEY="$key" -e FILE="$(realpath "$file")" "$@" k6/upload.js

@@ -23,7 +23,10 @@ _LOCK = 0x6D656469616C616E  # "medialan": any fixed number that no other program
 _LOCK_TIMEOUT_MS = 3000
 _TRIES = 5
 _PAUSE_S = 2.0
-_SESSION = {"timezone": "UTC", "statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
+_SESSION = {
+    "timezone": "UTC", "lock_timeout": "0", "statement_timeout": "0",
+    "idle_session_timeout": "0", "idle_in_transaction_session_timeout": "0",
+}  # fmt: skip
 _BEHIND_OTHERS = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 
 

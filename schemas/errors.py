@@ -135,7 +135,7 @@ ERRORS: dict[ErrorCode, ErrorSpec] = {
     ErrorCode.WEBHOOK_DISABLED: ErrorSpec(_R, 409, "The webhook endpoint is disabled; nothing is sent to it."),
     ErrorCode.DELIVERY_UNDER_WAY: ErrorSpec(_R, 409, "The delivery has not ended: it is sent, or waits to be."),
     ErrorCode.RATE_LIMITED: ErrorSpec(_R, 429, "Too many requests; come again after `Retry-After` seconds."),
-    ErrorCode.QUOTA_EXCEEDED: ErrorSpec(_R, 403, "A limit is reached: of the tenant's plan, or on webhook endpoints."),
+    ErrorCode.QUOTA_EXCEEDED: ErrorSpec(_R, 403, "A limit is reached: of the plan, or on endpoints or keys."),
     ErrorCode.TOO_MANY_UPLOADS: ErrorSpec(_R, 429, "Too many uploads are open; complete some, or come again later."),
     ErrorCode.UPLOAD_CHECKSUM_MISMATCH: ErrorSpec(_R, 409, "The uploaded object has not the declared checksum."),
     ErrorCode.PART_INVALID: ErrorSpec(_R, 409, "The parts do not make up the declared file."),

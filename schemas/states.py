@@ -98,7 +98,7 @@ class JobClass(StrEnum):
 
 
 class BreakerState(StrEnum):
-    """A tenant's breaker: see `connectors.postgres.breakers`."""
+    """A tenant's breaker: see `connectors.postgres.protocol.breakers`."""
 
     CLOSED = "closed"
     OPEN = "open"  # its jobs wait in their rows

@@ -10,9 +10,9 @@ from tempfile import NamedTemporaryFile
 from uuid import UUID
 
 from connectors.objectstore.port import ObjectStore
-from connectors.postgres import installation
+from connectors.postgres.assets import installation
+from connectors.postgres.assets.installation import Installation
 from connectors.postgres.database import Database
-from connectors.postgres.installation import Installation
 from schemas.errors import ErrorCode, MedialaneError
 
 MARK = ".medialane-installation"

@@ -7,7 +7,7 @@ import structlog
 
 from connectors.kafka.producer import RecordProducer, RecordTooLargeError
 from connectors.postgres.database import Database
-from connectors.postgres.dead_letters import BadRecord, bury_record
+from connectors.postgres.protocol.dead_letters import BadRecord, bury_record
 from connectors.telemetry.messaging import header_traceparent
 from connectors.telemetry.tracing import Tracing, current_traceparent
 from schemas.errors import ErrorCode

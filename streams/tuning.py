@@ -6,8 +6,8 @@ from typing import Any
 
 import structlog
 
-from connectors.postgres import tuning
 from connectors.postgres.database import Database
+from connectors.postgres.placement import tuning
 from schemas.errors import MedialaneError
 from streams.core.lane import Bounds
 from streams.core.roundrobin import Share, Shares

@@ -7,9 +7,10 @@ from uuid import UUID
 from api.announcing import judge
 from api.assets.models import CompletedAsset
 from connectors.objectstore.port import ObjectHead, ObjectStore
-from connectors.postgres.assets import Completed, Upload, complete_assets, find_uploads
+from connectors.postgres.assets.lifecycle import Upload, find_uploads
 from connectors.postgres.database import Database
 from connectors.postgres.group_commit import by_tenant
+from connectors.postgres.protocol.completing import Completed, complete_assets
 from processors.sniff import HEAD_BYTES
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.states import AssetState

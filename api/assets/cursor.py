@@ -5,7 +5,7 @@ import binascii
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from connectors.postgres.asset_views import Position
+from connectors.postgres.paging import Position
 from schemas.errors import ErrorCode, MedialaneError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -8,7 +8,7 @@ import msgspec
 from litestar.openapi.spec import OpenAPIType, Schema
 from litestar.params import QueryParameter
 
-from connectors.postgres.asset_views import AssetFilter
+from connectors.postgres.assets.views import AssetFilter
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.patterns import whole
 from schemas.states import AssetState, MediaKind

@@ -16,7 +16,7 @@ from api.envelope import Done, Success
 from api.failures import documented
 from api.headers import add_headers
 from api.idempotency import IdempotencyKey, Once
-from api.limits import RateLimiter
+from api.limits.rates import RateLimiter
 from api.live.service import Live
 from api.media.base import Base
 from api.principals import SCOPE_OPT, TenantRequest, tenant_of

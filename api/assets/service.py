@@ -25,17 +25,17 @@ from api.assets.models import (
 )
 from api.media.addresses import Addresses, Place
 from api.media.formats import Picture, pictures_of
-from connectors.postgres.asset_views import (
+from connectors.postgres.assets.views import (
     AssetFilter,
     AssetRow,
     JobView,
-    Position,
     TimelineEvent,
     list_assets,
     read_asset,
     read_variants,
 )
 from connectors.postgres.database import Database
+from connectors.postgres.paging import Position
 from connectors.shares import Shares
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.events import Variant

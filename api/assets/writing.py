@@ -6,11 +6,11 @@ from api.announcing import check_metadata
 from api.assets.models import AssetChange
 from api.envelope import Done
 from api.idempotency import Keep
-from connectors.postgres.assets import change_asset
-from connectors.postgres.cancel import cancel_asset, delete_asset
+from connectors.postgres.accounts.keys import Principal
+from connectors.postgres.assets.lifecycle import change_asset
 from connectors.postgres.database import Database
-from connectors.postgres.keys import Principal
-from connectors.postgres.replay import process_again
+from connectors.postgres.protocol.cancel import cancel_asset, delete_asset
+from connectors.postgres.protocol.replay import process_again
 from schemas.errors import ErrorCode, MedialaneError
 
 

@@ -7,8 +7,8 @@ import msgspec
 from msgspec import Meta
 
 from api.envelope import Moment
-from connectors.postgres.delivery_views import MOST_ATTEMPTS
-from connectors.postgres.resending import MOST_COUNTED, MOST_RECOVERED, Which
+from connectors.postgres.webhooks.delivery_views import MOST_ATTEMPTS
+from connectors.postgres.webhooks.resending import MOST_COUNTED, MOST_RECOVERED, Which
 from schemas.metrics import WEBHOOK_OUTCOMES
 from schemas.states import DeliveryState
 

@@ -14,7 +14,7 @@ from api.envelope import Done, Success
 from api.failures import documented
 from api.idempotency import IdempotencyKey, Once
 from api.principals import SCOPE_OPT, TenantRequest, tenant_of
-from connectors.postgres.delivery_views import DeliveryFilter
+from connectors.postgres.webhooks.delivery_views import DeliveryFilter
 from schemas.scopes import Scope
 
 _NEEDED = {SCOPE_OPT: Scope.WEBHOOKS}

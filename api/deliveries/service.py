@@ -9,17 +9,17 @@ from api.deliveries.models import AttemptOut, DeliveryDetail, DeliveryOut, Deliv
 from api.deliveries.query import decode_cursor, encode_cursor
 from api.envelope import Done, Success
 from api.idempotency import Keep
-from connectors.postgres import resending
+from connectors.postgres.accounts.keys import Principal
 from connectors.postgres.database import Database
-from connectors.postgres.delivery_views import (
+from connectors.postgres.webhooks import resending
+from connectors.postgres.webhooks.delivery_views import (
     DeliveryFilter,
     DeliveryRow,
     knows_endpoint,
     list_deliveries,
     read_delivery,
 )
-from connectors.postgres.keys import Principal
-from connectors.postgres.resending import Span
+from connectors.postgres.webhooks.resending import Span
 from schemas.errors import ErrorCode, MedialaneError
 
 

@@ -14,7 +14,7 @@ from api.idempotency import IdempotencyKey, Once
 from api.keys.models import KeyMade, KeyPage, KeyRequest, RotationRequest
 from api.keys.service import KeyService
 from api.principals import SCOPE_OPT, TenantRequest
-from connectors.postgres.keys import MAX_KEYS
+from connectors.postgres.accounts.keys import MAX_KEYS
 from schemas.scopes import Scope
 
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE, description="Most keys of the page")]

@@ -11,9 +11,17 @@ from api.assets.cursor import decode_cursor, encode_cursor
 from api.idempotency import Keep
 from api.keys.models import KeyMade, KeyOut, KeyPage, KeyRequest, RotationRequest
 from connectors.postgres import audit
-from connectors.postgres.asset_views import Position
+from connectors.postgres.accounts.keys import (
+    MintedKey,
+    Principal,
+    earliest,
+    list_keys,
+    mint_key,
+    revoke_own_key,
+    rotate_key,
+)
 from connectors.postgres.database import Database
-from connectors.postgres.keys import MintedKey, Principal, earliest, list_keys, mint_key, revoke_own_key, rotate_key
+from connectors.postgres.paging import Position
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.scopes import Scope, permits
 
@@ -44,7 +52,7 @@ class KeyService:
         return shown
 
     async def list(self, who: Principal, limit: int, cursor: str | None) -> KeyPage:
-        """A page of the tenant's keys,. Raises `MedialaneError(invalid_request)` for a cursor that is none."""
+        """A page of the tenant's keys. Raises `MedialaneError(invalid_request)` for a cursor that is none."""
         before = decode_cursor(cursor) if cursor is not None else None
         async with self._database.tenant(who.tenant_id) as connection:
             found = await list_keys(connection, who.tenant_id, limit=limit + 1, before=before)

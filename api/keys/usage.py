@@ -7,9 +7,9 @@ from uuid import UUID
 
 import structlog
 
-from api.beside import every
+from api.periodic import every
+from connectors.postgres.accounts.keys import touch_keys
 from connectors.postgres.database import Database
-from connectors.postgres.keys import touch_keys
 from schemas.errors import MedialaneError
 
 _log = structlog.get_logger(__name__)

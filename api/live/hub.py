@@ -15,7 +15,7 @@ from uuid import UUID
 
 import msgspec
 
-from api.places import Places
+from api.limits.concurrency import Places
 from schemas.errors import ErrorCode
 
 MOST_PLACES = 256

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from uuid import UUID
 
 from api.live.hub import Heard, Hub, Listener
-from connectors.postgres.asset_views import read_events, read_progress, read_state
+from connectors.postgres.assets.views import read_events, read_progress, read_state
 from connectors.postgres.database import Database
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.states import AssetState

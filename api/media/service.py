@@ -11,10 +11,10 @@ from api.attachments import attachment, named_after
 from api.media.formats import choose, names_of, picture_of
 from api.media.grants import Grant, GrantSigner, object_id
 from connectors.objectstore.port import NO_HEADERS, ObjectStore, Presigned
-from connectors.postgres import variants
+from connectors.postgres.assets import variants
+from connectors.postgres.assets.originals import find_original
+from connectors.postgres.assets.variants import NewVariant
 from connectors.postgres.database import Database
-from connectors.postgres.originals import find_original
-from connectors.postgres.variants import NewVariant
 from schemas.errors import ErrorCode, MedialaneError
 
 _NAMES_OTHERS = frozenset({"application/vnd.apple.mpegurl", "text/vtt"})

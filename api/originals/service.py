@@ -6,8 +6,8 @@ from uuid import UUID
 from api.attachments import attachment
 from api.originals.models import OriginalOut
 from connectors.objectstore.port import ObjectStore
+from connectors.postgres.assets.originals import Original, find_original
 from connectors.postgres.database import Database
-from connectors.postgres.originals import Original, find_original
 from schemas.errors import ErrorCode, MedialaneError
 
 _LIFE = timedelta(minutes=5)  # a download has to begin within it

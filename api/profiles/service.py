@@ -7,10 +7,10 @@ import msgspec
 
 from api.profiles.models import ProfileOut, ProfilesOut
 from connectors.postgres import audit
-from connectors.postgres.assets import NewAsset
+from connectors.postgres.accounts.keys import Principal
+from connectors.postgres.accounts.profile_sets import read_choice, save_choice
+from connectors.postgres.assets.lifecycle import NewAsset
 from connectors.postgres.database import Database
-from connectors.postgres.keys import Principal
-from connectors.postgres.profile_sets import read_choice, save_choice
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.kept_choices import KeptChoice
 from schemas.profile_sets import ProfileChoice, ProfileChoiceError, check_named, resolve

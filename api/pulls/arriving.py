@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 import msgspec
 from yarl import URL
 
-from api.admission import Admission
 from api.announcing import Announced, announce, judge
+from api.limits.admission import Admission
 from api.pulls.models import PullRequest
 from api.storage.models import CONTROLS
 from connectors.http.fetch import Declared
-from connectors.postgres.assets import NewAsset
-from connectors.postgres.keys import Principal
+from connectors.postgres.accounts.keys import Principal
+from connectors.postgres.assets.lifecycle import NewAsset
 from processors.sniff import HEAD_BYTES
 from schemas.errors import ErrorCode, MedialaneError
 

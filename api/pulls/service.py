@@ -14,18 +14,19 @@ from pathlib import Path
 
 from yarl import URL
 
-from api.admission import Admission
 from api.announcing import check_metadata
 from api.idempotency import Keep
-from api.places import Places
+from api.limits.admission import Admission
+from api.limits.concurrency import Places
 from api.pulls.arriving import Arriving
 from api.pulls.models import PulledAsset, PullRequest
 from connectors.http.fetch import Fetcher
 from connectors.objectstore.port import ObjectStore
 from connectors.postgres import audit
-from connectors.postgres.assets import Completed, NewAsset, complete_assets, create_assets
+from connectors.postgres.accounts.keys import Principal
+from connectors.postgres.assets.lifecycle import NewAsset, create_assets
 from connectors.postgres.database import Database
-from connectors.postgres.keys import Principal
+from connectors.postgres.protocol.completing import Completed, complete_assets
 from processors.temp import TempFolders
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.settings import PullSettings

@@ -4,14 +4,14 @@ import contextlib
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from api.admission import Admission
 from api.announcing import Announced, announce
+from api.limits.admission import Admission
 from api.storage.models import PresignedUpload, PresignRequest
 from connectors.objectstore.port import ObjectStore
-from connectors.postgres.assets import create_assets, extend_upload, find_upload
+from connectors.postgres.accounts.keys import Principal
+from connectors.postgres.assets.lifecycle import create_assets, extend_upload, find_upload
 from connectors.postgres.database import Database
 from connectors.postgres.group_commit import by_tenant
-from connectors.postgres.keys import Principal
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.states import AssetState
 

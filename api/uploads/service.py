@@ -13,10 +13,10 @@ from uuid import UUID
 
 import msgspec
 
-from api.admission import Admission
 from api.announcing import Announced, announce
 from api.assets.completion import Completion
-from api.limits import RateLimiter
+from api.limits.admission import Admission
+from api.limits.rates import RateLimiter
 from api.uploads.models import (
     MOST_PARTS,
     DonePart,
@@ -28,10 +28,10 @@ from api.uploads.models import (
     UploadedPart,
 )
 from connectors.objectstore.port import LISTED_AT_ONCE, SMALLEST_PART, ObjectStore, Part
-from connectors.postgres.assets import Upload, begin_again, create_assets, find_upload
-from connectors.postgres.cancel import delete_asset
+from connectors.postgres.accounts.keys import Principal
+from connectors.postgres.assets.lifecycle import Upload, begin_again, create_assets, find_upload
 from connectors.postgres.database import Database
-from connectors.postgres.keys import Principal
+from connectors.postgres.protocol.cancel import delete_asset
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.states import AssetState
 

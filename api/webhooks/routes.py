@@ -22,7 +22,7 @@ from api.webhooks.models import (
     TestWanted,
 )
 from api.webhooks.service import WebhookService
-from connectors.postgres.endpoints import MAX_ENDPOINTS
+from connectors.postgres.webhooks.endpoints import MAX_ENDPOINTS
 from connectors.telemetry.tracing import current_traceparent
 from schemas.scopes import Scope
 

@@ -23,10 +23,11 @@ from api.webhooks.models import (
 from api.webhooks.signing_keys import shown, signing_key
 from connectors.http.guard import check_url
 from connectors.postgres import audit
+from connectors.postgres.accounts.keys import Principal
 from connectors.postgres.database import Database
-from connectors.postgres.endpoint_secrets import rotate_secret
-from connectors.postgres.endpoint_tests import insert_test, testable_endpoint
-from connectors.postgres.endpoints import (
+from connectors.postgres.webhooks.endpoint_secrets import rotate_secret
+from connectors.postgres.webhooks.endpoint_tests import insert_test, testable_endpoint
+from connectors.postgres.webhooks.endpoints import (
     Endpoint,
     change_endpoint,
     delete_endpoint,
@@ -34,7 +35,6 @@ from connectors.postgres.endpoints import (
     read_endpoint,
     register_endpoint,
 )
-from connectors.postgres.keys import Principal
 from connectors.secrets import SecretBox
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.events import EVENT_TYPES, AssetReady

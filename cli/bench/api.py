@@ -13,8 +13,8 @@ from cli.bench.figures import Figure, quantiles
 from cli.bench.load import Load, drive, request
 from cli.bench.processes import cpu_seconds
 from cli.bench.rows import give_up
-from cli.onboarding import Tenant, medialane
-from cli.samples import find_samples
+from cli.harness.onboarding import Tenant, medialane
+from cli.harness.samples import find_samples
 
 _CLIENTS = (16, 64)
 _PRESIGNS, _QUICK_PRESIGNS = 6000, 1000

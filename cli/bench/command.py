@@ -22,9 +22,9 @@ from cli.bench.durability import settings_in_force
 from cli.bench.figures import Figure, line, verdict
 from cli.bench.load import LoadError
 from cli.client import ClientError
-from cli.onboarding import CommandError
-from cli.running import Progress, begin_empty, ends_in_good_order, platform_of
-from cli.samples import MissingSamplesError
+from cli.harness.onboarding import CommandError
+from cli.harness.running import Progress, begin_empty, ends_in_good_order, platform_of
+from cli.harness.samples import MissingSamplesError
 from cli.stack import Stack, StackError
 
 _FOLDER = Path(".local/stack/bench")

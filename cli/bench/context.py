@@ -10,11 +10,11 @@ import sqlalchemy as sa
 
 from cli.bench.processes import cpu_seconds
 from cli.client import MedialaneClient
-from cli.onboarding import Tenant, new_tenant
-from cli.platform import Platform
+from cli.harness.onboarding import Tenant, new_tenant
+from cli.harness.platform import Platform
 from cli.stack import Stack
+from connectors.postgres.accounts.profile_sets import save_choice
 from connectors.postgres.database import Database
-from connectors.postgres.profile_sets import save_choice
 from processors.bench import COMPARABLE
 
 _STATES = sa.text(

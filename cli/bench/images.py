@@ -9,7 +9,7 @@ from pathlib import Path
 from cli.bench.context import Bench, at_rest, process_all, upload_only
 from cli.bench.figures import Figure
 from cli.bench.processes import cpu_seconds
-from cli.samples import distinct, find_samples
+from cli.harness.samples import distinct, find_samples
 from processors.bench import bare_loop, yardstick_cpu_s
 
 _PHOTOS, _QUICK_PHOTOS = 60, 12

@@ -15,11 +15,11 @@ import msgspec
 import uvloop
 from prometheus_client import CollectorRegistry
 
-from connectors.postgres import jobs
 from connectors.postgres.database import Database
-from connectors.postgres.finishing import Finish, finish_all
 from connectors.postgres.group_commit import across_tenants
-from connectors.postgres.jobs import ClaimedJob, Offered
+from connectors.postgres.protocol import jobs
+from connectors.postgres.protocol.finishing import Finish, finish_all
+from connectors.postgres.protocol.jobs import ClaimedJob, Offered
 from connectors.telemetry.metrics import Metrics
 from schemas.details import Facts
 from schemas.settings import DatabaseSettings, KafkaSettings, WorkerSettings, load

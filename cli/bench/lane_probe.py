@@ -23,7 +23,7 @@ from confluent_kafka.cimpl import NewTopic
 from prometheus_client import CollectorRegistry
 
 from connectors.kafka.options import client_options
-from connectors.postgres.jobs import ClaimedJob
+from connectors.postgres.protocol.jobs import ClaimedJob
 from connectors.telemetry.metrics import Metrics
 from schemas.ids import uuid7
 from schemas.records import Dispatch

@@ -16,8 +16,8 @@ from cli.bench.figures import Figure, quantile
 from cli.bench.job_probe import Options
 from cli.bench.lane_probe import Probed
 from cli.bench.processes import cpu_seconds
+from connectors.postgres.accounts.tenants import create_tenant
 from connectors.postgres.database import Database
-from connectors.postgres.tenants import create_tenant
 from schemas.ids import uuid7
 
 _RECORDS, _QUICK_RECORDS = 50_000, 5_000

@@ -7,10 +7,10 @@ from uuid import UUID
 from cli.bench.context import Bench, BenchError, upload_only
 from cli.bench.figures import Figure, quantiles
 from cli.client import MedialaneClient
-from cli.ledger import Ledger
-from cli.receiver import Receiver
-from cli.samples import distinct, find_samples
-from cli.witness import Witness
+from cli.harness.receiver import Receiver
+from cli.harness.rows import AssetRows
+from cli.harness.samples import distinct, find_samples
+from cli.harness.witness import Witness
 from connectors.postgres import outbox
 from schemas.records import CANARY_TYPE, HEADER_ID
 from schemas.topics import CANARY
@@ -70,7 +70,7 @@ async def _complete_to_webhook(bench: Bench, count: int) -> tuple[list[float], l
             content = distinct(photos[index % len(photos)], f"latency {index}")
             [asset_id] = await upload_only(client, "photo.jpg", "image/jpeg", [content])
             seconds = await _one(client, receiver, asset_id)
-            work = await _work_seconds(Ledger(database), asset_id)
+            work = await _work_seconds(AssetRows(database), asset_id)
             if index >= _WARM_JOBS:
                 whole.append(seconds)
                 overhead.append(seconds - work)
@@ -89,7 +89,7 @@ async def _one(client: MedialaneClient, receiver: Receiver, asset_id: UUID) -> f
     return told.arrived - began
 
 
-async def _work_seconds(ledger: Ledger, asset_id: UUID) -> float:
+async def _work_seconds(ledger: AssetRows, asset_id: UUID) -> float:
     job, *_ = await ledger.jobs(asset_id)
     stages = (job.report or {}).get("stages", [])
     return sum(float(stage["seconds"]) for stage in stages if stage["name"] in _WORK)

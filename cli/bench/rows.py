@@ -6,8 +6,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from connectors.postgres.credits import NewJob, make_jobs
 from connectors.postgres.database import Database
+from connectors.postgres.protocol.credits import NewJob, make_jobs
 from schemas.ids import uuid7
 from schemas.states import Stage
 from schemas.topics import IMAGE_JOBS

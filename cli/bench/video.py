@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cli.bench.context import Bench, process_all, upload_only
 from cli.bench.figures import Figure
-from cli.samples import make_clip, make_pan
+from cli.harness.samples import make_clip, make_pan
 from processors.video.costs import Costs
 from processors.video.costs import measure as measure_costs
 

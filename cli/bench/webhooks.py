@@ -16,7 +16,7 @@ from standardwebhooks.webhooks import Webhook
 
 from cli.bench.context import Bench, BenchError
 from cli.bench.figures import Figure
-from cli.onboarding import Tenant
+from cli.harness.onboarding import Tenant
 from connectors.postgres import outbox
 from schemas.events import AssetCreated, encode_event
 from schemas.ids import uuid7

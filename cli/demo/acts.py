@@ -15,13 +15,13 @@ from cli.demo.scenario import Upload, upload_and_follow
 from cli.demo.timeline import timeline
 from cli.demo.trace import check_trace, logged_traces
 from cli.demo.verdicts import Checks
-from cli.ledger import EventRow, Ledger
-from cli.measure import Measured, measure
-from cli.onboarding import Tenant
-from cli.platform import Platform
-from cli.receiver import Received, Receiver
-from cli.samples import Samples
-from cli.witness import Witness
+from cli.harness.measure import Measured, measure
+from cli.harness.onboarding import Tenant
+from cli.harness.platform import Platform
+from cli.harness.receiver import Received, Receiver
+from cli.harness.rows import AssetRows, EventRow
+from cli.harness.samples import Samples
+from cli.harness.witness import Witness
 from connectors.postgres.database import Database
 from schemas.events import EVENT_TYPES
 from schemas.records import HEADER_ID
@@ -60,7 +60,7 @@ async def act(platform: Platform, tenant: Tenant, samples: Samples, console: Con
             uploads = await asyncio.gather(
                 *(upload_and_follow(client, path, tell, patience_s=_PATIENCE_S) for path in paths)
             )
-            audit = _Audit(Checks(), Ledger(database), platform, witness, receiver, endpoint.secret or "")
+            audit = _Audit(Checks(), AssetRows(database), platform, witness, receiver, endpoint.secret or "")
             return await audit.everything(uploads, console, tell)
 
 
@@ -68,7 +68,7 @@ class _Audit:
     """Holds what was seen from outside against what was promised."""
 
     def __init__(
-        self, checks: Checks, ledger: Ledger, platform: Platform, witness: Witness, receiver: Receiver, secret: str
+        self, checks: Checks, ledger: AssetRows, platform: Platform, witness: Witness, receiver: Receiver, secret: str
     ) -> None:
         self._checks = checks
         self._ledger = ledger

@@ -7,7 +7,7 @@ from urllib.parse import urljoin
 
 from cli.client import AssetVariant
 from cli.demo.verdicts import Checks, expected_size
-from cli.measure import Measured, UnreadableError, measure_files
+from cli.harness.measure import Measured, UnreadableError, measure_files
 from schemas.profiles import Profile
 
 Read = Callable[[str], Awaitable[bytes]]

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from cli.client import AssetVariant
 from cli.demo.bundles import check_bundle
 from cli.demo.verdicts import Checks, expected_size
-from cli.measure import Measured, UnreadableError, measure
-from cli.receiver import Received, VerificationError
+from cli.harness.measure import Measured, UnreadableError, measure
+from cli.harness.receiver import Received, VerificationError
 from schemas.profiles import Profile, profiles_for, stages_after
 from schemas.states import Stage
 

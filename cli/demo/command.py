@@ -12,9 +12,9 @@ from rich.markup import escape
 
 from cli.client import ClientError
 from cli.demo.acts import Verdict, act
-from cli.onboarding import CommandError, Tenant, new_tenant
-from cli.running import Progress, begin_empty, ends_in_good_order, platform_of
-from cli.samples import MissingSamplesError, Samples, find_samples
+from cli.harness.onboarding import CommandError, Tenant, new_tenant
+from cli.harness.running import Progress, begin_empty, ends_in_good_order, platform_of
+from cli.harness.samples import MissingSamplesError, Samples, find_samples
 from cli.stack import Stack, StackError
 from cli.stack.layout import program
 

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from cli.demo.scenario import Upload
 from cli.demo.timeline import Step
-from cli.measure import Measured
+from cli.harness.measure import Measured
 
 _BAR = 36
 

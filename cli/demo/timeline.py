@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from cli.ledger import EventRow, JobRow, OutboxRow
-from cli.receiver import Received
-from cli.witness import Witness
+from cli.harness.receiver import Received
+from cli.harness.rows import EventRow, JobRow, OutboxRow
+from cli.harness.witness import Witness
 from schemas.records import DISPATCH_TYPE, HEADER_ID
 
 

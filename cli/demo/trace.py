@@ -6,9 +6,9 @@ from pathlib import Path
 
 from cli.client.transport import trace_id
 from cli.demo.verdicts import Checks
-from cli.ledger import OutboxRow
-from cli.receiver import Received
-from cli.witness import Witness
+from cli.harness.receiver import Received
+from cli.harness.rows import OutboxRow
+from cli.harness.witness import Witness
 from schemas.records import HEADER_ID, HEADER_TRACEPARENT
 
 _BEFORE_COMPLETE = "asset.created"

@@ -11,11 +11,11 @@ import click
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from cli.database import in_transaction
+from cli.common.database import in_transaction
 from cli.partitions.moving import Situation, situations
-from connectors.postgres import tuning
-from connectors.postgres.job_history import FinishedJob, finished_jobs
-from connectors.postgres.placements import tenant_credits
+from connectors.postgres.placement import tuning
+from connectors.postgres.placement.placements import tenant_credits
+from connectors.postgres.protocol.job_history import FinishedJob, finished_jobs
 from schemas.settings import WorkerSettings, load
 from schemas.states import JobClass
 from schemas.topics import IMAGE_JOBS

@@ -8,12 +8,13 @@ import click
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from cli.database import in_transaction
+from cli.common.database import in_transaction
 from cli.partitions.options import DRY_RUN, PLACED, WINDOW, Numbers, table
-from connectors.postgres import audit, placements
-from connectors.postgres.job_history import tenant_loads
-from connectors.postgres.placements import PlacementError, named
-from connectors.postgres.tenants import find_tenant
+from connectors.postgres import audit
+from connectors.postgres.accounts.tenants import find_tenant
+from connectors.postgres.placement import placements
+from connectors.postgres.placement.placements import PlacementError, named
+from connectors.postgres.protocol.job_history import tenant_loads
 from schemas.topics import EVENTS
 from streams.placement import planner
 

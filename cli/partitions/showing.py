@@ -9,13 +9,13 @@ import click
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from cli.database import in_transaction
+from cli.common.database import in_transaction
 from cli.partitions.moving import planned, read_plan, situations
 from cli.partitions.options import AS_JSON, PLACED, WINDOW, table
 from connectors.kafka.admin import TopicsError
 from connectors.kafka.offsets import Progress, progress
-from connectors.postgres.partition_views import PartitionState, TenantCost, partition_states, tenant_costs
-from connectors.postgres.placements import Placed, confirmed_partitions, read_placements
+from connectors.postgres.placement.partition_views import PartitionState, TenantCost, partition_states, tenant_costs
+from connectors.postgres.placement.placements import Placed, confirmed_partitions, read_placements
 from schemas.settings import KafkaSettings, SettingsError, load
 from schemas.states import MediaKind
 from schemas.topics import EVENTS, JOB_TOPICS

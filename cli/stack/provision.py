@@ -14,7 +14,7 @@ from cli.stack.ports import broker_names
 from connectors.debezium import ConnectClient, ConnectError, connector_config
 from connectors.kafka.admin import TopicAdmin
 from connectors.postgres.database import Database
-from connectors.postgres.placements import confirm_partitions
+from connectors.postgres.placement.placements import confirm_partitions
 from schemas.settings import ConnectSettings, DatabaseSettings, KafkaSettings, load
 from schemas.topics import TOPICS, with_copies
 

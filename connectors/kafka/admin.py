@@ -134,7 +134,7 @@ class TopicAdmin:
         """Create what is missing, grow what is too small; returns the confirmed partitions per route.
 
         Two at once are safe: what the other one made already counts as made. Record the result in `partitions`
-        (`connectors.postgres.placements.confirm_partitions`): the outbox may only name confirmed ones.
+        (`connectors.postgres.placement.placements.confirm_partitions`): the outbox may only name confirmed ones.
         """
         changes = [change for change in await self.plan() if change.needed]
         create = [change for change in changes if change.have == 0]

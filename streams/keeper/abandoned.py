@@ -11,8 +11,8 @@ from uuid import UUID
 import structlog
 
 from connectors.objectstore.port import ObjectStore
-from connectors.postgres import abandoned
-from connectors.postgres.abandoned import Abandoned
+from connectors.postgres.assets import abandoned
+from connectors.postgres.assets.abandoned import Abandoned
 from connectors.postgres.database import Database
 from connectors.telemetry.metrics import Metrics
 from schemas.metrics import UPLOADS_ABANDONED

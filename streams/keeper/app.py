@@ -79,7 +79,7 @@ async def _run(env: Mapping[str, str]) -> int:
 
         tasks = {
             "rounds": rounds.run,
-            "settled": rounds.settled.run,
+            "lease grace": rounds.grace.run,
             "backlog": BacklogGauges(database, metrics).run,
             "outbox": upkeep.run,
             "watchdog": watchdog.run,

@@ -1,7 +1,7 @@
 """Counts what waits, for gauges. No part of a round: a large backlog takes long to count, and jobs need the rounds."""
 
-from connectors.postgres import breakers, keeper
 from connectors.postgres.database import Database
+from connectors.postgres.protocol import breakers, keeper
 from connectors.telemetry.metrics import Metrics
 from schemas.metrics import BREAKERS, JOBS_OLDEST_WAITING, JOBS_WAITING, WAIT_REASONS
 from schemas.states import BreakerState

@@ -8,8 +8,11 @@ from typing import Protocol
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from connectors.postgres import audit, idempotency, keys, old_deliveries, old_endpoints, purge
+from connectors.postgres import audit, idempotency
+from connectors.postgres.accounts import keys
+from connectors.postgres.assets import purge
 from connectors.postgres.database import Database
+from connectors.postgres.webhooks import old_deliveries, old_endpoints
 from schemas.settings import KeeperSettings
 from streams.keeper.outages import PASSING
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import structlog
 
 from connectors.objectstore.port import Listed, ObjectStore, pages
-from connectors.postgres import purge, sweeps
+from connectors.postgres.assets import purge, sweeps
 from connectors.postgres.database import Database
 from connectors.telemetry.metrics import Metrics
 from schemas.errors import ErrorCode, MedialaneError

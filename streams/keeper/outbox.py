@@ -8,8 +8,8 @@ from uuid import UUID
 
 import structlog
 
-from connectors.postgres import keeper
 from connectors.postgres.database import Database
+from connectors.postgres.protocol import keeper
 from connectors.telemetry.metrics import Metrics
 from schemas.metrics import OUTBOX_OLDEST_UNSENT_AGE, SLOT_RETAINED
 from streams.keeper.outages import again

@@ -12,8 +12,8 @@ import structlog
 
 from connectors.objectstore.port import SMALLEST_PART, ObjectStore
 from connectors.postgres import audit
+from connectors.postgres.assets.open_parts import OpenUpload, find_open, whose_open
 from connectors.postgres.database import Database
-from connectors.postgres.open_parts import OpenUpload, find_open, whose_open
 from streams.bucket import Bucket
 from streams.keeper.outages import again, one_of_many
 

@@ -5,8 +5,8 @@ from typing import Protocol
 import structlog
 
 from connectors.debezium import ConnectError
-from connectors.postgres import keeper
 from connectors.postgres.database import Database
+from connectors.postgres.protocol import keeper
 from connectors.telemetry.metrics import Metrics
 from schemas.metrics import CONNECTOR_AHEAD
 from streams.keeper.outages import again

@@ -6,7 +6,7 @@ from uuid import UUID
 import structlog
 
 from connectors.objectstore.port import ObjectStore, pages
-from connectors.postgres import purge
+from connectors.postgres.assets import purge
 from connectors.postgres.database import Database
 from connectors.telemetry.metrics import Metrics
 from schemas.metrics import OBJECTS_REMOVED

@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from connectors.postgres import breakers, keeper
-from connectors.postgres import credits as credit
-from connectors.postgres.content import let_sleep
 from connectors.postgres.database import Database
-from connectors.postgres.jobs import FencedError
+from connectors.postgres.protocol import breakers, keeper
+from connectors.postgres.protocol import credits as credit
+from connectors.postgres.protocol.content import let_sleep
+from connectors.postgres.protocol.jobs import FencedError
 from connectors.telemetry.metrics import Metrics
 from schemas.errors import ErrorClass, ErrorCode, MedialaneError
 from schemas.metrics import (
@@ -28,7 +28,7 @@ from schemas.metrics import (
 )
 from schemas.settings import BreakerSettings, KeeperSettings
 from schemas.states import BreakerState
-from streams.keeper.settled import Settled
+from streams.keeper.lease_grace import LeaseGrace
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +48,7 @@ class Rounds:
         self._settings = settings
         self._budget = budget or BreakerSettings()
         self._metrics = metrics
-        self.settled = Settled(database, lease_s=settings.lease_s, interval_s=settings.interval_s)
+        self.grace = LeaseGrace(database, lease_s=settings.lease_s, interval_s=settings.interval_s)
         self._last_good: float | None = None
 
     @property
@@ -74,7 +74,7 @@ class Rounds:
         Those about leases that are over, only when their holders had the time to renew them.
         """
         batch, reemit_s = self._settings.batch, self._settings.requeue_after_s
-        if self.settled:
+        if self.grace.over:
             await self._drain("expired", lambda c: self._emit_expired(c, batch, reemit_s))
         await self._judge_breakers()
         await self._drain("asleep", lambda c: let_sleep(c, batch=batch))
@@ -82,7 +82,7 @@ class Rounds:
         await self._drain("unclaimed", lambda c: keeper.emit_unclaimed(c, batch=batch, reemit_s=reemit_s))
         await self._hold_and_let_go()
         await self._drain("credit", lambda c: credit.mend(c, batch=batch, reemit_s=reemit_s))
-        if self.settled:
+        if self.grace.over:
             await self._bury_lost()
 
     async def _emit_expired(self, connection: AsyncConnection, batch: int, reemit_s: float) -> int:

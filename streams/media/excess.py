@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from connectors.postgres.caps import Excess, send_back
 from connectors.postgres.database import Database
+from connectors.postgres.protocol.excess import Excess, send_back
 from connectors.telemetry.metrics import Metrics
 from schemas.metrics import EVENTS_PROCESSED
 from schemas.records import DISPATCH_TYPE

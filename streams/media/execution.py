@@ -12,11 +12,11 @@ from pathlib import Path
 import structlog
 
 from connectors.objectstore.port import ObjectStore
-from connectors.postgres import endings, jobs
 from connectors.postgres.database import Database
-from connectors.postgres.finishing import finish_all
 from connectors.postgres.group_commit import across_tenants
-from connectors.postgres.jobs import ClaimedJob, FencedError, Offered, Refusal
+from connectors.postgres.protocol import endings, jobs
+from connectors.postgres.protocol.finishing import finish_all
+from connectors.postgres.protocol.jobs import ClaimedJob, FencedError, Offered, Refusal
 from connectors.telemetry.metrics import Metrics
 from connectors.telemetry.tracing import Tracing, current_traceparent
 from processors.pool import MediaPool
@@ -42,7 +42,7 @@ _GIVE_BACK_BOUND_S, _LEAST_GIVE_BACK_S = 8.0, 1.0
 
 
 class MediaJobRunner:
-    """Runs the jobs of one process; see `streams.media.ports.JobRunner` for what a lane may expect."""
+    """Runs the jobs of one process; see `streams.media.handler.JobRunner` for what a lane may expect."""
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from connectors.postgres.jobs import ClaimedJob
+from connectors.postgres.protocol.jobs import ClaimedJob
 from connectors.telemetry.metrics import Metrics
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.metrics import (

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import structlog
 
-from connectors.postgres.jobs import ClaimedJob
+from connectors.postgres.protocol.jobs import ClaimedJob
 from connectors.telemetry.messaging import header_traceparent
 from connectors.telemetry.metrics import Metrics
 from schemas.errors import ErrorCode

@@ -6,9 +6,9 @@ from uuid import UUID
 
 import structlog
 
-from connectors.postgres import jobs
 from connectors.postgres.database import Database
-from connectors.postgres.jobs import ClaimedJob
+from connectors.postgres.protocol import jobs
+from connectors.postgres.protocol.jobs import ClaimedJob
 from schemas.errors import MedialaneError
 
 log = structlog.get_logger(__name__)

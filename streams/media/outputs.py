@@ -15,10 +15,10 @@ from functools import partial
 from pathlib import Path
 
 from connectors.objectstore.port import ObjectStore, Stored
-from connectors.postgres import endings
+from connectors.postgres.assets.variants import NewVariant
 from connectors.postgres.database import Database
-from connectors.postgres.jobs import ClaimedJob
-from connectors.postgres.variants import NewVariant
+from connectors.postgres.protocol import endings
+from connectors.postgres.protocol.jobs import ClaimedJob
 from connectors.telemetry.tracing import current_traceparent
 from processors.contract import Rendition
 from schemas.errors import ErrorCode, MedialaneError

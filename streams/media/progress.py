@@ -10,8 +10,8 @@ from collections.abc import Callable
 import structlog
 
 from connectors.postgres.database import Database
-from connectors.postgres.jobs import ClaimedJob
-from connectors.postgres.progress import advance
+from connectors.postgres.protocol.jobs import ClaimedJob
+from connectors.postgres.protocol.progress import advance
 from connectors.telemetry.tracing import current_traceparent
 from schemas.errors import MedialaneError
 

@@ -14,15 +14,15 @@ import msgspec
 import structlog
 
 from connectors.objectstore.port import ObjectStore
-from connectors.postgres import variants
-from connectors.postgres.content import Role, join_content
-from connectors.postgres.credits import pass_on
+from connectors.postgres.accounts.profile_sets import read_choice
+from connectors.postgres.assets import variants
+from connectors.postgres.assets.variants import NewVariant
 from connectors.postgres.database import Database
-from connectors.postgres.finishing import Finish
 from connectors.postgres.group_commit import GroupCommit
-from connectors.postgres.jobs import ClaimedJob, FencedError
-from connectors.postgres.profile_sets import read_choice
-from connectors.postgres.variants import NewVariant
+from connectors.postgres.protocol.content import Role, join_content
+from connectors.postgres.protocol.credits import pass_on
+from connectors.postgres.protocol.finishing import Finish
+from connectors.postgres.protocol.jobs import ClaimedJob, FencedError
 from connectors.telemetry.tracing import Tracing, current_traceparent
 from processors.contract import Cost, MediaError, ProcessingReport, Source
 from processors.pool import MediaPool

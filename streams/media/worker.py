@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from connectors.postgres.jobs import ClaimedJob
+from connectors.postgres.protocol.jobs import ClaimedJob
 from connectors.telemetry.metrics import Metrics
 from schemas.settings import KafkaSettings, WorkerSettings
 from schemas.states import MediaKind

@@ -1,8 +1,8 @@
-"""A tenant's credit in simulated time: the rules of `connectors.postgres.credits`, by its own numbers."""
+"""A tenant's credit in simulated time: the rules of `connectors.postgres.protocol.credits`, by its own numbers."""
 
 from collections import Counter, deque
 
-from connectors.postgres.credits import AGEING_S, SHARE
+from connectors.postgres.protocol.credits import AGEING_S, SHARE
 from schemas.states import JobClass
 
 

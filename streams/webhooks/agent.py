@@ -8,8 +8,8 @@ from typing import NamedTuple
 import structlog
 
 from connectors.http.client import HttpClient
-from connectors.postgres import deliveries
 from connectors.postgres.database import Database
+from connectors.postgres.webhooks import deliveries
 from connectors.secrets import SecretBox
 from connectors.telemetry import Telemetry
 from schemas.errors import MedialaneError

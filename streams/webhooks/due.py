@@ -14,9 +14,9 @@ from uuid import UUID
 
 import structlog
 
-from connectors.postgres import deliveries
 from connectors.postgres.database import Database
-from connectors.postgres.deliveries import DueEndpoint
+from connectors.postgres.webhooks import deliveries
+from connectors.postgres.webhooks.deliveries import DueEndpoint
 from connectors.telemetry import Metrics
 from schemas.metrics import (
     WEBHOOK_DELIVERIES,

@@ -4,8 +4,8 @@ import asyncio
 
 import structlog
 
+from connectors.postgres.accounts.sealed import endpoint_heads
 from connectors.postgres.database import Database
-from connectors.postgres.sealed import endpoint_heads
 from connectors.secrets import SecretBox
 from schemas.errors import MedialaneError
 from schemas.settings import WebhookSettings, variable

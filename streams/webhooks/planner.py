@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from connectors.postgres import deliveries
 from connectors.postgres.database import Database
-from connectors.postgres.deliveries import LeasedDelivery, NewDelivery, Subscriber
+from connectors.postgres.webhooks import deliveries
+from connectors.postgres.webhooks.deliveries import LeasedDelivery, NewDelivery, Subscriber
 from schemas.ids import uuid7
 from streams.webhooks.message import IncomingEvent, body_of
 from streams.webhooks.slots import Slots

@@ -10,7 +10,7 @@ import structlog
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from connectors.http.client import Answer, HttpClient, Outcome
-from connectors.postgres.deliveries import LeasedDelivery, Settlement
+from connectors.postgres.webhooks.deliveries import LeasedDelivery, Settlement
 from connectors.secrets import SecretBox, SecretUnreadableError
 from connectors.telemetry import Metrics, Tracing
 from connectors.telemetry.metrics import status_class

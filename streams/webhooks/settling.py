@@ -6,9 +6,9 @@ from uuid import UUID
 
 import structlog
 
-from connectors.postgres import deliveries
 from connectors.postgres.database import Database
-from connectors.postgres.deliveries import Settlement
+from connectors.postgres.webhooks import deliveries
+from connectors.postgres.webhooks.deliveries import Settlement
 from connectors.telemetry import Metrics
 from schemas.metrics import WEBHOOK_DELIVERIES, WEBHOOK_FENCED
 from schemas.states import DeliveryState

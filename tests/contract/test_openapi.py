@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 from jsonschema import Draft202012Validator, FormatChecker
 
+from api.document.offline import FILE, openapi_text
 from api.examples.errors import BY_STATUS
-from api.openapi import FILE, openapi_text
 from cli.schemas import schemas
 from schemas.events import EVENT_TYPES
 from schemas.generate import FOLDER

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from api.assets.service import shown_job
-from connectors.postgres.asset_views import JobView
-from connectors.postgres.jobs import ClaimedJob
+from connectors.postgres.assets.views import JobView
+from connectors.postgres.protocol.jobs import ClaimedJob
 from processors.contract import StepTiming
 from schemas.details import Details, Facts
 from schemas.events import Part

@@ -3,7 +3,7 @@
 from litestar.routes import HTTPRoute
 
 from api.app import Application
-from api.openapi import unconnected
+from api.document.offline import unconnected
 from api.principals import SCOPE_OPT
 from schemas.scopes import Scope
 

@@ -3,7 +3,7 @@
 import pytest
 from support import e2e, hurry
 
-from cli.samples import find_samples, make_clip
+from cli.harness.samples import find_samples, make_clip
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ from support import e2e
 from support.ports import free_port
 
 from cli import client as c
-from cli.onboarding import medialane, medialane_json
-from cli.witness import Witness
+from cli.harness.onboarding import medialane, medialane_json
+from cli.harness.witness import Witness
 from connectors.postgres.database import Database
 from schemas.ids import uuid7
 from schemas.records import HEADER_TENANT

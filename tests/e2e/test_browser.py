@@ -12,10 +12,10 @@ from support import browser, e2e
 from support.media import run
 from yarl import URL
 
-from cli.samples import distinct
+from cli.harness.samples import distinct
+from connectors.postgres.accounts.profile_sets import save_choice
+from connectors.postgres.accounts.tenants import allow_origins
 from connectors.postgres.database import Database
-from connectors.postgres.profile_sets import save_choice
-from connectors.postgres.tenants import allow_origins
 from schemas.profile_sets import ProfileChoice
 
 pytestmark = [

@@ -9,9 +9,9 @@ from support.e2e import PATIENCE_S
 from cli.demo.checks import check_variant
 from cli.demo.trace import check_trace, logged_traces
 from cli.demo.verdicts import Checks
-from cli.measure import measure
-from cli.onboarding import medialane
-from cli.witness import Witness
+from cli.harness.measure import measure
+from cli.harness.onboarding import medialane
+from cli.harness.witness import Witness
 from schemas.events import decode_event
 from schemas.profile_sets import ProfileChoice
 from schemas.records import HEADER_ID, HEADER_SEQ, HEADER_TENANT, HEADER_TYPE

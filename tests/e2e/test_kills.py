@@ -13,8 +13,8 @@ import pytest
 from support import e2e
 
 from cli.bench.processes import descendants
-from cli.samples import distinct
-from cli.witness import Witness
+from cli.harness.samples import distinct
+from cli.harness.witness import Witness
 from connectors.postgres.database import Database
 from schemas.records import HEADER_ID
 from schemas.topics import EVENTS

@@ -11,9 +11,9 @@ import pytest
 from support import e2e
 from support.hurry import FIRST, LEASE_S, SECOND, SESSION_S, running, signal_all
 
-from cli.samples import distinct
+from cli.harness.samples import distinct
+from cli.harness.witness import Witness
 from cli.stack.processes import alive, identify
-from cli.witness import Witness
 from schemas.records import HEADER_TENANT
 from schemas.topics import DEAD_LETTERS
 

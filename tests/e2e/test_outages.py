@@ -8,7 +8,7 @@ import pytest
 from support import e2e
 from support.hurry import FIRST
 
-from cli.samples import distinct
+from cli.harness.samples import distinct
 from schemas.errors import MedialaneError
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(900)]

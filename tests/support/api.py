@@ -17,12 +17,12 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from yarl import URL
 
+from connectors.postgres.accounts.keys import mint_key, revoke_key
+from connectors.postgres.accounts.plans import Plan, assign_plan, put_plan
+from connectors.postgres.accounts.tenants import create_tenant
 from connectors.postgres.database import Database
 from connectors.postgres.idempotency import CLAIM_S
-from connectors.postgres.keys import mint_key, revoke_key
-from connectors.postgres.placements import confirm_partitions
-from connectors.postgres.plans import Plan, assign_plan, put_plan
-from connectors.postgres.tenants import create_tenant
+from connectors.postgres.placement.placements import confirm_partitions
 from schemas.ids import uuid7
 from schemas.scopes import DEFAULT_SCOPES
 from schemas.settings import DatabaseSettings

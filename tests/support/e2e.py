@@ -15,17 +15,17 @@ from uuid import UUID
 import boto3
 
 from cli.client import Asset, MedialaneClient
-from cli.ledger import EventRow, Ledger
-from cli.onboarding import Tenant
-from cli.platform import Platform
-from cli.receiver import Receiver
-from cli.running import platform_of
+from cli.harness.onboarding import Tenant
+from cli.harness.platform import Platform
+from cli.harness.receiver import Receiver
+from cli.harness.rows import AssetRows, EventRow
+from cli.harness.running import platform_of
 from cli.stack import Stack
 from cli.stack.names import ALL
+from connectors.postgres.accounts.keys import mint_key
+from connectors.postgres.accounts.profile_sets import save_choice
+from connectors.postgres.accounts.tenants import create_tenant
 from connectors.postgres.database import Database
-from connectors.postgres.keys import mint_key
-from connectors.postgres.profile_sets import save_choice
-from connectors.postgres.tenants import create_tenant
 from schemas.events import EVENT_TYPES
 from schemas.ids import uuid7
 from schemas.profile_sets import ProfileChoice
@@ -76,7 +76,7 @@ class Actor:
     tenant: Tenant
     client: MedialaneClient
     receiver: Receiver
-    ledger: Ledger
+    ledger: AssetRows
     secret: str
 
     async def upload(self, name: str, content_type: str, content: bytes) -> UUID:
@@ -163,4 +163,4 @@ async def actor(
         client = await scope.enter_async_context(MedialaneClient(platform.api_url, tenant.api_key))
         endpoint = await client.register_webhook(receiver.url(), list(events))
         assert endpoint.secret is not None
-        yield Actor(platform, tenant, client, receiver, Ledger(database), endpoint.secret)
+        yield Actor(platform, tenant, client, receiver, AssetRows(database), endpoint.secret)

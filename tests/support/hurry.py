@@ -15,7 +15,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from cli.bench.processes import descendants
-from cli.ledger import JobRow
+from cli.harness.rows import JobRow
 from cli.stack import Stack
 from cli.stack.processes import alive, identify
 from cli.stack.state import ProcessId

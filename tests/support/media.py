@@ -9,7 +9,7 @@ from pathlib import Path
 from yarl import URL
 
 from api.media.grants import GrantSigner
-from connectors.postgres.variants import Addition, NewVariant, add_variants
+from connectors.postgres.assets.variants import Addition, NewVariant, add_variants
 from processors.contract import Source
 from processors.pool import MediaPool
 from schemas.profiles import profiles_for

@@ -1,7 +1,7 @@
 """The job protocol for one job at a time, as tests tell it: workers do it for groups (`claim_all`, `finish_all`)."""
 
-from connectors.postgres import content, endings, finishing, jobs
-from connectors.postgres.jobs import ClaimedJob, FencedError, Offered
+from connectors.postgres.protocol import content, endings, finishing, jobs
+from connectors.postgres.protocol.jobs import ClaimedJob, FencedError, Offered
 from schemas.details import Facts
 from schemas.errors import ErrorCode
 

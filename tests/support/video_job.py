@@ -11,11 +11,13 @@ import boto3
 import msgspec
 import psycopg
 
-from connectors.postgres import keeper, placements
-from connectors.postgres.assets import Completed, NewAsset, complete_assets, create_assets
+from connectors.postgres.accounts.tenants import create_tenant
+from connectors.postgres.assets.lifecycle import NewAsset, create_assets
+from connectors.postgres.assets.variants import of_content
 from connectors.postgres.database import Database
-from connectors.postgres.tenants import create_tenant
-from connectors.postgres.variants import of_content
+from connectors.postgres.placement import placements
+from connectors.postgres.protocol import keeper
+from connectors.postgres.protocol.completing import Completed, complete_assets
 from schemas.ids import uuid7
 from schemas.profiles import CATALOGUE
 from schemas.records import Dispatch

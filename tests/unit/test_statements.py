@@ -12,16 +12,16 @@ SQL = "\n".join(path.read_text() for path in (Path(migrations.__file__).parent /
 STORED = "|".join(sorted(set(re.findall(r"CREATE (?:TABLE|FUNCTION) (\w+)", SQL))))
 STAR = re.compile(rf"RETURNING\s+(?:\w+\.)?\*|[\w)]\s+(?:\w+\.)?\*(?:\s|,[^()]*?)FROM\s+(?:{STORED})\b")
 VOLATILE = re.compile(r"(?:due_at|lease_until|next_emit_at|created_at|deleted_at)\s*[<>]=?\s*clock_timestamp\(\)")
-MODULES = sorted(Path(connectors.postgres.__file__).parent.glob("*.py"))
+MODULES = sorted(Path(connectors.postgres.__file__).parent.rglob("*.py"))
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.name)
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
 def test_no_statement_takes_whatever_columns_a_table_has(module):
     """One that is prepared fails, once, when a migration adds to what `*` means."""
     assert STAR.search(module.read_text()) is None
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.name)
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
 def test_what_is_searched_by_time_is_found_by_index(module):
     """`clock_timestamp()` may be another for every row, so each row is looked at; `statement_timestamp()` is not."""
     assert VOLATILE.findall(module.read_text()) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support import e2e
 
-from cli.samples import find_samples
+from cli.harness.samples import find_samples
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

@@ -17,7 +17,7 @@ from support import e2e
 from support.processes import environment
 
 import migrations
-from cli.samples import distinct
+from cli.harness.samples import distinct
 from connectors.postgres import outbox
 from connectors.postgres.database import Database
 from schemas.records import DISPATCH_TYPE, Dispatch

@@ -9,7 +9,7 @@ from support import e2e
 from support.processes import environment
 
 import migrations
-from cli.samples import distinct
+from cli.harness.samples import distinct
 from connectors.postgres.database import Database
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(600)]

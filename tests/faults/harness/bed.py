@@ -21,9 +21,9 @@ from psycopg.rows import dict_row
 from cli.stack import Stack
 from cli.stack.names import INFRASTRUCTURE
 from cli.stack.ports import is_free
+from connectors.postgres.accounts.keys import mint_key
+from connectors.postgres.accounts.tenants import create_tenant
 from connectors.postgres.database import Database
-from connectors.postgres.keys import mint_key
-from connectors.postgres.tenants import create_tenant
 from harness.plan import TENANTS, WORKERS, Scenario
 from schemas.scopes import DEFAULT_SCOPES
 from schemas.settings import DatabaseSettings, load

@@ -11,7 +11,7 @@ import psycopg
 from confluent_kafka import IsolationLevel, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from cli.onboarding import medialane
+from cli.harness.onboarding import medialane
 from cli.stack.layout import layout
 from cli.stack.names import BROKERS
 from harness.bed import Bed

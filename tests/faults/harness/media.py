@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from cli.samples import find_samples
+from cli.harness.samples import find_samples
 from harness.plan import Upload
 
 SMALL, LARGE = 480, 2000  # pixels of the longer side

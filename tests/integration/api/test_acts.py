@@ -12,7 +12,7 @@ from support import protocol
 from support.api import PHOTO
 
 from connectors.objectstore.s3 import S3ObjectStore
-from connectors.postgres.variants import Addition, NewVariant, add_variants
+from connectors.postgres.assets.variants import Addition, NewVariant, add_variants
 from connectors.telemetry.metrics import Metrics
 from schemas.ids import uuid7
 from schemas.records import Dispatch

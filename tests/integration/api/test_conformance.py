@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from support import api
 
-from connectors.postgres.variants import Addition, NewVariant, add_variants
+from connectors.postgres.assets.variants import Addition, NewVariant, add_variants
 
 pytestmark = pytest.mark.stack
 EXAMPLES = 8

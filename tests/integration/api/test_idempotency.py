@@ -12,7 +12,7 @@ from api.idempotency import Once
 from api.keys.models import KeyRequest
 from api.keys.service import KeyService
 from connectors.postgres import idempotency
-from connectors.postgres.keys import Principal
+from connectors.postgres.accounts.keys import Principal
 from connectors.secrets import SecretBox
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7

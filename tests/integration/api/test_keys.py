@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from api.keys import usage
-from connectors.postgres.keys import MAX_KEYS
+from connectors.postgres.accounts.keys import MAX_KEYS
 from schemas.scopes import Scope
 
 KEYS = "/api/v1/keys"

@@ -65,7 +65,9 @@ def test_a_default_that_is_no_set_is_refused_at_the_start(env, process):
 
 
 async def test_a_body_that_does_not_come_holds_no_connection(env, new_caller, monkeypatch):
-    monkeypatch.setattr(api, "_RUN", f"import api.bodies; api.bodies.LONGEST_S = 1.0; {api._RUN}")
+    monkeypatch.setattr(
+        api, "_RUN", f"import api.middleware.body_timeout; api.middleware.body_timeout.LONGEST_S = 1.0; {api._RUN}"
+    )
     with api.running(env) as started:
         caller = await new_caller(started.address)
         host, port = started.address.removeprefix("http://").split(":")

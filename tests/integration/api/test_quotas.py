@@ -6,11 +6,11 @@ import pytest
 import sqlalchemy as sa
 from support.locks import until_waited_for
 
-from api.quotas import Quotas
-from connectors.postgres.assets import NewAsset, create_assets
-from connectors.postgres.keys import Principal
-from connectors.postgres.plans import Plan, assign_plan, put_plan
-from connectors.postgres.tenants import allow_origins
+from api.limits.quotas import Quotas
+from connectors.postgres.accounts.keys import Principal
+from connectors.postgres.accounts.plans import Plan, assign_plan, put_plan
+from connectors.postgres.accounts.tenants import allow_origins
+from connectors.postgres.assets.lifecycle import NewAsset, create_assets
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7
 from schemas.states import MediaKind

@@ -9,7 +9,7 @@ import pytest
 from support.api import ENCRYPTION_KEY, PHOTO
 from yarl import URL
 
-from connectors.postgres.variants import Addition, NewVariant, add_variants
+from connectors.postgres.assets.variants import Addition, NewVariant, add_variants
 from connectors.secrets import SecretBox
 from schemas.ids import uuid7
 

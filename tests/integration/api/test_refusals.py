@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from connectors.postgres.endpoints import MAX_ENDPOINTS
+from connectors.postgres.webhooks.endpoints import MAX_ENDPOINTS
 from schemas.ids import uuid7
 from schemas.scopes import Scope
 

@@ -9,22 +9,14 @@ import sqlalchemy as sa
 from support.api import SIGNING_KEY
 
 from api.media.grants import Grant, GrantSigner, object_id
-from connectors.postgres import (
-    asset_views,
-    assets,
-    cancel,
-    delivery_views,
-    endpoint_secrets,
-    endpoint_tests,
-    endpoints,
-    idempotency,
-    keys,
-    originals,
-    replay,
-    resending,
-    variants,
-)
-from connectors.postgres.variants import Addition, NewVariant, add_variants
+from connectors.postgres import idempotency
+from connectors.postgres.accounts import keys
+from connectors.postgres.assets import lifecycle as assets
+from connectors.postgres.assets import originals, variants
+from connectors.postgres.assets import views as asset_views
+from connectors.postgres.assets.variants import Addition, NewVariant, add_variants
+from connectors.postgres.protocol import cancel, completing, replay
+from connectors.postgres.webhooks import delivery_views, endpoint_secrets, endpoint_tests, endpoints, resending
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7
 from schemas.scopes import Scope
@@ -143,6 +135,7 @@ def no_filters(monkeypatch):
         assets,
         asset_views,
         cancel,
+        completing,
         endpoint_secrets,
         endpoint_tests,
         delivery_views,
@@ -196,8 +189,8 @@ async def test_row_level_security_alone_keeps_tenants_apart(no_filters, caller, 
     async with app.tenant(caller.tenant_id) as connection:
         tenant = caller.tenant_id
         assert await assets.find_upload(connection, tenant, ids["asset_id"]) is None
-        completed = [assets.Completed(ids["asset_id"], "x", None)]
-        assert await assets.complete_assets(connection, tenant, completed) == [False]
+        completed = [completing.Completed(ids["asset_id"], "x", None)]
+        assert await completing.complete_assets(connection, tenant, completed) == [False]
         assert await asset_views.read_asset(connection, tenant, ids["asset_id"]) is None
         assert await asset_views.read_state(connection, tenant, ids["asset_id"]) is None
         assert await asset_views.read_progress(connection, tenant, ids["asset_id"]) is None

@@ -10,9 +10,9 @@ from support import protocol
 from support.api import PHOTO
 from support.locks import until_waited_for
 
-from connectors.postgres.abandoned import Abandoned, mark_abandoned
-from connectors.postgres.assets import Completed, complete_assets
-from connectors.postgres.cancel import delete_asset
+from connectors.postgres.assets.abandoned import Abandoned, mark_abandoned
+from connectors.postgres.protocol.cancel import delete_asset
+from connectors.postgres.protocol.completing import Completed, complete_assets
 from schemas.records import Dispatch
 from schemas.states import Stage
 

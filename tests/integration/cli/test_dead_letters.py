@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from support import protocol
 
 from cli.main import medialane
-from connectors.postgres import cancel
 from connectors.postgres.database import Database
-from connectors.postgres.dead_letters import BadRecord, bury_record
+from connectors.postgres.protocol import cancel
+from connectors.postgres.protocol.dead_letters import BadRecord, bury_record
 from schemas.errors import ErrorCode
 from schemas.ids import uuid7
 from schemas.settings import DatabaseSettings

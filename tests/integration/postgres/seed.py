@@ -6,8 +6,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from support import protocol
 
-from connectors.postgres import placements
-from connectors.postgres.credits import NewJob, make_jobs
+from connectors.postgres.placement import placements
+from connectors.postgres.protocol.credits import NewJob, make_jobs
 from schemas.ids import uuid7
 from schemas.records import Dispatch
 from schemas.states import Stage

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from prometheus_client import CollectorRegistry
 
-from connectors.postgres import cancel
-from connectors.postgres.assets import Completed, NewAsset, complete_assets, create_assets, extend_upload
+from connectors.postgres.assets.lifecycle import NewAsset, create_assets, extend_upload
+from connectors.postgres.protocol import cancel
+from connectors.postgres.protocol.completing import Completed, complete_assets
 from connectors.telemetry.metrics import Metrics
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7

@@ -5,10 +5,11 @@ import asyncio
 import pytest
 from support.locks import until_waited_for
 
-from connectors.postgres import allowances, cancel
-from connectors.postgres.allowances import Lease, Space, give_back, lease_space, lease_tokens
-from connectors.postgres.asset_counts import count_assets
-from connectors.postgres.plans import Plan, assign_plan, put_plan
+from connectors.postgres.accounts import allowances
+from connectors.postgres.accounts.allowances import Lease, Space, give_back, lease_space, lease_tokens
+from connectors.postgres.accounts.asset_counts import count_assets
+from connectors.postgres.accounts.plans import Plan, assign_plan, put_plan
+from connectors.postgres.protocol import cancel
 from schemas.errors import MedialaneError
 
 PLAN = Plan(name="three", max_assets=3, max_bytes=9)

@@ -3,8 +3,8 @@
 import pytest
 from support import protocol
 
-from connectors.postgres.asset_views import read_asset
-from connectors.postgres.variants import NewVariant
+from connectors.postgres.assets.variants import NewVariant
+from connectors.postgres.assets.views import read_asset
 from schemas.ids import uuid7
 
 

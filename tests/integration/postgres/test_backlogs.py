@@ -7,8 +7,10 @@ import psycopg
 import pytest
 from support.plans import nodes_of, rows_read
 
-from connectors.postgres import asset_counts, breakers, keeper, replay, variants
-from connectors.postgres import credits as credit
+from connectors.postgres.accounts import asset_counts
+from connectors.postgres.assets import variants
+from connectors.postgres.protocol import breakers, keeper, replay
+from connectors.postgres.protocol import credits as credit
 
 MANY = 5000
 WAIT = """

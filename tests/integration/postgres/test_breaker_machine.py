@@ -7,8 +7,8 @@ from prometheus_client import CollectorRegistry
 from support import protocol
 from support.machines import SqlMachine
 
-from connectors.postgres import cancel, jobs
-from connectors.postgres.content import Role
+from connectors.postgres.protocol import cancel, jobs
+from connectors.postgres.protocol.content import Role
 from connectors.telemetry.metrics import Metrics
 from schemas.errors import ErrorCode
 from schemas.settings import BreakerSettings, KeeperSettings

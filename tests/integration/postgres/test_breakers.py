@@ -5,9 +5,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 from support import protocol
 
-from connectors.postgres import breakers, jobs
-from connectors.postgres.content import Role
-from connectors.postgres.replay import replay_asset
+from connectors.postgres.protocol import breakers, jobs
+from connectors.postgres.protocol.content import Role
+from connectors.postgres.protocol.replay import replay_asset
 from connectors.telemetry.metrics import Metrics
 from schemas.ids import uuid7
 from schemas.settings import BreakerSettings, KeeperSettings

@@ -10,8 +10,9 @@ from support import stack as shared
 from support.objects import put
 
 from connectors.objectstore.s3 import S3ObjectStore
-from connectors.postgres import cancel
-from connectors.postgres.assets import Completed, NewAsset, complete_assets, create_assets
+from connectors.postgres.assets.lifecycle import NewAsset, create_assets
+from connectors.postgres.protocol import cancel
+from connectors.postgres.protocol.completing import Completed, complete_assets
 from connectors.telemetry.metrics import Metrics
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7

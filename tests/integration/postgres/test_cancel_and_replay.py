@@ -8,12 +8,12 @@ import msgspec
 import pytest
 from support import protocol
 
-from connectors.postgres import cancel, jobs, keeper, letters, replay
-from connectors.postgres.content import Role
+from connectors.postgres.assets.variants import NewVariant
 from connectors.postgres.database import Database
-from connectors.postgres.jobs import FencedError
-from connectors.postgres.letters import Chosen
-from connectors.postgres.variants import NewVariant
+from connectors.postgres.protocol import cancel, jobs, keeper, letters, replay
+from connectors.postgres.protocol.content import Role
+from connectors.postgres.protocol.jobs import FencedError
+from connectors.postgres.protocol.letters import Chosen
 from schemas.details import Facts
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7

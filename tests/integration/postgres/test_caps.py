@@ -3,9 +3,9 @@
 import pytest
 from support import protocol
 
-from connectors.postgres import credits as credit
-from connectors.postgres import keeper
-from connectors.postgres.caps import Excess, send_back
+from connectors.postgres.protocol import credits as credit
+from connectors.postgres.protocol import keeper
+from connectors.postgres.protocol.excess import Excess, send_back
 
 
 async def back(worker, *excess):

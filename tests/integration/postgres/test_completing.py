@@ -6,7 +6,8 @@ import datetime as dt
 import pytest
 import sqlalchemy as sa
 
-from connectors.postgres.assets import Completed, NewAsset, complete_assets, create_assets
+from connectors.postgres.assets.lifecycle import NewAsset, create_assets
+from connectors.postgres.protocol.completing import Completed, complete_assets
 from schemas.ids import uuid7
 from schemas.states import MediaKind
 

@@ -13,8 +13,8 @@ from support import protocol
 from support.credit import dispatched, goes_at_once, may_go, next_to_go
 from support.machines import SqlMachine
 
-from connectors.postgres import cancel, jobs, keeper
-from connectors.postgres import credits as credit
+from connectors.postgres.protocol import cancel, jobs, keeper
+from connectors.postgres.protocol import credits as credit
 from schemas.states import JobClass, Stage, WaitReason
 
 ROWS = """

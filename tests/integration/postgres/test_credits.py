@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from support import protocol
 
-from connectors.postgres import credits as credit
-from connectors.postgres import jobs, keeper
+from connectors.postgres.protocol import credits as credit
+from connectors.postgres.protocol import jobs, keeper
 from schemas.ids import uuid7
 from schemas.states import JobClass, WaitReason
 

@@ -7,10 +7,10 @@ import psycopg
 import pytest
 from support.plans import nodes_of, rows_read
 
-from connectors.postgres import delivery_views
 from connectors.postgres.database import Database
-from connectors.postgres.delivery_views import EVERY_DELIVERY, DeliveryFilter, list_deliveries
-from connectors.postgres.resending import Span, Which, count_recoverable, recover
+from connectors.postgres.webhooks import delivery_views
+from connectors.postgres.webhooks.delivery_views import EVERY_DELIVERY, DeliveryFilter, list_deliveries
+from connectors.postgres.webhooks.resending import Span, Which, count_recoverable, recover
 from schemas.ids import first_uuid7
 from schemas.settings import DatabaseSettings
 from schemas.states import DeliveryState

@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from connectors.postgres import keeper
+from connectors.postgres.protocol import keeper
 from schemas.ids import uuid7
 
 MINUTE = 60

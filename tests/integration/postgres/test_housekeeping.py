@@ -6,7 +6,9 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from connectors.postgres import audit, keys, purge
+from connectors.postgres import audit
+from connectors.postgres.accounts import keys
+from connectors.postgres.assets import purge
 from schemas.scopes import Scope
 from schemas.settings import KeeperSettings
 from streams.keeper.housekeeping import Housekeeping

@@ -7,10 +7,10 @@ import pytest
 import sqlalchemy as sa
 from support import protocol
 
-from connectors.postgres import endings, jobs, keeper
-from connectors.postgres.content import Role, let_sleep
-from connectors.postgres.jobs import FencedError
-from connectors.postgres.variants import NewVariant
+from connectors.postgres.assets.variants import NewVariant
+from connectors.postgres.protocol import endings, jobs, keeper
+from connectors.postgres.protocol.content import Role, let_sleep
+from connectors.postgres.protocol.jobs import FencedError
 from schemas.details import Facts
 from schemas.errors import READER, ErrorCode
 from schemas.states import WaitReason

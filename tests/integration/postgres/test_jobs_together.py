@@ -5,10 +5,10 @@ import asyncio
 import pytest
 from support import protocol
 
-from connectors.postgres import jobs
-from connectors.postgres.finishing import Finish, finish_all
-from connectors.postgres.jobs import ClaimedJob, Offered
-from connectors.postgres.variants import NewVariant
+from connectors.postgres.assets.variants import NewVariant
+from connectors.postgres.protocol import jobs
+from connectors.postgres.protocol.finishing import Finish, finish_all
+from connectors.postgres.protocol.jobs import ClaimedJob, Offered
 from schemas.details import Details, Facts
 from schemas.states import Stage
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from support.locks import until_waited_for
 
-from connectors.postgres.keys import mint_key, rotate_key
+from connectors.postgres.accounts.keys import mint_key, rotate_key
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.scopes import Scope
 

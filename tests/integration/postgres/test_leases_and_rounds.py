@@ -8,8 +8,9 @@ from prometheus_client import CollectorRegistry
 from support import protocol
 from support.locks import until_waited_for
 
-from connectors.postgres import breakers, jobs, keeper, locks
+from connectors.postgres import locks
 from connectors.postgres.database import Database
+from connectors.postgres.protocol import breakers, jobs, keeper
 from connectors.telemetry.metrics import Metrics
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.metrics import JOBS_FINISHED, JOBS_OLDEST_WAITING, JOBS_WAITING, KEEPER_MOVES
@@ -17,8 +18,8 @@ from schemas.settings import DatabaseSettings, KeeperSettings
 from schemas.states import WaitReason
 from streams.keeper import rounds as rules
 from streams.keeper.backlog import BacklogGauges
+from streams.keeper.lease_grace import LeaseGrace
 from streams.keeper.rounds import Rounds
-from streams.keeper.settled import Settled
 from streams.media.leases import Leases
 
 
@@ -75,20 +76,20 @@ async def test_a_row_that_is_locked_costs_the_others_no_lease(worker, seed, seed
 
 async def test_a_lock_on_jobs_that_outlasts_a_lease_says_nothing_of_who_held_one(worker):
     now = [1000.0]
-    settled = Settled(worker, lease_s=10, interval_s=1, clock=lambda: now[0])
+    grace = LeaseGrace(worker, lease_s=10, interval_s=1, clock=lambda: now[0])
     for _ in range(8):  # a statement that is made often is prepared
-        await settled.ask()
-        assert settled
+        await grace.ask()
+        assert grace.over
     async with worker.transaction() as connection:
         await connection.execute(sa.text("LOCK TABLE jobs IN SHARE MODE"))  # as CREATE INDEX does
-        asking = asyncio.create_task(settled.ask())
+        asking = asyncio.create_task(grace.ask())
         await until_waited_for(connection, worker, asking)
         now[0] += 11
-        assert not settled
+        assert not grace.over
     await asking
-    assert not settled, "whoever lives has not had the time to renew"
+    assert not grace.over, "whoever lives has not had the time to renew"
     now[0] += 10
-    assert settled
+    assert grace.over
 
 
 async def test_no_answer_from_the_database_is_not_a_lost_lease(worker, seeded):
@@ -249,7 +250,7 @@ async def test_after_the_database_was_away_no_lease_is_over_until_one_has_passed
     await expire(worker, seed, job)
     rounds = Rounds(Flaky(), KeeperSettings(lease_s=70), metrics)
     for _ in range(4):
-        await rounds.settled.ask()
+        await rounds.grace.ask()
         await rounds.round()
     state = "SELECT concat_ws(' ', state, deaths) FROM jobs WHERE id = :j"
     assert await seed.column(worker, state, j=job.job_id) == ["running 0"]

@@ -7,8 +7,9 @@ import psycopg
 import pytest
 from support.plans import nodes_of, rows_read
 
-from connectors.postgres.asset_views import EVERY_ASSET, AssetFilter, Position, list_assets
+from connectors.postgres.assets.views import EVERY_ASSET, AssetFilter, list_assets
 from connectors.postgres.database import Database
+from connectors.postgres.paging import Position
 from schemas.settings import DatabaseSettings
 from schemas.states import AssetState, MediaKind
 

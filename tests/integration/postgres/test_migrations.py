@@ -75,7 +75,7 @@ def test_a_database_that_a_newer_release_has_migrated_is_left_as_it_is(empty):
 def test_what_a_database_bounds_for_its_programs_bounds_no_step(empty, database):
     name = empty.rpartition("/")[2].partition("?")[0]
     with psycopg.connect(database.owner, autocommit=True) as connection:
-        for bound in ("statement_timeout", "idle_in_transaction_session_timeout"):
+        for bound in ("statement_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout"):
             connection.execute(f"ALTER DATABASE {name} SET {bound} = 1")
     assert migrations.upgrade(empty)[-1] == migrations.head()
 

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from connectors.postgres import keeper
-from connectors.postgres.asset_views import list_assets, read_asset, read_state
-from connectors.postgres.cancel import cancel_asset, delete_asset
-from connectors.postgres.credits import mend, pass_on
+from connectors.postgres.assets.views import list_assets, read_asset, read_state
 from connectors.postgres.database import Database
+from connectors.postgres.protocol import keeper
+from connectors.postgres.protocol.cancel import cancel_asset, delete_asset
+from connectors.postgres.protocol.credits import mend, pass_on
 from schemas.ids import uuid7
 from schemas.settings import DatabaseSettings
 from schemas.states import Stage

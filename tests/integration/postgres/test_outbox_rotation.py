@@ -6,7 +6,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from connectors.postgres.keeper import rotate_outbox
+from connectors.postgres.protocol.keeper import rotate_outbox
 from schemas.errors import MedialaneError
 
 LAST = "SELECT name FROM outbox_partitions ORDER BY name DESC LIMIT 1"

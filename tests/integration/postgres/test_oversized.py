@@ -7,8 +7,8 @@ from support.plans import nodes_of, rows_read
 from yarl import URL
 
 from connectors.objectstore.port import SMALLEST_PART
-from connectors.postgres import open_parts
-from connectors.postgres.assets import NewAsset, create_assets
+from connectors.postgres.assets import open_parts
+from connectors.postgres.assets.lifecycle import NewAsset, create_assets
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7
 from schemas.states import MediaKind

@@ -7,8 +7,11 @@ from functools import partial
 import pytest
 from support import protocol
 
-from connectors.postgres import assets, jobs, keeper, outbox, placements
-from connectors.postgres.placements import PlacementError
+from connectors.postgres import outbox
+from connectors.postgres.assets import lifecycle as assets
+from connectors.postgres.placement import placements
+from connectors.postgres.placement.placements import PlacementError
+from connectors.postgres.protocol import jobs, keeper
 from schemas.events import AssetReopened, decode_event, encode_event
 from schemas.ids import uuid7
 from schemas.states import MediaKind, WaitReason

@@ -9,7 +9,10 @@ import pytest
 import sqlalchemy as sa
 from support.plans import nodes_of
 
-from connectors.postgres import abandoned, content, idempotency, keeper, partition_views, purge
+from connectors.postgres import idempotency
+from connectors.postgres.assets import abandoned, purge
+from connectors.postgres.placement import partition_views
+from connectors.postgres.protocol import content, keeper
 
 ROWS = 30_000
 TENANT, ASSET = UUID(int=1), UUID(int=2)

@@ -15,9 +15,9 @@ from hypothesis.stateful import (
 from support import protocol
 from support.machines import SqlMachine
 
-from connectors.postgres import breakers, cancel, jobs, keeper, replay
-from connectors.postgres import credits as credit
-from connectors.postgres.jobs import FencedError
+from connectors.postgres.protocol import breakers, cancel, jobs, keeper, replay
+from connectors.postgres.protocol import credits as credit
+from connectors.postgres.protocol.jobs import FencedError
 from schemas.errors import MedialaneError
 from schemas.states import JobClass, WaitReason
 

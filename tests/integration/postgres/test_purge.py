@@ -8,9 +8,10 @@ from prometheus_client import CollectorRegistry
 from support import protocol
 from support.objects import put
 
-from connectors.postgres import cancel, purge
-from connectors.postgres.content import Role
-from connectors.postgres.variants import NewVariant
+from connectors.postgres.assets import purge
+from connectors.postgres.assets.variants import NewVariant
+from connectors.postgres.protocol import cancel
+from connectors.postgres.protocol.content import Role
 from connectors.telemetry.metrics import Metrics
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.events import Part

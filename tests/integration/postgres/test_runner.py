@@ -11,8 +11,8 @@ import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import CollectorRegistry
 
-from connectors.postgres import keeper
 from connectors.postgres.database import Database
+from connectors.postgres.protocol import keeper
 from connectors.telemetry.metrics import Metrics
 from connectors.telemetry.tracing import Tracing
 from processors import removal, temp

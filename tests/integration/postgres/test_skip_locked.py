@@ -5,8 +5,9 @@ from contextlib import asynccontextmanager
 import pytest
 import sqlalchemy as sa
 
-from connectors.postgres import breakers, content, keeper, purge
-from connectors.postgres import credits as credit
+from connectors.postgres.assets import purge
+from connectors.postgres.protocol import breakers, content, keeper
+from connectors.postgres.protocol import credits as credit
 from schemas.settings import BreakerSettings
 from schemas.states import Stage
 

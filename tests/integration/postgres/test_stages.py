@@ -3,9 +3,9 @@
 import sqlalchemy as sa
 from support import protocol
 
-from connectors.postgres import keeper
-from connectors.postgres.content import Role, let_sleep
-from connectors.postgres.variants import NewVariant
+from connectors.postgres.assets.variants import NewVariant
+from connectors.postgres.protocol import keeper
+from connectors.postgres.protocol.content import Role, let_sleep
 from schemas.details import Details, Facts
 from schemas.errors import ErrorCode
 from schemas.records import Dispatch

@@ -8,10 +8,10 @@ import sqlalchemy as sa
 from support import protocol
 from support.locks import until_waited_for
 
-from connectors.postgres import tenant_removal
-from connectors.postgres.assets import NewAsset, begin_again, create_assets
+from connectors.postgres.accounts import removal as tenant_removal
+from connectors.postgres.accounts.keys import authenticate, mint_key, principal_of_token
+from connectors.postgres.assets.lifecycle import NewAsset, begin_again, create_assets
 from connectors.postgres.database import Database
-from connectors.postgres.keys import authenticate, mint_key, principal_of_token
 from schemas.ids import uuid7
 from schemas.scopes import Scope
 from schemas.settings import DatabaseSettings

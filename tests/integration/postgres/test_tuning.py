@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from support import commands
 
-from connectors.postgres import tuning
+from connectors.postgres.placement import tuning
 from schemas.errors import MedialaneError
 from schemas.settings import LANE_RUNNING_BOUNDS, LANE_WINDOW_BOUNDS
 from streams.core.lane import Bounds

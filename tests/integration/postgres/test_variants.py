@@ -3,7 +3,7 @@
 import psycopg
 from msgspec.structs import replace
 
-from connectors.postgres.variants import Addition, NewVariant, add_variants, of_content, readable
+from connectors.postgres.assets.variants import Addition, NewVariant, add_variants, of_content, readable
 from schemas.events import Part
 from schemas.profiles import CATALOGUE
 

@@ -12,12 +12,12 @@ from structlog.testing import capture_logs
 from support.connect import until
 from support.stack import fresh_database, fresh_topics, outbox_connector, until_streaming
 
-from cli.onboarding import CommandError, medialane
+from cli.harness.onboarding import CommandError, medialane
 from connectors.debezium import ConnectClient, Watchdog
 from connectors.kafka.options import client_options
 from connectors.postgres import outbox
 from connectors.postgres.database import Database
-from connectors.postgres.placements import confirm_partitions
+from connectors.postgres.placement.placements import confirm_partitions
 from connectors.telemetry.metrics import Metrics
 from schemas.metrics import CONNECTOR_AHEAD
 from schemas.settings import ConnectSettings, DatabaseSettings, variable

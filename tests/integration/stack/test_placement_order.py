@@ -13,9 +13,11 @@ from support.stack import outbox_connector
 
 from connectors.kafka.admin import TopicAdmin
 from connectors.kafka.options import client_options
-from connectors.postgres import assets, outbox, placements
+from connectors.postgres import outbox
+from connectors.postgres.accounts.tenants import create_tenant
+from connectors.postgres.assets import lifecycle as assets
 from connectors.postgres.database import Database
-from connectors.postgres.tenants import create_tenant
+from connectors.postgres.placement import placements
 from schemas.events import Variant, VariantReady, decode_event
 from schemas.ids import uuid7
 from schemas.settings import DatabaseSettings

@@ -9,9 +9,9 @@ import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import CollectorRegistry
 
-from cli.receiver import Receiver
+from cli.harness.receiver import Receiver
 from connectors.postgres.database import Database
-from connectors.postgres.endpoints import register_endpoint
+from connectors.postgres.webhooks.endpoints import register_endpoint
 from connectors.secrets import SecretBox
 from connectors.telemetry import Metrics, Telemetry, Tracing
 from schemas.events import AssetCreated, encode_event

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from structlog.testing import capture_logs
 
-from cli.receiver import Receiver
+from cli.harness.receiver import Receiver
 from connectors.http import session
-from connectors.postgres import deliveries
+from connectors.postgres.webhooks import deliveries
 from connectors.secrets import SecretBox
 from connectors.telemetry import trace_id
 from schemas.errors import ErrorCode, MedialaneError

@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 from support.plans import nodes_of, pages_of
 
-from connectors.postgres import deliveries, old_deliveries
+from connectors.postgres.webhooks import deliveries, old_deliveries
 from schemas.ids import uuid7
 from schemas.settings import KeeperSettings
 from schemas.states import DeliveryState

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 from sqlalchemy import make_url
 
-from connectors.postgres import deliveries
 from connectors.postgres.database import Database
+from connectors.postgres.webhooks import deliveries
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.settings import DatabaseSettings
 from streams.webhooks import due

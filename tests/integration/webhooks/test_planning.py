@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from connectors.postgres import deliveries
+from connectors.postgres.webhooks import deliveries
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7
 from streams.webhooks.message import read_event

@@ -5,8 +5,8 @@ import base64
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from cli.receiver import VerificationError
-from connectors.postgres.endpoint_secrets import rotate_secret
+from cli.harness.receiver import VerificationError
+from connectors.postgres.webhooks.endpoint_secrets import rotate_secret
 from connectors.secrets import SecretBox
 
 from .conftest import KEY, SECRET

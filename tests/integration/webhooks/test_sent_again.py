@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from connectors.postgres import deliveries, resending
-from connectors.postgres.resending import Span, Which
+from connectors.postgres.webhooks import deliveries, resending
+from connectors.postgres.webhooks.resending import Span, Which
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.metrics import WEBHOOK_FIRST_ATTEMPT_AGE
 from schemas.states import DeliveryState

@@ -7,7 +7,7 @@ import threading
 from aiohttp import web
 from support.servers import serving
 
-from cli.receiver import Receiver
+from cli.harness.receiver import Receiver
 from connectors.http import resolver
 
 

@@ -4,8 +4,8 @@ import pytest
 
 from api.webhooks.models import TestWanted as Wanted
 from api.webhooks.service import WebhookService
+from connectors.postgres.accounts.keys import Principal
 from connectors.postgres.database import Database
-from connectors.postgres.keys import Principal
 from connectors.secrets import SecretBox
 from schemas.settings import DatabaseSettings
 

@@ -4,7 +4,7 @@ import asyncio
 
 from structlog.testing import capture_logs
 
-from api.beside import every
+from api.periodic import every
 
 
 async def test_it_is_done_again_after_it_failed_and_not_after_the_end():

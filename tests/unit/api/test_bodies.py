@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from api.bodies import LONGEST_S, Bodies
+from api.middleware.body_timeout import LONGEST_S, Bodies
 from schemas.errors import ErrorCode, MedialaneError
 
 

@@ -8,8 +8,8 @@ from litestar.exceptions import TooManyRequestsException
 from litestar.testing import AsyncTestClient
 
 from api.app import Application
+from api.document.offline import unconnected
 from api.failures import answer
-from api.openapi import unconnected
 from schemas.errors import ERRORS, ErrorCode, MedialaneError
 
 PROBLEM, JSON = "application/problem+json", "application/json"

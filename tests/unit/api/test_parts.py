@@ -13,8 +13,8 @@ from api.announcing import safe_name
 from api.assets.cursor import decode_cursor, encode_cursor
 from api.principals import Authenticator
 from api.webhooks.signing_keys import shown, signing_key
-from connectors.postgres.asset_views import Position
-from connectors.postgres.keys import Principal
+from connectors.postgres.accounts.keys import Principal
+from connectors.postgres.paging import Position
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7
 from schemas.scopes import Scope, permits

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from api.assets.query import MAX_WAIT_S, seconds
-from api.openapi import openapi_text
+from api.document.offline import openapi_text
 from schemas.errors import ErrorCode, MedialaneError
 
 

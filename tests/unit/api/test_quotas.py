@@ -5,11 +5,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from api import quotas as module
-from api.quotas import Quotas
-from connectors.postgres.allowances import Lease
-from connectors.postgres.keys import Principal
-from connectors.postgres.plans import Plan
+from api.limits import quotas as module
+from api.limits.quotas import Quotas
+from connectors.postgres.accounts.allowances import Lease
+from connectors.postgres.accounts.keys import Principal
+from connectors.postgres.accounts.plans import Plan
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7
 

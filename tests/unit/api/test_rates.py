@@ -5,11 +5,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from api import limits
-from api.limits import RateLimiter
-from connectors.postgres.allowances import Tokens
-from connectors.postgres.keys import Principal
-from connectors.postgres.plans import Plan
+from api.limits import rates as limits
+from api.limits.rates import RateLimiter
+from connectors.postgres.accounts.allowances import Tokens
+from connectors.postgres.accounts.keys import Principal
+from connectors.postgres.accounts.plans import Plan
 from schemas.ids import uuid7
 
 

@@ -9,7 +9,7 @@ import pytest
 from yarl import URL
 
 from api import server
-from api.openapi import unconnected
+from api.document.offline import unconnected
 from schemas.settings import PROCESSES, ApiSettings, SettingsError, variable
 
 REQUIRED = [

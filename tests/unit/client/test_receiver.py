@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from cli.receiver import Receiver, VerificationError
+from cli.harness.receiver import Receiver, VerificationError
 
 KEY = b"0123456789abcdef0123456789abcdef"
 SECRET = "whsec_" + base64.b64encode(KEY).decode()

@@ -13,7 +13,7 @@ from cli.client import AssetVariant, StoreRefusedError
 from cli.demo.bundles import fetch_others
 from cli.demo.checks import check_variant
 from cli.demo.verdicts import Checks
-from cli.measure import Measured
+from cli.harness.measure import Measured
 
 PHOTO = Measured("jpeg", 512, 384, 0.0, sound=False, bright=0.9)
 CLIP = Measured("mp4", 426, 240, 2.0, sound=True, bright=0.9)

@@ -11,8 +11,8 @@ from cli.client import AssetVariant
 from cli.demo.checks import check_variant, check_variants
 from cli.demo.trace import check_trace, logged_traces
 from cli.demo.verdicts import Checks, expected_size
-from cli.measure import Measured, UnreadableError, measure
-from cli.samples import distinct
+from cli.harness.measure import Measured, UnreadableError, measure
+from cli.harness.samples import distinct
 from schemas.profiles import DEFAULT_PROFILES, profiles_for, stages_after
 from schemas.states import Stage
 

@@ -7,8 +7,8 @@ from uuid import UUID
 import click
 
 from cli.demo.command import how_to_look
+from cli.harness.onboarding import Tenant
 from cli.main import medialane
-from cli.onboarding import Tenant
 from cli.stack import Stack, state
 from cli.stack.environment import write_env_file
 from cli.stack.layout import layout, program

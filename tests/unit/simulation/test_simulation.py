@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.credit import goes_at_once, next_to_go
 
-from connectors.postgres.credits import AGEING_S
+from connectors.postgres.protocol.credits import AGEING_S
 from schemas.states import JobClass
 from streams.core.lane import Bounds
 from streams.core.ledger import Partition

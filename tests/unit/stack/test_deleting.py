@@ -3,8 +3,8 @@
 import pytest
 from click.testing import CliRunner
 
+from cli.harness.running import begin_empty
 from cli.main import medialane
-from cli.running import begin_empty
 from cli.stack import state
 from cli.stack.errors import StackError
 from cli.stack.layout import Layout

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
-from connectors.postgres.jobs import ClaimedJob
+from connectors.postgres.protocol.jobs import ClaimedJob
 from connectors.telemetry.metrics import Metrics
 from schemas.metrics import ASSET_READY_DURATION
 from schemas.states import Stage

@@ -38,11 +38,11 @@ def left(monkeypatch):
     monkeypatch.setattr(housekeeping, "_BATCH", 2)
     monkeypatch.setattr(housekeeping, "_MOST_BATCHES", 3)
     monkeypatch.setattr("connectors.postgres.idempotency.purge", rule("answers"))
-    monkeypatch.setattr("connectors.postgres.old_deliveries.purge", rule("deliveries"))
-    monkeypatch.setattr("connectors.postgres.old_endpoints.purge", rule("endpoints"))
-    monkeypatch.setattr("connectors.postgres.old_endpoints.forget_old_secrets", rule("secrets"))
-    monkeypatch.setattr("connectors.postgres.purge.forget", rule("assets"))
-    monkeypatch.setattr("connectors.postgres.keys.purge", rule("keys"))
+    monkeypatch.setattr("connectors.postgres.webhooks.old_deliveries.purge", rule("deliveries"))
+    monkeypatch.setattr("connectors.postgres.webhooks.old_endpoints.purge", rule("endpoints"))
+    monkeypatch.setattr("connectors.postgres.webhooks.old_endpoints.forget_old_secrets", rule("secrets"))
+    monkeypatch.setattr("connectors.postgres.assets.purge.forget", rule("assets"))
+    monkeypatch.setattr("connectors.postgres.accounts.keys.purge", rule("keys"))
     monkeypatch.setattr("connectors.postgres.audit.purge", rule("audit"))
     return rows
 

@@ -6,8 +6,8 @@ from uuid import UUID
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-from connectors.postgres import keeper
-from connectors.postgres.keeper import OutboxState
+from connectors.postgres.protocol import keeper
+from connectors.postgres.protocol.keeper import OutboxState
 from connectors.telemetry.metrics import Metrics
 from streams.keeper.outbox import OutboxLag, OutboxUpkeep
 

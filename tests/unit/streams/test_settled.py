@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from schemas.errors import ErrorCode, MedialaneError
-from streams.keeper.settled import Settled
+from streams.keeper.lease_grace import LeaseGrace
 
 LEASE_S = 10.0
 
@@ -23,7 +23,7 @@ def now():
 def ask(now):
     """Has an answer after so many seconds, with Postgres' clock so far from ours; returns whether leases count."""
     database = Database()
-    settled = Settled(database, lease_s=LEASE_S, interval_s=1, clock=lambda: now[0])
+    grace = LeaseGrace(database, lease_s=LEASE_S, interval_s=1, clock=lambda: now[0])
 
     async def after(seconds, apart=5e8, *, answers=True, took_s=0):
         async def time(**_):
@@ -34,8 +34,8 @@ def ask(now):
 
         database.time = time
         now[0] += seconds - took_s
-        await settled.ask()
-        return bool(settled)
+        await grace.ask()
+        return grace.over
 
     return after
 
@@ -48,18 +48,18 @@ async def test_while_an_answer_hangs_leases_count_for_half_of_one_more(now):
         return now[0]
 
     database.time = time
-    settled = Settled(database, lease_s=LEASE_S, interval_s=1, clock=lambda: now[0])
-    asking = asyncio.create_task(settled.ask())
+    grace = LeaseGrace(database, lease_s=LEASE_S, interval_s=1, clock=lambda: now[0])
+    asking = asyncio.create_task(grace.ask())
     await asyncio.sleep(0)
     now[0] += LEASE_S / 2
-    assert settled
+    assert grace.over
     now[0] += 0.1
-    assert not settled
+    assert not grace.over
     answers.set()
     await asking
-    assert not settled
+    assert not grace.over
     now[0] += LEASE_S
-    assert settled
+    assert grace.over
 
 
 async def test_from_the_start_and_for_as_long_as_it_answers(ask):

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from connectors.postgres.content import Decision, Role
-from connectors.postgres.jobs import ClaimedJob
-from connectors.postgres.variants import NewVariant
+from connectors.postgres.assets.variants import NewVariant
+from connectors.postgres.protocol.content import Decision, Role
+from connectors.postgres.protocol.jobs import ClaimedJob
 from connectors.telemetry import Tracing
 from schemas.ids import uuid7
 from schemas.states import Stage
@@ -64,7 +64,7 @@ async def test_what_was_made_before_is_asked_for_behind_files(tmp_path, monkeypa
     decision = Decision(role=Role.REUSE, facts=None)
     monkeypatch.setattr("streams.media.work.join_content", lambda *_, **__: answer(decision))
     monkeypatch.setattr("streams.media.work.read_choice", lambda *_: answer(None))
-    monkeypatch.setattr("connectors.postgres.variants.of_content", lambda *_: answer([made]))
+    monkeypatch.setattr("connectors.postgres.assets.variants.of_content", lambda *_: answer([made]))
     with pytest.raises(AskedError) as asked:
         await work_of(tmp_path, sha256=sha256).produce()
     assert asked.value.args == ("media/x", {"patient": True})

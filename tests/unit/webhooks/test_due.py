@@ -7,8 +7,8 @@ from uuid import uuid4
 import pytest
 from prometheus_client import CollectorRegistry
 
-from connectors.postgres import deliveries
-from connectors.postgres.deliveries import DueEndpoint
+from connectors.postgres.webhooks import deliveries
+from connectors.postgres.webhooks.deliveries import DueEndpoint
 from connectors.telemetry import Metrics
 from schemas.metrics import WEBHOOK_OLDEST_DUE_AGE, WEBHOOK_OLDEST_HELD_BACK_AGE
 from streams.webhooks.due import DueLoop
@@ -241,7 +241,7 @@ async def test_no_lease_waits_for_a_full_look(monkeypatch, slots):
     running = asyncio.create_task(loop.run())
     async with asyncio.timeout(60):
         await looking.wait()
-        loop.notice([ENDPOINT])
+        loop.notice({ENDPOINT: TENANT})
         await leased.wait()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

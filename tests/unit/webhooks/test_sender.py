@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from connectors.http.client import Answer, Outcome
-from connectors.postgres.deliveries import LeasedDelivery
+from connectors.postgres.webhooks.deliveries import LeasedDelivery
 from connectors.secrets import SecretBox
 from connectors.telemetry import Metrics, Tracing
 from schemas.metrics import WEBHOOK_ATTEMPTS, WEBHOOK_FIRST_ATTEMPT_AGE, WEBHOOK_IN_FLIGHT

@@ -1,0 +1,1 @@
+"""Tenants: their keys, plans, allowances and choices, what is sealed for them, and their removal."""

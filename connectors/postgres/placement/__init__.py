@@ -1,0 +1,1 @@
+"""Which partition carries which tenant, what stands on it, and what a tenant may have of its lanes."""

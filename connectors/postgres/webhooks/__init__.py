@@ -1,0 +1,1 @@
+"""Webhook endpoints and deliveries: registered, made, leased, settled, looked at, sent again, removed."""
