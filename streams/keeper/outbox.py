@@ -8,8 +8,8 @@ from uuid import UUID
 
 import structlog
 
+from connectors.postgres import outbox_upkeep
 from connectors.postgres.database import Database
-from connectors.postgres.protocol import keeper
 from connectors.telemetry.metrics import Metrics
 from schemas.metrics import OUTBOX_OLDEST_UNSENT_AGE, SLOT_RETAINED
 from streams.keeper.outages import again
@@ -71,7 +71,7 @@ class OutboxUpkeep:
         """Measure now; rotate when it is time (every minute)."""
         now = time.monotonic()
         async with self._database.transaction() as connection:
-            state = await keeper.outbox_state(connection, slot=self._slot)
+            state = await outbox_upkeep.read_state(connection, slot=self._slot)
         age = self._lag.observe(now=now, newest=state.newest, end_lsn=state.end_lsn, confirmed_lsn=state.confirmed_lsn)
         self._metrics.gauge(OUTBOX_OLDEST_UNSENT_AGE).set(age)
         self._metrics.gauge(SLOT_RETAINED).set(state.retained_bytes)
@@ -80,11 +80,11 @@ class OutboxUpkeep:
             return
         self._rotated_at = now
         async with self._database.transaction() as connection:
-            dropped = await keeper.rotate_outbox(connection, keep_s=self._retention_s, slot=self._slot)
+            dropped = await outbox_upkeep.rotate(connection, keep_s=self._retention_s, slot=self._slot)
         if dropped:
             log.info("outbox partitions dropped", partitions=dropped)
 
-    def _warn(self, state: keeper.OutboxState) -> None:
+    def _warn(self, state: outbox_upkeep.OutboxState) -> None:
         """Say once what may fill Postgres' disk."""
         if state.unbounded and _UNBOUNDED not in self._warned_of:
             log.warning(_UNBOUNDED)

@@ -5,8 +5,8 @@ from typing import Protocol
 import structlog
 
 from connectors.debezium import ConnectError
+from connectors.postgres import outbox_upkeep
 from connectors.postgres.database import Database
-from connectors.postgres.protocol import keeper
 from connectors.telemetry.metrics import Metrics
 from schemas.metrics import CONNECTOR_AHEAD
 from streams.keeper.outages import again
@@ -49,7 +49,7 @@ class ConnectorPosition:
         except ConnectError:
             return
         async with self._database.transaction() as connection:
-            state = await keeper.outbox_state(connection, slot=self._slot)
+            state = await outbox_upkeep.read_state(connection, slot=self._slot)
         ahead = max((noted or 0) - state.end_lsn, 0)
         self._metrics.gauge(CONNECTOR_AHEAD).set(ahead)
         if ahead and not self._ahead:

@@ -5,6 +5,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
+from connectors.postgres import outbox_upkeep
 from connectors.postgres.protocol import keeper
 from schemas.ids import uuid7
 
@@ -52,8 +53,8 @@ async def test_a_job_is_late_from_its_due_time_or_its_turn_on(
 async def test_a_slot_that_was_lost_still_shows_how_far_behind_it_is(worker):
     async with worker.transaction() as connection:
         await connection.execute(sa.text(_SLOT), {"restart": None})
-        lost = await keeper.outbox_state(connection, slot="outbox")
-        none = await keeper.outbox_state(connection, slot="other")
+        lost = await outbox_upkeep.read_state(connection, slot="outbox")
+        none = await outbox_upkeep.read_state(connection, slot="other")
     assert lost.retained_bytes >= 5000
     assert (none.retained_bytes, none.confirmed_lsn) == (0, None)
 
@@ -62,7 +63,7 @@ async def test_what_another_slot_holds_back_that_nobody_reads_counts_too(worker)
     async def other(connection, name, *, behind, database=None, kept=True, active=False):
         values = {"name": name, "behind": behind, "database": database, "kept": kept, "active": active}
         await connection.execute(sa.text(_OTHER_SLOT), values)
-        return await keeper.outbox_state(connection, slot="outbox")
+        return await outbox_upkeep.read_state(connection, slot="outbox")
 
     async with worker.transaction() as connection:
         await connection.execute(sa.text(_SLOT), {"restart": None})
@@ -86,8 +87,8 @@ async def test_the_newest_row_is_not_one_of_a_host_whose_clock_is_ahead(worker):
     now, ahead = uuid7(), UUID(int=uuid7().int + (7200_000 << 80))
     async with worker.transaction() as connection:
         await connection.execute(sa.text(write), [{"id": now}, {"id": ahead}])
-        assert (await keeper.outbox_state(connection, slot="outbox")).newest == now
+        assert (await outbox_upkeep.read_state(connection, slot="outbox")).newest == now
         plan = (
-            await connection.execute(sa.text(f"EXPLAIN {keeper._OUTBOX_STATE.text.replace(':slot', 'NULL')}"))
+            await connection.execute(sa.text(f"EXPLAIN {outbox_upkeep._OUTBOX_STATE.text.replace(':slot', 'NULL')}"))
         ).scalars()
         assert any("Index Cond: (id <" in line for line in plan)

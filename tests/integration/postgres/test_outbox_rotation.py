@@ -6,7 +6,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from connectors.postgres.protocol.keeper import rotate_outbox
+from connectors.postgres import outbox_upkeep
 from schemas.errors import MedialaneError
 
 LAST = "SELECT name FROM outbox_partitions ORDER BY name DESC LIMIT 1"
@@ -19,7 +19,7 @@ INSERT = sa.text("""
 
 async def rotate(worker):
     async with worker.transaction() as connection:
-        return await rotate_outbox(connection, keep_s=86400, slot="none")
+        return await outbox_upkeep.rotate(connection, keep_s=86400, slot="none")
 
 
 async def test_it_gives_way_to_a_long_reader_and_to_who_writes_meanwhile(worker, database):

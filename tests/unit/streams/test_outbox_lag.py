@@ -6,8 +6,8 @@ from uuid import UUID
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-from connectors.postgres.protocol import keeper
-from connectors.postgres.protocol.keeper import OutboxState
+from connectors.postgres import outbox_upkeep
+from connectors.postgres.outbox_upkeep import OutboxState
 from connectors.telemetry.metrics import Metrics
 from streams.keeper.outbox import OutboxLag, OutboxUpkeep
 
@@ -66,14 +66,14 @@ async def test_what_may_fill_the_disk_is_said_once(monkeypatch):
         OutboxState(None, 100, 100, 9, ("older", "old"), unbounded=True),
     ])  # fmt: skip
 
-    async def outbox_state(_connection, *, slot):
+    async def read_state(_connection, *, slot):
         return next(states)
 
-    async def rotate_outbox(_connection, **_options):
+    async def rotate(_connection, **_options):
         return []
 
-    monkeypatch.setattr(keeper, "outbox_state", outbox_state)
-    monkeypatch.setattr(keeper, "rotate_outbox", rotate_outbox)
+    monkeypatch.setattr(outbox_upkeep, "read_state", read_state)
+    monkeypatch.setattr(outbox_upkeep, "rotate", rotate)
     metrics = Metrics(CollectorRegistry(), process="keeper")
     upkeep = OutboxUpkeep(Nothing(), metrics, slot="s", retention_s=60, interval_s=1)
     told = []
