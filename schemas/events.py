@@ -17,6 +17,7 @@ from schemas.states import MediaKind, Stage
 
 CODE = "Why; docs/api.md lists the codes, and more may come"
 WIDE = "Upright pixels; 0 for sound"
+UNSAID = "null in older events, and where there was no room for it: read the asset"
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +82,18 @@ class AssetUploaded(Event, frozen=True, kw_only=True, tag="asset.uploaded"):
     etag: str
 
 
-class AssetReady(Event, frozen=True, kw_only=True, tag="asset.ready"):
+class AssetEnd(Event, frozen=True, kw_only=True):
+    """What the events that end an asset carry beside: the caller's own words, as they were at that moment."""
+
+    event_type: ClassVar[str]
+    doc: ClassVar[str]
+
+    file_name: Annotated[str | None, Meta(description="As the upload named it; null in older events")] = None
+    metadata: Annotated[dict[str, str] | None, Meta(description=f"The asset's metadata; {UNSAID}")] = None
+    tags: Annotated[tuple[str, ...] | None, Meta(description=f"The asset's tags; {UNSAID}")] = None
+
+
+class AssetReady(AssetEnd, frozen=True, kw_only=True, tag="asset.ready"):
     event_type: ClassVar[str] = "asset.ready"
     doc: ClassVar[str] = "Every variant of the primary stage is there."
 
@@ -93,7 +105,7 @@ class AssetReady(Event, frozen=True, kw_only=True, tag="asset.ready"):
     details: Details | None = None
 
 
-class AssetFailed(Event, frozen=True, kw_only=True, tag="asset.failed"):
+class AssetFailed(AssetEnd, frozen=True, kw_only=True, tag="asset.failed"):
     event_type: ClassVar[str] = "asset.failed"
     doc: ClassVar[str] = "The asset was given up; `code` says why."
 

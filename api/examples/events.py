@@ -27,6 +27,7 @@ _VARIANT = Variant(
     profile="thumbnail", content_type="image/webp", width=256, height=256, size=12_060, sha256=ids.VARIANT,
     object_key=ids.VARIANT_KEY,
 )  # fmt: skip
+_WORDS: dict[str, Any] = {"file_name": "beach.jpg", "metadata": {"album": "2026"}, "tags": ("beach",)}
 _JOB: dict[str, Any] = {"job_id": ids.JOB, "stage": Stage.IMAGE_PRIMARY}
 
 
@@ -46,11 +47,11 @@ _ALL: tuple[Event, ...] = (
     VariantReady(**_told(5), variant=_VARIANT),
     JobDone(**_told(6), **_JOB, attempts=1, cpu_s=0.42),
     AssetReady(
-        **_told(7), kind=MediaKind.IMAGE, width=4000, height=3000, variants=(_VARIANT,),
+        **_told(7), **_WORDS, kind=MediaKind.IMAGE, width=4000, height=3000, variants=(_VARIANT,),
         details=Details(format="jpeg", dominant_color="#3a6ea5", orientation=1),
     ),
     JobFailed(**_told(6), **_JOB, code="truncated", detail="The file ends before its content does.", attempts=1),
-    AssetFailed(**_told(7), code="truncated", detail="The file ends before its content does."),
+    AssetFailed(**_told(7), **_WORDS, code="truncated", detail="The file ends before its content does."),
     AssetReopened(**_told(8, generation=2), reason="replayed by an operator"),
     AssetCancelled(**_told(5)),
     AssetDeleted(**_told(8)),

@@ -77,6 +77,9 @@ class ErrorHeaders(NamedTuple):
     attempts: str
 
 
+MOST_PAYLOAD_BYTES = 65_536
+"""How long a row's payload may be; the table refuses more."""
+
 TAKEN = "tenant_id, generation, event_seq AS last_seq, events_kpart, clock_timestamp() AS now"
 """What a statement that adds to an asset's `event_seq` has to return."""
 

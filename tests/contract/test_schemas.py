@@ -14,6 +14,8 @@ from streams.webhooks.message import body_of, read_event
 GOLDEN = Path(__file__).parent / "golden"
 CONNECTOR = Path(__file__).resolve().parents[2] / "connectors/debezium/connector.json"
 STRUCTS = generate.payloads()
+# Of a shape that grew, another one: `asset.ready+words` has what came later.
+SHAPES = {path.stem: path.stem.partition("+")[0] for path in sorted(GOLDEN.glob("*.json"))}
 
 
 def golden(name):
@@ -37,13 +39,13 @@ def test_a_stale_or_missing_file_is_noticed(tmp_path):
 
 
 def test_every_payload_has_a_golden_one():
-    assert {path.stem for path in GOLDEN.glob("*.json")} == set(STRUCTS)
+    assert set(SHAPES.values()) == set(STRUCTS) <= set(SHAPES)
 
 
-@pytest.mark.parametrize("name", sorted(STRUCTS))
-def test_golden_payloads_are_read_and_written_as_they_were(name):
+@pytest.mark.parametrize(("shape", "name"), SHAPES.items())
+def test_golden_payloads_are_read_and_written_as_they_were(shape, name):
     """Additive change only: what was written then is read now, and nothing of it is lost or renamed."""
-    old = golden(name)
+    old = golden(shape)
     again = json.loads(msgspec.json.encode(msgspec.convert(old, STRUCTS[name])))
     assert {key: again[key] for key in old} == old
     jsonschema.validate(old, published(name), format_checker=jsonschema.FormatChecker())

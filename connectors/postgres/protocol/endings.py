@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from connectors.postgres import outbox
 from connectors.postgres.assets.variants import Addition, NewVariant, add_variants, committed_profiles
 from connectors.postgres.locks import lock_assets, lock_held
-from connectors.postgres.protocol import dead_letters
+from connectors.postgres.protocol import dead_letters, words
 from connectors.postgres.protocol.content import doom_content
 from connectors.postgres.protocol.credits import pass_on
 from connectors.postgres.protocol.jobs import ClaimedJob, FencedError
@@ -26,11 +26,11 @@ _FAIL = sa.text("""
     WHERE id = :job_id AND state = 'running' AND epoch = :epoch
     RETURNING attempts, deaths
 """).bindparams(sa.bindparam("report", type_=sa.JSON))
-_ASSET_FAILED = sa.text("""
+_ASSET_FAILED = sa.text(f"""
     UPDATE assets SET state = 'failed', content_sha256 = coalesce(:sha256, content_sha256), error_code = :code,
         error_detail = :detail, finished_at = clock_timestamp()
-    WHERE id = :asset_id
-""")
+    WHERE id = :asset_id RETURNING {words.COLUMNS}
+""")  # noqa: S608 - made of constants
 
 
 async def commit_variants(
@@ -110,6 +110,6 @@ async def give_up(
     ]
     if job.stage.primary:
         values = {"asset_id": job.asset_id, "sha256": sha256, "code": code, "detail": detail}
-        await connection.execute(_ASSET_FAILED, values)
-        makers.append(partial(AssetFailed, code=code, detail=detail))
+        said = words.Words.of((await connection.execute(_ASSET_FAILED, values)).one())
+        makers.append(words.told(partial(AssetFailed, code=code, detail=detail), said))
     await outbox.emit(connection, job.asset_id, makers, traceparent=traceparent)

@@ -18,6 +18,7 @@ from connectors.postgres import outbox
 from connectors.postgres.assets.variants import Addition, NewVariant, add_variants
 from connectors.postgres.json_text import json_text
 from connectors.postgres.locks import HELD, held_values, lock_assets
+from connectors.postgres.protocol import words
 from connectors.postgres.protocol.content import Made, close_contents, lock_contents
 from connectors.postgres.protocol.credits import NewJob, make_jobs, pass_on_all
 from connectors.postgres.protocol.jobs import ClaimedJob
@@ -40,7 +41,7 @@ _READY = sa.text(f"""
         finished_at = clock_timestamp(), event_seq = event_seq + ready.events
     FROM jsonb_to_recordset(CAST(:ready AS jsonb)) AS ready (id uuid, sha256 text, width int, height int,
         duration_s double precision, details jsonb, events int)
-    WHERE assets.id = ready.id RETURNING assets.id, {outbox.TAKEN}
+    WHERE assets.id = ready.id RETURNING assets.id, {outbox.TAKEN}, {words.COLUMNS}
 """)  # noqa: S608 - made of constants
 
 
@@ -131,8 +132,12 @@ async def _make_ready(
             raise ValueError("a primary stage has to bring facts")
         told = {"id": end.job.asset_id, "sha256": end.sha256.hex(), "events": len(emission.makers)}
         rows.append(told | end.facts.columns())
-    taken = await connection.execute(_READY, {"ready": json_text(rows)})
-    return outbox.spread(taken, [emission for _, emission in ready])
+    taken, said = [], {}
+    for row in await connection.execute(_READY, {"ready": json_text(rows)}):
+        taken.append(row[: -len(words.Words._fields)])
+        said[row.id] = words.Words.of(row)
+    recorded = outbox.spread(taken, [emission for _, emission in ready])
+    return [one._replace(makers=[words.told(maker, said[one.asset_id]) for maker in one.makers]) for one in recorded]
 
 
 async def _follow_up(connection: AsyncConnection, following: Iterable[tuple[Finish, list[tuple[UUID, Stage]]]]) -> None:
