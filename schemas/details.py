@@ -15,13 +15,19 @@ Word = Annotated[str, Meta(max_length=64, pattern=NO_NUL)]
 
 
 class Details(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Of the picture itself; nothing that tells the device, the place or the person. What is not known is left out."""
+    """Of the picture, film or sound itself; nothing that tells the device, the place or the person.
+
+    What is not known is left out.
+    """
 
     format: Annotated[Word | None, Meta(description="What the bytes are: `jpeg`, `heic`, `mp4`, ...")] = None
     thumbhash: Annotated[
-        Word | None, Meta(description="ThumbHash, base64: some 25 bytes that show as a blurred picture")
+        Word | None,
+        Meta(description="ThumbHash, base64: some 25 bytes that show as a blurred picture; of a film, its poster's"),
     ] = None
-    dominant_color: Annotated[Word | None, Meta(description="The colour of most of it, `#rrggbb`")] = None
+    dominant_color: Annotated[
+        Word | None, Meta(description="The colour of most of it, `#rrggbb`; of a film, its poster's")
+    ] = None
     orientation: Annotated[
         Annotated[int, Meta(ge=1, le=8)] | None,
         Meta(description="As it was stored, by EXIF's numbers (1: upright); variants are upright"),
@@ -38,6 +44,15 @@ class Details(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     frames: Annotated[
         Annotated[int, Meta(ge=1, le=2**31 - 1)] | None,
         Meta(description="Frames of an animation; 1 for a still picture"),
+    ] = None
+    fps: Annotated[
+        Annotated[float, Meta(gt=0, le=1000)] | None, Meta(description="Frames a second of a film, on average")
+    ] = None
+    hdr: Annotated[bool | None, Meta(description="Whether a film is HDR (PQ or HLG); its variants are not")] = None
+    has_audio: Annotated[bool | None, Meta(description="Whether a film has sound that can be heard")] = None
+    channels: Annotated[
+        Annotated[int, Meta(ge=1, le=255)] | None,
+        Meta(description="Channels of the sound, of a film too; variants have two at most"),
     ] = None
 
 

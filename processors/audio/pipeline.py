@@ -14,6 +14,7 @@ from processors.ffmpeg.progress import Progress
 from processors.ffmpeg.soundtrack import heard
 from processors.job import Job, Outcome
 from processors.video import boxes
+from schemas.details import Details
 from schemas.errors import ErrorCode
 from schemas.profiles import Profile
 
@@ -27,7 +28,15 @@ def process(job: Job, path: Path, audio_format: str) -> Outcome:
             boxes.check_complete(path)
         track = probe(path, audio_format, job.settings)
     rss_mb, duration_s = _make(job, path, track) if job.profiles else (0.0, track.duration_s)
-    return Outcome(kind="audio", format=audio_format, width=0, height=0, duration_s=duration_s, helper_rss_mb=rss_mb)
+    return Outcome(
+        kind="audio",
+        format=audio_format,
+        width=0,
+        height=0,
+        duration_s=duration_s,
+        helper_rss_mb=rss_mb,
+        details=Details(format=audio_format, channels=track.channels),
+    )
 
 
 def _make(job: Job, path: Path, track: Track) -> tuple[float, float]:

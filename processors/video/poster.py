@@ -8,6 +8,8 @@ import pyvips
 from processors.contract import MediaError
 from processors.ffmpeg import helper
 from processors.ffmpeg.argv import COMMON, command
+from processors.images.engines import engine_for
+from processors.images.placeholder import Placeholder, placeholder_of
 from processors.video.graph import Target, as_jpeg, prepared, scaled
 from processors.video.probe import Clip, input_options
 
@@ -42,6 +44,17 @@ def ensure(source: Path, clip: Clip, target: Target) -> float:
     if best < 0:
         target.path.unlink(missing_ok=True)
     return rss_mb
+
+
+def placeholder(target: Target) -> Placeholder | None:
+    """What shows before the film has loaded, by a finished poster; None if there is none that can be read."""
+    if not target.path.is_file():
+        return None
+    try:
+        picture = engine_for("jpeg").decode(target.path, "jpeg", target.width, target.height)
+    except MediaError:
+        return None
+    return placeholder_of(picture)
 
 
 def is_good(path: Path) -> bool:

@@ -52,6 +52,8 @@ def test_what_people_record(bench, make_sound, ffprobe, name, tmp_path):
     assert set(made) == {"audio", "waveform", "waveform_data"}
     assert (report.kind, report.format, report.width, report.height) == ("audio", kind, 0, 0)
     assert report.duration_s == pytest.approx(3.0, abs=0.15)
+    assert (report.details.format, report.details.channels) == (kind, ffprobe(path)["audio"]["channels"])
+    assert report.details.has_audio is None, "that is a film's"
     assert progress
     found = ffprobe(made["audio"].path)
     assert set(found) == {"audio", "format"}

@@ -1,5 +1,8 @@
 """Real and made clips through one ffmpeg run each: what plays, in which size, and what fails how."""
 
+import base64
+import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -57,6 +60,25 @@ def test_a_real_phone_video_with_variable_frame_rate(bench, samples, ffprobe, tm
     assert report.cpu_s > 0.5  # ffmpeg's share is in it
     assert report.max_rss_mb > 50
     assert {"sniff", "probe", "loudness", "ffmpeg", "check"} == {step.name for step in report.steps}
+    details = report.details
+    assert (details.format, details.hdr, details.has_audio) == ("mp4", False, True)
+    assert details.channels == ffprobe(path)["audio"]["channels"]
+    assert 20 < details.fps < 60
+    assert 15 < len(base64.b64decode(details.thumbhash)) < 30
+    assert re.fullmatch("#[0-9a-f]{6}", details.dominant_color)
+
+
+def test_what_a_film_is_shows_without_its_sound_and_without_a_poster_to_make(bench, make_video, tmp_path):
+    path = make_video(*HDR, rate=30, seconds=2.0)
+    made, report = bench.run(path, tmp_path, VIDEO)
+    details = report.details
+    assert (details.fps, details.hdr, details.has_audio, details.channels) == (30.0, True, False, None)
+    shutil.rmtree(tmp_path)
+    tmp_path.mkdir()
+    _, again = bench.run(path, tmp_path, VIDEO, but=made)
+    assert again.details.thumbhash, "an attempt that finds everything made still says what the film is"
+    _, later = bench.run(path, tmp_path, Stage.VIDEO_LADDER, [CATALOGUE["storyboard"]])
+    assert later.details.thumbhash is None, "that was the first stage's to find out"
 
 
 def test_the_preview_ends_after_four_seconds_and_the_rest_does_not(bench, samples, ffprobe, tmp_path):

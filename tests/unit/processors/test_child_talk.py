@@ -118,9 +118,10 @@ def step(name="sniff", began=0.0, seconds=0.0):
         *(done(**{name: lie}) for name in ("width", "height") for lie in (-1, 1 << 40)),
         *(
             done(details=Details(**{name: lie}))
-            for name in ("orientation", "bit_depth", "frames")
+            for name in ("orientation", "bit_depth", "frames", "channels")
             for lie in (-1, 0, 10**15, 2**64 - 1)
         ),
+        *(done(details=Details(fps=lie)) for lie in (math.nan, math.inf, -1.0, 0.0)),
         done(format="x" * 65),
         *(wire.Done(REPORT, lie) for lie in (math.nan, math.inf, -1.0)),
         *(wire.Progressed(lie) for lie in (math.nan, -0.1, 1.1)),
