@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import click
@@ -21,12 +23,11 @@ from schemas.profiles import CATALOGUE, Profile
 from schemas.settings import ProfileSettings, load
 from schemas.states import JobClass
 
-_PROFILES = CATALOGUE
 _LOOK_AT = 2000
 
 
 @click.command()
-@click.option("--profile", type=click.Choice(list(_PROFILES)), required=True, help="Which variant is to be made.")
+@click.option("--profile", metavar="NAME", required=True, help="Of which profile, ours or a tenant's own.")
 @click.option("--since", type=WHEN, metavar="AGE", required=True, help="Assets made since: 12h, 30d, an ISO date.")
 @click.option("--tenant", help="Only of this tenant (its slug).")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), default=50.0, show_default=True, help="A second.")
@@ -35,41 +36,73 @@ _LOOK_AT = 2000
 def reprocess(profile: str, since: datetime, tenant: str | None, rate: float, limit: int, dry_run: bool) -> None:
     """Open a new generation of every ready asset that lacks the present version of a profile.
 
-    What exists of the other profiles is used again. The jobs are of the bulk class: they use at most an eighth of their
-    tenant's credit. Run again, it takes up what is left.
+    Each tenant's choice says what that is: one without a profile of the name is passed over, and one of its own is made
+    as it is now. What exists of the other profiles is used again. The jobs are of the bulk class: they use at most
+    an eighth of their tenant's credit. Run again, it takes up what is left.
 
     What tenants lack that chose no profiles is said by MEDIALANE_PROFILES_DEFAULT, which has to be here what it is for
     the workers.
     """
-    done, left = asyncio.run(_reprocess(_PROFILES[profile], since, tenant, rate, limit, dry_run=dry_run))
+    done, left = asyncio.run(_reprocess(profile, since, tenant, rate, limit, dry_run=dry_run))
     if dry_run:
-        click.echo(f"would reprocess {done} assets for {profile} version {_PROFILES[profile].version}")
+        version = f" version {CATALOGUE[profile].version}" if profile in CATALOGUE else ""
+        click.echo(f"would reprocess {done} assets for {profile}{version}")
     else:
         click.echo(f"reprocessing {done} assets, left alone {left}")
 
 
+class _Wanted(NamedTuple):
+    """A tenant, and what it calls by the name that was asked for."""
+
+    tenant_id: UUID
+    profile: Profile
+
+
 async def _reprocess(
-    profile: Profile, since: datetime, tenant: str | None, rate: float, limit: int, *, dry_run: bool
+    name: str, since: datetime, tenant: str | None, rate: float, limit: int, *, dry_run: bool
 ) -> tuple[int, int]:
-    by_default = profile in resolve(default_choice(load(ProfileSettings, os.environ)))
+    by_default = resolve(default_choice(load(ProfileSettings, os.environ)))
     async with worker_database() as database:
         async with database.transaction() as connection:
             tenant_id = None if tenant is None else (await find_tenant(connection, tenant)).id
             tenants = [one.id for one in await list_tenants(connection)] if tenant_id is None else [tenant_id]
-        found: list[UUID] = []
-        for one in tenants:
-            if await _wants(database, one, profile, by_default=by_default):
-                found += await _find(database, one, profile, since, limit - len(found))
+        found: list[tuple[UUID, Profile]] = []
+        wanted = await _wanted(database, tenants, name, by_default)
+        for one in wanted:
+            assets = await _find(database, one.tenant_id, one.profile, since, limit - len(found))
+            found += [(asset_id, one.profile) for asset_id in assets]
         if dry_run:
             return len(found), 0
-        detail = {"profile": profile.name, "version": profile.version, "since": since.isoformat()}
+        versions = sorted({one.profile.version for one in wanted})
+        version = versions[0] if len(versions) == 1 else None  # each tenant's own
+        detail = {"profile": name, "version": version, "since": since.isoformat()}
         await _note(database, "reprocess", tenant_id, detail | {"assets": len(found)})
         pace, done = Pace(rate, len(found)), 0
-        for asset_id in sorted(found):  # by age, whoever's they are
+        for asset_id, profile in sorted(found, key=itemgetter(0)):  # by age, whoever's they are
             await pace.step()
             done += await _reopen(database, asset_id, profile)
         await _note(database, "reprocess.end", tenant_id, detail | {"assets": done})
     return done, len(found) - done
+
+
+async def _wanted(
+    database: Database, tenants: Sequence[UUID], name: str, by_default: Sequence[Profile]
+) -> list[_Wanted]:
+    """Those whose choice has a profile of this name in it: to others, nothing is missing.
+
+    Raises `click.BadParameter` for a name that is neither ours nor any of these tenants'.
+    """
+    wanted, there = [], dict.fromkeys(CATALOGUE)
+    for tenant_id in tenants:
+        async with database.transaction() as connection:
+            choice = await read_choice(connection, tenant_id)
+        for profile in by_default if choice is None else choice.profiles:
+            there[profile.name] = None
+            if profile.name == name:
+                wanted.append(_Wanted(tenant_id, profile))
+    if name not in there:
+        raise click.BadParameter(f"There is no profile {name!r}; there are {', '.join(there)}.", param_hint="--profile")
+    return wanted
 
 
 async def _find(database: Database, tenant_id: UUID, profile: Profile, since: datetime, limit: int) -> list[UUID]:
@@ -81,13 +114,6 @@ async def _find(database: Database, tenant_id: UUID, profile: Profile, since: da
         found.extend(page.assets)
         place = page.next
     return found[:limit]
-
-
-async def _wants(database: Database, tenant_id: UUID, profile: Profile, *, by_default: bool) -> bool:
-    """Whether a tenant's choice has the profile in it: to others, nothing is missing."""
-    async with database.transaction() as connection:
-        choice = await read_choice(connection, tenant_id)
-    return by_default if choice is None else any(chosen.name == profile.name for chosen in choice.profiles)
 
 
 async def _reopen(database: Database, asset_id: UUID, profile: Profile) -> bool:

@@ -10,11 +10,15 @@ from click.testing import CliRunner
 from support import protocol
 
 from cli.main import medialane
+from connectors.postgres.accounts.profile_sets import save_choice
+from connectors.postgres.assets.variants import NewVariant
 from connectors.postgres.database import Database
 from connectors.postgres.protocol import cancel
 from connectors.postgres.protocol.dead_letters import BadRecord, bury_record
 from schemas.errors import ErrorCode
 from schemas.ids import uuid7
+from schemas.profile_sets import OwnProfile, ProfileChoice, resolve
+from schemas.profiles import CATALOGUE
 from schemas.settings import DatabaseSettings
 from schemas.topics import IMAGE_JOBS
 
@@ -54,7 +58,15 @@ def operator(database, monkeypatch):
     return Operator(database.worker)
 
 
-async def end(database, made, code=None):
+def variant(own):
+    profile = next(profile for profile in resolve(ProfileChoice(own=(own,))) if profile.name == own.name)
+    return NewVariant(
+        profile=profile.name, profile_version=profile.version, content_sha256=bytes(32), object_key="media/a",
+        content_type="image/webp", format="webp", width=4, height=3, duration_s=None, size=9, sha256=bytes(32),
+    )  # fmt: skip
+
+
+async def end(database, made, code=None, variants=()):
     sha256 = uuid7().bytes * 2
     async with database.transaction() as connection:
         job = await protocol.claim(connection, made.dispatch())
@@ -62,7 +74,7 @@ async def end(database, made, code=None):
             await protocol.fail(connection, job, code=code)
             return
         await protocol.join(connection, job, sha256)
-        await protocol.finish(connection, job, sha256)
+        await protocol.finish(connection, job, sha256, variants=variants)
 
 
 @pytest.fixture
@@ -185,6 +197,48 @@ def test_a_tenant_that_chose_nothing_lacks_what_the_workers_make_by_default(
         monkeypatch.setenv("MEDIALANE_PROFILES_DEFAULT", default)
     said = operator("reprocess", "--profile", profile, "--since", "1d", "--tenant", slug, "--dry-run")
     assert said.startswith(f"would reprocess {count} assets ")
+
+
+def test_a_profile_of_tenants_own_is_made_for_those_who_have_one_each_in_its_own_version(operator):
+    name = f"hero_{uuid7().hex[-12:]}"
+
+    own, other = (OwnProfile(name=name, format="webp", fit="width", width=width) for width in (600, 900))
+
+    async def work(database):
+        tenants = [await seed.tenant(database) for _ in range(3)]
+        for tenant, chosen in zip(tenants, (own, other), strict=False):
+            async with database.transaction() as connection:
+                await save_choice(connection, tenant, ProfileChoice(own=(chosen,)))
+        made = [await seed.asset(database, tenant) for tenant in (*tenants, tenants[0])]
+        for one, had in zip(made, (other, None, None, own), strict=True):
+            await end(database, one, variants=() if had is None else [variant(had)])
+        return tenants
+
+    tenants = operator.rows(work)
+    arguments = ("reprocess", "--profile", name, "--since", "1d")
+    assert operator(*arguments, "--dry-run") == f"would reprocess 2 assets for {name}\n"
+    assert operator(*arguments) == "reprocessing 2 assets, left alone 0\n"
+    reopened = "SELECT tenant_id FROM assets WHERE tenant_id = ANY(:t) AND generation = 2 ORDER BY tenant_id"
+    assert operator.column(reopened, t=tenants) == sorted(tenants[:2])
+    audited = "SELECT detail->'version' FROM audit_log WHERE action = 'reprocess' AND detail->>'profile' = :p"
+    assert operator.column(audited, p=name) == [None], "two versions"
+    assert operator(*arguments) == "reprocessing 0 assets, left alone 0\n"
+
+
+def test_a_profile_that_nobody_has_is_refused_with_what_there_is(operator):
+    async def work(database):
+        tenants = [await seed.tenant(database) for _ in range(2)]
+        own = OwnProfile(name="square", format="webp", fit="crop", width=9, height=9)
+        async with database.transaction() as connection:
+            await save_choice(connection, tenants[0], ProfileChoice(own=(own,)))
+        return tenants
+
+    one, other = (operator.slug(tenant) for tenant in operator.rows(work))
+    for profile, slug, last in (("nonsense", one, "square"), ("square", other, list(CATALOGUE)[-1])):
+        ran = CliRunner().invoke(medialane, ["reprocess", "--profile", profile, "--since", "1d", "--tenant", slug])
+        assert ran.exit_code == 2
+        assert f"There is no profile {profile!r}; there are thumbnail, " in ran.stderr
+        assert ran.stderr.endswith(f", {last}.\n")
 
 
 def test_a_default_that_is_none_is_said_before_anything_is_looked_for(operator, monkeypatch):
