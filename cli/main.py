@@ -34,6 +34,7 @@ COMMANDS: dict[str, Lazy] = {
     "upload": Lazy("cli.upload", "upload", "Upload files, large ones in parts."),
     "uploads": Lazy("cli.uploads", "uploads", "Remove what uploads left behind."),
     "assets": Lazy("cli.assets", "assets", "List, show, download and delete assets; for operators: cancel, remove."),
+    "events": Lazy("cli.events", "events", "Export what happened to assets, from further back than the topic goes."),
     "dlq": Lazy("cli.dlq", "dlq", "Dead letters: list, show, replay, purge."),
     "webhooks": Lazy("cli.webhooks", "webhooks", "What was sent to webhooks, and sending it again; listen to them."),
     "reprocess": Lazy("cli.reprocess", "reprocess", "Make a profile's present version for what lacks it."),

@@ -8,7 +8,7 @@ WORKERS = [["run", "media-images"], ["run", "webhooks"], ["run", "keeper"]]
 COMMANDS = [
     ["uploads", "sweep", "--apply"], ["tenants", "ls"], ["tenants", "delete", "acme", "--apply"],
     ["secrets", "rotate"], ["reprocess", "--profile", "thumbnail", "--since", "1d"], ["assets", "verify"],
-    ["webhooks", "ls"],
+    ["webhooks", "ls"], ["events", "export"],
 ]  # fmt: skip
 
 
