@@ -39,10 +39,6 @@ def command(pid):
         return ""
 
 
-def environment(pid):
-    return Path(f"/proc/{pid}/environ").read_text().split("\0")
-
-
 def until(condition, what, bound_s=30):
     """Wait for a condition; the bound only ends a test that would hang."""
     end = time.monotonic() + bound_s
@@ -50,6 +46,11 @@ def until(condition, what, bound_s=30):
         assert time.monotonic() < end, f"never: {what}"
         time.sleep(0.01)
     return value
+
+
+def environment(pid):
+    """The variables that a process was started with; none are shown while one program gives way to the next."""
+    return until(lambda: Path(f"/proc/{pid}/environ").read_text(), "the process runs its program").split("\0")
 
 
 def ffmpeg_below(pid):
