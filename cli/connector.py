@@ -8,7 +8,7 @@ from typing import TypeVar
 import click
 
 from connectors.debezium import ConnectClient, ConnectorStatus, connector_config, source
-from schemas.settings import ConnectSettings, KafkaSettings, load
+from schemas.settings import ConnectSettings, KafkaSettings, SettingsError, load
 
 T = TypeVar("T")
 
@@ -53,10 +53,11 @@ def status() -> None:
     click.echo(f"{found.name}: {found.connector.state}, {len(found.tasks)} tasks")
     if not found.running:
         raise click.ClickException(found.cause or "it does not run (yet)")
-    if not connect.database_url:
-        return  # nobody can tell what its settings should be
-    kafka = load(KafkaSettings, os.environ)
-    if other := _differing(present or {}, connector_config(connect, topic_prefix=kafka.topic_prefix)):
+    try:
+        wanted = connector_config(connect, topic_prefix=load(KafkaSettings, os.environ).topic_prefix)
+    except (SettingsError, ValueError):
+        return  # nobody here can tell what its settings should be
+    if other := _differing(present or {}, wanted):
         click.echo(f"not as this release sets them: {', '.join(other)}. Run `medialane connector register`", err=True)
         raise SystemExit(_OTHER_SETTINGS)
 

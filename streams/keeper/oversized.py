@@ -4,8 +4,9 @@ Only the parts go. The asset stays as it is, with its place and its room, until 
 that one with very many open uploads does not delay the look at anybody else's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from itertools import islice
+from typing import TypeVar
 from uuid import UUID
 
 import structlog
@@ -22,6 +23,8 @@ log = structlog.get_logger(__name__)
 _INTERVAL_S = 60.0
 _PAGE = 200  # in a round: each is a request to the store
 _FIRST = UUID(int=0)
+
+T = TypeVar("T")
 
 
 class OversizedUploads:
@@ -48,10 +51,16 @@ class OversizedUploads:
         for upload in found:
             del self._after[upload.tenant_id]
             self._after[upload.tenant_id] = upload.id
-            failed = "an open upload was not looked at"
-            looked = one_of_many(self._end(upload), self._database, self._store, failed, asset_id=str(upload.id))
-            ended += bool(await looked)
+            held = await self._passed_over(self._held(upload), upload)
+            if held is None or held <= upload.size + SMALLEST_PART:
+                continue
+            await self._bucket.confirm()  # another's ends the round
+            ended += bool(await self._passed_over(self._end(upload, held), upload))
         return ended
+
+    async def _passed_over(self, act: Awaitable[T], upload: OpenUpload) -> T | None:
+        failed = "an open upload was not looked at"
+        return await one_of_many(act, self._database, self._store, failed, asset_id=str(upload.id))
 
     def _in_turn(self, whose: Sequence[UUID]) -> dict[UUID, UUID]:
         """Whose uploads are looked at first, and after which one: the new ones, then who waits longest."""
@@ -59,12 +68,11 @@ class OversizedUploads:
         new = {tenant_id: _FIRST for tenant_id in whose if tenant_id not in self._after}
         return new | {tenant_id: last for tenant_id, last in self._after.items() if tenant_id in still}
 
-    async def _end(self, upload: OpenUpload) -> bool:
+    async def _held(self, upload: OpenUpload) -> int:
         parts = await self._store.list_parts(upload.object_key, upload.upload_id)
-        held = sum(part.size for part in parts or ())
-        if held <= upload.size + SMALLEST_PART:
-            return False
-        await self._bucket.confirm()
+        return sum(part.size for part in parts or ())
+
+    async def _end(self, upload: OpenUpload, held: int) -> bool:
         await self._store.abort_multipart(upload.object_key, upload.upload_id)
         async with self._database.transaction() as connection:
             await audit.note(
