@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.postgres.database import Database
+from connectors.postgres.locks import AS_A_HEARTBEAT
 from connectors.postgres.protocol import breakers, keeper
 from connectors.postgres.protocol import credits as credit
 from connectors.postgres.protocol.content import let_sleep
@@ -85,7 +86,15 @@ class Rounds:
         if self.grace.over:
             await self._bury_lost()
 
+    async def _leases_count(self, connection: AsyncConnection) -> bool:
+        # A statement that waits for the table compares leases with the time after that, while nobody could renew one:
+        # so this waits before it, as whoever renews does, and looks at the grace then.
+        await connection.execute(AS_A_HEARTBEAT)
+        return self.grace.over
+
     async def _emit_expired(self, connection: AsyncConnection, batch: int, reemit_s: float) -> int:
+        if not await self._leases_count(connection):
+            return 0
         deaths, lease_s = self._settings.max_deaths, self._settings.lease_s
         return await keeper.emit_expired(connection, batch=batch, max_deaths=deaths, reemit_s=reemit_s, lease_s=lease_s)
 
@@ -120,6 +129,8 @@ class Rounds:
     async def _bury_lost(self) -> None:
         settings = self._settings
         async with self._database.transaction() as connection:
+            if not await self._leases_count(connection):
+                return
             lost = await keeper.lost_jobs(
                 connection, batch=settings.batch, max_deaths=settings.max_deaths, lease_s=settings.lease_s
             )

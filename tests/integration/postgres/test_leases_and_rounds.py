@@ -92,6 +92,22 @@ async def test_a_lock_on_jobs_that_outlasts_a_lease_says_nothing_of_who_held_one
     assert grace.over
 
 
+async def test_a_round_that_waited_for_a_lock_on_jobs_takes_over_nothing_that_could_not_be_renewed(
+    worker, seed, seeded, metrics
+):
+    rounds = Rounds(worker, KeeperSettings(lease_s=2), metrics)
+    async with worker.transaction() as connection:
+        job = await protocol.claim(connection, seeded.dispatch(1), lease_s=1)
+    async with worker.transaction() as connection:
+        await connection.execute(sa.text("LOCK TABLE jobs IN SHARE MODE"))
+        began = [asyncio.create_task(one) for one in (rounds.grace.ask(), rounds.round())]
+        await until_waited_for(connection, worker, began[1])
+        await connection.execute(sa.text("SELECT pg_sleep(3)"))  # longer than the lease
+    await asyncio.gather(*began)
+    row = "SELECT concat_ws(' ', state, deaths) FROM jobs WHERE id = :j"
+    assert await seed.column(worker, row, j=job.job_id) == ["running 0"]
+
+
 async def test_no_answer_from_the_database_is_not_a_lost_lease(worker, seeded):
     away = Database(DatabaseSettings(url="postgresql://nobody@127.0.0.1:1/none"), application="away")
     leases = Leases(away, lease_s=10, heartbeat_s=1)
