@@ -1,5 +1,5 @@
 """The database's history is one line: two steps that follow the same one would leave nobody able to migrate. And no step
-keeps everybody from a table while it reads all of one.
+keeps everybody from a table while it reads all of one, or holds one while it waits for another.
 """
 
 import re
@@ -83,3 +83,38 @@ def test_indexes_can_be_made_beforehand_and_hold_no_reader_up(path):
 )
 def test_what_counts_as_such(script, wrong):
     assert bool(keeps_out(script)) == wrong
+
+
+LOCKS = re.compile(
+    r"(?:\bINDEX (?:CONCURRENTLY )?(?:IF NOT EXISTS )?\w+ ON (?:ONLY )?|ALTER TABLE (?:IF EXISTS )?(?:ONLY )?|REFERENCES "
+    r"|\b(?:TRIGGER|POLICY) (?:IF EXISTS )?\w+ (?:[^;]*? )?ON )(\w+)"
+)
+
+
+def at_once(script):
+    """The tables that were there before of which one transaction locks more than one, and what would not go twice."""
+    text = " ".join(re.sub(r"--.*", "", script).split())
+    own = set(re.findall(r"CREATE TABLE (?:IF NOT EXISTS )?(\w+)", text))
+    parts = [set(LOCKS.findall(part)) - own for part in text.split("COMMIT; BEGIN;")]
+    once = re.findall(r"\b(?:ADD COLUMN|CREATE TABLE|INDEX) (?!IF NOT EXISTS)\w+", text) if len(parts) > 1 else []
+    return [sorted(tables) for tables in parts if len(tables) > 1] + once
+
+
+@pytest.mark.parametrize("path", [path for path in SCRIPTS if path.name >= "0016"], ids=lambda path: path.name)
+def test_no_step_waits_for_a_table_while_it_holds_another(path):
+    assert at_once(path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("script", "wrong"),
+    [
+        ("CREATE INDEX IF NOT EXISTS i ON a (b); ALTER TABLE a ADD COLUMN c int;", []),
+        ("CREATE INDEX IF NOT EXISTS i ON a (b); ALTER TABLE d ADD COLUMN c int;", [["a", "d"]]),
+        ("CREATE INDEX IF NOT EXISTS i ON a (b);\nCOMMIT; BEGIN;\nALTER TABLE d ADD COLUMN IF NOT EXISTS c int;", []),
+        ("CREATE INDEX IF NOT EXISTS i ON a (b);\nCOMMIT; BEGIN;\nALTER TABLE d ADD COLUMN c int;", ["ADD COLUMN c"]),
+        ("CREATE TABLE d (e uuid REFERENCES a); CREATE INDEX i ON d (e);", []),
+        ("CREATE TABLE d (e uuid REFERENCES a); CREATE TRIGGER t AFTER UPDATE OF b ON f FOR EACH ROW;", [["a", "f"]]),
+    ],
+)
+def test_what_counts_as_at_once(script, wrong):
+    assert at_once(script) == wrong

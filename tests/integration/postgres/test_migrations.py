@@ -59,6 +59,21 @@ def test_a_step_does_not_wait_behind_a_long_reader_and_those_before_it_stay(empt
     assert runner.pending(empty) == []
 
 
+def test_a_step_that_waits_for_one_table_keeps_nobody_from_another(empty):
+    migrations.upgrade(empty, target="0020")
+    with psycopg.connect(empty) as joining, psycopg.connect(empty, autocommit=True) as looking:
+        joining.execute("LOCK TABLE content IN ROW EXCLUSIVE MODE")
+        migrating = threading.Thread(target=migrations.upgrade, args=(empty,))
+        migrating.start()
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))"
+        while looking.execute(waiting, (joining.info.backend_pid,)).fetchone() == (0,):
+            assert migrating.is_alive()
+        joining.execute("LOCK TABLE jobs IN ROW EXCLUSIVE MODE NOWAIT")
+        joining.commit()
+        migrating.join()
+    assert runner.pending(empty) == []
+
+
 def test_a_database_that_a_newer_release_has_migrated_is_left_as_it_is(empty):
     migrations.upgrade(empty)
     with psycopg.connect(empty, autocommit=True) as owner:
