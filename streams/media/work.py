@@ -85,6 +85,7 @@ class Work:
     async def produce(self) -> Outcome:
         """Make everything that is missing; raises `MedialaneError`, `FencedError`, `Parked` or `Beyond`."""
         path: Path | None = None
+        await self._choose()  # before it leads its bytes: others, who ask for what is known, would wait for it
         if self.sha256 is None:
             path, sha256 = await self._download()
             role, facts = await self._join(sha256)
@@ -130,6 +131,15 @@ class Work:
             "max_rss_mb": cost.max_rss_mb,
         }
 
+    async def _choose(self) -> None:
+        job = self._job
+        async with self._database.transaction() as connection:
+            choice = await read_choice(connection, job.tenant_id)
+        if choice is not None and choice.asks_beyond(job.stage.kind, job.profiles):
+            raise Beyond("its tenant's choice of profiles")
+        chosen = self._profiles if choice is None else choice.profiles
+        self._profiles = named(chosen, job.stage.kind, job.profiles)
+
     async def _join(self, sha256: bytes) -> tuple[Role, Facts | None]:
         job = self._job
         self.sha256 = sha256
@@ -141,17 +151,12 @@ class Work:
                 )  # fmt: skip
                 if decision is not None and decision.role is Role.TWIN:
                     await pass_on(connection, job.tenant_id, job.stage)
-                choice = await read_choice(connection, job.tenant_id)
         if decision is None:
             raise FencedError(str(job.job_id))
         if decision.role is Role.TWIN:
             raise Parked
         if decision.code is not None:
             raise _failed_before(decision.code, decision.detail)
-        if choice is not None and choice.asks_beyond(job.stage.kind, job.profiles):
-            raise Beyond("its tenant's choice of profiles")
-        chosen = self._profiles if choice is None else choice.profiles
-        self._profiles = named(chosen, job.stage.kind, job.profiles)
         return decision.role, decision.facts
 
     async def _download(self) -> tuple[Path, bytes]:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.postgres import audit
+from connectors.postgres.protocol.content import LEFT_TO_A_NEWER
 from connectors.postgres.protocol.credits import QUEUE, REEMIT_AFTER_S, RETURNING, emit_queued
 from connectors.postgres.turns import share_of_each, tenants_with
 from schemas.settings import BreakerSettings
@@ -95,12 +96,14 @@ _LET_GO = sa.text(f"""
     )
     UPDATE jobs SET reason = 'credit' FROM free WHERE jobs.id = free.id
 """)  # noqa: S608 - made of constants
-# A probe that waits for credit or for its twin says nothing: what it waits for may wait for this breaker.
-_JUDGE_PROBES = sa.text("""
+# A probe that waits for credit or for its twin says nothing: what it waits for may wait for this breaker. Nor does one
+# that is left to a newer release, which may never come.
+_JUDGE_PROBES = sa.text(f"""
     WITH probed AS (
         SELECT b.tenant_id, probe.outcome
         FROM breakers b LEFT JOIN jobs j ON j.id = b.probe_job_id, LATERAL (
-            SELECT CASE WHEN j.state = 'waiting' AND j.reason IN ('credit', 'twin') THEN 'cancelled'
+            SELECT CASE WHEN j.state = 'waiting'
+                    AND (j.reason IN ('credit', 'twin') OR {LEFT_TO_A_NEWER.format(job="j")}) THEN 'cancelled'
                 ELSE coalesce(j.state, 'cancelled') END AS outcome
         ) AS probe
         WHERE b.state = 'half_open' AND b.probe_job_id IS NOT NULL
@@ -114,7 +117,7 @@ _JUDGE_PROBES = sa.text("""
         retry_at = clock_timestamp() + least(:pause * power(2, least(trips + 1, 20)), :longest) * interval '1 second'
     FROM probed WHERE breakers.tenant_id = probed.tenant_id
     RETURNING breakers.tenant_id, breakers.state
-""")
+""")  # noqa: S608 - made of constants
 _PROBE = sa.text(f"""
     WITH ready AS (
         SELECT b.tenant_id FROM breakers b

@@ -24,6 +24,9 @@ TWIN_CHECK_S = 60.0
 """How long a twin sleeps at most before it looks again, should its leader have vanished without a word."""
 
 
+LEFT_TO_A_NEWER = "({job}.reason = 'retry' AND {job}.error_code IS NULL)"
+"""SQL: whether a job that waits failed of nothing, and asks for what a release that ran it does not know."""
+
 PURGE_CHECK_S = 5.0
 """How long a job waits for the removal of old objects of its content before it looks again."""
 
@@ -162,10 +165,11 @@ _SECONDARY = _Statements.of(
     f"(SELECT {PURGING} FROM content c WHERE c.tenant_id = :tenant_id AND c.sha256 = :sha256)",  # noqa: S608
 )
 # A leader that its tenant's breaker holds may wait for the very job that asks: the one that is tried. It joins later.
-_LEADER_ALIVE = sa.text("""
+# So does one that is left to a newer release, for which it may wait for ever (`LEFT_TO_A_NEWER`).
+_LEADER_ALIVE = sa.text(f"""
     SELECT 1 FROM jobs WHERE id = :job_id AND state IN ('waiting', 'queued', 'running')
-        AND reason IS DISTINCT FROM 'breaker'
-""")
+        AND reason IS DISTINCT FROM 'breaker' AND NOT (state = 'waiting' AND {LEFT_TO_A_NEWER.format(job="jobs")})
+""")  # noqa: S608 - made of constants
 _REMEMBER = sa.text("""
     UPDATE jobs SET content_sha256 = :sha256 WHERE id = :job_id AND epoch = :epoch AND state = 'running' RETURNING id
 """)

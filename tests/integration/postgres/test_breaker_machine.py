@@ -68,10 +68,15 @@ class Held(SqlMachine):
         return self.running.pop(number % len(self.running))
 
     @precondition(lambda self: self.running)
-    @rule(number=NUMBERS, reason=st.sampled_from([WaitReason.RETRY, WaitReason.CAP]))
-    def try_later(self, number, reason):
+    @rule(
+        number=NUMBERS,
+        reason=st.sampled_from([WaitReason.RETRY, WaitReason.CAP]),
+        code=st.sampled_from([ErrorCode.CHILD_DIED, None]),
+    )
+    def try_later(self, number, reason, code=None):
+        """Without a code: it is left to a newer release."""
         job, _ = self.take(number)
-        self.transact(lambda c: jobs.wait(c, job, reason=reason, delay_s=0, costs_attempt=False))
+        self.transact(lambda c: jobs.wait(c, job, reason=reason, delay_s=0, costs_attempt=False, code=code))
 
     @precondition(lambda self: self.running)
     @rule(number=NUMBERS)

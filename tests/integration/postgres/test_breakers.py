@@ -9,6 +9,7 @@ from connectors.postgres.protocol import breakers, jobs
 from connectors.postgres.protocol.content import Role
 from connectors.postgres.protocol.replay import replay_asset
 from connectors.telemetry.metrics import Metrics
+from schemas.errors import ErrorCode
 from schemas.ids import uuid7
 from schemas.settings import BreakerSettings, KeeperSettings
 from schemas.states import BreakerState, JobClass, WaitReason
@@ -44,9 +45,10 @@ async def finish(worker, job, sha256=None):
         await protocol.finish(connection, job, sha256)
 
 
-async def try_again(worker, job):
+async def try_again(worker, job, code=ErrorCode.CHILD_DIED, delay_s=0):
     async with worker.transaction() as connection:
-        await jobs.wait(connection, job, reason=WaitReason.RETRY, delay_s=0, costs_attempt=True)
+        reason, costs = WaitReason.RETRY, code is not None
+        await jobs.wait(connection, job, reason=reason, delay_s=delay_s, costs_attempt=costs, code=code)
 
 
 async def bury(worker, seed, tenant_id, count):
@@ -181,6 +183,14 @@ async def test_a_probe_that_is_cancelled_makes_way_for_another(worker, seed, ten
     await seed.change(worker, "UPDATE jobs SET state = 'cancelled' WHERE id = :j", j=first.job_id)
     await rounds.round()
     assert await reason(worker, seed, second) == "queued"
+
+
+async def test_a_probe_that_is_left_to_a_newer_release_makes_way_for_another(worker, seed, tenant, rounds):
+    _, probe = await half_open(worker, seed, tenant, rounds)
+    other = await seed.upload(worker, tenant)
+    await try_again(worker, probe, code=None, delay_s=3600)
+    await rounds.round()
+    assert await reason(worker, seed, other) == "queued"
 
 
 @pytest.mark.parametrize(("end", "role"), [(finish, Role.REUSE), (fail, Role.DOOMED)], ids=["good", "bad"])

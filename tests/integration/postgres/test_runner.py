@@ -53,6 +53,7 @@ class Child:
 class Store:
     gone = False  # every object
     away = None  # what asking for the bucket raises
+    bytes = None  # of every object; None: each holds its own key
 
     async def check(self, *, patient=False):
         if self.away:
@@ -61,8 +62,9 @@ class Store:
     async def download(self, key, path, *, if_match, version_id):
         if self.gone:
             raise MedialaneError(ErrorCode.SOURCE_MISSING)
-        path.write_bytes(key.encode())
-        return hashlib.sha256(key.encode()).hexdigest()
+        found = self.bytes or key.encode()
+        path.write_bytes(found)
+        return hashlib.sha256(found).hexdigest()
 
 
 class Forgetful(Database):
@@ -156,6 +158,7 @@ async def test_a_job_whose_tenant_wants_what_only_a_newer_release_makes_is_left_
         scene.database, "INSERT INTO profile_sets (tenant_id, choice) VALUES (:t, CAST(:choice AS json))",
         t=scene.job.tenant_id, choice=json.dumps(choice),
     )  # fmt: skip
+    scene.store.bytes = b"of both"
     await scene.attempt(1)
     assert await scene.row() == row
     assert ("process" in {span.name for span in scene.spans.get_finished_spans()}) == (row == "done 0 0")
@@ -163,6 +166,22 @@ async def test_a_job_whose_tenant_wants_what_only_a_newer_release_makes_is_left_
         assert 0 < await scene.due() < 60
         await scene.attempt(2)
         assert await scene.row() == row
+    scene.job = await scene.seed.asset(scene.database, scene.job.tenant_id)
+    known = "UPDATE assets SET profiles = '{thumbnail}' WHERE id = :a"
+    await scene.seed.change(scene.database, known, a=scene.job.asset_id)
+    await scene.attempt(1)
+    assert await scene.row() == "done 0 0", "the same bytes wait for nobody"
+
+
+async def test_a_leader_that_turned_out_to_ask_for_more_than_is_known_holds_up_no_twin(scene):
+    """It joined its bytes before its tenant chose."""
+    scene.store.bytes = b"of both"
+    scene.child.failures = [died()]
+    await scene.attempt(1)
+    await scene.seed.change(scene.database, "UPDATE jobs SET error_code = NULL WHERE id = :j", j=scene.job.job_id)
+    scene.job = await scene.seed.asset(scene.database, scene.job.tenant_id)
+    await scene.attempt(1)
+    assert await scene.row() == "done 0 0"
 
 
 async def test_bytes_that_failed_for_a_newer_release_fail_here_under_its_code(scene):

@@ -44,6 +44,16 @@ def work_of(tmp_path, *, sha256=None, profiles=()):
     )  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def choice(monkeypatch):
+    """None: the tenant never chose."""
+
+    async def none(*_):
+        return None
+
+    monkeypatch.setattr("streams.media.work.read_choice", none)
+
+
 async def test_the_version_that_was_completed_is_downloaded(tmp_path):
     with pytest.raises(AskedError) as asked:
         await work_of(tmp_path).produce()
@@ -63,7 +73,6 @@ async def test_what_was_made_before_is_asked_for_behind_files(tmp_path, monkeypa
     )  # fmt: skip
     decision = Decision(role=Role.REUSE, facts=None)
     monkeypatch.setattr("streams.media.work.join_content", lambda *_, **__: answer(decision))
-    monkeypatch.setattr("streams.media.work.read_choice", lambda *_: answer(None))
     monkeypatch.setattr("connectors.postgres.assets.variants.of_content", lambda *_: answer([made]))
     with pytest.raises(AskedError) as asked:
         await work_of(tmp_path, sha256=sha256).produce()
