@@ -16,7 +16,6 @@ from connectors.postgres.database import Database
 from connectors.postgres.locks import AS_A_HEARTBEAT
 from connectors.postgres.protocol import breakers, keeper
 from connectors.postgres.protocol import credits as credit
-from connectors.postgres.protocol.content import let_sleep
 from connectors.postgres.protocol.jobs import FencedError
 from connectors.telemetry.metrics import Metrics
 from schemas.errors import ErrorClass, ErrorCode, MedialaneError
@@ -78,7 +77,6 @@ class Rounds:
         if self.grace.over:
             await self._drain("expired", lambda c: self._emit_expired(c, batch, reemit_s))
         await self._judge_breakers()
-        await self._drain("asleep", lambda c: let_sleep(c, batch=batch))
         await self._drain("due", lambda c: keeper.emit_due(c, batch=batch, reemit_s=reemit_s))
         await self._drain("unclaimed", lambda c: keeper.emit_unclaimed(c, batch=batch, reemit_s=reemit_s))
         await self._hold_and_let_go()

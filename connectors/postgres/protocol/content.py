@@ -139,17 +139,13 @@ class _Statements(NamedTuple):
                 UPDATE {table} SET leader_job_id = :job_id, state = 'open', {unfailed}
                 WHERE tenant_id = :tenant_id AND sha256 = :sha256 AND state = 'failed'
             """),  # noqa: S608 - made of constants
-            # Locks the content, too, as its leader's end does: a twin that was woken meanwhile is not put to sleep.
+            # A leader's end that comes meanwhile waits for these rows, which are locked, and wakes them after all.
             let_sleep=sa.text(f"""
-                WITH dozing AS (
-                    SELECT jobs.id FROM {table} c JOIN jobs ON {asleep.format(of="c.")}
-                        JOIN jobs leader ON leader.id = c.leader_job_id
-                    WHERE jobs.due_at <= statement_timestamp() AND c.state = 'open' AND leader.id <> jobs.id
-                        AND leader.state = 'running'
-                    LIMIT :batch FOR NO KEY UPDATE OF jobs, c SKIP LOCKED
-                )
                 UPDATE jobs SET due_at = clock_timestamp() + :check * interval '1 second'
-                FROM dozing WHERE jobs.id = dozing.id
+                FROM {table} c JOIN jobs leader ON leader.id = c.leader_job_id
+                WHERE jobs.id = ANY(CAST(:ids AS uuid[])) AND {asleep.format(of="c.")}
+                    AND c.state = 'open' AND leader.id <> jobs.id AND leader.state = 'running'
+                RETURNING jobs.id
             """),  # noqa: S608 - made of constants
         )
 
@@ -194,10 +190,14 @@ async def reopen(connection: AsyncConnection, tenant_id: UUID, sha256: bytes, jo
         await connection.execute(ask.reopen, {"tenant_id": tenant_id, "sha256": sha256, "job_id": job_id})
 
 
-async def let_sleep(connection: AsyncConnection, *, batch: int) -> int:
-    """Let twins whose leader is at work sleep on: queued, they would take credit and come back; returns how many."""
-    values = {"batch": batch, "check": TWIN_CHECK_S}
-    return sum([(await connection.execute(ask.let_sleep, values)).rowcount for ask in (_PRIMARY, _SECONDARY)])
+async def let_sleep(connection: AsyncConnection, due: Sequence[UUID]) -> set[UUID]:
+    """Of jobs that are due, and that the caller has locked, let twins whose leader is at work sleep on; returns which.
+
+    Queued, they would take credit and come back.
+    """
+    values = {"ids": list(due), "check": TWIN_CHECK_S}
+    asked = (_PRIMARY, _SECONDARY) if due else ()
+    return {job_id for ask in asked for job_id in (await connection.execute(ask.let_sleep, values)).scalars()}
 
 
 async def join_content(

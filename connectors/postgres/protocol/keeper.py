@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.postgres.locks import UP_FOR_A_LEASE
 from connectors.postgres.placement.placements import KPART_OF_JOB
-from connectors.postgres.protocol.content import doom_content
+from connectors.postgres.protocol.content import doom_content, let_sleep
 from connectors.postgres.protocol.credits import (
     DISPATCHED,
     OPEN_BREAKER,
@@ -32,7 +32,6 @@ from schemas.errors import ERRORS, ErrorCode
 from schemas.records import Origin
 from schemas.states import JobClass, Stage
 
-# Beyond its tenant's credit, what is due waits on, for credit; behind an open breaker (but for its probe), for that.
 # Each tenant's in turn: a leader's end makes all of its twins due, which may be very many. NULLS FIRST, though there
 # are none, is the order of no other index: a tenant's are never sought by walking over what is due of all others.
 _WITH_DUE_TIME = tenants_with(
@@ -46,12 +45,19 @@ _DUE = sa.text(f"""
     late AS MATERIALIZED (
         SELECT tenant_id FROM waiting WHERE due_at <= statement_timestamp()
     ), due AS MATERIALIZED (
-        SELECT own.* FROM late, LATERAL (
-            SELECT id, tenant_id, topic, due_at, turn_at, job_class FROM jobs
+        SELECT own.id FROM late, LATERAL (
+            SELECT id FROM jobs
             WHERE tenant_id = late.tenant_id AND state = 'waiting' AND due_at <= statement_timestamp()
             ORDER BY due_at NULLS FIRST LIMIT {share_of_each("late")} FOR NO KEY UPDATE SKIP LOCKED
         ) AS own
         LIMIT :batch
+    )
+    SELECT id FROM due
+""")  # noqa: S608 - made of constants
+# Beyond its tenant's credit, what is due waits on, for credit; behind an open breaker (but for its probe), for that.
+_GO = sa.text(f"""
+    WITH due AS MATERIALIZED (
+        SELECT id, tenant_id, topic, due_at, turn_at, job_class FROM jobs WHERE id = ANY(CAST(:ids AS uuid[]))
     ), used AS (
         SELECT of.tenant_id, of.topic, t.credits, used.total, used.own
         FROM (SELECT DISTINCT tenant_id, topic FROM due) AS of JOIN tenants t ON t.id = of.tenant_id,
@@ -67,10 +73,8 @@ _DUE = sa.text(f"""
     ), later AS (
         UPDATE jobs SET reason = CASE WHEN held THEN 'breaker' ELSE 'credit' END, due_at = NULL
         FROM ranked WHERE jobs.id = ranked.id AND (held OR NOT room)
-    ), queued AS (
-        {QUEUE} FROM ranked WHERE jobs.id = ranked.id AND room AND NOT held {RETURNING}
     )
-    SELECT queued.* FROM due LEFT JOIN queued USING (id)
+    {QUEUE} FROM ranked WHERE jobs.id = ranked.id AND room AND NOT held {RETURNING}
 """)  # noqa: S608 - made of constants
 _EXPIRED = sa.text(f"""
     WITH gone AS (SELECT id FROM jobs WHERE state = 'running' AND lease_until < statement_timestamp()
@@ -142,9 +146,15 @@ class LostJob(NamedTuple):
 
 
 async def emit_due(connection: AsyncConnection, *, batch: int, reemit_s: float = REEMIT_AFTER_S) -> int:
-    """Queue what waited long enough, or let it wait for what it lacks now; returns how many that were."""
-    due = (await connection.execute(_DUE, {"batch": batch, "reemit": reemit_s})).all()
-    await emit_queued(connection, (row for row in due if row.id is not None))
+    """Queue what waited long enough, or let it wait for what it lacks now; returns how many that were.
+
+    Twins whose leader is at work sleep on.
+    """
+    due = list((await connection.execute(_DUE, {"batch": batch})).scalars())
+    asleep = await let_sleep(connection, due)
+    going = [job_id for job_id in due if job_id not in asleep]
+    if going:
+        await emit_queued(connection, await connection.execute(_GO, {"ids": going, "reemit": reemit_s}))
     return len(due)
 
 

@@ -127,7 +127,7 @@ async def test_what_is_due_of_one_tenant_is_not_walked_over_on_the_way_to_anothe
     now = "UPDATE jobs SET state = 'waiting', reason = 'retry', due_at = now() WHERE id = :j"
     await seed.change(worker, now, j=other.job_id)
     for _ in range(2):
-        assert await cost(worker, keeper._DUE, batch=4, reemit=30) < 100
+        assert await cost(worker, keeper._DUE, batch=4) < 100
         analyze()
     async with worker.transaction() as connection:
         assert await keeper.emit_due(connection, batch=4) == 3

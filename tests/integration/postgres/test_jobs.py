@@ -9,7 +9,7 @@ from support import protocol
 
 from connectors.postgres.assets.variants import NewVariant
 from connectors.postgres.protocol import endings, jobs, keeper
-from connectors.postgres.protocol.content import Role, let_sleep
+from connectors.postgres.protocol.content import Role
 from connectors.postgres.protocol.jobs import FencedError
 from schemas.details import Facts
 from schemas.errors import READER, ErrorCode
@@ -316,7 +316,7 @@ async def test_sleeping_on_and_the_leaders_end_at_once_never_leave_a_sleeping_tw
 
         async def sleep_on():
             async with worker.transaction() as connection:
-                await let_sleep(connection, batch=10)
+                await keeper.emit_due(connection, batch=10)
 
         await asyncio.gather(sleep_on(), finish(worker, leader, [variant(sha256=sha256)], sha256))
         assert await is_due(worker, seed, twin)

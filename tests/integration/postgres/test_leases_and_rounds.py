@@ -176,6 +176,22 @@ async def test_one_round_reaches_what_is_due_behind_many_of_a_tenant_without_roo
     assert await seed.column(worker, "SELECT state FROM jobs WHERE id = :j", j=behind.job_id) == ["queued"]
 
 
+async def test_twins_whose_leader_works_are_not_sent_out_however_many_a_round_does_not_reach(
+    worker, seed, seeded, metrics
+):
+    sha256 = seeded.job_id.bytes * 2
+    twins = [await seed.asset(worker, seeded.tenant_id) for _ in range(rules._MOST_BATCHES + 1)]
+    for one in (seeded, *twins):
+        job = await claim(worker, one)
+        async with worker.transaction() as connection:
+            await protocol.join(connection, job, sha256)
+    over = "UPDATE jobs SET due_at = now() - interval '1 minute' WHERE tenant_id = :t AND state = 'waiting'"
+    await seed.change(worker, over, t=seeded.tenant_id)
+    await Rounds(worker, KeeperSettings(batch=1), metrics).round()
+    parked = "SELECT concat_ws(' ', state, reason) FROM jobs WHERE id = ANY(:j)"
+    assert await seed.column(worker, parked, j=[one.job_id for one in twins]) == ["waiting twin"] * len(twins)
+
+
 async def test_a_breaker_over_very_many_jobs_holds_up_nobodys_lease(worker, seed, seeded, metrics):
     """What it holds back is moved a few batches a round, after what was lost with a worker has gone to another."""
     await expire(worker, seed, await claim(worker, seeded))

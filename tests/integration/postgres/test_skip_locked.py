@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from connectors.postgres.assets import purge
-from connectors.postgres.protocol import breakers, content, keeper
+from connectors.postgres.protocol import breakers, keeper
 from connectors.postgres.protocol import credits as credit
 from schemas.settings import BreakerSettings
 from schemas.states import Stage
@@ -123,29 +123,23 @@ async def test_other_breakers_are_moved(worker, seed, put, state, what, rule, th
 
 @pytest.mark.parametrize("what", ["jobs", "content"])
 async def test_other_twins_sleep_on(worker, seed, put, what):
-    """Of one content beside a twin that is locked; of another one, beside a content that is locked."""
-    tenant_id = await seed.tenant(worker)
-    twins, contents = [], [seed.uuid7().bytes * 2 for _ in range(2 if what == "content" else 1)]
-    for sha256 in contents:
-        leader, *more = [await seed.asset(worker, tenant_id) for _ in range(4 - len(contents))]
-        await put("leader", leader)
-        await put("twin", *more)
-        for one in (leader, *more):
-            await seed.change(worker, "UPDATE jobs SET content_sha256 = :s WHERE id = :j", s=sha256, j=one.job_id)
-        await seed.change(
-            worker,
-            "INSERT INTO content (tenant_id, sha256, state, leader_job_id) VALUES (:t, :s, 'open', :j)",
-            t=tenant_id, s=sha256, j=leader.job_id,
-        )  # fmt: skip
-        twins += more
-    key, value = ("id", twins[0].job_id) if what == "jobs" else ("sha256", contents[0])
+    """Beside a twin that is locked, which is left alone; or while the content is, whose end wakes them afterwards."""
+    tenant_id, sha256 = await seed.tenant(worker), seed.uuid7().bytes * 2
+    leader, *twins = [await seed.asset(worker, tenant_id) for _ in range(3)]
+    await put("leader", leader)
+    await put("twin", *twins)
+    of_it = "UPDATE jobs SET content_sha256 = :s WHERE tenant_id = :t"
+    await seed.change(worker, of_it, s=sha256, t=tenant_id)
+    await seed.change(
+        worker,
+        "INSERT INTO content (tenant_id, sha256, state, leader_job_id) VALUES (:t, :s, 'open', :j)",
+        t=tenant_id, s=sha256, j=leader.job_id,
+    )  # fmt: skip
+    key, value = ("id", twins[0].job_id) if what == "jobs" else ("sha256", sha256)
     async with locked(worker, what, key, value):
-        await apply(worker, lambda connection: content.let_sleep(connection, batch=10))
-        awake = [
-            await seed.column(worker, "SELECT due_at < now() FROM jobs WHERE id = :j", j=one.job_id) for one in twins
-        ]
-    assert awake[0] == [True]
-    assert awake[-1] == [False]
+        await apply(worker, lambda connection: keeper.emit_due(connection, batch=10))
+        states = [(await seed.column(worker, STATE, id=one.job_id))[0] for one in twins]
+    assert states == ["waiting twin 1 f" if what == "jobs" else "waiting twin 1 t", "waiting twin 1 t"]
 
 
 async def test_an_asset_that_somebody_else_removes_is_left_to_them(worker, seed, pair):

@@ -5,7 +5,7 @@ from support import protocol
 
 from connectors.postgres.assets.variants import NewVariant
 from connectors.postgres.protocol import keeper
-from connectors.postgres.protocol.content import Role, let_sleep
+from connectors.postgres.protocol.content import Role
 from schemas.details import Details, Facts
 from schemas.errors import ErrorCode
 from schemas.records import Dispatch
@@ -129,7 +129,10 @@ async def test_twins_of_either_kind_sleep_on_while_their_leader_works(worker, se
         over = "UPDATE jobs SET due_at = now() WHERE tenant_id = :t AND state = 'waiting'"
         await seed.change(worker, over, t=seeded.tenant_id)
         async with worker.transaction() as connection:
-            return await let_sleep(connection, batch=10), await keeper.emit_due(connection, batch=10)
+            moved = await keeper.emit_due(connection, batch=10)
+        on = "SELECT count(*) FROM jobs WHERE tenant_id = :t AND state = 'waiting' AND reason = 'twin' AND due_at > now()"
+        (asleep,) = await seed.column(worker, on, t=seeded.tenant_id)
+        return asleep, moved - asleep
 
     assert await look_again() == (2, 0)
     await finish(worker, lead)
