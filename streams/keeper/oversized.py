@@ -63,10 +63,10 @@ class OversizedUploads:
         return await one_of_many(act, self._database, self._store, failed, asset_id=str(upload.id))
 
     def _in_turn(self, whose: Sequence[UUID]) -> dict[UUID, UUID]:
-        """Whose uploads are looked at first, and after which one: the new ones, then who waits longest."""
+        """Whose uploads are looked at first, and after which one: who waits longest, at last the new ones."""
         still = set(whose)
-        new = {tenant_id: _FIRST for tenant_id in whose if tenant_id not in self._after}
-        return new | {tenant_id: last for tenant_id, last in self._after.items() if tenant_id in still}
+        waiting = {tenant_id: last for tenant_id, last in self._after.items() if tenant_id in still}
+        return waiting | {tenant_id: _FIRST for tenant_id in whose if tenant_id not in waiting}
 
     async def _held(self, upload: OpenUpload) -> int:
         parts = await self._store.list_parts(upload.object_key, upload.upload_id)

@@ -107,6 +107,21 @@ async def test_of_more_tenants_than_a_round_has_looks_who_waits_longest_comes_fi
     assert not any([await sizes(store, one) for one in greedy])
 
 
+async def test_tenants_that_begin_again_and_again_do_not_stand_before_who_waits(worker, seed, store, monkeypatch):
+    monkeypatch.setattr(oversized, "_PAGE", 1)
+    await seed.change(worker, "DELETE FROM assets WHERE upload_id IS NOT NULL")
+    tenant = await seed.tenant(worker)
+    await begun(worker, store, tenant, 10)
+    looking = OversizedUploads(worker, store)
+    assert await looking.look() == 0
+    greedy, ended = await begun(worker, store, tenant, 10, SMALLEST_PART + 11), 0
+    for _ in range(3):
+        await begun(worker, store, await seed.tenant(worker), 10)
+        ended += await looking.look()
+    assert ended == 1
+    assert not await sizes(store, greedy)
+
+
 async def test_open_uploads_are_found_without_walking_over_all_assets(worker, seed):
     tenant = await seed.tenant(worker)
     await seed.change(worker, MANY, t=tenant, many=1000)
