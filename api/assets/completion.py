@@ -10,7 +10,7 @@ from connectors.objectstore.port import ObjectHead, ObjectStore
 from connectors.postgres.assets.lifecycle import Upload, find_uploads
 from connectors.postgres.database import Database
 from connectors.postgres.group_commit import by_tenant
-from connectors.postgres.protocol.completing import Completed, complete_assets
+from connectors.postgres.protocol.completing import Completed, complete_assets, primary_stage
 from processors.sniff import HEAD_BYTES
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.states import AssetState
@@ -31,20 +31,22 @@ class Completion:
         """Make the asset's job if nobody has. Called again, or twice at once, it changes nothing and answers the same.
 
         Raises `MedialaneError`: not_found, upload_missing, upload_size_mismatch, upload_type_mismatch,
-        upload_checksum_mismatch; unknown_format, unsupported_format, type_mismatch for bytes that no job could use.
+        upload_checksum_mismatch; unknown_format, unsupported_format, type_mismatch for bytes that no job could use;
+        unsupported_type for a kind that only a newer release knows.
         """
         upload = await self._uploads.submit(tenant_id, asset_id)
         if upload is None:
             raise MedialaneError(ErrorCode.NOT_FOUND)
         if upload.state != AssetState.PENDING:
             return
+        kind = primary_stage(upload.kind).kind
         # Between two transactions: the store may be slow, and a connection is not held for that long.
         found = await self._store.of(tenant_id).peek(upload.object_key, HEAD_BYTES)
         if found is None:
             raise MedialaneError(ErrorCode.UPLOAD_MISSING)
         head, beginning = found
         _compare(upload, head)
-        judge(upload.kind, upload.content_type, beginning)
+        judge(kind, upload.content_type, beginning)
         if upload.expected_sha256 is not None:
             await self._compare_checksum(tenant_id, upload, head.etag)
         if await self._completed.submit(tenant_id, Completed(asset_id, head.etag, traceparent, head.version_id)):

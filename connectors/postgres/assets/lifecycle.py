@@ -82,7 +82,7 @@ class Upload(NamedTuple):
     object_key: str
     content_type: str
     size: int
-    kind: MediaKind
+    kind: str  # of `schemas.states.MediaKind`, or a newer release's
     expected_sha256: bytes | None
     upload_id: str | None
     expired: bool
@@ -121,7 +121,7 @@ async def find_uploads(connection: AsyncConnection, tenant_id: UUID, ids: Sequen
 def _upload(row: sa.Row[Any]) -> Upload:
     sha256 = bytes(row.expected_sha256) if row.expected_sha256 is not None else None
     return Upload(
-        row.state, row.object_key, row.content_type, row.size, MediaKind(row.kind), sha256, row.upload_id,
+        row.state, row.object_key, row.content_type, row.size, row.kind, sha256, row.upload_id,
         row.expired,
     )  # fmt: skip
 

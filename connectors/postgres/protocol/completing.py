@@ -10,9 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.postgres import outbox
 from connectors.postgres.protocol.credits import NewJob, make_jobs
+from schemas.errors import ErrorCode, MedialaneError
 from schemas.events import AssetUploaded, JobStarting
 from schemas.ids import uuid7
-from schemas.states import PRIMARY_STAGE, MediaKind
+from schemas.states import PRIMARY_STAGE, MediaKind, Stage
 
 # Decides who of two callers makes the job: the other one finds no pending row when it gets the lock. Locked in the
 # order of their ids, so that two who complete the same assets together do not wait for each other.
@@ -26,7 +27,7 @@ _COMPLETE = sa.text(f"""
     UPDATE assets SET state = 'uploaded', etag = done.etag, version_id = done.version_id,
         uploaded_at = clock_timestamp(), traceparent = done.traceparent, event_seq = event_seq + 2
     FROM locked JOIN done USING (id)
-    WHERE assets.id = locked.id AND assets.state = 'pending'
+    WHERE assets.id = locked.id AND assets.state = 'pending' AND kind = ANY(:kinds)
     RETURNING assets.id, {outbox.TAKEN}, kind, size
 """)  # noqa: S608 - made of constants
 
@@ -40,14 +41,26 @@ class Completed(NamedTuple):
     version_id: str | None = None
 
 
+def primary_stage(kind: str) -> Stage:
+    """The stage that makes an asset of this kind ready. Raises `MedialaneError(unsupported_type)` for a kind that only
+    a newer release knows.
+    """
+    if kind not in MediaKind.__members__.values():
+        detail = f"The asset is of a kind that only a newer release processes: {kind}."
+        raise MedialaneError(ErrorCode.UNSUPPORTED_TYPE, detail)
+    return PRIMARY_STAGE[MediaKind(kind)]
+
+
 async def complete_assets(connection: AsyncConnection, tenant_id: UUID, completed: Sequence[Completed]) -> list[bool]:
     """Move pending assets to uploaded and make their primary jobs, events and dispatches.
 
-    False, and nothing is written, for an asset that is pending no more: somebody else has done it, or it is gone.
+    False, and nothing is written, for an asset that is pending no more: somebody else has done it, or it is gone. So
+    for one without a `primary_stage` here, for which the caller looks before: it is not to fail the group's others.
     """
     once = {one.id: one for one in completed}  # two callers may have brought the same one
     values = {
-        "tenant_id": tenant_id, "ids": list(once), "etags": [one.etag for one in once.values()],
+        "tenant_id": tenant_id, "kinds": list(MediaKind), "ids": list(once),
+        "etags": [one.etag for one in once.values()],
         "versions": [one.version_id for one in once.values()],
         "traceparents": [one.traceparent for one in once.values()],
     }  # fmt: skip
@@ -57,7 +70,7 @@ async def complete_assets(connection: AsyncConnection, tenant_id: UUID, complete
         if (row := rows.get(one.id)) is None:
             continue
         *taken, kind, size = row[1:]
-        stage, job_id = PRIMARY_STAGE[MediaKind(kind)], uuid7()
+        stage, job_id = primary_stage(kind), uuid7()
         makers: list[outbox.EventMaker] = [
             partial(AssetUploaded, size=size, etag=one.etag), partial(JobStarting, job_id=job_id, stage=stage),
         ]  # fmt: skip

@@ -13,13 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.postgres import audit, outbox
 from connectors.postgres.protocol.cancel import lock_asset, stop_jobs
+from connectors.postgres.protocol.completing import primary_stage
 from connectors.postgres.protocol.content import reopen
 from connectors.postgres.protocol.credits import NewJob, make_jobs
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.events import AssetReopened, JobStarting
 from schemas.ids import uuid7
 from schemas.profiles import Profile
-from schemas.states import PRIMARY_STAGE, AssetState, JobClass, MediaKind
+from schemas.states import AssetState, JobClass
 
 REPLAYABLE = (AssetState.FAILED, AssetState.READY, AssetState.CANCELLED)
 """What may be opened again; what is under way has its end still before it."""
@@ -79,7 +80,7 @@ async def replay_asset(
     """Open a new generation of an asset and make its primary job; returns the job's id.
 
     Raises `MedialaneError`: not_found; conflict while the asset is under way, or if its generation is not the one
-    given (somebody else has opened a new one).
+    given (somebody else has opened a new one); unsupported_type for a kind that only a newer release knows.
     """
     row = (await connection.execute(_LOCK, {"id": asset_id})).one_or_none()
     if row is None or row.state == AssetState.DELETED:
@@ -88,7 +89,7 @@ async def replay_asset(
         raise MedialaneError(ErrorCode.CONFLICT, f"The asset is {row.state}: it is being worked on, or was never sent.")
     if generation is not None and generation != row.generation:
         raise MedialaneError(ErrorCode.CONFLICT, f"The asset is in generation {row.generation} by now.")
-    job_id, stage = uuid7(), PRIMARY_STAGE[MediaKind(row.kind)]
+    job_id, stage = uuid7(), primary_stage(row.kind)
     sha256 = None if row.content_sha256 is None else bytes(row.content_sha256)
     if sha256 is not None:
         await reopen(connection, row.tenant_id, sha256, job_id)

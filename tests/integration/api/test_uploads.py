@@ -4,6 +4,7 @@ import asyncio
 from uuid import UUID
 
 import boto3
+import psycopg
 import pytest
 import sqlalchemy as sa
 from support import protocol
@@ -174,6 +175,25 @@ async def test_what_is_not_what_was_announced_is_refused_and_may_be_mended(calle
     assert await operator.rows("SELECT FROM jobs WHERE asset_id = :id", id=presigned["assetId"]) == []
     assert await caller.put(presigned, PHOTO) == 200
     assert (await caller.call("GET", f"/api/v1/assets/{presigned['assetId']}/complete"))[0] == 200
+
+
+async def test_a_kind_of_file_that_only_a_newer_release_processes_is_refused_and_waits_for_it(
+    caller, operator, database
+):
+    asset_id, other = UUID(await caller.upload()), await caller.upload()
+    with psycopg.connect(database.owner, autocommit=True) as owner:
+        owner.execute("ALTER TABLE assets DROP CONSTRAINT IF EXISTS assets_kind_check")
+        owner.execute("UPDATE assets SET kind = 'model' WHERE id = %s", (asset_id,))
+    status, answer, _ = await caller.call("POST", f"/api/v1/assets/{asset_id}/complete")
+    assert (status, answer["code"]) == (400, "unsupported_type")
+    status, answer, _ = await caller.call("POST", "/api/v1/assets/complete", {"assetIds": [str(asset_id), other]})
+    assert status == 200
+    assert [(one["status"], one.get("code")) for one in answer["data"]] == [
+        ("error", "unsupported_type"), ("success", None),
+    ]  # fmt: skip
+    assert (await caller.call("POST", f"/api/v1/assets/{asset_id}/upload", {}))[0] == 200
+    await operator.rows("UPDATE assets SET kind = 'image' WHERE id = :id RETURNING id", id=asset_id)
+    assert (await caller.call("POST", f"/api/v1/assets/{asset_id}/complete"))[0] == 200
 
 
 async def test_one_trace_from_the_caller_into_every_row(caller, operator):

@@ -8,14 +8,18 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
+from connectors.postgres.assets.lifecycle import find_uploads
 from connectors.postgres.assets.views import list_assets, read_asset, read_state
 from connectors.postgres.database import Database
 from connectors.postgres.protocol import keeper
 from connectors.postgres.protocol.cancel import cancel_asset, delete_asset
+from connectors.postgres.protocol.completing import Completed, complete_assets
 from connectors.postgres.protocol.credits import mend, pass_on
+from connectors.postgres.protocol.replay import replay_asset
+from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7
 from schemas.settings import DatabaseSettings
-from schemas.states import Stage
+from schemas.states import JobClass, Stage
 
 LATER = "image.of-a-later-release"
 FAR = datetime(2999, 1, 1, tzinfo=UTC)
@@ -98,6 +102,29 @@ async def test_assets_and_jobs_in_states_of_a_later_release_are_read(database, s
                 raise Undone
     assert (view.asset.state, view.asset.kind, view.jobs[0].state) == ("checked", "model", "held")
     assert (listed.state, seen) == ("checked", "checked")
+
+
+async def test_an_asset_of_a_later_releases_kind_is_refused_where_its_stage_is_chosen(database, newer, seed):
+    """And no other that is completed, or found, together with it."""
+    async with Database(DatabaseSettings(url=database.owner), application="test") as owner:
+        other = await seed.asset(owner, newer.tenant_id)
+        ids = [newer.asset_id, other.asset_id]
+        with suppress(Undone):
+            async with owner.transaction() as connection:
+                await connection.execute(sa.text("ALTER TABLE assets DROP CONSTRAINT assets_kind_check"))
+                await connection.execute(sa.text("DELETE FROM jobs WHERE asset_id = ANY(:ids)"), {"ids": ids})
+                change = "UPDATE assets SET state = :s, kind = CASE id WHEN :a THEN 'model' ELSE kind END"
+                await connection.execute(sa.text(change), {"a": newer.asset_id, "s": "pending"})
+                found = await find_uploads(connection, newer.tenant_id, ids)
+                given = [Completed(asset_id, "etag", None) for asset_id in ids]
+                done = await complete_assets(connection, newer.tenant_id, given)
+                await connection.execute(sa.text(change), {"a": newer.asset_id, "s": "ready"})
+                with pytest.raises(MedialaneError) as refused:
+                    await replay_asset(connection, newer.asset_id, reason="r", job_class=JobClass.SECONDARY)
+                raise Undone
+    assert [upload.kind for upload in found] == ["model", "image"]
+    assert done == [False, True]
+    assert refused.value.code is ErrorCode.UNSUPPORTED_TYPE
 
 
 @pytest.mark.parametrize("end", [cancel_asset, delete_asset])
