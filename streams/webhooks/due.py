@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 _EXPIRE_BATCH = 1000
 # Intervals between looks at every endpoint that anything waits for: each is a probe, and there may be many thousands.
-# They find what the looks between did not: more than these ask for, or what another agent left.
+# They find what the others did not: more than these ask for, or what another agent left.
 _FULL_EVERY = 10
 _MOST_NEWLY_DUE = 5000
 # By so much looks overlap: a transaction may be seen only some time after what it made due.
@@ -69,7 +69,7 @@ class DueLoop:
         self._turns = Turns(slots)
         self._stopping, self._over = False, asyncio.Event()
         self._next_look, self._away_until, self._late = 0.0, -math.inf, False
-        self._looked_at, self._next_full_look, self._full_failed = -math.inf, -math.inf, False
+        self._looked_at = -math.inf
 
     def busy(self, endpoint: UUID) -> bool:
         """Whether deliveries are known to be due for the endpoint."""
@@ -91,9 +91,11 @@ class DueLoop:
 
     async def run(self) -> None:
         """Take up due deliveries until stopped; whatever fails is tried again."""
-        # Apart: what is known to be due waits for no look, however long that takes or often it fails.
+        # Apart: what is known to be due waits for no look, however long that takes or often it fails; nor do what has
+        # just come due and leases that ran out wait for a look at every endpoint.
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._looks(), name="webhooks looks")
+            tasks.create_task(self._full_looks(), name="webhooks full looks")
             await self._rounds()
 
     async def _looks(self) -> None:
@@ -108,6 +110,18 @@ class DueLoop:
             except Exception as error:
                 failures += 1
                 log.warning("no look for what is due", failures=failures, exc_info=None if is_outage(error) else error)
+                await pause(failures)
+
+    async def _full_looks(self) -> None:
+        failures = 0
+        while not self._stopping:
+            try:
+                await self._look_at_all()
+                failures = 0
+                await _wait(self._over, _FULL_EVERY * self._interval_s)
+            except Exception as error:
+                failures += 1
+                log.warning("no full look", failures=failures, exc_info=None if is_outage(error) else error)
                 await pause(failures)
 
     async def _rounds(self) -> None:
@@ -127,27 +141,23 @@ class DueLoop:
 
     async def _look(self) -> None:
         now = asyncio.get_running_loop().time()
-        # Every other one, while it fails: those between find what has just come due, which it would stand before.
-        full = now >= self._next_full_look and not self._full_failed
-        self._full_failed = full
+        since_s = (0.0 if self._looked_at == -math.inf else now - self._looked_at) + _OVERLAP_S
         async with self._database.transaction() as connection:
             # Written even if nothing may expire: a database that only reads does not count as being there.
             batch = _EXPIRE_BATCH if self._settled() else 0
             expired = await deliveries.expire(connection, batch=batch, lease_s=self._lease_s)
-            if full:
-                due = await deliveries.due_endpoints(connection)
-                found = {one.endpoint_id: one.tenant_id for one in due}
-            else:
-                since_s = (0.0 if self._looked_at == -math.inf else now - self._looked_at) + _OVERLAP_S
-                found = await deliveries.newly_due(connection, since_s=since_s, most=_MOST_NEWLY_DUE)
+            found = await deliveries.newly_due(connection, since_s=since_s, most=_MOST_NEWLY_DUE)
         self._looked_at = now
         self.notice(found)
         if expired:
             log.warning("leases ran out, deliveries are due again", deliveries=expired)
-        if full:
-            self._next_full_look, self._full_failed = now + _FULL_EVERY * self._interval_s, False
-            self._show(due)
-            await self._count_disabled()
+
+    async def _look_at_all(self) -> None:
+        async with self._database.transaction() as connection:
+            due = await deliveries.due_endpoints(connection)
+        self.notice({one.endpoint_id: one.tenant_id for one in due})
+        self._show(due)
+        await self._count_disabled()
 
     async def _count_disabled(self) -> None:
         """Nothing but a gauge hangs on it: it comes after all else, and may fail."""

@@ -132,7 +132,7 @@ async def outage_with_a_result(world, receiver, database, monkeypatch, lease_s):
         await world.offer(agent, world.event())
         await receiver.wait_for(lambda got: len(got) == 1, timeout_s=90)
         await cable.pull()
-        await watched.more("failures", 10)  # five of one agent's take longer than what counts as being away
+        await watched.more("failures", 20)  # five of one loop's take longer than what counts as being away
         await world.execute("UPDATE webhook_deliveries SET lease_until = now() WHERE tenant_id = %s", world.tenant_id)
         await cable.put_back()
         yield watched

@@ -1,6 +1,7 @@
 """What the due loop tells of what is overdue, without a database."""
 
 import asyncio
+import selectors
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
@@ -10,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from connectors.postgres.webhooks import deliveries
 from connectors.postgres.webhooks.deliveries import DueEndpoint
 from connectors.telemetry import Metrics
+from schemas.errors import ErrorCode, MedialaneError
 from schemas.metrics import WEBHOOK_OLDEST_DUE_AGE, WEBHOOK_OLDEST_HELD_BACK_AGE
 from streams.webhooks.due import DueLoop
 from streams.webhooks.slots import Slots
@@ -73,6 +75,10 @@ def look(loop):
     """A look that finds a backlog of one endpoint; returns the ages of the oldest due and the oldest held back."""
     loop._show([DueEndpoint(endpoint_id=ENDPOINT, tenant_id=TENANT, oldest_s=700.0)])
     loop.notice({ENDPOINT: TENANT})
+    return oldest(loop)
+
+
+def oldest(loop):
     return tuple(
         loop._metrics.gauge(spec)._value.get() for spec in (WEBHOOK_OLDEST_DUE_AGE, WEBHOOK_OLDEST_HELD_BACK_AGE)
     )
@@ -179,18 +185,21 @@ class Table:
     """Stands for the database, and counts what the looks ask it."""
 
     def __init__(self, monkeypatch):
-        self.asked, self.since_s = [], []
+        self.asked, self.since_s, self.expired = [], [], []
         for name in ("count_disabled", "expire", "due_endpoints", "newly_due"):
             monkeypatch.setattr(deliveries, name, getattr(self, name))
 
     @asynccontextmanager
     async def transaction(self):
-        yield
+        expired = []
+        yield expired
+        self.expired += expired
 
     async def count_disabled(self, _connection):
         return 0
 
-    async def expire(self, _connection, **_more):
+    async def expire(self, connection, *, batch, **_more):
+        connection.append(batch)
         return 0
 
     async def due_endpoints(self, _connection):
@@ -203,24 +212,63 @@ class Table:
         return {OTHER: OTHER_TENANT}
 
 
-async def test_every_endpoint_is_asked_about_at_first_and_now_and_then_and_between_only_what_came_due(
-    monkeypatch, slots
-):
+class Skipping(selectors.DefaultSelector):
+    """What is waited for is there at once: the clock moves on instead."""
+
+    now = 0.0
+
+    def select(self, timeout=None):
+        self.now += timeout or 0.0
+        return super().select(0)
+
+
+def run_for(loop, seconds):
+    """Run the due loop for so long, on a clock that skips whatever is waited for."""
+
+    async def run():
+        running = asyncio.create_task(loop.run())
+        await asyncio.sleep(seconds)
+        loop.stop()
+        await running
+
+    def made():
+        found = asyncio.SelectorEventLoop(clock := Skipping())
+        found.time = lambda: clock.now
+        return found
+
+    with asyncio.Runner(loop_factory=made) as runner:
+        runner.run(run())
+
+
+async def no_lease(_connection, _wanted, **_more):
+    return [], []
+
+
+def test_every_endpoint_is_asked_about_at_first_and_now_and_then_and_what_came_due_each_time(monkeypatch, slots):
     table = Table(monkeypatch)
-    loop = due_loop(slots, table, interval_s=600.0)
-    await loop._look()
-    assert (loop.busy(ENDPOINT), loop.busy(OTHER)) == (True, False)
-    loop._turns.take()
-    await loop._look()
-    assert loop.busy(OTHER)
-    loop._looked_at -= 1000.0
-    await loop._look()
-    assert [since_s > least for since_s, least in zip(table.since_s, (5.0, 1005.0), strict=True)] == [True, True]
-    assert loop._metrics.gauge(WEBHOOK_OLDEST_DUE_AGE)._value.get() == 700.0, "no less for what is not looked at"
-    loop._next_full_look = asyncio.get_running_loop().time()
-    await loop._look()
-    await loop._look()
-    assert table.asked == ["all", "new", "new", "all", "new"]
+    monkeypatch.setattr(deliveries, "lease", no_lease)
+    loop = due_loop(slots, table)
+    run_for(loop, 24.5)
+    assert (table.asked.count("all"), table.asked.count("new")) == (3, 25)
+    assert set(table.asked[:2]) == {"all", "new"}
+    assert [round(since_s) for since_s in table.since_s] == [5] + [6] * 24, "as long as it is since the one before"
+    assert max(oldest(loop)) == 700.0, "no less for what is not looked at"
+
+
+def test_leases_run_out_though_every_full_look_ends_at_the_time_limit(monkeypatch, slots):
+    table = Table(monkeypatch)
+    monkeypatch.setattr(deliveries, "lease", no_lease)
+
+    async def too_long(_connection):
+        table.asked.append("all")
+        await asyncio.sleep(3.0)
+        raise MedialaneError(ErrorCode.DATABASE_UNAVAILABLE)
+
+    monkeypatch.setattr(deliveries, "due_endpoints", too_long)
+    run_for(due_loop(slots, table), 30.0)
+    assert table.asked.count("all") >= 5
+    assert max(table.expired) > 0
+    assert table.asked.count("new") >= 30, "what has just come due does not wait for it either"
 
 
 async def test_no_lease_waits_for_a_full_look(monkeypatch, slots):
@@ -232,8 +280,8 @@ async def test_no_lease_waits_for_a_full_look(monkeypatch, slots):
         await asyncio.Event().wait()
 
     async def lease(_connection, wanted, **_more):
-        assert set(wanted) == {ENDPOINT}
-        leased.set()
+        if ENDPOINT in wanted:
+            leased.set()
         return [], []
 
     monkeypatch.setattr(deliveries, "due_endpoints", look)
