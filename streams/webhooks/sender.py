@@ -127,6 +127,7 @@ class Sender:
             Settled(
                 _settlement(delivery, answer, verdict, traceparent),
                 delivery.endpoint_id,
+                delivery.url,
                 disable="The receiver answered 410 Gone." if verdict.gone else None,
             )
         )

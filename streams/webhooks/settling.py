@@ -22,10 +22,11 @@ _WORDS = {DeliveryState.DELIVERED: "delivered", DeliveryState.WAITING: "retried"
 
 
 class Settled(NamedTuple):
-    """The result of an attempt, and the endpoint that it disables, if it does."""
+    """The result of an attempt at `url`, and why its endpoint is disabled while that is its address, if it is."""
 
     settlement: Settlement
     endpoint_id: UUID
+    url: str
     disable: str | None = None
 
 
@@ -54,7 +55,9 @@ class Settling:
             kept = await deliveries.settle(connection, [result.settlement for result in batch])
             for result in batch:
                 if result.disable is not None:
-                    await deliveries.disable_endpoint(connection, result.endpoint_id, reason=result.disable)
+                    await deliveries.disable_endpoint(
+                        connection, result.endpoint_id, url=result.url, reason=result.disable
+                    )
         for result in batch:
             if result.settlement.id in kept:
                 self._metrics.counter(WEBHOOK_DELIVERIES, _WORDS[result.settlement.state]).inc()

@@ -106,7 +106,8 @@ class DueEndpoint(msgspec.Struct, frozen=True, kw_only=True):
 # Of the statement's time: one that moves on while it runs would have Postgres read every endpoint for a lease.
 _OLD_IN_USE = "CASE WHEN secret_old_until > statement_timestamp() THEN secret_old END AS secret_old"
 
-# Locked until commit, so that an endpoint deleted meanwhile cannot break the inserts that follow.
+# Until commit their rows stay, to which the inserts that follow refer. Tenants may disable or delete them, which only
+# marks the rows: what was made is then given up when it comes due, but for first attempts that begin at once.
 _SUBSCRIBERS = sa.text(f"""
     SELECT id, tenant_id, url, secret, {_OLD_IN_USE}, events, created_at FROM webhook_endpoints
     WHERE tenant_id = ANY(CAST(:tenants AS uuid[])) AND enabled AND deleted_at IS NULL
@@ -222,12 +223,14 @@ _RELEASE = sa.text("""
     FROM json_to_recordset(CAST(:rows AS json)) AS given (id uuid, epoch int)
     WHERE d.id = given.id AND d.epoch = given.epoch AND d.state = 'sending'
 """)
-_DISABLE = sa.text("UPDATE webhook_endpoints SET enabled = false, disabled_reason = :reason WHERE id = :id AND enabled")
+_DISABLE = sa.text("""
+    UPDATE webhook_endpoints SET enabled = false, disabled_reason = :reason WHERE id = :id AND url = :url AND enabled
+""")
 _DISABLED = sa.text("SELECT count(*) FROM webhook_endpoints WHERE NOT enabled AND deleted_at IS NULL")
 
 
 async def subscribers(connection: AsyncConnection, tenants: Collection[UUID]) -> dict[UUID, list[Subscriber]]:
-    """The enabled endpoints of each tenant; they cannot be deleted before this transaction ends."""
+    """The enabled endpoints of each tenant; their rows are there until this transaction ends."""
     found: dict[UUID, list[Subscriber]] = {}
     for row in await connection.execute(_SUBSCRIBERS, {"tenants": list(tenants)}):
         subscriber = Subscriber(
@@ -322,9 +325,12 @@ async def release(connection: AsyncConnection, deliveries: Sequence[LeasedDelive
     return (await connection.execute(_RELEASE, {"rows": json_text(fences)})).rowcount
 
 
-async def disable_endpoint(connection: AsyncConnection, endpoint_id: UUID, *, reason: str) -> bool:
-    """Stop sending to an endpoint; what waits for it is given up when it comes due. False: it was disabled already."""
-    return (await connection.execute(_DISABLE, {"id": endpoint_id, "reason": reason})).rowcount == 1
+async def disable_endpoint(connection: AsyncConnection, endpoint_id: UUID, *, url: str, reason: str) -> bool:
+    """Stop sending to an endpoint, if `url` is still its address; what waits for it is given up when it comes due.
+
+    False: it was disabled already, or has moved: what an old address says does not hold for the new one.
+    """
+    return (await connection.execute(_DISABLE, {"id": endpoint_id, "url": url, "reason": reason})).rowcount == 1
 
 
 async def count_disabled(connection: AsyncConnection) -> int:

@@ -9,7 +9,8 @@ from schemas.errors import ErrorCode, MedialaneError
 from schemas.events import Event
 from schemas.ids import uuid7
 
-# Locked until commit, so that an endpoint deleted meanwhile cannot break the insert that follows.
+# Until commit its row stays, to which the insert that follows refers. Its tenant may disable or delete it, which only
+# marks the row: the test is then given up when it comes due.
 _ENDPOINT = sa.text("""
     SELECT enabled, events FROM webhook_endpoints
     WHERE tenant_id = :tenant_id AND id = :id AND deleted_at IS NULL FOR KEY SHARE
@@ -23,7 +24,7 @@ _INSERT = sa.text("""
 
 
 async def testable_endpoint(connection: AsyncConnection, tenant_id: UUID, endpoint_id: UUID) -> tuple[str, ...]:
-    """The event types that an endpoint is registered for; it cannot be deleted before this transaction ends.
+    """The event types that an endpoint is registered for; its row is there until this transaction ends.
 
     Raises `MedialaneError`: not_found, webhook_disabled.
     """

@@ -26,11 +26,14 @@ MOST_COUNTED = 100_000
 SPREAD_S = 0.005
 """Between the due times of two: a receiver that is back is not overrun, and no look of an agent is filled by them."""
 
-# Locked, so that it is not disabled or deleted before this transaction ends.
-_STANDING = sa.text("""
+_STANDING = """
     SELECT enabled, disabled_reason FROM webhook_endpoints
-    WHERE tenant_id = :tenant_id AND id = :endpoint_id AND deleted_at IS NULL FOR SHARE
-""")
+    WHERE tenant_id = :tenant_id AND id = :endpoint_id AND deleted_at IS NULL
+"""
+_READ = sa.text(_STANDING)
+# No stronger: an agent that disables it, on a 410, writes others' results with that. What is sent again to one that is
+# disabled or deleted at this moment is given up when it comes due.
+_HOLD = sa.text(f"{_STANDING} FOR KEY SHARE")
 _AGAIN = """
     state = 'waiting', epoch = d.epoch + 1, attempts_before = d.attempts, owner = NULL, lease_until = NULL,
     finished_at = NULL
@@ -109,13 +112,14 @@ class Recovered(NamedTuple):
     resume: UUID | None
 
 
-async def check_open(connection: AsyncConnection, tenant_id: UUID, endpoint_id: UUID) -> None:
-    """Make sure that an endpoint is sent to, until this transaction ends.
+async def check_open(connection: AsyncConnection, tenant_id: UUID, endpoint_id: UUID, *, hold: bool = True) -> None:
+    """Make sure that an endpoint is sent to, and, to `hold` it, that its row is there until this transaction ends; it
+    may be disabled or deleted by its tenant meanwhile.
 
     Raises `MedialaneError`: not_found if the tenant has no such one or has deleted it, webhook_disabled.
     """
     values = {"tenant_id": tenant_id, "endpoint_id": endpoint_id}
-    row = (await connection.execute(_STANDING, values)).one_or_none()
+    row = (await connection.execute(_HOLD if hold else _READ, values)).one_or_none()
     if row is None:
         raise MedialaneError(ErrorCode.NOT_FOUND, "There is no such webhook endpoint.")
     if not row.enabled:
@@ -181,7 +185,7 @@ async def count_recoverable(
 
     Raises as `check_open` does.
     """
-    await check_open(connection, tenant_id, endpoint_id)
+    await check_open(connection, tenant_id, endpoint_id, hold=False)
     values = _keys(tenant_id, endpoint_id, span) | {"most": MOST_COUNTED}
     row = (await connection.execute(_COUNT[which], values)).one()
     return min(row.ended, MOST_COUNTED), row.walked > MOST_COUNTED

@@ -169,7 +169,7 @@ async def deliveries_are_not_there(connection, tenant, ids, monkeypatch):
     with pytest.raises(MedialaneError):
         await resending.check_open(connection, tenant, endpoint)
 
-    async def is_open(*_):
+    async def is_open(*_, **__):
         pass
 
     with monkeypatch.context() as taken:

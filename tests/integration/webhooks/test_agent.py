@@ -7,11 +7,14 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from aiohttp import web
 from structlog.testing import capture_logs
+from support.servers import serving
 
 from cli.harness.receiver import Receiver
 from connectors.http import session
 from connectors.postgres.webhooks import deliveries
+from connectors.postgres.webhooks.endpoints import change_endpoint
 from connectors.secrets import SecretBox
 from connectors.telemetry import trace_id
 from schemas.errors import ErrorCode, MedialaneError
@@ -148,6 +151,30 @@ async def test_gone_disables_the_endpoint_and_gives_up_what_waits_for_it(world, 
     assert (row["id"], row["enabled"]) == (endpoint, False)
     assert "410" in row["disabled_reason"]
     assert await world.states() == ["dead", "dead"]
+
+
+async def test_what_an_old_address_answers_does_not_disable_the_new_one(world, receiver):
+    asked, moved = asyncio.Event(), asyncio.Event()
+
+    async def gone(_request):
+        asked.set()
+        await moved.wait()
+        return web.Response(status=410)
+
+    async with serving(gone) as address:
+        endpoint = await world.endpoint(address)
+        async with world.running() as agent:
+            await world.offer(agent, world.event(1))
+            async with asyncio.timeout(90):
+                await asked.wait()
+            async with world.database.transaction() as connection:
+                await change_endpoint(connection, world.tenant_id, endpoint, url=receiver.url())
+            moved.set()
+            await world.settled("dead")
+            await world.offer(agent, world.event(2))
+            await world.settled("dead", "delivered")
+    (row,) = await world.rows("webhook_endpoints", "id")
+    assert (row["enabled"], row["disabled_reason"]) == (True, None)
 
 
 async def test_a_receiver_that_hangs_times_out_and_delays_no_other(world, receiver):

@@ -4,12 +4,18 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from connectors.postgres.database import Database
 from connectors.postgres.webhooks import deliveries, resending
 from connectors.postgres.webhooks.resending import Span, Which
+from connectors.telemetry import Metrics
 from schemas.errors import ErrorCode, MedialaneError
+from schemas.ids import uuid7
 from schemas.metrics import WEBHOOK_FIRST_ATTEMPT_AGE
+from schemas.settings import DatabaseSettings
 from schemas.states import DeliveryState
+from streams.webhooks.settling import Settled, Settling
 
 HOUR = timedelta(hours=1)
 
@@ -163,6 +169,50 @@ async def test_what_was_not_got_since_some_time_is_sent_again_in_batches_oldest_
         ("webhook.recover", 3),
         ("webhook.recover", 2),
     ]
+
+
+async def test_who_sends_again_holds_up_no_agent_that_disables_the_endpoint(world, other, database):
+    """Results of other tenants are written with it."""
+    endpoint = await world.endpoint("http://gone.example/")
+    await other.endpoint("http://a.example/")
+    results = [await sending(one) for one in (world, other)]
+    limited = DatabaseSettings(url=database.worker, pool_size=1, statement_timeout_s=1.0)
+    async with Database(limited, application="test") as quick, world.database.transaction() as holder:
+        await holder.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+        await resending.check_open(holder, world.tenant_id, endpoint)
+        settling = Settling(quick, Metrics(CollectorRegistry(), process="webhooks"))
+        for result in results:
+            settling.put(result)
+        running = asyncio.create_task(settling.run())
+        async with asyncio.timeout(30):
+            await settling.flushed()
+        running.cancel()
+        assert (await world.states(), await other.states()) == (["dead"], ["dead"])
+        ((row),) = await world.rows("webhook_endpoints")
+        assert not row["enabled"]
+
+
+async def sending(world):
+    """A delivery to a tenant's endpoint that is under way, and a result of it that says that there is no receiver."""
+    ((row),) = await world.rows("webhook_endpoints")
+    new = deliveries.NewDelivery(
+        id=uuid7(), tenant_id=world.tenant_id, endpoint_id=row["id"], event_id=uuid7(), event_type="asset.ready",
+        asset_id=uuid7(), seq=1, payload="{}", traceparent=None, leased=True,
+    )  # fmt: skip
+    async with world.database.transaction() as connection:
+        await deliveries.insert(connection, [new], owner="me", lease_s=60)
+    gone = deliveries.Settlement(
+        id=new.id, epoch=1, attempt=1, state=DeliveryState.DEAD, pause_s=None, sent=True, outcome="gone", status=410,
+        response="", traceparent=None,
+    )  # fmt: skip
+    return Settled(gone, row["id"], row["url"], disable="410")
+
+
+async def test_who_only_counts_locks_nothing(world):
+    endpoint = await world.endpoint("http://a.example/")
+    async with world.database.transaction() as counting:
+        await resending.count_recoverable(counting, world.tenant_id, endpoint, Span(since=datetime.now(UTC) - HOUR))
+        await world.execute("SELECT FROM webhook_endpoints WHERE id = %s FOR UPDATE NOWAIT", endpoint)
 
 
 async def test_two_who_recover_at_once_send_each_again_once(world):
