@@ -22,6 +22,7 @@ from api.keys.routes import keys_router
 from api.keys.service import KeyService
 from api.keys.usage import LastUsed
 from api.limits.admission import Admission
+from api.limits.lists import Lists
 from api.limits.quotas import Quotas
 from api.limits.rates import RateLimiter, kept
 from api.live.hub import Hub
@@ -118,7 +119,8 @@ def _config(given: Dependencies, hub: Hub) -> AppConfig:
     pulls = PullService(database, store, admission, given.pulls, max_upload_bytes=settings.max_upload_bytes)
     signer, base = GrantSigner.of(given.media), Base(settings.public_endpoint)
     addresses, media = Addresses(signer, ttl_s=settings.variant_ttl_s), MediaReader(database, store, signer)
-    reader = AssetReader(database, addresses, lists_at_once=max(1, database.pool.size() // 4))
+    lists = Lists(database, at_once=max(1, database.pool.size() // 4))
+    reader = AssetReader(database, addresses, lists)
     box = SecretBox.of(given.webhooks)
     webhooks = WebhookService(database, box, allow_private=given.webhooks.allow_private)
     once = Once(database, box)
@@ -136,7 +138,7 @@ def _config(given: Dependencies, hub: Hub) -> AppConfig:
             pulls_router(pulls, once),
             uploads_router(multipart, once),
             webhooks_router(webhooks, once),
-            deliveries_router(DeliveryService(database), once),
+            deliveries_router(DeliveryService(database, lists), once),
             keys_router(KeyService(database), once),
             profiles_router(profiles),
             usage_router(UsageReader(given.kafka)),

@@ -1,8 +1,6 @@
 """Reading assets: rows become what the API shows, variants get signed addresses."""
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -23,6 +21,7 @@ from api.assets.models import (
     VariantOut,
     variant_out,
 )
+from api.limits.lists import Lists
 from api.media.addresses import Addresses, Place
 from api.media.formats import Picture, pictures_of
 from connectors.postgres.assets.views import (
@@ -36,26 +35,20 @@ from connectors.postgres.assets.views import (
 )
 from connectors.postgres.database import Database
 from connectors.postgres.paging import Position
-from connectors.shares import Shares
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.events import Variant
 from schemas.states import JobState
 
-_PATIENCE_S = 5.0
-_LONGEST_S = 5.0
-"""What a page may cost is its caller's choice: so long at most, on a share of the connections."""
-
-_AGAIN_S = 1.0
 _SUMMARY = AssetSummary.__struct_fields__
 
 
 class AssetReader:
-    """Shows a tenant its assets. `lists_at_once`: how many of the connections one tenant's lists may have together."""
+    """Shows a tenant its assets."""
 
-    def __init__(self, database: Database, addresses: Addresses, *, lists_at_once: int) -> None:
+    def __init__(self, database: Database, addresses: Addresses, lists: Lists) -> None:
         self._database = database
         self._addresses = addresses
-        self._lists = Shares(lists_at_once)
+        self._lists = lists
 
     async def read(self, tenant_id: UUID, asset_id: UUID, *, base: str) -> AssetOut:
         """One asset; its addresses begin with `base`. Raises `MedialaneError(not_found)`."""
@@ -81,7 +74,7 @@ class AssetReader:
         lists are under way, query_timeout.
         """
         after = None if cursor is None else decode_cursor(cursor)
-        async with self._turn(tenant_id), self._database.tenant(tenant_id, longest_s=_LONGEST_S) as connection:
+        async with self._lists.begun(tenant_id) as connection:
             # One more than asked for, to know whether there is a next page.
             rows = await list_assets(connection, tenant_id, limit=limit + 1, after=after, where=where)
             shown = rows[:limit]
@@ -108,19 +101,6 @@ class AssetReader:
             "variants": tuple(self._variant(place, variant) for variant in variants),
             "pictures": tuple(self._picture(place, picture) for picture in pictures_of(variants)),
         }
-
-    @asynccontextmanager
-    async def _turn(self, tenant_id: UUID) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(_PATIENCE_S):
-                await self._lists.take(tenant_id)
-        except TimeoutError as error:
-            detail = "Too many lists are under way for you; come again."
-            raise MedialaneError(ErrorCode.RATE_LIMITED, detail, retry_after_s=_AGAIN_S) from error
-        try:
-            yield
-        finally:
-            self._lists.give_back(tenant_id)
 
     def _variant(self, place: Place, variant: Variant) -> VariantOut:
         address = self._addresses.of_variant(place, variant)

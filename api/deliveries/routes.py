@@ -11,6 +11,7 @@ from api.deliveries.models import DeliveryDetail, DeliveryPage, RecoveredOut, Re
 from api.deliveries.query import Asset, Cursor, EventType, Limit, State
 from api.deliveries.service import DeliveryService
 from api.envelope import Done, Success
+from api.exact import exact
 from api.failures import documented
 from api.idempotency import IdempotencyKey, Once
 from api.principals import SCOPE_OPT, TenantRequest, tenant_of
@@ -100,6 +101,7 @@ def _sending(service: DeliveryService, once: Once) -> list[HTTPRouteHandler]:
         data: JSONBody[RecoverRequest],
         idempotency_key: IdempotencyKey = None,
     ) -> Response[Success[RecoveredOut]]:
+        await exact(request, RecoverRequest)
         work = partial(service.recover, request.user, endpoint_id, data)
         return await once.acted(request, idempotency_key, 200, work)
 

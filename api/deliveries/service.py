@@ -9,6 +9,7 @@ from api.deliveries.models import AttemptOut, DeliveryDetail, DeliveryOut, Deliv
 from api.deliveries.query import decode_cursor, encode_cursor
 from api.envelope import Done, Success
 from api.idempotency import Keep
+from api.limits.lists import Lists
 from connectors.postgres.accounts.keys import Principal
 from connectors.postgres.database import Database
 from connectors.postgres.webhooks import resending
@@ -26,18 +27,20 @@ from schemas.errors import ErrorCode, MedialaneError
 class DeliveryService:
     """Shows a tenant its deliveries and sends them again."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, lists: Lists) -> None:
         self._database = database
+        self._lists = lists
 
     async def page(
         self, tenant_id: UUID, endpoint_id: UUID, *, limit: int, cursor: str | None, where: DeliveryFilter
     ) -> DeliveryPage:
         """A page of an endpoint's deliveries.
 
-        Raises `MedialaneError`: not_found for the endpoint, invalid_request for a cursor that is none.
+        Raises `MedialaneError`: not_found for the endpoint, invalid_request for a cursor that is none, rate_limited
+        while too many of the tenant's lists are under way, query_timeout.
         """
         after = decode_cursor(cursor)
-        async with self._database.tenant(tenant_id) as connection:
+        async with self._lists.begun(tenant_id) as connection:
             if not await knows_endpoint(connection, tenant_id, endpoint_id):
                 raise MedialaneError(ErrorCode.NOT_FOUND)
             page = await list_deliveries(connection, tenant_id, endpoint_id, limit=limit, after=after, where=where)
@@ -73,14 +76,16 @@ class DeliveryService:
     async def recover(
         self, who: Principal, endpoint_id: UUID, wanted: RecoverRequest, keep: Keep[Success[RecoveredOut]]
     ) -> Success[RecoveredOut]:
-        """Send again what an endpoint did not get since some time, or count it.
+        """Send again what an endpoint did not get since some time, or count it, which is a list.
 
-        Raises `MedialaneError`: not_found, webhook_disabled, invalid_request.
+        Raises `MedialaneError`: not_found, webhook_disabled, invalid_request; for a count rate_limited and
+        query_timeout as `page` does.
         """
         if wanted.until is not None and wanted.until <= wanted.since:
             raise MedialaneError(ErrorCode.INVALID_REQUEST, "Nothing is between these times.", field="until")
         span = Span(since=wanted.since, until=wanted.until, resume=decode_cursor(wanted.cursor))
-        async with self._database.tenant(who.tenant_id) as connection:
+        begun = self._lists.begun if wanted.dry_run else self._database.tenant
+        async with begun(who.tenant_id) as connection:
             if wanted.dry_run:
                 count, more = await resending.count_recoverable(
                     connection, who.tenant_id, endpoint_id, span, wanted.state

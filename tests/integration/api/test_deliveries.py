@@ -111,8 +111,11 @@ async def test_what_is_dead_is_counted_and_then_sent_again(client, operator, end
         ({"since": "2026-01-31T12:00:00"}, "since"),
         ({"since": "2026-01-31T12:00:00Z", "until": "2026-01-31T12:00:00Z"}, "until"),
         ({"since": "2026-01-31T12:00:00Z", "cursor": "none"}, "cursor"),
+        ({"since": 0}, "since"),
+        ({"since": "2026-01-31T12:00:00Z", "dryRun": 0}, "dryRun"),
+        ({"since": "2026-01-31T12:00:00Z", "dryRun": "false"}, "dryRun"),
     ],
 )
 async def test_what_cannot_be_meant_is_refused(caller, endpoint, body, field):
     status, answer, _ = await caller.call("POST", f"/api/v1/webhooks/{endpoint}/recover", body)
-    assert (status, answer["code"]) == (400, "invalid_request"), field
+    assert (status, answer["code"], answer["field"]) == (400, "invalid_request", field)

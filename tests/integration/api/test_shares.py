@@ -27,6 +27,14 @@ def owner(database):
         yield connection
 
 
+# Walks of a tenant whose cost is its choice.
+WALKS = {
+    "assets": ("GET", LISTS, None),
+    "deliveries": ("GET", "/api/v1/webhooks/{}/deliveries", None),
+    "a count of deliveries": ("POST", "/api/v1/webhooks/{}/recover", {"since": "2026-01-31T12:00:00Z", "dryRun": True}),
+}
+
+
 @pytest.fixture
 def stick(owner):
     """Lets a tenant's statements wait until the lock is given back."""
@@ -52,11 +60,17 @@ async def until_waiting(owner, count, tasks):
             await asyncio.sleep(0.01)
 
 
-async def test_while_a_tenants_lists_are_stuck_others_list_and_it_is_told_why(new_caller, stick, owner):
+@pytest.mark.parametrize("walk", WALKS.values(), ids=WALKS)
+async def test_while_a_tenants_lists_are_stuck_others_list_and_it_is_told_why(new_caller, stick, owner, walk):
     caller, other = await new_caller(), await new_caller()
-    assert (await caller.call("GET", LISTS))[0] == 200  # with it come the tokens for what follows
+    hook = {"url": "https://example.com/hook", "events": ["*"]}
+    endpoint = (await caller.call("POST", "/api/v1/webhooks", hook))[1]["data"]["id"]
+    method, path, body = walk
+    asked = (method, path.format(endpoint), body)
+    assert (await caller.call(*asked))[0] == 200  # with it come the tokens for what follows
     stick(caller.tenant_id)
-    lists = [asyncio.create_task(caller.call("GET", LISTS)) for _ in range(2 * CONNECTIONS)]
+    # All kinds have one share together.
+    lists = [asyncio.create_task(caller.call(*one)) for one in ((asked, ("GET", LISTS)) * CONNECTIONS)]
     await until_waiting(owner, CONNECTIONS // 4, lists)
     assert (await other.call("GET", LISTS))[0] == 200
     assert await waiting(owner) == CONNECTIONS // 4
