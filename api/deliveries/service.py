@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.deliveries.models import AttemptOut, DeliveryDetail, DeliveryOut, DeliveryPage, RecoveredOut, RecoverRequest
 from api.deliveries.query import decode_cursor, encode_cursor
@@ -20,7 +21,7 @@ from connectors.postgres.webhooks.delivery_views import (
     list_deliveries,
     read_delivery,
 )
-from connectors.postgres.webhooks.resending import Span
+from connectors.postgres.webhooks.resending import MOST_AHEAD_S, MOST_RECOVERED, SPREAD_S, Span, Which
 from schemas.errors import ErrorCode, MedialaneError
 
 
@@ -78,8 +79,8 @@ class DeliveryService:
     ) -> Success[RecoveredOut]:
         """Send again what an endpoint did not get since some time, or count it, which is a list.
 
-        Raises `MedialaneError`: not_found, webhook_disabled, invalid_request; for a count rate_limited and
-        query_timeout as `page` does.
+        Raises `MedialaneError`: not_found, webhook_disabled, invalid_request, rate_limited while what was sent again
+        before goes on to become due for too long; for a count rate_limited and query_timeout as `page` does.
         """
         if wanted.until is not None and wanted.until <= wanted.since:
             raise MedialaneError(ErrorCode.INVALID_REQUEST, "Nothing is between these times.", field="until")
@@ -92,14 +93,26 @@ class DeliveryService:
                 )
                 found = RecoveredOut(count=count, more=more, next_cursor=None)
             else:
-                sent = await resending.recover(
-                    connection, who.tenant_id, endpoint_id, span, wanted.state, actor=who.actor
-                )
-                cursor = None if sent.resume is None else encode_cursor(sent.resume)
-                found = RecoveredOut(count=sent.sent, more=cursor is not None, next_cursor=cursor)
+                found = await _recovered(connection, who, endpoint_id, span, wanted.state)
             answer = Success(data=found)
             await keep(connection, answer)
         return answer
+
+
+async def _recovered(
+    connection: AsyncConnection, who: Principal, endpoint_id: UUID, span: Span, which: Which
+) -> RecoveredOut:
+    # Behind what the calls before it made due, or as many came due at once as there were calls.
+    delay_s = await resending.taken_s(connection, who.tenant_id, endpoint_id)
+    over_s = delay_s + MOST_RECOVERED * SPREAD_S - MOST_AHEAD_S
+    if over_s > 0:
+        detail = f"What is sent again to this endpoint becomes due over {delay_s / 60:.0f} minutes already; come again."
+        raise MedialaneError(ErrorCode.RATE_LIMITED, detail, retry_after_s=over_s)
+    sent = await resending.recover(
+        connection, who.tenant_id, endpoint_id, span, which, actor=who.actor, delay_s=delay_s
+    )
+    cursor = None if sent.resume is None else encode_cursor(sent.resume)
+    return RecoveredOut(count=sent.sent, more=cursor is not None, next_cursor=cursor)
 
 
 def _shown(row: DeliveryRow) -> dict[str, Any]:

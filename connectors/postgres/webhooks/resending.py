@@ -23,6 +23,9 @@ MOST_RECOVERED = 1000
 """Deliveries that one call looks at."""
 MOST_COUNTED = 100_000
 """Those that are counted at most."""
+MOST_AHEAD_S = 600.0
+"""What was sent again is sought so far ahead."""
+_MOST_RETRIES = 10_000
 SPREAD_S = 0.005
 """Between the due times of two: a receiver that is back is not overrun, and no look of an agent is filled by them."""
 
@@ -82,6 +85,15 @@ _RECOVER = {
     """)  # noqa: S608 - made of constants
     for which, walk in _WALK.items()
 }
+# Retries come due between them, and are no reason to wait: so many are passed over at most.
+_LAST_DUE = sa.text("""
+    SELECT extract(epoch FROM due_at - clock_timestamp())::float8 FROM (
+        SELECT due_at, attempts, attempts_before FROM webhook_deliveries
+        WHERE tenant_id = :tenant_id AND endpoint_id = :endpoint_id AND state = 'waiting'
+            AND due_at > statement_timestamp() AND due_at < statement_timestamp() + :ahead_s * interval '1 second'
+        ORDER BY due_at DESC LIMIT :most
+    ) AS latest WHERE attempts = attempts_before ORDER BY due_at DESC LIMIT 1
+""")
 _COUNT = {
     which: sa.text(f"""
         SELECT count(*) FILTER (WHERE state IN ('delivered', 'dead')) AS ended, count(*) AS walked
@@ -176,6 +188,15 @@ async def recover(
                     "until": span.until and span.until.isoformat()},
         )  # fmt: skip
     return Recovered(row.sent, row.resume)
+
+
+async def taken_s(connection: AsyncConnection, tenant_id: UUID, endpoint_id: UUID) -> float:
+    """For how many seconds what was sent again to an endpoint before goes on to become due; `MOST_AHEAD_S` at most."""
+    values = {
+        "tenant_id": tenant_id, "endpoint_id": endpoint_id, "ahead_s": MOST_AHEAD_S, "most": _MOST_RETRIES,
+    }  # fmt: skip
+    last_s: float | None = (await connection.execute(_LAST_DUE, values)).scalar_one_or_none()
+    return max(0.0, last_s or 0.0)
 
 
 async def count_recoverable(

@@ -104,6 +104,47 @@ async def test_what_is_dead_is_counted_and_then_sent_again(client, operator, end
     assert refused.value.code == "webhook_disabled"
 
 
+async def test_calls_that_follow_each_other_make_due_one_after_the_other(client, operator, endpoint, sent):
+    retried = await sent("waiting")
+    await operator.rows(
+        "UPDATE webhook_deliveries SET attempts_before = 0, due_at = now() + interval '599 seconds' WHERE id = :id"
+        " RETURNING id",
+        id=retried,
+    )
+    await operator.rows(
+        """
+        INSERT INTO webhook_deliveries (id, tenant_id, endpoint_id, event_id, event_type, asset_id, seq, payload, state,
+            attempts, finished_at)
+        SELECT gen_random_uuid(), tenant_id, id, (lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint - 5000 + i), 12,
+            '0') || '7000' || substr(md5(random()::text), 1, 16))::uuid, 'asset.ready', gen_random_uuid(), 1, '{}', 'dead',
+            4, now() FROM webhook_endpoints, generate_series(1, 2002) AS i WHERE id = :id RETURNING id
+        """,
+        id=endpoint,
+    )
+    since, cursor, calls = datetime.now(UTC) - timedelta(hours=1), None, []
+    while not calls or cursor:
+        calls.append(await client.recover_webhook(endpoint, since, cursor=cursor))
+        cursor = calls[-1].next_cursor
+    assert [call.count for call in calls] == [1000, 1000, 2]
+    again = "SELECT due_at FROM webhook_deliveries WHERE endpoint_id = :id AND id <> :retried ORDER BY event_id"
+    due = [row["due_at"] for row in await operator.rows(again, id=endpoint, retried=retried)]
+    assert due == sorted(set(due)), "the first of each call after the last of the one before"
+    assert due[-1] < datetime.now(UTC) + timedelta(seconds=60), "it waits for no retry"
+
+
+async def test_no_more_becomes_due_than_in_ten_minutes(caller, operator, endpoint, sent):
+    ahead = await sent("waiting")
+    await operator.rows(
+        "UPDATE webhook_deliveries SET attempts_before = attempts, due_at = now() + interval '599 seconds'"
+        " WHERE id = :id RETURNING id",
+        id=ahead,
+    )
+    body = {"since": "2026-01-31T12:00:00Z"}
+    status, answer, headers = await caller.call("POST", f"/api/v1/webhooks/{endpoint}/recover", body)
+    assert (status, answer["code"]) == (429, "rate_limited")
+    assert 1 <= int(headers["Retry-After"]) <= 5
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
