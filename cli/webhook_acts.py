@@ -25,7 +25,7 @@ _MOST_ENDPOINTS = 1000
 
 
 class Outcome(NamedTuple):
-    """What was sent again to an endpoint, or would be, and why not, if it is refused; `more`: counted no further."""
+    """What was sent again to an endpoint, or would be, and why no more, if that is refused; `more`: not all counted."""
 
     endpoint_id: UUID
     tenant: str
@@ -93,7 +93,7 @@ def recover(
     """Send again what endpoints did not get.
 
     That is what is dead of the events since AGE; the oldest go first. AGE is 90s, 30m, 2h, 7d (that long ago) or an ISO
-    date. The exit code is 1 if an endpoint was left alone: it is disabled or deleted.
+    date. The exit code is 1 if an endpoint was left alone: it is disabled or deleted, or was while this went on.
     """
     if not endpoint_ids and tenant is None:
         raise click.UsageError("name endpoints by id, or all of a --tenant")
@@ -111,16 +111,23 @@ def recover(
     if as_json:
         click.echo(msgspec.json.encode([one._asdict() for one in done]).decode())
     for one in done:
-        if one.refused is not None:
-            click.echo(f"{one.endpoint_id}  left alone: {one.refused}", err=True)
-        elif not as_json:
+        if not as_json and (one.refused is None or one.deliveries):
             told = "would be sent again" if dry_run else "are sent again"
             click.echo(f"{one.endpoint_id}  {one.tenant}  {one.url}  {one.deliveries}{'+' if one.more else ''} {told}")
+        if one.refused is not None:
+            click.echo(f"{one.endpoint_id}  {'then ' if one.deliveries else ''}left alone: {one.refused}", err=True)
     if any(one.refused is not None for one in done):
         sys.exit(1)
 
 
 _REFUSALS = {ErrorCode.NOT_FOUND, ErrorCode.WEBHOOK_DISABLED, ErrorCode.DELIVERY_UNDER_WAY}
+
+
+def _refusal(error: MedialaneError) -> str:
+    """Why something is left alone; whatever is no reason to leave it alone is raised again."""
+    if error.code not in _REFUSALS:
+        raise error
+    return error.detail
 
 
 async def _resend(
@@ -134,9 +141,7 @@ async def _resend(
             place = await find_delivery(connection, delivery_id, tenant=tenant)
             await resending.resend(connection, place.tenant_id, place.endpoint_id, delivery_id, actor=audit.operator())
         except MedialaneError as error:
-            if error.code not in _REFUSALS:
-                raise
-            refused[delivery_id] = error.detail
+            refused[delivery_id] = _refusal(error)
         else:
             sent.append(delivery_id)
     return sent, refused
@@ -148,33 +153,40 @@ async def _recover(
     done: list[Outcome] = []
     async with worker_database() as database:
         for one in endpoints:
-            try:
-                if dry_run:
-                    async with database.transaction() as connection:
-                        count, more = await resending.count_recoverable(connection, one.tenant_id, one.id, span, which)
-                else:
-                    count, more = await _recover_one(database, one, span, which, spread_s=1 / rate), False
-            except MedialaneError as error:
-                if error.code not in _REFUSALS:
-                    raise
-                done.append(Outcome(one.id, one.tenant, one.url, 0, refused=error.detail))
+            if dry_run:
+                done.append(await _count_one(database, one, span, which))
             else:
-                done.append(Outcome(one.id, one.tenant, one.url, count, more))
+                done.append(await _recover_one(database, one, span, which, spread_s=1 / rate))
     return done
 
 
-async def _recover_one(database: Database, endpoint: EndpointView, span: Span, which: Which, *, spread_s: float) -> int:
+async def _count_one(database: Database, endpoint: EndpointView, span: Span, which: Which) -> Outcome:
+    count, more, refused = 0, False, None
+    try:
+        async with database.transaction() as connection:
+            count, more = await resending.count_recoverable(connection, endpoint.tenant_id, endpoint.id, span, which)
+    except MedialaneError as error:
+        refused = _refusal(error)
+    return Outcome(endpoint.id, endpoint.tenant, endpoint.url, count, more, refused)
+
+
+async def _recover_one(
+    database: Database, endpoint: EndpointView, span: Span, which: Which, *, spread_s: float
+) -> Outcome:
     began, sent, actor, rest = time.monotonic(), 0, audit.operator(), span
     while True:
         # Behind those of the batches before it.
         delay_s = max(0.0, began + sent * spread_s - time.monotonic())
-        async with database.transaction() as connection:
-            batch = await resending.recover(
-                connection, endpoint.tenant_id, endpoint.id, rest, which,
-                actor=actor, delay_s=delay_s, spread_s=spread_s,
-            )  # fmt: skip
+        try:
+            async with database.transaction() as connection:
+                batch = await resending.recover(
+                    connection, endpoint.tenant_id, endpoint.id, rest, which,
+                    actor=actor, delay_s=delay_s, spread_s=spread_s,
+                )  # fmt: skip
+        except MedialaneError as error:  # maybe after batches that are sent again
+            return Outcome(endpoint.id, endpoint.tenant, endpoint.url, sent, refused=_refusal(error))
         sent += batch.sent
         if batch.resume is None:
-            return sent
+            return Outcome(endpoint.id, endpoint.tenant, endpoint.url, sent)
         rest = msgspec.structs.replace(span, resume=batch.resume)
         click.echo(f"{endpoint.id}: {sent} ...", err=True)

@@ -9,6 +9,7 @@ import time
 from datetime import UTC, datetime
 from functools import partial
 
+import psycopg
 import pytest
 from support import api, commands
 
@@ -112,6 +113,51 @@ async def test_a_tenants_endpoints_are_recovered_in_batches(medialane, tenant, o
     await operator.rows("UPDATE webhook_endpoints SET enabled = false WHERE id = :id RETURNING id", id=other.endpoint)
     refused = medialane("recover", str(other.endpoint), "--since", "1h")
     assert (refused.returncode, "left alone: Nothing is sent to this endpoint." in refused.stderr) == (1, True)
+
+
+@pytest.fixture
+def disabled_after_a_batch(database):
+    """Endpoints are disabled as soon as something was sent again to them."""
+    with psycopg.connect(database.owner, autocommit=True) as owner:
+        owner.execute("""
+            CREATE FUNCTION disable() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                UPDATE webhook_endpoints SET enabled = false, disabled_reason = '410' WHERE id::text = NEW.subject;
+                RETURN NEW;
+            END $$;
+            CREATE TRIGGER disable BEFORE INSERT ON audit_log FOR EACH ROW EXECUTE FUNCTION disable();
+        """)
+        yield
+        owner.execute("DROP TRIGGER disable ON audit_log; DROP FUNCTION disable()")
+
+
+async def test_what_was_sent_again_before_it_is_refused_is_said_with_that(
+    medialane, tenant, operator, disabled_after_a_batch
+):
+    for options in (), ("--json",):
+        await tenant.sent("dead")
+        await operator.rows(
+            """
+            INSERT INTO webhook_deliveries (id, tenant_id, endpoint_id, event_id, event_type, asset_id, seq, payload, state,
+                attempts, finished_at)
+            SELECT gen_random_uuid(), tenant_id, endpoint_id, (left(event_id::text, 23) || '-' || lpad(i::text, 12, '0'))::uuid,
+                event_type, asset_id, 1, payload, 'dead', 1, now()
+            FROM webhook_deliveries, generate_series(1, 1001) AS i WHERE endpoint_id = :id AND state = 'dead' RETURNING id
+            """,
+            id=tenant.endpoint,
+        )
+        done = medialane("recover", "--tenant", tenant.slug, "--since", "1h", *options)
+        assert done.returncode == 1
+        assert f"{tenant.endpoint}  then left alone: Nothing is sent to this endpoint. 410\n" in done.stderr
+        if options:
+            ((told),) = json.loads(done.stdout)
+            assert (told["deliveries"], told["refused"]) == (1000, "Nothing is sent to this endpoint. 410")
+        else:
+            assert done.stdout == f"{tenant.endpoint}  {tenant.slug}  https://example.com/hook  1000 are sent again\n"
+        assert (await tenant.states()).count("waiting") == 1000
+        await operator.rows("DELETE FROM webhook_deliveries WHERE tenant_id = :id RETURNING id", id=tenant.id)
+        await operator.rows(
+            "UPDATE webhook_endpoints SET enabled = true WHERE id = :id RETURNING id", id=tenant.endpoint
+        )
 
 
 async def listening(address, key, *options):
