@@ -50,7 +50,7 @@ _CONFINED = sa.text("""
     SELECT row_security_active(oid) AND NOT has_table_privilege(oid, 'DELETE') FROM pg_class
     WHERE oid = to_regclass('assets')
 """)
-SCHEMA = "0022"
+SCHEMA = "0023"
 """The newest migration that this release needs; one that is newer does not disturb it."""
 
 _REVISION = sa.text("SELECT version_num FROM alembic_version")

@@ -111,7 +111,7 @@ class Planner:
 
 
 def subscribes(subscriber: Subscriber, event: IncomingEvent) -> bool:
-    """Whether the endpoint gets this event: its type is on the list, and it happened after the registration."""
+    """Whether the endpoint gets this event: its type is on the list, and it happened since it is registered and on."""
     wanted = EVERY_TYPE in subscriber.events or event.envelope.type in subscriber.events
     return wanted and event.envelope.time >= subscriber.since
 

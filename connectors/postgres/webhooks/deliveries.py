@@ -109,7 +109,8 @@ _OLD_IN_USE = "CASE WHEN secret_old_until > statement_timestamp() THEN secret_ol
 # Until commit their rows stay, to which the inserts that follow refer. Tenants may disable or delete them, which only
 # marks the rows: what was made is then given up when it comes due, but for first attempts that begin at once.
 _SUBSCRIBERS = sa.text(f"""
-    SELECT id, tenant_id, url, secret, {_OLD_IN_USE}, events, created_at FROM webhook_endpoints
+    SELECT id, tenant_id, url, secret, {_OLD_IN_USE}, events, coalesce(sends_since, created_at) AS since
+    FROM webhook_endpoints
     WHERE tenant_id = ANY(CAST(:tenants AS uuid[])) AND enabled AND deleted_at IS NULL
     ORDER BY id FOR KEY SHARE
 """)  # noqa: S608 - made of constants
@@ -240,7 +241,7 @@ async def subscribers(connection: AsyncConnection, tenants: Collection[UUID]) ->
             secret=bytes(row.secret),
             secret_old=_bytes(row.secret_old),
             events=tuple(row.events),
-            since=row.created_at,
+            since=row.since,
         )
         found.setdefault(row.tenant_id, []).append(subscriber)
     return found

@@ -40,6 +40,7 @@ _CHANGE = sa.text(f"""
         events = coalesce(CAST(:events AS text[]), events),
         description = coalesce(CAST(:description AS text), description),
         enabled = coalesce(CAST(:enabled AS boolean), enabled),
+        sends_since = CASE WHEN CAST(:enabled AS boolean) AND NOT enabled THEN clock_timestamp() ELSE sends_since END,
         disabled_reason = CASE WHEN CAST(:enabled AS boolean) THEN NULL ELSE disabled_reason END
     WHERE tenant_id = :tenant_id AND id = :id AND deleted_at IS NULL RETURNING {COLUMNS}
 """)  # noqa: S608 - made of constants
@@ -110,7 +111,8 @@ async def change_endpoint(
 ) -> Endpoint | None:
     """Change what is given; what waits for it goes to the new address. None if the tenant has no such endpoint.
 
-    Switched on, it gets what happens from now on; what waits for one that is off is given up when it comes due.
+    Switched on, it gets what happens from now on, and nothing earlier that is planned only now; what waits for one that
+    is off is given up when it comes due.
     """
     values = {
         "tenant_id": tenant_id, "id": endpoint_id, "url": url, "events": None if events is None else list(events),

@@ -76,6 +76,27 @@ async def test_only_what_is_subscribed_to_and_happened_since(world, receiver):
     assert {one.message_id for one in receiver.received} == {str(event.envelope.id)}
 
 
+async def test_switched_on_an_endpoint_gets_nothing_from_before_however_late_that_comes(world, receiver):
+    endpoint = await world.endpoint(receiver.url())
+
+    async def switch(*, on):
+        async with world.database.transaction() as connection:
+            await change_endpoint(connection, world.tenant_id, endpoint, enabled=on)
+
+    while_it_was_on = world.event()
+    await switch(on=True)  # which it is
+    async with world.running() as agent:
+        await world.offer(agent, while_it_was_on)
+        await world.settled("delivered")
+        await switch(on=False)
+        while_it_was_off = world.event()
+        await switch(on=True)
+        since = world.event()
+        await world.offer(agent, while_it_was_off, since)
+        await world.until(lambda: _all_delivered(world, len(receiver.received)))
+    assert [one.message_id for one in receiver.received] == [str(one.envelope.id) for one in (while_it_was_on, since)]
+
+
 async def test_an_event_that_comes_again_is_delivered_once(world, receiver):
     await world.endpoint(receiver.url())
     event, mark = world.event(), world.event()
