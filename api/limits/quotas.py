@@ -68,12 +68,22 @@ class Quotas:
                     raise
 
     async def ask(self, who: Principal, size: int) -> None:
-        """Whether there is room for one asset of `size` bytes now, which stays free.
+        """Whether there is room for one asset of `size` bytes now, which stays free, here and at other processes.
 
         Raises `MedialaneError(quota_exceeded)`.
         """
+        need = Space(1, size)
         with self._used(who) as share:
-            _undo(share, await self._take(who, share, Space(1, size)))
+            async with self._locked(who, share):
+                if not _is_limited(who.plan) or share.lease.space.covers(need):
+                    return
+                async with self._database.tenant(who.tenant_id) as connection:
+                    share.lease, used = await allowances.find_used(
+                        connection, who.tenant_id, who.plan, held=share.lease
+                    )
+                used = used.minus(share.lease.space)
+                if not _has_room(who.plan, used, need):
+                    raise _no_room(who.plan, used, need)
 
     @asynccontextmanager
     async def upload(self, who: Principal) -> AsyncIterator[None]:
@@ -136,7 +146,7 @@ class Quotas:
         """Returns what was taken of the quota: nothing, if the plan has none."""
         plan = who.plan
         async with self._locked(who, share):
-            if plan.max_assets is None and plan.max_bytes is None:
+            if not _is_limited(plan):
                 return Lease()
             await self._take_space(who.tenant_id, plan, share, need)
             return Lease(need, share.lease.terms)
@@ -190,6 +200,18 @@ class Quotas:
 def _undo(share: _Share, taken: Lease) -> None:
     if share.lease.terms == taken.terms:  # or else it was counted since, without this asset
         share.lease = share.lease._replace(space=share.lease.space.plus(taken.space))
+
+
+def _is_limited(plan: Plan) -> bool:
+    return plan.max_assets is not None or plan.max_bytes is not None
+
+
+def _has_room(plan: Plan, used: Space, need: Space) -> bool:
+    """`used`: by others than who asks."""
+    after = used.plus(need)
+    return (plan.max_assets is None or after.assets <= plan.max_assets) and (
+        plan.max_bytes is None or after.bytes <= plan.max_bytes
+    )
 
 
 def _no_room(plan: Plan, used: Space, need: Space) -> MedialaneError:

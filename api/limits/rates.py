@@ -65,7 +65,8 @@ class _Bucket:
         self.lock = asyncio.Lock()
         self.held = 0
         self.shared = 0.0
-        self.refused_until = 0.0
+        """What was left for all processes at `told_at`. What flows in since is not known, but no more than the rate."""
+        self.told_at = -math.inf
         self.used_at = 0.0
 
 
@@ -121,19 +122,19 @@ class RateLimiter:
         return len(idle)
 
     async def _lease(self, tenant_id: UUID, plan: Plan, bucket: _Bucket, rate: int, burst: int, tokens: int) -> float:
-        """Fill the block; returns how long to wait, seconds, if there are not so many then (0: there are)."""
-        now = time.monotonic()
-        if bucket.refused_until <= now:
+        """Fill the block; returns how long to wait, seconds, if there are not so many then (0: there are).
+
+        A batch that is refused takes nothing: what is there is for the single requests, at other processes, too.
+        """
+        now, lacking = time.monotonic(), tokens - bucket.held
+        if bucket.shared + (now - bucket.told_at) * rate >= lacking:
             block = max(1, min(int(rate * _BLOCK_S), burst // 10, _LARGEST_BLOCK))
-            wanted = max(block, tokens - bucket.held)
             async with self._database.tenant(tenant_id) as connection:
-                granted = await allowances.lease_tokens(connection, tenant_id, plan, wanted)
-            bucket.held, bucket.shared = bucket.held + max(granted.granted, 0), granted.left
+                found = await allowances.lease_tokens(connection, tenant_id, plan, max(block, lacking), least=lacking)
+            bucket.held, bucket.shared, bucket.told_at = bucket.held + max(found.granted, 0), found.left, now
             if bucket.held >= tokens:
                 return 0.0
-            bucket.refused_until = now + (1 - granted.left) / rate
-        lacking = tokens - bucket.held - bucket.shared
-        return max(bucket.refused_until - now, lacking / rate if tokens > 1 else 0.0, 0.001)
+        return max((lacking - bucket.shared) / rate - (now - bucket.told_at), 0.001)
 
 
 @asynccontextmanager

@@ -24,7 +24,8 @@ _TOKENS = sa.text("""
 _SET_TOKENS = sa.text("""
     UPDATE allowances SET tokens = :tokens, refilled_at = clock_timestamp() WHERE tenant_id = :tenant_id
 """)
-_USED = sa.text("SELECT assets, bytes, counts FROM allowances WHERE tenant_id = :tenant_id FOR NO KEY UPDATE")
+_READ_USED = "SELECT assets, bytes, counts FROM allowances WHERE tenant_id = :tenant_id"
+_LOOK, _USED = sa.text(_READ_USED), sa.text(f"{_READ_USED} FOR NO KEY UPDATE")
 _SET_USED = sa.text("""
     UPDATE allowances SET assets = :assets, bytes = :bytes, counts = :counts WHERE tenant_id = :tenant_id
 """)
@@ -81,11 +82,14 @@ class Lease(NamedTuple):
     terms: int = 0
 
 
-async def lease_tokens(connection: AsyncConnection, tenant_id: UUID, plan: Plan, wanted: int) -> Tokens:
-    """Take up to `wanted` tokens of a plan that has a request rate."""
+async def lease_tokens(
+    connection: AsyncConnection, tenant_id: UUID, plan: Plan, wanted: int, *, least: int = 1
+) -> Tokens:
+    """Take up to `wanted` tokens of a plan that has a request rate, or none where fewer than `least` are left."""
     rate, burst = plan.requests_per_s or 0, plan.request_burst or 0
     held = await _locked(connection, tenant_id, _TOKENS, {"rate": rate, "burst": burst})
-    granted = max(0, min(wanted, int(held.tokens)))  # a release that did not heed the clock may have left a debt
+    there = int(held.tokens)  # less than none, too: a release that did not heed the clock may have left a debt
+    granted = min(wanted, there) if there >= least else 0
     left = held.tokens - granted
     await connection.execute(_SET_TOKENS, {"tenant_id": tenant_id, "tokens": left})
     return Tokens(granted, left)
@@ -117,6 +121,17 @@ async def lease_space(
     if any(granted) or counts != row.counts:  # or else nothing changed: a tenant at its limit asks again and again
         await connection.execute(_SET_USED, {"tenant_id": tenant_id, "counts": counts} | used._asdict())
     return held._replace(space=held.space.plus(granted)), used
+
+
+async def find_used(connection: AsyncConnection, tenant_id: UUID, plan: Plan, *, held: Lease) -> tuple[Lease, Space]:
+    """What a process that has `held` still holds, and what the tenant has used, this included; takes nothing.
+
+    Writes only what was counted, where a count is ordered.
+    """
+    row = (await connection.execute(_LOOK, {"tenant_id": tenant_id})).one_or_none()
+    if row is None or row.assets is None or row.bytes is None:
+        return await lease_space(connection, tenant_id, plan, held=held, need=Space(), block=Space())
+    return held if row.counts == held.terms else Lease(terms=row.counts), Space(row.assets, row.bytes)
 
 
 async def give_back(connection: AsyncConnection, tenant_id: UUID, space: Space) -> None:

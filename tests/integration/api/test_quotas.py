@@ -1,4 +1,6 @@
-"""What processes hold of a quota when its plan changes, or when what is used is counted anew."""
+"""What processes hold of a plan that others may have: when it changes, when what is used is counted anew, and when
+somebody only asks.
+"""
 
 import asyncio
 
@@ -7,6 +9,7 @@ import sqlalchemy as sa
 from support.locks import until_waited_for
 
 from api.limits.quotas import Quotas
+from api.limits.rates import RateLimiter
 from connectors.postgres.accounts.keys import Principal
 from connectors.postgres.accounts.plans import Plan, assign_plan, put_plan
 from connectors.postgres.accounts.tenants import allow_origins
@@ -157,6 +160,19 @@ async def test_what_is_leased_by_a_count_that_it_waited_for_is_given_back(app, s
     assert await scene.used() == 2
 
 
+async def test_who_asks_for_room_takes_none_and_others_find_it(app, scene):
+    asking, other = Quotas(app), Quotas(app)
+    who = await scene.put(max_bytes=10 << 20)
+    for _ in range(2):  # while a count is ordered, and once there was one
+        await asking.ask(who, 9 << 20)
+    async with other.taken(who, 5 << 20):
+        pass
+    with pytest.raises(MedialaneError) as caught:
+        await asking.ask(who, 6 << 20)
+    assert caught.value.code is ErrorCode.QUOTA_EXCEEDED
+    await other.ask(who, 5 << 20)  # of which it holds a part already
+
+
 async def test_room_of_an_upload_that_failed_is_there_again(app, scene):
     quotas = Quotas(app)
     who = await scene.put(max_assets=2)
@@ -238,3 +254,18 @@ async def test_after_a_count_an_idle_tenant_gives_nothing_back(app, scene):
     counted = await scene.used()
     assert await quotas.forget_idle(idle_s=0) == 1
     assert await scene.used() == counted
+
+
+async def test_a_batch_that_is_refused_leaves_what_is_there_to_others(app, scene):
+    one, two = RateLimiter(app), RateLimiter(app)
+    who = await scene.put(requests_per_s=1, request_burst=100)
+    for _ in range(5):
+        await one.take(who)
+    for _ in range(2):  # told by the database, and remembered
+        with pytest.raises(MedialaneError) as caught:
+            await one.pay(who, 100)
+        assert caught.value.code is ErrorCode.RATE_LIMITED
+        assert 0 < caught.value.retry_after_s <= 7, "five of them, and the request that comes again"
+    assert (await two.take(who)).wait_s == 0
+    assert (await one.take(who)).left > 80
+    await two.pay(who, 50)

@@ -24,7 +24,7 @@ class Granting:
     async def tenant(self, _tenant_id):
         yield self
 
-    async def lease(self, *_):
+    async def lease(self, *_, **__):
         self.asked += 1
         return self.grants.pop(0)
 
