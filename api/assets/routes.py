@@ -140,8 +140,9 @@ def _reading(reader: AssetReader, live: Live, base: Base) -> list[HTTPRouteHandl
         opt=_READ,
         operation_id="listAssets",
         summary="Assets, newest first",
-        description="With `include=variants`, each with what may be shown of it: a gallery is one request.",
-        responses=documented(400, 401, 403, 429),
+        description="With `include=variants`, each with what may be shown of it: a gallery is one request. "
+        "422 (`query_timeout`) for one that takes longer than five seconds: narrow it by time, state or type.",
+        responses=documented(400, 401, 403, 422, 429),
     )
     async def page(
         request: TenantRequest,

@@ -22,7 +22,6 @@ from schemas.settings import DatabaseSettings, SettingsError, variable
 
 _USED = "medialane.used"
 _TRUSTED_S = 1.0
-_AGAIN_S = 1.0
 
 # A host that went without a word is noticed within seconds. What the address says of these counts more.
 _NETWORK = {
@@ -139,7 +138,7 @@ class Database(Closing):
         is the plan anyway, and making it takes longer than running it.
 
         `longest_s`: for statements whose cost is the caller's choice, how long one may take. Raises, beyond that,
-        `MedialaneError(query_timeout)`: the database is well, and others are not to be told that it is not.
+        `MedialaneError(query_timeout)`: the database is well, and the same again would take as long.
         """
         local = {"medialane.tenant_id": str(tenant_id)}
         if generic_plans:
@@ -151,7 +150,7 @@ class Database(Closing):
                 yield connection
         except MedialaneError as error:
             if longest_s is not None and _was_cancelled(error.__cause__):
-                raise MedialaneError(ErrorCode.QUERY_TIMEOUT, retry_after_s=_AGAIN_S) from error.__cause__
+                raise MedialaneError(ErrorCode.QUERY_TIMEOUT) from error.__cause__
             raise
 
     async def time(self, *, behind: sa.TextClause | None = None) -> float:

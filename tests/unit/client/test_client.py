@@ -15,6 +15,7 @@ from support.servers import serving
 from cli import client as c
 from cli.client import transport, uploads
 from connectors.postgres.idempotency import CLAIM_S
+from schemas.errors import ERRORS, ErrorCode
 
 IN_USE = (409, {"message": "being worked on", "code": "idempotency_key_in_use"})
 
@@ -226,6 +227,14 @@ async def test_it_does_not_come_again_for_ever(server, client, seconds, tries):
         await client.assets()
     assert caught.value.retry_after_s == seconds
     assert len(server.asked) == tries
+
+
+async def test_a_list_that_is_too_slow_is_not_asked_for_again(server, client):
+    status = ERRORS[ErrorCode.QUERY_TIMEOUT].status
+    server.answers = [(status, {"message": "narrow it", "code": "query_timeout"}, {"Retry-After": "0"})] * 10
+    with pytest.raises(c.RefusedError):
+        await client.assets()
+    assert len(server.asked) == 1
 
 
 async def test_an_error_that_is_no_json_is_still_typed(server, client):
