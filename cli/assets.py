@@ -37,7 +37,7 @@ assets.add_command(verify_assets)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array, with each asset's variants.")
 def listing(
     url: str, key: str, *, state: str | None, kind: str | None, tags: tuple[str, ...],
-    metadata: tuple[tuple[str, str], ...], since: datetime | None, before: datetime | None, limit: int, as_json: bool,
+    metadata: dict[str, str], since: datetime | None, before: datetime | None, limit: int, as_json: bool,
 ) -> None:  # fmt: skip
     """List assets, newest first."""
 
@@ -48,7 +48,7 @@ def listing(
             cursor = page.next_cursor if page else None
             page = await client.assets(
                 limit=min(100, limit - len(found)), cursor=cursor, state=state, kind=kind, tags=tags,
-                metadata=dict(metadata), created_from=since, created_to=before, variants=as_json,
+                metadata=metadata, created_from=since, created_to=before, variants=as_json,
             )  # fmt: skip
             found += page.items
         return found

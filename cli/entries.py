@@ -1,6 +1,6 @@
 """`KEY=VALUE` on the command line, several times: an asset's metadata."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -21,11 +21,21 @@ class Entry(click.ParamType):
         return key, rest
 
 
+def _one_value_each(_: click.Context, __: click.Parameter, pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    entries: dict[str, str] = {}
+    for name, value in pairs:
+        if entries.setdefault(name, value) != value:
+            raise click.BadParameter(f"{name!r} has one value, not {entries[name]!r} and {value!r}.")
+    return entries
+
+
 def with_about(tags: str, metadata: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Give a click command `--tag` (as `tags`) and `--metadata` (pairs), each with its help."""
+    """Give a click command `--tag` (as `tags`) and `--metadata` (values by name), each with its help."""
 
     def give(command: Callable[..., Any]) -> Callable[..., Any]:
-        command = click.option("--metadata", type=Entry(), multiple=True, metavar="KEY=VALUE", help=metadata)(command)
+        command = click.option(
+            "--metadata", type=Entry(), multiple=True, callback=_one_value_each, metavar="KEY=VALUE", help=metadata
+        )(command)
         return click.option("--tag", "tags", multiple=True, metavar="TAG", help=tags)(command)
 
     return give

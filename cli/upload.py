@@ -70,7 +70,7 @@ ABOUT_NOTHING = About({}, (), None)
 def upload(
     paths: Sequence[Path], url: str, key: str, *, wait: bool, settled: bool, timeout_s: float, parallel: int,
     content_type: str | None, profiles: tuple[str, ...], tags: tuple[str, ...],
-    metadata: tuple[tuple[str, str], ...], quiet: bool,
+    metadata: dict[str, str], quiet: bool,
 ) -> None:  # fmt: skip
     """Upload files; prints a line per file: the asset's id and the path (with --wait or --settled, its state, too).
 
@@ -82,7 +82,7 @@ def upload(
     with Progress(*columns, console=console, disable=quiet) as progress:
         run = _Run(
             progress, wait=wait or settled, settled=settled, timeout_s=timeout_s, parallel=parallel,
-            content_type=content_type, about=About(dict(metadata), tags, profiles or None),
+            content_type=content_type, about=About(metadata, tags, profiles or None),
         )  # fmt: skip
         outcomes = ask(url, key, lambda client: run.all(client, paths), timeout_s=3600.0)
     for outcome in outcomes:

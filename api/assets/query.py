@@ -92,13 +92,15 @@ class Filters:
         metadata: list[str] | None,
     ) -> AssetFilter:
         """The filter. Raises `MedialaneError(invalid_request)`."""
-        entries = {}
+        entries: dict[str, str] = {}
         for entry in metadata or ():
             name, colon, value = entry.partition(":")
             if not colon or not name or "\0" in entry:
                 detail = "An entry is `name:value`."
                 raise MedialaneError(ErrorCode.INVALID_REQUEST, detail, field="metadata")
-            entries[name] = value
+            if entries.setdefault(name, value) != value:
+                detail = f"An asset has one value by the name {name!r}, and not two."
+                raise MedialaneError(ErrorCode.INVALID_REQUEST, detail, field="metadata")
         if any("\0" in tag for tag in tags or ()):
             raise MedialaneError(ErrorCode.INVALID_REQUEST, "No tag has this character.", field="tag")
         return AssetFilter(

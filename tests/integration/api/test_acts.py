@@ -266,6 +266,9 @@ async def test_lists_are_narrowed_by_every_filter(caller, operator):
         f"createdTo={yesterday}": [old],
         "type=image&metadata=album:2026&tag=sea": [sea],
         "metadata=album:2024": [],
+        "metadata=album:2025&metadata=album:2025": [old],
     }.items():
         items = (await caller.call("GET", f"{ASSETS}?{query}"))[1]["data"]["items"]
         assert [item["id"] for item in items] == found, query
+    status, answer, _ = await caller.call("GET", f"{ASSETS}?metadata=album:2026&metadata=album:2025")
+    assert (status, answer["code"], answer["field"]) == (400, "invalid_request", "metadata")

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from support.answering import NOON
 
-from cli import upload
+from cli import assets, upload
 from cli.client import MedialaneClient
 
 ASSET = UUID(int=1)
@@ -82,6 +82,16 @@ def test_an_entry_that_is_none_is_refused(tmp_path):
     arguments = [str(tmp_path / "a.jpg"), "--key", "mp_a_b", "--metadata", "album"]
     ended = CliRunner().invoke(upload.upload, arguments)
     assert (ended.exit_code, "'album' is not KEY=VALUE" in ended.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("command", [upload.upload, assets.listing])
+def test_a_name_with_two_values_is_refused_and_the_same_twice_is_not(tmp_path, command):
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    given = [str(tmp_path / "a.jpg")] if command is upload.upload else []
+    given += ["--key", "mp_a_b", "--url", "http://127.0.0.1:1", "--metadata", "album=2026", "--metadata"]
+    ended = CliRunner().invoke(command, [*given, "album=2025"])
+    assert (ended.exit_code, "'album' has one value" in ended.stderr) == (2, True)
+    assert CliRunner().invoke(command, [*given, "album=2026"]).exit_code == 1
 
 
 def test_an_interrupted_upload_is_gone_on_with_only_if_the_same_is_said_of_it(tmp_path):
