@@ -18,9 +18,9 @@ from api.failures import answer
 from api.health.routes import health_router
 from api.health.service import Readiness
 from api.idempotency import Once
+from api.keys.last_used import LastUsed
 from api.keys.routes import keys_router
 from api.keys.service import KeyService
-from api.keys.usage import LastUsed
 from api.limits.admission import Admission
 from api.limits.lists import Lists
 from api.limits.quotas import Quotas
@@ -29,7 +29,6 @@ from api.live.hub import Hub
 from api.live.routes import live_router
 from api.live.service import Live
 from api.media.addresses import Addresses
-from api.media.base import Base
 from api.media.grants import GrantSigner
 from api.media.routes import choice_router, media_router
 from api.media.service import MediaReader
@@ -38,6 +37,7 @@ from api.middleware.cors import Browsers
 from api.middleware.observability import Observed
 from api.originals.routes import originals_router
 from api.originals.service import OriginalReader
+from api.own_address import OwnAddress
 from api.principals import Authenticator, guard
 from api.profiles.routes import profiles_router
 from api.profiles.service import ProfileService
@@ -117,7 +117,7 @@ def _config(given: Dependencies, hub: Hub) -> AppConfig:
         database, store, admission, completion, limiter, max_upload_bytes=settings.max_upload_bytes
     )
     pulls = PullService(database, store, admission, given.pulls, max_upload_bytes=settings.max_upload_bytes)
-    signer, base = GrantSigner.of(given.media), Base(settings.public_endpoint)
+    signer, own_address = GrantSigner.of(given.media), OwnAddress(settings.public_endpoint)
     addresses, media = Addresses(signer, ttl_s=settings.variant_ttl_s), MediaReader(database, store, signer)
     lists = Lists(database, at_once=max(1, database.pool.size() // 4))
     reader = AssetReader(database, addresses, lists)
@@ -131,8 +131,8 @@ def _config(given: Dependencies, hub: Hub) -> AppConfig:
         security=[{"apiKey": []}],
         route_handlers=[
             storage_router(storage, once),
-            assets_router(reader, AssetWriter(database), completion, storage, live, once, base, limiter),
-            choice_router(media, addresses, base),
+            assets_router(reader, AssetWriter(database), completion, storage, live, once, own_address, limiter),
+            choice_router(media, addresses, own_address),
             originals_router(OriginalReader(database, store)),
             live_router(live, authenticator),
             pulls_router(pulls, once),

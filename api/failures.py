@@ -15,7 +15,7 @@ from litestar.serialization import decode_json
 
 from api.envelope import PROBLEM_TYPE, Failure, Problem
 from api.headers import bearer_of
-from api.media.addresses import PREFIX
+from api.own_address import MEDIA_PREFIX
 from schemas.errors import ERRORS, ErrorCode, MedialaneError
 
 _log = structlog.get_logger(__name__)
@@ -115,7 +115,7 @@ def _is_of_the_body(error: RecursionError) -> bool:
 def _logged(request: Request[Any, Any, State]) -> str:
     """The path, but for signed ones: whoever reads a log may not read what they open."""
     path = request.url.path
-    return str(request.scope.get("path_template")) if path.startswith(f"{PREFIX}/") else path
+    return str(request.scope.get("path_template")) if path.startswith(f"{MEDIA_PREFIX}/") else path
 
 
 def _refusal(status: int, code: ErrorCode, message: str, field: str | None = None) -> _Refusal:

@@ -13,7 +13,7 @@ from litestar.handlers.base import BaseRouteHandler
 from litestar.types import Guard
 
 from api.headers import add_headers, bearer_of
-from api.keys.usage import LastUsed
+from api.keys.last_used import LastUsed
 from api.limits.rates import RateLimiter
 from api.tokens import TokenReader
 from connectors.postgres.accounts.keys import Principal, authenticate, principal_of_token

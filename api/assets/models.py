@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from api.envelope import Moment
-from api.storage.models import Metadata, Tags
+from api.fields import Metadata, Tags
 from schemas.details import Details
 from schemas.errors import ErrorCode
 from schemas.events import WIDE, Variant

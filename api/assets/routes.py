@@ -18,7 +18,7 @@ from api.headers import add_headers
 from api.idempotency import IdempotencyKey, Once
 from api.limits.rates import RateLimiter
 from api.live.service import Live
-from api.media.base import Base
+from api.own_address import OwnAddress
 from api.principals import SCOPE_OPT, TenantRequest, tenant_of
 from api.storage.models import PresignedUpload
 from api.storage.service import StorageService
@@ -39,11 +39,15 @@ def assets_router(
     storage: StorageService,
     live: Live,
     once: Once,
-    base: Base,
+    own_address: OwnAddress,
     limiter: RateLimiter,
 ) -> Router:
     """The routes on top of the services."""
-    handlers = [*_uploading(completion, storage, once, limiter), *_reading(reader, live, base), *_writing(writer, once)]
+    handlers = [
+        *_uploading(completion, storage, once, limiter),
+        *_reading(reader, live, own_address),
+        *_writing(writer, once),
+    ]
     return Router("/api/v1/assets", route_handlers=handlers, tags=["assets"])
 
 
@@ -118,7 +122,7 @@ def _uploading(
     return [complete, complete_many, presign_again]
 
 
-def _reading(reader: AssetReader, live: Live, base: Base) -> list[HTTPRouteHandler]:
+def _reading(reader: AssetReader, live: Live, own_address: OwnAddress) -> list[HTTPRouteHandler]:
     @get(
         "/{asset_id:uuid}",
         opt=_READ,
@@ -133,7 +137,7 @@ def _reading(reader: AssetReader, live: Live, base: Base) -> list[HTTPRouteHandl
     ) -> Success[AssetOut]:
         if wait is not None:
             await live.wait(tenant_of(request), asset_id, seconds(wait), settled=until == "settled")
-        return Success(data=await reader.read(tenant_of(request), asset_id, base=base.of(request)))
+        return Success(data=await reader.read(tenant_of(request), asset_id, base=own_address.of(request)))
 
     @get(
         "/",
@@ -157,7 +161,7 @@ def _reading(reader: AssetReader, live: Live, base: Base) -> list[HTTPRouteHandl
         include: Include = None,
     ) -> Success[AssetPage]:
         where = Filters.of(in_state, kind, created_from, created_to, tag, metadata)
-        shown_at = None if include is None else base.of(request)
+        shown_at = None if include is None else own_address.of(request)
         found = await reader.page(tenant_of(request), limit=limit, cursor=cursor, where=where, shown_at=shown_at)
         return Success(data=found)
 

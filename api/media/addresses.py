@@ -9,10 +9,8 @@ from urllib.parse import quote
 from uuid import UUID
 
 from api.media.grants import Grant, GrantSigner, object_id
+from api.own_address import MEDIA_PREFIX
 from schemas.events import Variant
-
-PREFIX = "/media"
-"""Where they begin; not under `/api`, all of which needs a key and is kept in no cache."""
 
 
 class Address(NamedTuple):
@@ -52,7 +50,7 @@ class Addresses:
         grant = Grant(
             tenant_id=place.tenant_id, asset_id=place.asset_id, name=name, object_id=of, ends_at=ends_at
         )  # fmt: skip
-        url = f"{place.base.rstrip('/')}{PREFIX}/{self._signer.seal(grant)}/{quote(file)}"
+        url = f"{place.base.rstrip('/')}{MEDIA_PREFIX}/{self._signer.seal(grant)}/{quote(file)}"
         return Address(url, datetime.fromtimestamp(ends_at, UTC))
 
 

@@ -14,10 +14,10 @@ from api.attachments import Download, is_wanted
 from api.envelope import Success
 from api.failures import documented
 from api.headers import add_headers
-from api.media.addresses import PREFIX, Addresses, Place
-from api.media.base import Base
+from api.media.addresses import Addresses, Place
 from api.media.ranges import is_known, span_of
 from api.media.service import Found, MediaReader
+from api.own_address import MEDIA_PREFIX, OwnAddress
 from api.principals import SCOPE_OPT, TenantRequest, tenant_of
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.patterns import whole
@@ -60,15 +60,15 @@ def media_router(media: MediaReader) -> Router:
     ) -> Response[bytes]:
         return await _answer(media, request, token, file_name, download)
 
-    return Router(PREFIX, route_handlers=[read, head], tags=["media"])
+    return Router(MEDIA_PREFIX, route_handlers=[read, head], tags=["media"])
 
 
-def choice_router(media: MediaReader, addresses: Addresses, base: Base) -> Router:
+def choice_router(media: MediaReader, addresses: Addresses, own_address: OwnAddress) -> Router:
     """The route that needs a key, and leads to an address that does not."""
-    return Router("/api/v1/assets", route_handlers=[_choice(media, addresses, base)], tags=["assets"])
+    return Router("/api/v1/assets", route_handlers=[_choice(media, addresses, own_address)], tags=["assets"])
 
 
-def _choice(media: MediaReader, addresses: Addresses, base: Base) -> HTTPRouteHandler:
+def _choice(media: MediaReader, addresses: Addresses, own_address: OwnAddress) -> HTTPRouteHandler:
     @get(
         "/{asset_id:uuid}/variants/{name:str}",
         status_code=307,
@@ -85,7 +85,7 @@ def _choice(media: MediaReader, addresses: Addresses, base: Base) -> HTTPRouteHa
         add_headers(request.scope, [(b"vary", b"Accept")])
         tenant_id = tenant_of(request)
         variant = (await media.choose(tenant_id, asset_id, name, request.headers.get("accept", ""))).public()
-        address = addresses.of_variant(Place(base.of(request), tenant_id, asset_id), variant)
+        address = addresses.of_variant(Place(own_address.of(request), tenant_id, asset_id), variant)
         shown = variant_out(variant, address.url, address.expires_at)
         return Response(Success(data=shown), status_code=307, headers={"Location": shown.url})
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from litestar.enums import ScopeType
 
-from api.media.addresses import PREFIX
+from api.own_address import MEDIA_PREFIX
 from connectors.postgres.accounts.keys import Principal
 from connectors.postgres.database import Database
 from schemas.errors import MedialaneError
@@ -50,7 +50,7 @@ class Browsers:
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         origin = _header(scope, b"origin") if scope["type"] == ScopeType.HTTP else None
-        if scope["type"] == ScopeType.HTTP and scope["path"].startswith(f"{PREFIX}/"):
+        if scope["type"] == ScopeType.HTTP and scope["path"].startswith(f"{MEDIA_PREFIX}/"):
             await self._signed(scope, receive, send)
         elif scope["type"] != ScopeType.HTTP or origin is None:
             await self._app(scope, receive, send)

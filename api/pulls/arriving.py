@@ -8,9 +8,9 @@ import msgspec
 from yarl import URL
 
 from api.announcing import Announced, announce, judge
+from api.fields import CONTROLS
 from api.limits.admission import Admission
 from api.pulls.models import PullRequest
-from api.storage.models import CONTROLS
 from connectors.http.fetch import Declared
 from connectors.postgres.accounts.keys import Principal
 from connectors.postgres.assets.lifecycle import NewAsset

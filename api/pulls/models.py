@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from api.storage.models import SHA256, TYPES, FileName, Metadata, ProfileNames, Tags
+from api.fields import SHA256, TYPES, FileName, Metadata, ProfileNames, Tags
 
 
 class PullRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

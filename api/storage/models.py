@@ -6,45 +6,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from schemas.patterns import whole
-from schemas.profiles import ACCEPTED_TYPES
-
-CONTROLS = r"\u0000-\u001f\u007f-\u009f"
-NO_CONTROLS = whole(f"[^{CONTROLS}]*")
-"""Of texts that are shown to people.
-
-All else may be in a file's name: phones put emoji into it that are several characters joined by invisible ones, marks
-that combine, and marks of direction; browsers, a folder's files with their folders. Of an object's key it is a cleaned
-part (`api.announcing.safe_name`).
-"""
-
-SHA256 = whole("[0-9a-f]{64}")
-TYPES = ", ".join(ACCEPTED_TYPES)
-FileName = Annotated[str, Meta(min_length=1, max_length=255, pattern=NO_CONTROLS)]
-
-_NO_NUL = r"^[^\u0000]*$"  # lines and their ends are text there
-MetadataKey = Annotated[str, Meta(min_length=1, max_length=64, pattern=whole("[A-Za-z0-9._-]+"))]
-MetadataValue = Annotated[str, Meta(max_length=512, pattern=_NO_NUL)]
-Metadata = Annotated[
-    dict[MetadataKey, MetadataValue],
-    Meta(
-        max_length=20,
-        description="The caller's own words about the asset, at most 16 KiB of JSON together",
-        examples=[{"album": "2026"}],
-    ),
-]
-Tag = Annotated[str, Meta(min_length=1, max_length=64, pattern=_NO_NUL)]
-Tags = Annotated[list[Tag], Meta(max_length=64, description="Words to find assets by", examples=[["beach"]])]
-
-ProfileNames = Annotated[
-    list[Annotated[str, Meta(min_length=1, max_length=64)]],
-    Meta(
-        min_length=1,
-        max_length=64,
-        description="Which of the tenant's profiles are made of it, one of the first stage at least; all, if left out",
-        examples=[["thumbnail"]],
-    ),
-]
+from api.fields import SHA256, TYPES, FileName, Metadata, ProfileNames, Tags
 
 
 class PresignRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

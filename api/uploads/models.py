@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from api.storage.models import TYPES, FileName, MetadataKey, MetadataValue, ProfileNames, Tags
+from api.fields import TYPES, FileName, MetadataKey, MetadataValue, ProfileNames, Tags
 
 MOST_PARTS = 10_000
 

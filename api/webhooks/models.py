@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from api.envelope import Moment
-from api.storage.models import NO_CONTROLS
+from api.fields import NO_CONTROLS
 from schemas.events import EVENT_TYPES
 
 ALL_EVENTS = "*"

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from api.keys import usage
+from api.keys.last_used import LastUsed
 from connectors.postgres.accounts.keys import MAX_KEYS
 from schemas.scopes import Scope
 
@@ -202,7 +202,7 @@ async def test_the_last_use_is_written_for_many_at_once(admin, operator, databas
 
     used, unused = await operator.key(admin.tenant_id), await operator.key(admin.tenant_id)
     async with Database(DatabaseSettings(url=database.app, pool_size=1), application="test") as app:
-        noted = usage.LastUsed(app)
+        noted = LastUsed(app)
         async with noted.running():
             noted.note(used.id)
     seen = await operator.rows("SELECT id, last_used_at FROM api_keys WHERE tenant_id = :id", id=admin.tenant_id)

@@ -4,8 +4,11 @@ from typing import Any
 
 from litestar.connection import ASGIConnection
 
+MEDIA_PREFIX = "/media"
+"""Where signed addresses of variants begin; not under `/api`, all of which needs a key and is kept in no cache."""
 
-class Base:
+
+class OwnAddress:
     """What addresses of our own begin with: the setting, or else what the request was sent to."""
 
     def __init__(self, public_endpoint: str | None) -> None:
