@@ -8,11 +8,12 @@ from uuid import UUID
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+from rich.progress import TaskID
 from yarl import URL
 
 from cli.client import AssetVariant, ClientError, MedialaneClient, NotFoundError
 from cli.common.door import ask, with_door
+from cli.common.transfers import transfers
 
 _ORIGINAL = "original"
 _SHOWN_AFTER_S = 2.0
@@ -101,8 +102,7 @@ class _Bar:
 
     def __init__(self, name: str, size: int, *, quiet: bool) -> None:
         console = Console(stderr=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-        self._progress = Progress(*columns, console=console, disable=quiet or not console.is_terminal)
+        self._progress = transfers(console, disable=quiet or not console.is_terminal)
         self._task: TaskID = self._progress.add_task(name, total=size)
         self._shown_at = time.monotonic() + _SHOWN_AFTER_S
         self._shown = False

@@ -13,10 +13,11 @@ from uuid import UUID
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+from rich.progress import Progress, TaskID
 
 from cli.client import Asset, AssetFailedError, ClientError, MedialaneClient, PartsUpload
 from cli.common.door import ask, with_door
+from cli.common.transfers import transfers
 from cli.entries import with_about
 
 IN_PARTS_FROM = 64 << 20
@@ -78,8 +79,7 @@ def upload(
     is sent. The exit code is 0 if everything went well, 1 if not.
     """
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=console, disable=quiet) as progress:
+    with transfers(console, disable=quiet) as progress:
         run = _Run(
             progress, wait=wait or settled, settled=settled, timeout_s=timeout_s, parallel=parallel,
             content_type=content_type, about=About(metadata, tags, profiles or None),

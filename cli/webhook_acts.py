@@ -17,7 +17,7 @@ from connectors.postgres import audit
 from connectors.postgres.accounts.tenants import find_tenant
 from connectors.postgres.database import Database
 from connectors.postgres.webhooks import resending
-from connectors.postgres.webhooks.endpoint_views import EndpointView, find_delivery, view_endpoints
+from connectors.postgres.webhooks.endpoint_views import EndpointView, find_delivery, find_endpoints, view_endpoints
 from connectors.postgres.webhooks.resending import SPREAD_S, Span, Which
 from schemas.errors import ErrorCode, MedialaneError
 
@@ -101,10 +101,9 @@ def recover(
     async def choose(connection: AsyncConnection) -> tuple[EndpointView, ...]:
         if tenant is not None:
             await find_tenant(connection, tenant)
-        found = await view_endpoints(connection, limit=_MOST_ENDPOINTS, tenant=tenant, ids=endpoint_ids or None)
-        if unknown := set(endpoint_ids) - {one.id for one in found}:
-            raise MedialaneError(ErrorCode.NOT_FOUND, f"There is no webhook endpoint {', '.join(map(str, unknown))}.")
-        return found
+        if endpoint_ids:
+            return await find_endpoints(connection, tuple(dict.fromkeys(endpoint_ids)), tenant=tenant)
+        return await view_endpoints(connection, limit=_MOST_ENDPOINTS, tenant=tenant)
 
     span, which = Span(since=since, until=until), Which(state)
     done = asyncio.run(_recover(in_transaction(choose), span, which, rate=rate, dry_run=dry_run))

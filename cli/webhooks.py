@@ -17,7 +17,7 @@ from connectors.postgres.webhooks.delivery_views import (
     list_deliveries,
     read_delivery,
 )
-from connectors.postgres.webhooks.endpoint_views import EndpointView, find_delivery, view_endpoints
+from connectors.postgres.webhooks.endpoint_views import EndpointView, find_delivery, find_endpoints, view_endpoints
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.states import DeliveryState
 
@@ -127,14 +127,12 @@ def deliveries(
     )
 
     async def work(connection: AsyncConnection) -> list[DeliveryRow]:
-        endpoints = await view_endpoints(connection, limit=1, tenant=tenant, ids=[endpoint_id])
-        if not endpoints:
-            raise MedialaneError(ErrorCode.NOT_FOUND, f"There is no webhook endpoint {endpoint_id}.")
+        (endpoint,) = await find_endpoints(connection, [endpoint_id], tenant=tenant)
         found: list[DeliveryRow] = []
         after: UUID | None = None
         while len(found) < limit:
             page = await list_deliveries(
-                connection, endpoints[0].tenant_id, endpoint_id,
+                connection, endpoint.tenant_id, endpoint_id,
                 limit=min(_PAGE, limit - len(found)), after=after, where=where,
             )  # fmt: skip
             found += page.deliveries

@@ -8,18 +8,17 @@ import msgspec
 from litestar.openapi.spec import OpenAPIType, Schema
 from litestar.params import QueryParameter
 
+from api.cursors import MAX_PAGE
 from connectors.postgres.assets.views import AssetFilter
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.patterns import whole
 from schemas.states import AssetState, MediaKind
 
-MAX_PAGE = 100
 MAX_WAIT_S = 60.0
 
 _WAIT = re.compile(r"([0-9]{1,2}(?:\.[0-9]{1,3})?)s?")
 
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE, description="Most assets of the page")]
-Cursor = Annotated[str | None, QueryParameter(description="`nextCursor` of the page before")]
 Wait = Annotated[
     str | None,
     QueryParameter(

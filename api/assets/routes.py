@@ -9,9 +9,10 @@ from litestar.params import FromPath, JSONBody
 
 from api.assets.completion import Completion
 from api.assets.models import AssetChange, AssetOut, AssetPage, CompletedAsset, CompleteMany, UploadAgain
-from api.assets.query import Cursor, Filters, Include, Limit, Until, Wait, seconds
+from api.assets.query import Filters, Include, Limit, Until, Wait, seconds
 from api.assets.service import AssetReader
 from api.assets.writing import AssetWriter
+from api.cursors import Cursor
 from api.envelope import Done, Success
 from api.failures import documented
 from api.headers import add_headers

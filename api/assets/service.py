@@ -7,7 +7,6 @@ from uuid import UUID
 
 import msgspec
 
-from api.assets.cursor import decode_cursor, encode_cursor
 from api.assets.models import (
     AssetListed,
     AssetOut,
@@ -21,6 +20,7 @@ from api.assets.models import (
     VariantOut,
     variant_out,
 )
+from api.cursors import position_cursor, position_in
 from api.limits.lists import Lists
 from api.media.addresses import Addresses, Place
 from api.media.formats import Picture, pictures_of
@@ -73,7 +73,7 @@ class AssetReader:
         Raises `MedialaneError`: invalid_request for a cursor that is none, rate_limited while too many of the tenant's
         lists are under way, query_timeout.
         """
-        after = None if cursor is None else decode_cursor(cursor)
+        after = None if cursor is None else position_in(cursor)
         async with self._lists.begun(tenant_id) as connection:
             # One more than asked for, to know whether there is a next page.
             rows = await list_assets(connection, tenant_id, limit=limit + 1, after=after, where=where)
@@ -92,7 +92,7 @@ class AssetReader:
                 )
                 for row in shown
             ),
-            next_cursor=encode_cursor(Position(shown[-1].created_at, shown[-1].id)) if more else None,
+            next_cursor=position_cursor(Position(shown[-1].created_at, shown[-1].id)) if more else None,
         )
 
     def _made(self, place: Place, variants: Sequence[Variant]) -> dict[str, Any]:

@@ -7,8 +7,9 @@ from litestar import Response, Router, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, JSONBody
 
+from api.cursors import Cursor
 from api.deliveries.models import DeliveryDetail, DeliveryPage, RecoveredOut, RecoverRequest
-from api.deliveries.query import Asset, Cursor, EventType, Limit, State
+from api.deliveries.query import Asset, EventType, Limit, State
 from api.deliveries.service import DeliveryService
 from api.envelope import Done, Success
 from api.exact import exact

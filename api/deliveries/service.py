@@ -6,8 +6,8 @@ from uuid import UUID
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.cursors import id_cursor, id_in
 from api.deliveries.models import AttemptOut, DeliveryDetail, DeliveryOut, DeliveryPage, RecoveredOut, RecoverRequest
-from api.deliveries.query import decode_cursor, encode_cursor
 from api.envelope import Done, Success
 from api.idempotency import Keep
 from api.limits.lists import Lists
@@ -40,14 +40,14 @@ class DeliveryService:
         Raises `MedialaneError`: not_found for the endpoint, invalid_request for a cursor that is none, rate_limited
         while too many of the tenant's lists are under way, query_timeout.
         """
-        after = decode_cursor(cursor)
+        after = None if cursor is None else id_in(cursor)
         async with self._lists.begun(tenant_id) as connection:
             if not await knows_endpoint(connection, tenant_id, endpoint_id):
                 raise MedialaneError(ErrorCode.NOT_FOUND)
             page = await list_deliveries(connection, tenant_id, endpoint_id, limit=limit, after=after, where=where)
         return DeliveryPage(
             items=tuple(DeliveryOut(**_shown(row)) for row in page.deliveries),
-            next_cursor=None if page.after is None else encode_cursor(page.after),
+            next_cursor=None if page.after is None else id_cursor(page.after),
         )
 
     async def read(self, tenant_id: UUID, endpoint_id: UUID, delivery_id: UUID) -> DeliveryDetail:
@@ -84,7 +84,8 @@ class DeliveryService:
         """
         if wanted.until is not None and wanted.until <= wanted.since:
             raise MedialaneError(ErrorCode.INVALID_REQUEST, "Nothing is between these times.", field="until")
-        span = Span(since=wanted.since, until=wanted.until, resume=decode_cursor(wanted.cursor))
+        resume = None if wanted.cursor is None else id_in(wanted.cursor)
+        span = Span(since=wanted.since, until=wanted.until, resume=resume)
         begun = self._lists.begun if wanted.dry_run else self._database.tenant
         async with begun(who.tenant_id) as connection:
             if wanted.dry_run:
@@ -111,7 +112,7 @@ async def _recovered(
     sent = await resending.recover(
         connection, who.tenant_id, endpoint_id, span, which, actor=who.actor, delay_s=delay_s
     )
-    cursor = None if sent.resume is None else encode_cursor(sent.resume)
+    cursor = None if sent.resume is None else id_cursor(sent.resume)
     return RecoveredOut(count=sent.sent, more=cursor is not None, next_cursor=cursor)
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from litestar import Response, Router, delete, get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 
-from api.assets.query import MAX_PAGE, Cursor
+from api.cursors import MAX_PAGE, Cursor
 from api.envelope import Done, Success
 from api.failures import documented
 from api.idempotency import IdempotencyKey, Once

@@ -5,12 +5,11 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.assets.cursor import decode_cursor, encode_cursor
+from api.cursors import position_cursor, position_in
 from api.idempotency import Keep
 from api.keys.models import KeyMade, KeyOut, KeyPage, KeyRequest, RotationRequest
-from connectors.postgres import audit
+from api.noting import note
 from connectors.postgres.accounts.keys import (
     MintedKey,
     Principal,
@@ -46,21 +45,21 @@ class KeyService:
                 scopes=tuple(dict.fromkeys(wanted.scopes)),
                 expires_at=earliest(_end(wanted.expires_in), who.expires_at),
             )
-            await _note(connection, who, "key.mint", made.prefix, {"scopes": list(made.scopes)})
+            await note(connection, who, "key.mint", made.prefix, {"scopes": list(made.scopes)})
             shown = _shown(made)
             await keep(connection, shown)
         return shown
 
     async def list(self, who: Principal, limit: int, cursor: str | None) -> KeyPage:
         """A page of the tenant's keys. Raises `MedialaneError(invalid_request)` for a cursor that is none."""
-        before = decode_cursor(cursor) if cursor is not None else None
+        before = position_in(cursor) if cursor is not None else None
         async with self._database.tenant(who.tenant_id) as connection:
             found = await list_keys(connection, who.tenant_id, limit=limit + 1, before=before)
         page = found[:limit]
         more = len(found) > limit
         return KeyPage(
             data=tuple(KeyOut(**msgspec.structs.asdict(key)) for key in page),
-            next_cursor=encode_cursor(Position(page[-1].created_at, page[-1].id)) if more else None,
+            next_cursor=position_cursor(Position(page[-1].created_at, page[-1].id)) if more else None,
         )
 
     async def revoke(self, who: Principal, key_id: UUID) -> None:
@@ -70,7 +69,7 @@ class KeyService:
             if done is None:
                 raise MedialaneError(ErrorCode.NOT_FOUND)
             if done:
-                await _note(connection, who, "key.revoke", str(key_id), {})
+                await note(connection, who, "key.revoke", key_id, {})
 
     async def rotate(self, who: Principal, key_id: UUID, wanted: RotationRequest, keep: Keep[KeyMade]) -> KeyMade:
         """A new key like an old one, which ends after the overlap. It lives as long, if nothing else is wanted.
@@ -90,18 +89,10 @@ class KeyService:
             if made is None:
                 raise MedialaneError(ErrorCode.NOT_FOUND)
             _check(who, (Scope(scope) for scope in made.scopes))  # raised in here, it takes the rotation back
-            await _note(connection, who, "key.rotate", str(key_id), {"prefix": made.prefix, "overlap": wanted.overlap})
+            await note(connection, who, "key.rotate", key_id, {"prefix": made.prefix, "overlap": wanted.overlap})
             shown = _shown(made)
             await keep(connection, shown)
         return shown
-
-
-async def _note(
-    connection: AsyncConnection, who: Principal, action: str, subject: str, detail: dict[str, object]
-) -> None:
-    await audit.note(
-        connection, actor=who.actor, action=action, tenant_id=who.tenant_id, subject=subject, detail=detail
-    )
 
 
 def _check(who: Principal, scopes: Iterable[Scope]) -> None:

@@ -5,8 +5,8 @@ from uuid import UUID
 
 import msgspec
 
+from api.noting import note
 from api.profiles.models import ProfileOut, ProfilesOut
-from connectors.postgres import audit
 from connectors.postgres.accounts.keys import Principal
 from connectors.postgres.accounts.profile_sets import read_choice, save_choice
 from connectors.postgres.assets.lifecycle import NewAsset
@@ -49,13 +49,7 @@ class ProfileService:
             raise MedialaneError(ErrorCode.INVALID_REQUEST, error.detail, field=error.field) from error
         async with self._database.tenant(who.tenant_id) as connection:
             await save_choice(connection, who.tenant_id, choice)
-            await audit.note(
-                connection,
-                actor=who.actor,
-                action="profiles.set",
-                tenant_id=who.tenant_id,
-                detail=msgspec.to_builtins(choice),
-            )
+            await note(connection, who, "profiles.set", "", msgspec.to_builtins(choice))
         return answer
 
     async def _choice(self, tenant_id: UUID) -> KeptChoice:

@@ -18,11 +18,11 @@ from api.announcing import check_metadata
 from api.idempotency import Keep
 from api.limits.admission import Admission
 from api.limits.concurrency import Places
+from api.noting import note
 from api.pulls.arriving import Arriving
 from api.pulls.models import PulledAsset, PullRequest
 from connectors.http.fetch import Fetcher
 from connectors.objectstore.port import ObjectStore
-from connectors.postgres import audit
 from connectors.postgres.accounts.keys import Principal
 from connectors.postgres.assets.lifecycle import NewAsset, create_assets
 from connectors.postgres.database import Database
@@ -140,10 +140,8 @@ class PullService:
             done = Completed(asset.id, head.etag, asset.traceparent, head.version_id)
             await complete_assets(connection, who.tenant_id, [done])
             # The host only: what follows it may be a permission.
-            await audit.note(
-                connection, actor=who.actor, action="asset.pull", tenant_id=who.tenant_id, subject=str(asset.id),
-                detail={"host": URL(url).host, "size": asset.size},
-            )  # fmt: skip
+            detail = {"host": URL(url).host, "size": asset.size}
+            await note(connection, who, "asset.pull", asset.id, detail)
             pulled = PulledAsset(
                 asset_id=asset.id,
                 file_name=asset.file_name,

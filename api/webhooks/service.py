@@ -1,14 +1,14 @@
 """Endpoints of webhooks: addresses are judged, secrets sealed before they are stored, and what is done is noted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncConnection
 from yarl import URL
 
 from api.envelope import Success
 from api.idempotency import Keep
+from api.noting import note
 from api.webhooks.bodies import body_of_test, example_event
 from api.webhooks.models import (
     ALL_EVENTS,
@@ -22,7 +22,6 @@ from api.webhooks.models import (
 )
 from api.webhooks.signing_keys import shown, signing_key
 from connectors.http.guard import check_url
-from connectors.postgres import audit
 from connectors.postgres.accounts.keys import Principal
 from connectors.postgres.database import Database
 from connectors.postgres.webhooks.endpoint_secrets import rotate_secret
@@ -65,7 +64,7 @@ class WebhookService:
                 events=events,
                 description=wanted.description,
             )
-            await _note(connection, who, "webhook.register", made.id, {"host": _host(wanted.url), "events": events})
+            await note(connection, who, "webhook.register", made.id, {"host": _host(wanted.url), "events": events})
             created = _with_secret(made, key)
             await keep(connection, created)
         return created
@@ -107,7 +106,7 @@ class WebhookService:
                 )
             )
             if detail := {name: value for name, value in told.items() if value is not None}:
-                await _note(connection, who, "webhook.change", endpoint_id, detail)
+                await note(connection, who, "webhook.change", endpoint_id, detail)
         return _shown(changed)
 
     async def rotate_secret(
@@ -129,7 +128,7 @@ class WebhookService:
                 )
             )
             detail = {"overlapSeconds": wanted.overlap_seconds}
-            await _note(connection, who, "webhook.rotate_secret", endpoint_id, detail)
+            await note(connection, who, "webhook.rotate_secret", endpoint_id, detail)
             shown_once = _with_secret(rotated, key)
             await keep(connection, shown_once)
         return shown_once
@@ -155,7 +154,7 @@ class WebhookService:
             event = example_event(wanted.type or next(known, AssetReady.event_type), who.tenant_id)
             payload = body_of_test(event)
             made = await insert_test(connection, endpoint_id, event, payload=payload, traceparent=traceparent)
-            await _note(connection, who, "webhook.test", endpoint_id, {"type": event.event_type})
+            await note(connection, who, "webhook.test", endpoint_id, {"type": event.event_type})
             sent = Success(data=SentTest(delivery_id=made, event_id=event.id, type=event.event_type))
             await keep(connection, sent)
         return sent
@@ -165,15 +164,7 @@ class WebhookService:
         async with self._database.tenant(who.tenant_id) as connection:
             if not await delete_endpoint(connection, who.tenant_id, endpoint_id):
                 raise MedialaneError(ErrorCode.NOT_FOUND)
-            await _note(connection, who, "webhook.delete", endpoint_id, {})
-
-
-async def _note(
-    connection: AsyncConnection, who: Principal, action: str, endpoint_id: UUID, detail: Mapping[str, object]
-) -> None:
-    await audit.note(
-        connection, actor=who.actor, action=action, tenant_id=who.tenant_id, subject=str(endpoint_id), detail=detail
-    )
+            await note(connection, who, "webhook.delete", endpoint_id, {})
 
 
 def _events(wanted: Sequence[str]) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from cli.client.errors import (
 from cli.client.models import Asset, AssetOriginal, AssetPage, AssetVariant, Event
 from cli.client.streaming import read_events
 from cli.client.transport import PATIENCE_S, reaching, refusal
-from cli.client.wire import Wire
+from cli.client.wire import Wire, given
 
 _TERMINAL = ("ready", "failed", "cancelled", "deleted")
 _ENDED = ("done", "failed", "cancelled")
@@ -60,8 +60,7 @@ class Assets(Wire):
         self, asset_id: UUID, *, metadata: Mapping[str, str] | None = None, tags: Sequence[str] | None = None
     ) -> None:
         """Replace metadata or tags; what is None stays."""
-        body: dict[str, object] = {} if metadata is None else {"metadata": dict(metadata)}
-        body |= {} if tags is None else {"tags": list(tags)}
+        body = given(metadata=None if metadata is None else dict(metadata), tags=None if tags is None else list(tags))
         await self._call("PATCH", f"/assets/{asset_id}", body)
 
     async def cancel_asset(self, asset_id: UUID, *, idempotency_key: str | None = None) -> None:

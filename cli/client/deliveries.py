@@ -4,7 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from cli.client.delivery_models import DeliveryDetail, DeliveryPage, Recovered
-from cli.client.wire import Wire
+from cli.client.wire import Wire, given
 
 
 class Deliveries(Wire):
@@ -41,7 +41,6 @@ class Deliveries(Wire):
 
         One call does some of it: go on with `next_cursor` while there is more. Times need an offset.
         """
-        body = {"since": since, "state": state, "dryRun": dry_run}
-        body |= {name: value for name, value in {"until": until, "cursor": cursor}.items() if value is not None}
+        body = given(since=since, until=until, state=state, dryRun=dry_run, cursor=cursor)
         path = f"/webhooks/{endpoint_id}/recover"
         return (await self._call("POST", path, body, idempotency_key=idempotency_key)).data(Recovered)

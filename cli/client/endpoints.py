@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from cli.client.tenant_models import Endpoint, SentTest
-from cli.client.wire import Wire
+from cli.client.wire import Wire, given
 
 
 class Endpoints(Wire):
@@ -15,9 +15,7 @@ class Endpoints(Wire):
         idempotency_key: str | None = None,
     ) -> Endpoint:  # fmt: skip
         """Register an endpoint; the answer holds its secret, which is never shown again."""
-        body: dict[str, object] = {"url": url, "events": list(events)}
-        body |= {"secret": secret} if secret is not None else {}
-        body |= {"description": description} if description else {}
+        body = given(url=url, events=list(events), secret=secret, description=description or None)
         return (await self._call("POST", "/webhooks", body, idempotency_key=idempotency_key)).data(Endpoint)
 
     async def webhooks(self) -> list[Endpoint]:
@@ -33,8 +31,7 @@ class Endpoints(Wire):
         enabled: bool | None = None, description: str | None = None,
     ) -> Endpoint:  # fmt: skip
         """Change what is given. While an endpoint is off, what waits for it is given up when it comes due."""
-        given = {"url": url, "events": events, "enabled": enabled, "description": description}
-        body = {name: value for name, value in given.items() if value is not None}
+        body = given(url=url, events=events, enabled=enabled, description=description)
         return (await self._call("PATCH", f"/webhooks/{endpoint_id}", body)).data(Endpoint)
 
     async def rotate_webhook_secret(
@@ -46,7 +43,7 @@ class Endpoints(Wire):
         Deliveries are signed with the old one, too, for the overlap. While an earlier one lasts that is refused, but
         for an overlap of 0.
         """
-        body = {"overlapSeconds": overlap_s} | ({} if secret is None else {"secret": secret})
+        body = given(overlapSeconds=overlap_s, secret=secret)
         path = f"/webhooks/{endpoint_id}/secret/rotate"
         return (await self._call("POST", path, body, idempotency_key=idempotency_key)).data(Endpoint)
 
@@ -57,8 +54,7 @@ class Endpoints(Wire):
 
         Of the given type, or of the first that the endpoint is registered for.
         """
-        body = {} if event_type is None else {"type": event_type}
-        path = f"/webhooks/{endpoint_id}/test"
+        body, path = given(type=event_type), f"/webhooks/{endpoint_id}/test"
         return (await self._call("POST", path, body, idempotency_key=idempotency_key)).data(SentTest)
 
     async def delete_webhook(self, endpoint_id: UUID) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from cli.client.tenant_models import Key, OwnProfile, Profiles, Usage
-from cli.client.wire import Wire
+from cli.client.wire import Wire, given
 
 
 class Tenancy(Wire):
@@ -26,8 +26,7 @@ class Tenancy(Wire):
         idempotency_key: str | None = None,
     ) -> Key:  # fmt: skip
         """Make an API key; the answer holds it, once."""
-        body: dict[str, object] = {"scopes": list(scopes), "name": name}
-        body |= {} if expires_in_s is None else {"expiresIn": expires_in_s}
+        body = given(scopes=list(scopes), name=name, expiresIn=expires_in_s)
         return (await self._call("POST", "/keys", body, idempotency_key=idempotency_key)).data(Key)
 
     async def rotate_key(
@@ -39,7 +38,7 @@ class Tenancy(Wire):
         The new one ends when the old one would have, unless `expires_in_s` says otherwise, and never after the key that
         makes it.
         """
-        body = {"overlap": overlap_s} | ({} if expires_in_s is None else {"expiresIn": expires_in_s})
+        body = given(overlap=overlap_s, expiresIn=expires_in_s)
         return (await self._call("POST", f"/keys/{key_id}/rotate", body, idempotency_key=idempotency_key)).data(Key)
 
     async def revoke_key(self, key_id: UUID) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from cli.client.errors import ConflictError, NotFoundError, RefusedError
 from cli.client.models import Completed, Completion, Multipart, Presigned, Pulled, SignedParts, StoredPart
-from cli.client.wire import Wire
+from cli.client.wire import Wire, given
 
 _PARTS = "/uploads/s3/multipart"
 
@@ -29,8 +29,8 @@ class Uploads(Wire):
 
         With `sha256` (hex digits) the store takes no other bytes: `put` sends the headers that say so to it.
         """
-        body = {"fileName": file_name, "contentType": content_type, "size": size}
-        body |= _about(metadata, tags, profiles) | ({} if sha256 is None else {"sha256": sha256})
+        body = given(fileName=file_name, contentType=content_type, size=size, sha256=sha256)
+        body |= _about(metadata, tags, profiles)
         return (await self._call("POST", "/storage/presign", body, idempotency_key=idempotency_key)).data(Presigned)
 
     async def presign_again(self, asset_id: UUID) -> Presigned:
@@ -68,8 +68,7 @@ class Uploads(Wire):
         That may take a minute or more: two at least are waited, whatever the client's `timeout_s` is.
         Raises `RefusedError` if it cannot be fetched, or is not what was said of it.
         """
-        said = {"fileName": file_name, "contentType": content_type, "sha256": sha256}
-        body: dict[str, object] = {"url": url, **{name: value for name, value in said.items() if value is not None}}
+        body = given(url=url, fileName=file_name, contentType=content_type, sha256=sha256)
         body |= _about(metadata, tags, profiles)
         patient_s = max(self._timeout_s, _LONGEST_PULL_S)
         answer = await self._call("POST", "/assets", body, idempotency_key=idempotency_key, timeout_s=patient_s)
@@ -138,6 +137,8 @@ async def is_made(uploads: Uploads, asset_id: UUID) -> bool:
 
 
 def _about(metadata: Metadata | None, tags: Sequence[str], profiles: Sequence[str] | None) -> dict[str, object]:
-    about: dict[str, object] = {"metadata": dict(metadata)} if metadata else {}
-    about |= {"tags": list(tags)} if tags else {}
-    return about | ({} if profiles is None else {"profiles": list(profiles)})
+    return given(
+        metadata=dict(metadata) if metadata else None,
+        tags=list(tags) or None,
+        profiles=None if profiles is None else list(profiles),
+    )

@@ -15,6 +15,11 @@ _API = "/api/v1"
 STORE_FAILED = "the object store did not answer"
 
 
+def given(**said: object) -> dict[str, object]:
+    """Members of a body or a query, without those that were not given (None)."""
+    return {name: value for name, value in said.items() if value is not None}
+
+
 class Wire:
     """One API key at one address."""
 

@@ -96,6 +96,16 @@ async def view_endpoints(
     )
 
 
+async def find_endpoints(
+    connection: AsyncConnection, ids: Sequence[UUID], *, tenant: str | None = None
+) -> tuple[EndpointView, ...]:
+    """These endpoints. Raises `MedialaneError(not_found)`, also for one of another tenant than the slug's."""
+    found = await view_endpoints(connection, limit=len(ids), tenant=tenant, ids=ids)
+    if unknown := set(ids) - {one.id for one in found}:
+        raise MedialaneError(ErrorCode.NOT_FOUND, f"There is no webhook endpoint {', '.join(map(str, unknown))}.")
+    return found
+
+
 async def find_delivery(connection: AsyncConnection, delivery_id: UUID, *, tenant: str | None = None) -> DeliveryPlace:
     """Whose a delivery is. Raises `MedialaneError(not_found)`, also for one of another tenant than the slug's."""
     row = (await connection.execute(_PLACE, {"id": delivery_id, "tenant": tenant})).one_or_none()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from api import principals
 from api.announcing import safe_name
-from api.assets.cursor import decode_cursor, encode_cursor
+from api.cursors import position_cursor, position_in
 from api.principals import Authenticator
 from api.webhooks.signing_keys import shown, signing_key
 from connectors.postgres.accounts.keys import Principal
@@ -38,13 +38,13 @@ def test_a_safe_name_keeps_what_it_can(name, safe):
 @given(st.integers(0, 200_000_000_000_000_000), st.uuids())
 def test_a_cursor_comes_back_as_it_was(micros, asset_id):
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
-    assert decode_cursor(encode_cursor(Position(moment, asset_id))) == Position(moment, asset_id)
+    assert position_in(position_cursor(Position(moment, asset_id))) == Position(moment, asset_id)
 
 
 @given(st.one_of(st.text(max_size=40), st.binary(max_size=40).map(lambda raw: base64.urlsafe_b64encode(raw).decode())))
 def test_what_is_no_cursor_is_refused_or_read_never_worse(text):
     try:
-        decode_cursor(text)
+        position_in(text)
     except MedialaneError as error:
         assert (error.code, error.field) == (ErrorCode.INVALID_REQUEST, "cursor")
 
