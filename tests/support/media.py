@@ -53,6 +53,14 @@ def variant(profile, key, content_type, content, *, parts=(), duration_s=None):
     )  # fmt: skip
 
 
+def thumbnail(key, *, content_sha256=b"c" * 32):
+    """A variant of five bytes, for tests that never look into it."""
+    return NewVariant(
+        profile="thumbnail", profile_version=1, content_sha256=content_sha256, object_key=key,
+        content_type="image/webp", format="webp", width=256, height=256, duration_s=None, size=5, sha256=b"v" * 32,
+    )  # fmt: skip
+
+
 async def add(operator, caller, asset_id, *variants):
     async with operator.database.transaction() as connection:
         await add_variants(connection, [Addition(caller.tenant_id, asset_id, 1, variants)])

@@ -23,3 +23,21 @@ async def pages_of(connection, statement, values):
 def rows_read(node):
     """How many rows of its table a node has looked at."""
     return (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+
+
+class Counting:
+    """A connection that counts the rows of some tables which the plan of each statement about them has looked at."""
+
+    def __init__(self, connection, *tables):
+        self._connection = connection
+        self.looked_at = dict.fromkeys(tables, 0)
+
+    async def execute(self, statement, values):
+        if any(table in statement.text for table in self.looked_at):
+            async with self._connection.begin_nested() as once:  # it is run to be counted, and must not count twice
+                nodes = await nodes_of(self._connection, statement, values, analyze=True)
+                await once.rollback()
+            for node in nodes:
+                if node.get("Relation Name") in self.looked_at:
+                    self.looked_at[node["Relation Name"]] += rows_read(node)
+        return await self._connection.execute(statement, values)

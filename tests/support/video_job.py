@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import boto3
 import msgspec
 import psycopg
 
@@ -25,6 +24,7 @@ from schemas.settings import DatabaseSettings
 from schemas.states import MediaKind
 from schemas.topics import TOPICS
 from support import one_job
+from support.objects import client_of
 
 
 @asynccontextmanager
@@ -67,10 +67,7 @@ class Job:
         return self
 
     def s3(self):
-        return boto3.client(
-            "s3", endpoint_url=self.bucket.endpoint, region_name=self.bucket.region,
-            aws_access_key_id=self.bucket.access_key, aws_secret_access_key=self.bucket.secret_key,
-        )  # fmt: skip
+        return client_of(self.bucket)
 
     def rows(self, query, *values):
         with psycopg.connect(self.url, autocommit=True) as connection:

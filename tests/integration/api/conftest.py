@@ -1,22 +1,13 @@
 import pytest
 from support import api
 
-from connectors.objectstore.s3 import S3ObjectStore
-from connectors.postgres.database import Database
-from schemas.settings import DatabaseSettings
+from cli.client import MedialaneClient
 
 
 @pytest.fixture
 def env(database, bucket):
     """The variables of an API process on this module's database and bucket."""
     return api.environment(database, bucket)
-
-
-@pytest.fixture
-async def app(database):
-    """A pool under the app role on this module's own database."""
-    async with Database(DatabaseSettings(url=database.app, pool_size=2), application="test") as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -37,6 +28,7 @@ async def caller(new_caller):
 
 
 @pytest.fixture
-async def store(bucket):
-    async with S3ObjectStore(bucket) as opened:
+async def client(caller):
+    """The Python client with the caller's key."""
+    async with MedialaneClient(caller.base, caller.key) as opened:
         yield opened

@@ -5,14 +5,13 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import aiohttp
-import boto3
 import pytest
 from prometheus_client import CollectorRegistry
-from support import protocol
+from support import media, protocol
 from support.api import PHOTO
+from support.objects import client_of
 
 from connectors.objectstore.s3 import S3ObjectStore
-from connectors.postgres.assets.variants import Addition, NewVariant, add_variants
 from connectors.telemetry.metrics import Metrics
 from schemas.ids import uuid7
 from schemas.records import Dispatch
@@ -200,17 +199,10 @@ async def test_what_is_deleted_is_gone_at_once_and_its_objects_after_the_purge(c
     asset_id, kept = await caller.upload(), await caller.upload()
     await complete(caller, asset_id)
     variant_key = f"media/{caller.tenant_id}/{'cc' * 32}/thumbnail.v1.webp"
-    client = boto3.client(
-        "s3", endpoint_url=bucket.endpoint, region_name=bucket.region,
-        aws_access_key_id=bucket.access_key, aws_secret_access_key=bucket.secret_key,
-    )  # fmt: skip
+    client = client_of(bucket)
     client.put_object(Bucket=bucket.bucket, Key=variant_key, Body=b"12345")
-    variant = NewVariant(
-        profile="thumbnail", profile_version=1, content_sha256=bytes.fromhex("cc" * 32), object_key=variant_key,
-        content_type="image/webp", format="webp", width=256, height=256, duration_s=None, size=5, sha256=b"v" * 32,
-    )  # fmt: skip
-    async with operator.database.transaction() as connection:
-        await add_variants(connection, [Addition(caller.tenant_id, asset_id, 1, [variant])])
+    variant = media.thumbnail(variant_key, content_sha256=bytes.fromhex("cc" * 32))
+    await media.add(operator, caller, asset_id, variant)
 
     def objects():
         prefixes = (f"uploads/{caller.tenant_id}/", f"media/{caller.tenant_id}/")

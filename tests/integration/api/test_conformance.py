@@ -10,9 +10,7 @@ import time
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
-from support import api
-
-from connectors.postgres.assets.variants import Addition, NewVariant, add_variants
+from support import api, media
 
 pytestmark = pytest.mark.stack
 EXAMPLES = 8
@@ -88,12 +86,7 @@ async def finished(caller, operator):
     await caller.put(presigned)
     asset_id = presigned["assetId"]
     assert (await caller.call("POST", f"/api/v1/assets/{asset_id}/complete"))[0] == 200
-    variant = NewVariant(
-        profile="thumbnail", profile_version=1, content_sha256=b"c" * 32, object_key=presigned["objectPath"],
-        content_type="image/webp", format="webp", width=256, height=256, duration_s=None, size=5, sha256=b"v" * 32,
-    )  # fmt: skip
-    async with operator.database.transaction() as connection:
-        await add_variants(connection, [Addition(caller.tenant_id, asset_id, 1, [variant])])
+    await media.add(operator, caller, asset_id, media.thumbnail(presigned["objectPath"]))
     report = {"cpu_s": 0.5, "stages": [{"name": "download", "started_at_unix": 1.5, "seconds": 0.25}]}
     await operator.rows(
         "UPDATE jobs SET state = 'done', report = CAST(:report AS jsonb) WHERE asset_id = :id RETURNING id",

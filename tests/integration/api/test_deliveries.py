@@ -5,16 +5,10 @@ from functools import partial
 
 import pytest
 
-from cli.client import ConflictError, MedialaneClient, NotFoundError
+from cli.client import ConflictError, NotFoundError
 from schemas.ids import uuid7
 
 HOOK = {"url": "https://example.com/hook", "events": ["*"]}
-
-
-@pytest.fixture
-async def client(caller):
-    async with MedialaneClient(caller.base, caller.key) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import pytest
 from support import api
 from support.api import ENCRYPTION_KEY
+from support.principals import principal
 
 from api.idempotency import Once
 from api.keys.models import KeyRequest
 from api.keys.service import KeyService
 from connectors.postgres import idempotency
-from connectors.postgres.accounts.keys import Principal
 from connectors.secrets import SecretBox
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7
@@ -124,10 +124,7 @@ def asking(who, path):
 @pytest.fixture
 def minting(app, caller):
     """Mints a key under an idempotency key, in this process: `around` is given what does the work."""
-    who = Principal(
-        key_id=None, actor="t", tenant_id=caller.tenant_id, slug="t", scopes=frozenset({Scope.ADMIN}), expires_at=None
-    )
-
+    who = principal(tenant_id=caller.tenant_id, scopes=frozenset({Scope.ADMIN}))
     request = asking(who, "/keys")
     once, keys, wanted = Once(app, SecretBox(ENCRYPTION_KEY)), KeyService(app), KeyRequest(scopes=[Scope.ASSETS_READ])
 

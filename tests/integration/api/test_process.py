@@ -120,17 +120,23 @@ async def slow_store():
         store.go.set()
 
 
+async def completing(slow_store, new_caller, started):
+    """A complete that waits for the store: the asset's id, and the task."""
+    caller = await new_caller(started.address)
+    asset_id = (await caller.presign(size=5))["assetId"]
+    task = asyncio.create_task(caller.call("POST", f"/api/v1/assets/{asset_id}/complete"))
+    await slow_store.asked.wait()
+    return asset_id, task
+
+
 async def test_sigterm_finishes_what_is_in_flight(env, slow_store, new_caller, operator):
     with api.running(env | {"MEDIALANE_S3_ENDPOINT": slow_store.address}) as started:
-        caller = await new_caller(started.address)
-        asset_id = (await caller.presign(size=5))["assetId"]
-        completing = asyncio.create_task(caller.call("POST", f"/api/v1/assets/{asset_id}/complete"))
-        await slow_store.asked.wait()
+        asset_id, task = await completing(slow_store, new_caller, started)
         started.terminate()
         await _until_refused(started.address)
-        assert not completing.done()
+        assert not task.done()
         slow_store.go.set()
-        assert (await completing)[0] == 200
+        assert (await task)[0] == 200
         assert await asyncio.to_thread(started.wait) == 0
     assert len(await operator.rows("SELECT FROM jobs WHERE asset_id = :id", id=asset_id)) == 1
 
@@ -150,14 +156,11 @@ async def _until_refused(address):
 async def test_a_request_that_never_ends_does_not_hold_the_process(env, slow_store, new_caller):
     change = {"MEDIALANE_S3_ENDPOINT": slow_store.address, "MEDIALANE_SHUTDOWN_DRAIN_TIMEOUT": "1"}
     with api.running(env | change) as started:
-        caller = await new_caller(started.address)
-        asset_id = (await caller.presign(size=5))["assetId"]
-        completing = asyncio.create_task(caller.call("POST", f"/api/v1/assets/{asset_id}/complete"))
-        await slow_store.asked.wait()
+        _, task = await completing(slow_store, new_caller, started)
         started.terminate()
         code = await asyncio.to_thread(started.wait)
         slow_store.go.set()
-        await asyncio.gather(completing, return_exceptions=True)
+        await asyncio.gather(task, return_exceptions=True)
         assert code == 0
 
 

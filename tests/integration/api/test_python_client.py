@@ -9,7 +9,6 @@ import pytest
 
 from cli.client import (
     ConflictError,
-    MedialaneClient,
     NotFoundError,
     OwnProfile,
     RefusedError,
@@ -18,12 +17,6 @@ from cli.client import (
 )
 
 CONTENT = b"\xff\xd8\xff" + b"x" * 97
-
-
-@pytest.fixture
-async def client(caller):
-    async with MedialaneClient(caller.base, caller.key) as opened:
-        yield opened
 
 
 async def presign(client, **about):

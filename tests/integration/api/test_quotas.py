@@ -7,10 +7,10 @@ import asyncio
 import pytest
 import sqlalchemy as sa
 from support.locks import until_waited_for
+from support.principals import principal
 
 from api.limits.quotas import Quotas
 from api.limits.rates import RateLimiter
-from connectors.postgres.accounts.keys import Principal
 from connectors.postgres.accounts.plans import Plan, assign_plan, put_plan
 from connectors.postgres.accounts.tenants import allow_origins
 from connectors.postgres.assets.lifecycle import NewAsset, create_assets
@@ -38,10 +38,7 @@ class Scene:
             await assign_plan(connection, self.tenant.slug, self.plan)
 
     def on(self, plan):
-        return Principal(
-            key_id=None, actor="t", tenant_id=self.tenant.id, slug=self.tenant.slug, scopes=frozenset(),
-            expires_at=None, plan=plan,
-        )  # fmt: skip
+        return principal(tenant_id=self.tenant.id, slug=self.tenant.slug, plan=plan)
 
     async def upload(self, quotas, who):
         """Announce one asset; whether there was room."""

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 import aiohttp
 import pytest
+from support import media
 from support.api import ENCRYPTION_KEY, PHOTO
 from yarl import URL
 
-from connectors.postgres.assets.variants import Addition, NewVariant, add_variants
 from connectors.secrets import SecretBox
 from schemas.ids import uuid7
 
@@ -36,12 +36,7 @@ async def test_a_finished_asset_shows_its_report_and_signed_variants(caller, ope
     asset_id = presigned["assetId"]
     await caller.call("POST", f"/api/v1/assets/{asset_id}/complete")
     report = {"cpu_s": 0.5, "stages": [{"name": "download", "started_at_unix": 1_700_000_000.5, "seconds": 0.25}]}
-    variant = NewVariant(
-        profile="thumbnail", profile_version=1, content_sha256=b"c" * 32, object_key=presigned["objectPath"],
-        content_type="image/webp", format="webp", width=256, height=256, duration_s=None, size=5, sha256=b"v" * 32,
-    )  # fmt: skip
-    async with operator.database.transaction() as connection:
-        await add_variants(connection, [Addition(caller.tenant_id, asset_id, 1, [variant])])
+    await media.add(operator, caller, asset_id, media.thumbnail(presigned["objectPath"]))
     await operator.rows(
         "UPDATE jobs SET state = 'done', report = CAST(:report AS jsonb) WHERE asset_id = :id RETURNING id",
         id=asset_id,

@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 from support.api import SIGNING_KEY
+from support.media import thumbnail
 
 from api.media.grants import Grant, GrantSigner, object_id
 from connectors.postgres import idempotency
@@ -14,7 +15,7 @@ from connectors.postgres.accounts import keys
 from connectors.postgres.assets import lifecycle as assets
 from connectors.postgres.assets import originals, variants
 from connectors.postgres.assets import views as asset_views
-from connectors.postgres.assets.variants import Addition, NewVariant, add_variants
+from connectors.postgres.assets.variants import Addition, add_variants
 from connectors.postgres.protocol import cancel, completing, replay
 from connectors.postgres.webhooks import delivery_views, endpoint_secrets, endpoint_tests, endpoints, resending
 from schemas.errors import ErrorCode, MedialaneError
@@ -30,10 +31,7 @@ BODIES = {
 """Of routes that would refuse an empty body before they look for the id."""
 
 FILE = "thumbnail.v1.webp"
-VARIANT = NewVariant(
-    profile="thumbnail", profile_version=1, content_sha256=b"c" * 32, object_key=f"media/t/c/{FILE}",
-    content_type="image/webp", format="webp", width=256, height=256, duration_s=None, size=5, sha256=b"v" * 32,
-)  # fmt: skip
+VARIANT = thumbnail(f"media/t/c/{FILE}")
 HOOK = {"url": "https://example.com/hook", "events": ["*"]}
 
 

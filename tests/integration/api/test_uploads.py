@@ -3,13 +3,13 @@
 import asyncio
 from uuid import UUID
 
-import boto3
 import psycopg
 import pytest
 import sqlalchemy as sa
 from support import protocol
 from support.api import PHOTO
 from support.locks import until_waited_for
+from support.objects import client_of
 
 from connectors.postgres.assets.abandoned import Abandoned, mark_abandoned
 from connectors.postgres.protocol.cancel import delete_asset
@@ -111,10 +111,8 @@ async def test_complete_tells_what_became_of_the_asset_while_it_looked_at_the_ob
     assert len(jobs) == (answered == 200)
 
 
-async def test_where_the_bucket_keeps_versions_a_second_put_changes_nothing(
-    caller, operator, store, s3, bucket, tmp_path
-):
-    s3.put_bucket_versioning(Bucket=bucket.bucket, VersioningConfiguration={"Status": "Enabled"})
+async def test_where_the_bucket_keeps_versions_a_second_put_changes_nothing(caller, operator, store, bucket, tmp_path):
+    client_of(bucket).put_bucket_versioning(Bucket=bucket.bucket, VersioningConfiguration={"Status": "Enabled"})
     presigned = await caller.presign(size=5)
     await caller.put(presigned, PHOTO)
     await caller.call("GET", f"/api/v1/assets/{presigned['assetId']}/complete")
@@ -141,19 +139,9 @@ async def test_a_second_put_is_not_what_was_completed(caller, operator):
 
 
 @pytest.fixture
-def s3(bucket):
-    return boto3.client(
-        "s3",
-        endpoint_url=bucket.endpoint,
-        region_name=bucket.region,
-        aws_access_key_id=bucket.access_key,
-        aws_secret_access_key=bucket.secret_key,
-    )
-
-
-@pytest.fixture
-def stored(s3, bucket):
+def stored(bucket):
     """Puts an object behind the API's back, past what the signed address allows."""
+    s3 = client_of(bucket)
     return lambda key, data, kind: s3.put_object(Bucket=bucket.bucket, Key=key, Body=data, ContentType=kind)
 
 

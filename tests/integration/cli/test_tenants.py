@@ -3,9 +3,9 @@
 import json
 from functools import partial
 
-import boto3
 import pytest
 from support import api, commands
+from support.objects import client_of
 
 HOOK = {"url": "https://example.com/hook", "events": ["*"]}
 PARTS = "/api/v1/uploads/s3/multipart"
@@ -49,10 +49,7 @@ async def rows_of(operator, tenant_id):
 async def test_a_deleted_tenant_leaves_nothing_and_others_stay(server, operator, session, medialane, database, bucket):
     tenant, caller = await furnished(server, operator, session)
     other, untouched = await furnished(server, operator, session)
-    client = boto3.client(
-        "s3", endpoint_url=bucket.endpoint, region_name=bucket.region,
-        aws_access_key_id=bucket.access_key, aws_secret_access_key=bucket.secret_key,
-    )  # fmt: skip
+    client = client_of(bucket)
     for owner in (tenant, other):
         client.put_object(Bucket=bucket.bucket, Key=f"media/{owner.id}/{'ab' * 32}/thumbnail.v1.webp", Body=b"1")
 

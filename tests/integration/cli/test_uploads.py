@@ -5,10 +5,10 @@ import os
 import subprocess
 import sys
 
-import boto3
 import pytest
 from support import api
 from support.commands import medialane
+from support.objects import client_of
 
 from cli.client import MedialaneClient, PartsUpload, UnreachableError
 from cli.upload import _note
@@ -45,15 +45,8 @@ def sweep(env, *arguments):
     return json.loads(done.stdout)
 
 
-def s3(bucket):
-    return boto3.client(
-        "s3", endpoint_url=bucket.endpoint, region_name=bucket.region,
-        aws_access_key_id=bucket.access_key, aws_secret_access_key=bucket.secret_key,
-    )  # fmt: skip
-
-
 def keys_in(bucket):
-    return {item["Key"] for item in s3(bucket).list_objects_v2(Bucket=bucket.bucket).get("Contents", ())}
+    return {item["Key"] for item in client_of(bucket).list_objects_v2(Bucket=bucket.bucket).get("Contents", ())}
 
 
 async def test_a_sweep_says_first_and_removes_then(caller, operator, operators_env, bucket):
@@ -70,7 +63,7 @@ async def test_a_sweep_says_first_and_removes_then(caller, operator, operators_e
     completed = await caller.upload()
     assert (await caller.call("POST", f"/api/v1/assets/{completed}/complete"))[0] == 200
     await operator.rows(old, ids=[completed])
-    client = s3(bucket)
+    client = client_of(bucket)
     orphans = [f"uploads/{caller.tenant_id}/{uuid7()}/a.jpg", f"media/{caller.tenant_id}/{'ab' * 32}/thumbnail.v1.webp"]
     for key in orphans:
         client.put_object(Bucket=bucket.bucket, Key=key, Body=b"12345")
@@ -90,7 +83,7 @@ async def test_a_sweep_says_first_and_removes_then(caller, operator, operators_e
 async def test_a_bucket_of_another_database_loses_nothing_until_somebody_adopts_it(operator, operators_env, bucket):
     await operator.rows("DELETE FROM assets RETURNING id")
     strange = {f"uploads/x/{number}" for number in range(150)}
-    client = s3(bucket)
+    client = client_of(bucket)
     for key in strange:
         client.put_object(Bucket=bucket.bucket, Key=key, Body=b"12345")
     client.put_object(Bucket=bucket.bucket, Key=MARK, Body=b"another")

@@ -4,9 +4,6 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from connectors.objectstore.s3 import S3ObjectStore
-from connectors.postgres.database import Database
-from schemas.settings import DatabaseSettings
 from streams.bucket import Bucket
 
 _spec = importlib.util.spec_from_file_location("postgres_seed", Path(__file__).with_name("seed.py"))
@@ -21,13 +18,6 @@ def seed():
 
 
 @pytest.fixture
-async def worker(database):
-    """A pool under the worker role on this module's own database."""
-    async with Database(DatabaseSettings(url=database.worker, pool_size=8), application="test") as opened:
-        yield opened
-
-
-@pytest.fixture
 def empty(database):
     """A fresh database beside the migrated one; yields its address under the owner."""
     name = f"empty_{database.owner.rsplit('/', 1)[-1].partition('?')[0]}"
@@ -37,13 +27,6 @@ def empty(database):
     yield f"{head}/{name}"
     with psycopg.connect(database.owner, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-@pytest.fixture
-async def store(bucket):
-    """A client of this module's own bucket."""
-    async with S3ObjectStore(bucket) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -5,16 +5,17 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from support.plans import nodes_of, rows_read
+from support.plans import Counting
 
-from connectors.postgres.database import Database
 from connectors.postgres.webhooks import delivery_views
 from connectors.postgres.webhooks.delivery_views import EVERY_DELIVERY, DeliveryFilter, list_deliveries
 from connectors.postgres.webhooks.resending import Span, Which, count_recoverable, recover
 from schemas.ids import first_uuid7
-from schemas.settings import DatabaseSettings
 from schemas.states import DeliveryState
 
+pytestmark = pytest.mark.usefixtures("filled")
+
+DELIVERIES = "webhook_deliveries"
 TENANT, ENDPOINT, OTHER, ASSET = (UUID(int=number) for number in range(1, 5))
 ROWS, LIMIT, WALKED = 20_000, 5, 500
 NEWEST = datetime(2026, 1, 1, tzinfo=UTC)
@@ -41,33 +42,10 @@ FILL = f"""
 """
 
 
-class Counting:
-    """A connection that counts the deliveries which the plan of each statement has looked at."""
-
-    def __init__(self, connection):
-        self._connection = connection
-        self.looked_at = 0
-
-    async def execute(self, statement, values):
-        if "webhook_deliveries" not in statement.text:
-            return await self._connection.execute(statement, values)
-        async with self._connection.begin_nested() as once:
-            nodes = await nodes_of(self._connection, statement, values, analyze=True)
-            await once.rollback()
-        self.looked_at += sum(rows_read(node) for node in nodes if node.get("Relation Name") == "webhook_deliveries")
-        return await self._connection.execute(statement, values)
-
-
 @pytest.fixture(scope="module")
 def filled(database):
     with psycopg.connect(database.owner) as owner:
         owner.execute(FILL)
-
-
-@pytest.fixture
-async def app(database, filled):
-    async with Database(DatabaseSettings(url=database.app, pool_size=1), application="test") as opened:
-        yield opened
 
 
 ASKED = {
@@ -87,10 +65,12 @@ DEEP = first_uuid7(NEWEST - timedelta(minutes=ROWS - 1600))
 async def test_a_page_looks_at_what_it_shows(app, asked, after, monkeypatch):
     monkeypatch.setattr(delivery_views, "MOST_WALKED", 100)  # of as many as wait here in all, any order would do
     async with app.tenant(TENANT) as connection:
-        counting = Counting(connection)
+        counting = Counting(connection, DELIVERIES)
         page = await list_deliveries(counting, TENANT, ENDPOINT, limit=LIMIT, where=ASKED[asked], after=after)
     few = 3 * (ROWS // 500)  # what waits, or is about one asset, is sorted
-    assert counting.looked_at <= (few if "asset" in asked or asked == "waiting" else len(page.deliveries) + 2)
+    assert counting.looked_at[DELIVERIES] <= (
+        few if "asset" in asked or asked == "waiting" else len(page.deliveries) + 2
+    )
     assert [row.event_id for row in page.deliveries] == sorted((row.event_id for row in page.deliveries), reverse=True)
     assert bool(page.deliveries) == (asked not in {"sending", "dead of an asset"})
 
@@ -100,14 +80,14 @@ async def test_what_no_index_tells_is_sought_among_so_many_at_a_time_and_all_of_
     found, after, pages = [], None, 0
     async with app.tenant(TENANT) as connection:
         while pages == 0 or after is not None:
-            counting = Counting(connection)
+            counting = Counting(connection, DELIVERIES)
             where = DeliveryFilter(event_type="asset.failed", state=DeliveryState.DEAD)
             page = await list_deliveries(counting, TENANT, ENDPOINT, limit=LIMIT, where=where, after=after)
-            assert counting.looked_at <= 2 * WALKED
+            assert counting.looked_at[DELIVERIES] <= 2 * WALKED
             pages, after = pages + 1, page.after
             found += page.deliveries
         by_type = DeliveryFilter(event_type="asset.failed")
-        first = await list_deliveries(Counting(connection), TENANT, ENDPOINT, limit=LIMIT, where=by_type)
+        first = await list_deliveries(Counting(connection, DELIVERIES), TENANT, ENDPOINT, limit=LIMIT, where=by_type)
     assert len({row.id for row in found}) == len(found) == ROWS // 1000
     assert first.deliveries == ()
     assert first.after == min(row.event_id for row in await newest(app, WALKED))
@@ -116,11 +96,11 @@ async def test_what_no_index_tells_is_sought_among_so_many_at_a_time_and_all_of_
 async def test_what_waits_is_not_sorted_when_there_is_much_of_it(app, monkeypatch):
     monkeypatch.setattr(delivery_views, "MOST_WALKED", 20)
     async with app.tenant(TENANT) as connection:
-        counting, where = Counting(connection), DeliveryFilter(state=DeliveryState.WAITING)
+        counting, where = Counting(connection, DELIVERIES), DeliveryFilter(state=DeliveryState.WAITING)
         page = await list_deliveries(counting, TENANT, ENDPOINT, limit=LIMIT, where=where)
     assert [row.state for row in page.deliveries] == ["waiting"]
     assert page.after is not None
-    assert counting.looked_at <= 4 * 20 + 2
+    assert counting.looked_at[DELIVERIES] <= 4 * 20 + 2
 
 
 async def newest(app, count):
@@ -132,7 +112,7 @@ async def newest(app, count):
 async def test_recovering_looks_at_what_it_sends_again(app, which):
     span = Span(since=NEWEST - timedelta(minutes=ROWS), until=NEWEST - timedelta(minutes=100))
     async with app.tenant(TENANT) as connection:
-        counting = Counting(connection)
+        counting = Counting(connection, DELIVERIES)
         counted = await count_recoverable(connection, TENANT, ENDPOINT, span, which)
         done = await recover(counting, TENANT, ENDPOINT, span, which, actor="me", most=LIMIT)
         await connection.rollback()
@@ -140,4 +120,4 @@ async def test_recovering_looks_at_what_it_sends_again(app, which):
     assert counted == ((dead, False) if which is Which.DEAD else (ROWS - 100 - dead + 1, False))
     assert (done.sent, done.resume is not None) == (LIMIT, True)
     # What is walked over, with one to go on with; each of these found, locked, and changed.
-    assert counting.looked_at <= 4 * LIMIT + 1
+    assert counting.looked_at[DELIVERIES] <= 4 * LIMIT + 1

@@ -5,12 +5,10 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from support.plans import nodes_of, rows_read
+from support.plans import Counting
 
 from connectors.postgres.assets.views import EVERY_ASSET, AssetFilter, list_assets
-from connectors.postgres.database import Database
 from connectors.postgres.paging import Position
-from schemas.settings import DatabaseSettings
 from schemas.states import AssetState, MediaKind
 
 TENANT, ROWS, LIMIT = UUID(int=1), 20_000, 5
@@ -33,30 +31,10 @@ FILL = f"""
 """
 
 
-class Counting:
-    """A connection that counts the assets, and their terms, which the plan of each statement has looked at."""
-
-    def __init__(self, connection):
-        self._connection = connection
-        self.looked_at, self.terms = 0, 0
-
-    async def execute(self, statement, values):
-        nodes = await nodes_of(self._connection, statement, values, analyze=True)
-        self.looked_at += sum(rows_read(node) for node in nodes if node.get("Relation Name") == "assets")
-        self.terms += sum(rows_read(node) for node in nodes if node.get("Relation Name") == "asset_terms")
-        return await self._connection.execute(statement, values)
-
-
 @pytest.fixture(scope="module")
 def filled(database):
     with psycopg.connect(database.owner) as owner:
         owner.execute(FILL)
-
-
-@pytest.fixture
-async def app(database):
-    async with Database(DatabaseSettings(url=database.app, pool_size=1), application="test") as opened:
-        yield opened
 
 
 ASKED = {
@@ -87,12 +65,12 @@ DEEP = Position(NEWEST - timedelta(minutes=ROWS - 100), UUID(int=0))
 @pytest.mark.parametrize("asked", ASKED)
 async def test_a_page_looks_at_what_it_shows(app, filled, asked, after):
     async with app.tenant(TENANT) as connection:
-        counting = Counting(connection)
+        counting = Counting(connection, "assets", "asset_terms")
         shown = await list_assets(counting, TENANT, limit=LIMIT, where=ASKED[asked], after=after)
     where = ASKED[asked]
     terms = len(where.tags) + len(where.metadata)
     # With terms the state's own order is walked beside theirs, and then the rows are looked at.
     twice = bool(terms and (where.state or where.kind))
-    assert counting.looked_at <= (len(shown) + 1) * (1 + twice)
-    assert counting.terms <= (len(shown) + 1) * terms
+    assert counting.looked_at["assets"] <= (len(shown) + 1) * (1 + twice)
+    assert counting.looked_at["asset_terms"] <= (len(shown) + 1) * terms
     assert all(set(where.tags) <= set(one.tags) and where.metadata.items() <= one.metadata.items() for one in shown)

@@ -10,13 +10,12 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from prometheus_client import CollectorRegistry
 
 from cli.harness.receiver import Receiver
-from connectors.postgres.database import Database
 from connectors.postgres.webhooks.endpoints import register_endpoint
 from connectors.secrets import SecretBox
 from connectors.telemetry import Metrics, Telemetry, Tracing
 from schemas.events import AssetCreated, encode_event
 from schemas.ids import uuid7
-from schemas.settings import DatabaseSettings, WebhookSettings
+from schemas.settings import WebhookSettings
 from streams.webhooks.agent import WebhookAgent
 from streams.webhooks.message import read_event
 
@@ -125,12 +124,6 @@ def offered(agent, event):
 async def receiver():
     async with Receiver() as made:
         yield made
-
-
-@pytest.fixture
-async def worker(database):
-    async with Database(DatabaseSettings(url=database.worker, pool_size=8), application="test") as opened:
-        yield opened
 
 
 @asynccontextmanager

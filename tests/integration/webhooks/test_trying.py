@@ -1,13 +1,11 @@
 """An endpoint that its tenant tries: from the API's call to the receiver."""
 
 import pytest
+from support.principals import principal
 
 from api.webhooks.models import TestWanted as Wanted
 from api.webhooks.service import WebhookService
-from connectors.postgres.accounts.keys import Principal
-from connectors.postgres.database import Database
 from connectors.secrets import SecretBox
-from schemas.settings import DatabaseSettings
 
 from .conftest import KEY
 
@@ -15,16 +13,13 @@ PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 @pytest.fixture
-async def service(database):
-    async with Database(DatabaseSettings(url=database.app, pool_size=2), application="test") as app:
-        yield WebhookService(app, SecretBox(KEY), allow_private=True)
+def service(app):
+    return WebhookService(app, SecretBox(KEY), allow_private=True)
 
 
 async def test_a_test_is_sent_signed_like_any_delivery_and_says_what_it_is(world, receiver, service):
     endpoint = await world.endpoint(receiver.url(), events=["asset.ready"])
-    who = Principal(
-        key_id=None, actor="key:test", tenant_id=world.tenant_id, slug="t", scopes=frozenset(), expires_at=None
-    )
+    who = principal(tenant_id=world.tenant_id)
 
     async def keep(_connection, _answer):
         """Nothing is repeated here."""

@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.principals import principal as known
 
 from api import principals
 from api.announcing import safe_name
 from api.cursors import position_cursor, position_in
 from api.principals import Authenticator
 from api.webhooks.signing_keys import shown, signing_key
-from connectors.postgres.accounts.keys import Principal
 from connectors.postgres.paging import Position
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7
@@ -101,9 +101,7 @@ def memory(monkeypatch):
 
 
 def principal(expires_at=None):
-    return Principal(
-        key_id=uuid7(), actor="key:x", tenant_id=uuid7(), slug="acme", scopes=frozenset(), expires_at=expires_at
-    )
+    return known(key_id=uuid7(), slug="acme", expires_at=expires_at)
 
 
 async def test_a_key_is_remembered_for_a_moment_and_no_longer(memory):

@@ -4,14 +4,13 @@ import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
+from support.principals import principal
 
 from api.limits import quotas as module
 from api.limits.quotas import Quotas
 from connectors.postgres.accounts.allowances import Lease
-from connectors.postgres.accounts.keys import Principal
 from connectors.postgres.accounts.plans import Plan
 from schemas.errors import ErrorCode, MedialaneError
-from schemas.ids import uuid7
 
 
 class Table:
@@ -38,10 +37,7 @@ def table(monkeypatch):
 
 
 def on_plan(**limits):
-    return Principal(
-        key_id=None, actor="t", tenant_id=uuid7(), slug="t", scopes=frozenset(), expires_at=None,
-        plan=Plan(name="p", **limits),
-    )  # fmt: skip
+    return principal(plan=Plan(name="p", **limits))
 
 
 async def is_let_in(quotas, who):

@@ -4,13 +4,12 @@ import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
+from support.principals import principal
 
 from api.limits import rates as limits
 from api.limits.rates import RateLimiter
 from connectors.postgres.accounts.allowances import Tokens
-from connectors.postgres.accounts.keys import Principal
 from connectors.postgres.accounts.plans import Plan
-from schemas.ids import uuid7
 
 
 class Granting:
@@ -53,10 +52,7 @@ def granting(monkeypatch):
 
 
 def rated(**rates):
-    plan = Plan(name="p", **({"requests_per_s": 10, "request_burst": 100} | rates))
-    return Principal(
-        key_id=None, actor="t", tenant_id=uuid7(), slug="t", scopes=frozenset(), expires_at=None, plan=plan
-    )  # fmt: skip
+    return principal(plan=Plan(name="p", **({"requests_per_s": 10, "request_burst": 100} | rates)))
 
 
 @pytest.mark.parametrize("granted", [0, -90])
