@@ -76,7 +76,7 @@ class Filters:
         list[str] | None,
         QueryParameter(
             max_items=8,
-            description="Only assets with this entry, as `name:value`; with several: with all",
+            description="Only assets with this entry, as `name:value`; with several: with all. A name has one value",
             schema_extra={"items": Schema(type=OpenAPIType.STRING, pattern="^[^:\u0000]+:[^\u0000]*$")},
         ),
     ]
