@@ -149,7 +149,7 @@ ERRORS: dict[ErrorCode, ErrorSpec] = {
     ErrorCode.NOT_ACCEPTABLE: ErrorSpec(_R, 406, "The picture is in none of the formats that `Accept` allows."),
     ErrorCode.RANGE_NOT_SATISFIABLE: ErrorSpec(_R, 416, "None of the bytes is in the range that was asked for."),
     ErrorCode.REQUEST_TIMEOUT: ErrorSpec(_R, 408, "The request's body did not arrive in time."),
-    ErrorCode.QUERY_TIMEOUT: ErrorSpec(_R, 422, "The list took too long; narrow it by time, state or type."),
+    ErrorCode.QUERY_TIMEOUT: ErrorSpec(_R, 422, "The list took too long: ask for less of it."),
     ErrorCode.SERVICE_UNAVAILABLE: ErrorSpec(_R, 503, "A part of the service does not answer; try again."),
     ErrorCode.INTERNAL: ErrorSpec(_R, 500, "Something went wrong on our side."),
 }

@@ -204,7 +204,8 @@ def _writing(writer: AssetWriter, once: Once) -> list[HTTPRouteHandler]:
         summary="Process again",
         description="Opens a new generation of an asset that is ready, failed or cancelled, with the profiles that are "
         "chosen by now, behind fresh uploads. What was made of the same bytes is used again, and stays readable. "
-        "Second-stage jobs that a ready asset still has are stopped. 409 while it is under way.",
+        "Second-stage jobs that a ready asset still has are stopped. 409 while it is under way, 403 (`quota_exceeded`) "
+        "after a thousand times.",
         responses=documented(400, 401, 403, 404, 409, 413, 422, 429),
     )
     async def process(

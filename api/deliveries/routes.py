@@ -34,8 +34,9 @@ def _reading(service: DeliveryService) -> list[HTTPRouteHandler]:
         opt=_NEEDED,
         operation_id="listDeliveries",
         summary="Deliveries to an endpoint, newest first",
-        description="In the order of their events. What has ended is kept for 30 days.",
-        responses=documented(400, 401, 403, 404, 429),
+        description="In the order of their events. What has ended is kept for 30 days. 422 (`query_timeout`) for a "
+        "page that takes longer than five seconds.",
+        responses=documented(400, 401, 403, 404, 422, 429),
     )
     async def page(
         request: TenantRequest,

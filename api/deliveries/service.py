@@ -24,6 +24,8 @@ from connectors.postgres.webhooks.delivery_views import (
 from connectors.postgres.webhooks.resending import MOST_AHEAD_S, MOST_RECOVERED, SPREAD_S, Span, Which
 from schemas.errors import ErrorCode, MedialaneError
 
+_FAR_S = 60.0
+
 
 class DeliveryService:
     """Shows a tenant its deliveries and sends them again."""
@@ -108,7 +110,9 @@ async def _recovered(
     over_s = delay_s + MOST_RECOVERED * SPREAD_S - MOST_AHEAD_S
     if over_s > 0:
         detail = f"What is sent again to this endpoint becomes due over {delay_s / 60:.0f} minutes already; come again."
-        raise MedialaneError(ErrorCode.RATE_LIMITED, detail, retry_after_s=over_s)
+        # At the end of what is looked at nobody knows how much more there is.
+        again_s = over_s if delay_s < MOST_AHEAD_S - 1 else _FAR_S
+        raise MedialaneError(ErrorCode.RATE_LIMITED, detail, retry_after_s=again_s)
     sent = await resending.recover(
         connection, who.tenant_id, endpoint_id, span, which, actor=who.actor, delay_s=delay_s
     )

@@ -11,13 +11,14 @@ from processors.ffmpeg.progress import Progress
 from processors.images.placeholder import Placeholder
 from processors.job import Job, Outcome, longest_s
 from processors.video import boxes, ladder, length, poster, storyboard
-from processors.video.graph import Target, compile_run, target_size
+from processors.video.graph import Target, compile_run, poster_at, target_size
 from processors.video.probe import Clip, input_options, probe
 from schemas.details import Details
 from schemas.errors import ErrorCode
 from schemas.profiles import CATALOGUE
 
 _ISO = frozenset({"mp4", "mov"})
+_ORNAMENT_S = 15.0
 
 
 def process(job: Job, path: Path, video_format: str) -> Outcome:
@@ -66,10 +67,14 @@ def _details(clip: Clip, video_format: str, shown: Placeholder | None) -> Detail
 
 
 def _without_poster(job: Job, path: Path, clip: Clip) -> tuple[float, Placeholder | None]:
-    """As `_make`, of a placeholder alone: an earlier attempt may have made the poster, or nobody wants one."""
+    """As `_make`, of a placeholder alone: an earlier attempt may have made the poster, or nobody wants one.
+
+    Of the same moment as a poster would be, so that both show the same; an ornament is not worth a long search.
+    """
     like = CATALOGUE["poster"]
     target = Target(like, *target_size(clip, like), job.workdir / "placeholder.jpg")
-    rss_mb = poster.ensure(path, clip, target)
+    moments = (poster_at(clip.duration_s), (clip.duration_s or 0.0) / 4)
+    rss_mb = poster.ensure(path, clip, target, moments=moments, wall_s=_ORNAMENT_S)
     return rss_mb, poster.placeholder(target)
 
 

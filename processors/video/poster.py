@@ -1,5 +1,6 @@
 """A poster that shows something: where the main run gave none or a black one, a few other moments are tried."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import ffmpeg
@@ -15,23 +16,28 @@ from processors.video.probe import Clip, input_options
 
 # Mean of the luma, 0 to 255. Video black is 0 after conversion; dim night scenes lie above 12.
 BLACK_BELOW = 10.0
-_TRIES = (0.0, 0.1, 0.25, 0.5, 0.75)
+_SHARES = (0.0, 0.1, 0.25, 0.5, 0.75)
 _JPEG_END = b"\xff\xd9"
 _CPU_S, _WALL_S = 60.0, 120.0
 
 
-def ensure(source: Path, clip: Clip, target: Target) -> float:
-    """Replace a missing or black poster by the brightest of a few other frames.
+def ensure(
+    source: Path, clip: Clip, target: Target, *, moments: Sequence[float] | None = None, wall_s: float = _WALL_S
+) -> float:
+    """Replace a missing or black poster by the brightest of a few other frames: those at `moments`, in seconds, each of
+    which may take `wall_s`; by default at some shares of the film's length.
 
     Returns the peak memory of what was run, MiB. A film that is black throughout keeps its black poster;
     one without a single frame that decodes leaves no file.
     """
     best, rss_mb = brightness(target.path), 0.0
     candidate = target.path.with_suffix(".try.jpg")
-    for share in _TRIES if best < BLACK_BELOW else ():
+    if moments is None:
+        moments = [(clip.duration_s or 0.0) * share for share in _SHARES]
+    for at in moments if best < BLACK_BELOW else ():
         try:
-            argv = _seek(source, clip, target, share, candidate)
-            ran = helper.run(argv, reads=source, writes=candidate.parent, cpu_s=_CPU_S, wall_s=_WALL_S)
+            argv = _seek(source, clip, target, at, candidate)
+            ran = helper.run(argv, reads=source, writes=candidate.parent, cpu_s=_CPU_S, wall_s=wall_s)
             rss_mb = max(rss_mb, ran.rss_mb)
         except MediaError:
             continue
@@ -73,9 +79,8 @@ def brightness(path: Path) -> float:
         return -1.0
 
 
-def _seek(source: Path, clip: Clip, target: Target, share: float, to: Path) -> list[str]:
-    at = round((clip.duration_s or 0.0) * share, 3)
-    read = ffmpeg.input(f"file:{source}", **input_options(clip.demuxer), ss=at, threads=1)
+def _seek(source: Path, clip: Clip, target: Target, at: float, to: Path) -> list[str]:
+    read = ffmpeg.input(f"file:{source}", **input_options(clip.demuxer), ss=round(at, 3), threads=1)
     frame = scaled(prepared(read[str(clip.video)], clip), clip, target.width, target.height, from_source=True)
     options = {"update": 1, "vframes": 1, "q:v": 3, **COMMON}
     return command(ffmpeg.output(as_jpeg(frame), str(to), f="image2", **options))

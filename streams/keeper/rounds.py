@@ -135,6 +135,8 @@ class Rounds:
         for job in lost:
             try:
                 async with self._database.transaction() as connection:
+                    if not await self._leases_count(connection):
+                        return
                     await keeper.bury_lost(connection, job)
             except FencedError:
                 continue  # it came back to life, another keeper was faster, or its tenant was removed

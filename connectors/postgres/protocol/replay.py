@@ -25,9 +25,13 @@ from schemas.states import AssetState, JobClass
 REPLAYABLE = (AssetState.FAILED, AssetState.READY, AssetState.CANCELLED)
 """What may be opened again; what is under way has its end still before it."""
 
+MOST_GENERATIONS = 1000
+"""So many a tenant may open of one asset: each leaves a job and events, which are read and removed together."""
+
 _LOCK = sa.text("""
     SELECT tenant_id, state, kind, generation, content_sha256 FROM assets WHERE id = :id FOR NO KEY UPDATE
 """)
+_GENERATION = sa.text("SELECT generation FROM assets WHERE id = :id")
 _REOPEN = sa.text(f"""
     UPDATE assets SET state = 'uploaded', generation = generation + 1, error_code = NULL, error_detail = NULL,
         finished_at = NULL, event_seq = event_seq + 2
@@ -110,9 +114,12 @@ async def process_again(
 ) -> None:
     """Open a new generation of a tenant's own asset, behind its fresh uploads.
 
-    Raises `MedialaneError`: not_found, or conflict while the asset is under way.
+    Raises `MedialaneError`: not_found, conflict while the asset is under way, quota_exceeded beyond
+    `MOST_GENERATIONS`; unsupported_type as `replay_asset`.
     """
     state, _ = await lock_asset(connection, tenant_id, asset_id)
+    if (await connection.execute(_GENERATION, {"id": asset_id})).scalar_one() >= MOST_GENERATIONS:
+        raise MedialaneError(ErrorCode.QUOTA_EXCEEDED, f"An asset is processed {MOST_GENERATIONS} times at most.")
     job_id = await replay_asset(
         connection, asset_id, reason="asked for by its tenant", job_class=JobClass.SECONDARY, traceparent=traceparent
     )

@@ -27,7 +27,7 @@ MOST_AHEAD_S = 600.0
 """What was sent again is sought so far ahead."""
 _MOST_RETRIES = 10_000
 SPREAD_S = 0.005
-"""Between the due times of two: a receiver that is back is not overrun, and no look of an agent is filled by them."""
+"""Between the due times of two: a receiver that is back is not overrun, nor a look filled by one endpoint's."""
 
 _STANDING = """
     SELECT enabled, disabled_reason FROM webhook_endpoints

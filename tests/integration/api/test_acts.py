@@ -12,6 +12,7 @@ from support.api import PHOTO
 from support.objects import client_of
 
 from connectors.objectstore.s3 import S3ObjectStore
+from connectors.postgres.protocol.replay import MOST_GENERATIONS
 from connectors.telemetry.metrics import Metrics
 from schemas.ids import uuid7
 from schemas.records import Dispatch
@@ -193,6 +194,18 @@ async def test_what_has_ended_is_processed_again_once(caller, operator, ended, j
     assert job["job_class"] == "secondary"
     noted = (await audited(operator, asset_id))[-1]
     assert noted == ("asset.process", {"state": ended, "job_id": str(job["id"])})
+
+
+async def test_an_asset_is_processed_again_a_thousand_times_at_most(caller, operator):
+    asset_id = await caller.upload()
+    await complete(caller, asset_id)
+    await ends(caller, operator, asset_id, "cancelled")
+    opened = "UPDATE assets SET generation = :n WHERE id = :id RETURNING id"
+    await operator.rows(opened, id=asset_id, n=MOST_GENERATIONS)
+    status, answer, _ = await caller.call("POST", f"{ASSETS}/{asset_id}/process")
+    assert (status, answer["code"]) == (403, "quota_exceeded")
+    await operator.rows(opened, id=asset_id, n=MOST_GENERATIONS - 1)
+    assert (await caller.call("POST", f"{ASSETS}/{asset_id}/process"))[0] == 200
 
 
 async def test_what_is_deleted_is_gone_at_once_and_its_objects_after_the_purge(caller, operator, bucket):
