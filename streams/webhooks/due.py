@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from uuid import UUID
 
 import structlog
@@ -95,49 +95,40 @@ class DueLoop:
         # just come due and leases that ran out wait for a look at every endpoint.
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._looks(), name="webhooks looks")
-            tasks.create_task(self._full_looks(), name="webhooks full looks")
-            await self._rounds()
+            tasks.create_task(self._repeat(self._look_at_all_and_wait, "no full look"), name="webhooks full looks")
+            await self._repeat(self._round, "due deliveries wait")
+
+    async def _repeat(self, act: Callable[[], Awaitable[None]], failed: str) -> None:
+        """Act until stopped; after each failure, which is logged as `failed`, a pause that grows."""
+        failures = 0
+        while not self._stopping:
+            try:
+                await act()
+                failures = 0
+            except Exception as error:
+                failures += 1
+                log.warning(failed, failures=failures, exc_info=None if is_outage(error) else error)
+                await pause(failures)
 
     async def _looks(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._next_look, failures = loop.time(), 0
-        while not self._stopping:
-            try:
-                await self._look()
-                failures = 0
-                self._next_look = loop.time() + self._interval_s
-                await _wait(self._over, self._interval_s)
-            except Exception as error:
-                failures += 1
-                log.warning("no look for what is due", failures=failures, exc_info=None if is_outage(error) else error)
-                await pause(failures)
+        self._next_look = asyncio.get_running_loop().time()
+        await self._repeat(self._look_and_wait, "no look for what is due")
 
-    async def _full_looks(self) -> None:
-        failures = 0
-        while not self._stopping:
-            try:
-                await self._look_at_all()
-                failures = 0
-                await _wait(self._over, _FULL_EVERY * self._interval_s)
-            except Exception as error:
-                failures += 1
-                log.warning("no full look", failures=failures, exc_info=None if is_outage(error) else error)
-                await pause(failures)
+    async def _look_and_wait(self) -> None:
+        await self._look()
+        self._next_look = asyncio.get_running_loop().time() + self._interval_s
+        await _wait(self._over, self._interval_s)
 
-    async def _rounds(self) -> None:
-        failures = 0
-        while not self._stopping:
-            try:
-                self._slots.freed.clear()
-                if await self._lease():
-                    await asyncio.sleep(_GATHER_S)
-                else:
-                    await _wait(self._slots.freed, self._interval_s)
-                failures = 0
-            except Exception as error:
-                failures += 1
-                log.warning("due deliveries wait", failures=failures, exc_info=None if is_outage(error) else error)
-                await pause(failures)
+    async def _look_at_all_and_wait(self) -> None:
+        await self._look_at_all()
+        await _wait(self._over, _FULL_EVERY * self._interval_s)
+
+    async def _round(self) -> None:
+        self._slots.freed.clear()
+        if await self._lease():
+            await asyncio.sleep(_GATHER_S)
+        else:
+            await _wait(self._slots.freed, self._interval_s)
 
     async def _look(self) -> None:
         now = asyncio.get_running_loop().time()
