@@ -88,7 +88,7 @@ class AssetEnd(Event, frozen=True, kw_only=True):
     event_type: ClassVar[str]
     doc: ClassVar[str]
 
-    file_name: Annotated[str | None, Meta(description="As the upload named it; null in older events")] = None
+    file_name: Annotated[str | None, Meta(description=f"As the upload named it; {UNSAID}")] = None
     metadata: Annotated[dict[str, str] | None, Meta(description=f"The asset's metadata; {UNSAID}")] = None
     tags: Annotated[tuple[str, ...] | None, Meta(description=f"The asset's tags; {UNSAID}")] = None
 

@@ -61,6 +61,8 @@ class Buckets:
 WEBHOOK_OUTCOMES = (
     "delivered", "rejected", "redirected", "timeout", "unreachable", "refused", "gone", "unsent", "unreadable",
 )  # fmt: skip
+WEBHOOK_UNSENT = ("unsent", "unreadable")
+"""Those after which nothing was sent, for a lack of our own: no attempt's row has them."""
 WAIT_REASONS = tuple(WaitReason)
 
 # -- HTTP, as the API answers it; `route` is the pattern, never the path --------------------------------------------

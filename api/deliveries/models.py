@@ -9,10 +9,11 @@ from msgspec import Meta
 from api.envelope import Moment
 from connectors.postgres.webhooks.delivery_views import MOST_ATTEMPTS
 from connectors.postgres.webhooks.resending import MOST_COUNTED, MOST_RECOVERED, Which
-from schemas.metrics import WEBHOOK_OUTCOMES
+from schemas.metrics import WEBHOOK_OUTCOMES, WEBHOOK_UNSENT
 from schemas.states import DeliveryState
 
-_OUTCOMES = f"{', '.join(f'`{outcome}`' for outcome in WEBHOOK_OUTCOMES)}; more may come"
+_SHOWN = (f"`{outcome}`" for outcome in WEBHOOK_OUTCOMES if outcome not in WEBHOOK_UNSENT)
+_OUTCOMES = f"{', '.join(_SHOWN)}; more may come"
 
 
 class DeliveryOut(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -111,7 +111,7 @@ def _make(
         )
     rss_mb, shown = [ran.rss_mb], listener.shown
     with job.timings.step("check"):
-        for target in [target for target in targets if target not in listener.announced]:
+        for target in (each for each in targets if each not in listener.announced):
             if target.profile.format == "jpeg":
                 rss_mb.append(poster.ensure(path, clip, target))
                 if not target.path.is_file():

@@ -7,6 +7,7 @@ from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
 from connectors.http.client import Answer, Outcome
+from schemas.metrics import WEBHOOK_UNSENT
 from schemas.states import DeliveryState
 
 # A receiver may ask for a longer pause than the schedule's, but not put a delivery off for ever.
@@ -27,7 +28,7 @@ class Verdict(NamedTuple):
     @property
     def unsent(self) -> bool:
         """Nothing was sent, for a lack of our own: it does not count."""
-        return self.outcome in {"unsent", "unreadable"}
+        return self.outcome in WEBHOOK_UNSENT
 
     @property
     def gone(self) -> bool:

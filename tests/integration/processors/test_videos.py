@@ -227,7 +227,9 @@ def test_a_poster_from_elsewhere_is_a_whole_picture(bench, tmp_path):
 def test_a_placeholder_is_of_the_posters_moment_also_where_an_earlier_attempt_made_the_poster(bench, tmp_path):
     title = "color=c=red:s=320x240:r=10:d=1[a];color=c=blue:s=320x240:r=10:d=7[b];[a][b]concat=n=2:v=1[out0]"
     path = tmp_path / "a.mp4"
-    subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", title, "-pix_fmt", "yuv420p", path], check=True)
+    subprocess.run(
+        ["ffmpeg", "-nostdin", "-v", "error", "-f", "lavfi", "-i", title, "-pix_fmt", "yuv420p", path], check=True
+    )
     colours = [bench.run(path, tmp_path, VIDEO, but=but)[1].details.dominant_color for but in ((), {"poster"})]
     assert colours[0] == colours[1] is not None
 
