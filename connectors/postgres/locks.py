@@ -1,4 +1,6 @@
-"""Row locks in the one order that the job protocol permits: assets, then contents, then jobs, each kind by id."""
+"""Row locks in the one order that the job protocol permits: assets, then contents, then jobs, each kind by id; and a
+lock of a tenant's that is no row's.
+"""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -34,6 +36,7 @@ _HELD = sa.text(HELD)
 
 Held = Sequence[tuple[UUID, int]]
 """Jobs by id, each with the epoch under which somebody says to hold it."""
+_ONE_BY_ONE = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:what, 0) # hashtextextended(:tenant, 0))")
 
 
 async def lock_assets(connection: AsyncConnection, assets: Sequence[UUID]) -> None:
@@ -49,3 +52,8 @@ async def lock_held(connection: AsyncConnection, held: Held) -> set[UUID]:
 def held_values(held: Held) -> dict[str, list[UUID] | list[int]]:
     """The values of `RUNNING` and of `HELD` in a statement."""
     return {"ids": [job_id for job_id, _ in held], "epochs": [epoch for _, epoch in held]}
+
+
+async def one_by_one(connection: AsyncConnection, what: str, tenant_id: UUID) -> None:
+    """Let nobody else make one of these for the tenant until this transaction ends: both would find the last place."""
+    await connection.execute(_ONE_BY_ONE, {"what": what, "tenant": str(tenant_id)})

@@ -1,4 +1,4 @@
-"""Pages: lists go from the newest to the oldest, and by id where two are of the same moment."""
+"""Pages: by time, and by id where two are of the same moment; lists go from the newest to the oldest."""
 
 from datetime import datetime
 from typing import NamedTuple

@@ -115,8 +115,8 @@ class Slots:
         if self._held[endpoint] <= 0:
             raise RuntimeError("a slot was given back that nobody held")
         self._count_sick(endpoint, -1)
-        _less(self._held_by, self._tenants[endpoint])
-        _less(self._held, endpoint)
+        _add(self._held_by, self._tenants[endpoint], -1)
+        _add(self._held, endpoint, -1)
         self._in_flight -= 1
         if not self._held[endpoint]:
             del self._tenants[endpoint]
@@ -125,10 +125,10 @@ class Slots:
     def _count_sick(self, endpoint: UUID, change: int) -> None:
         if endpoint in self._sick and change:
             self._sick_held += change
-            _less(self._sick_held_by, self._tenants[endpoint], -change)
+            _add(self._sick_held_by, self._tenants[endpoint], change)
 
 
-def _less(counts: Counter[UUID], key: UUID, by: int = 1) -> None:
-    counts[key] -= by
+def _add(counts: Counter[UUID], key: UUID, by: int) -> None:
+    counts[key] += by
     if not counts[key]:
         del counts[key]

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.postgres.accounts.plans import Plan
+from connectors.postgres.locks import one_by_one
 from connectors.postgres.paging import Position
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7
@@ -27,8 +28,6 @@ _FORM = re.compile(r"mp_([a-z0-9]{4,32})_([A-Za-z0-9_-]{16,128})")
 MAX_KEYS = 100
 """What a tenant may have at a time of keys that still work."""
 
-# Keys of one tenant are made one after the other, or several would find the last free place.
-_ONE_BY_ONE = sa.text("SELECT pg_advisory_xact_lock(hashtextextended('api_keys', 0) # hashtextextended(:tenant, 0))")
 _INSERT = sa.text("""
     INSERT INTO api_keys (id, tenant_id, prefix, secret_hash, name, scopes, expires_at, replaces)
     SELECT :id, :tenant_id, :prefix, :secret_hash, :name, :scopes, :expires_at, :replaces
@@ -141,7 +140,7 @@ async def _make(
     replaces: UUID | None = None,
     in_its_place: bool = False,
 ) -> MintedKey:
-    await connection.execute(_ONE_BY_ONE, {"tenant": str(tenant_id)})
+    await one_by_one(connection, "api_keys", tenant_id)
     prefix, secret = secrets.token_hex(6), secrets.token_hex(24)
     key_id, granted = uuid7(), [scope.value for scope in scopes]
     made = await connection.execute(

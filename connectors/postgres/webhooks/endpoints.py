@@ -8,6 +8,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from connectors.postgres.locks import one_by_one
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.ids import uuid7
 
@@ -20,8 +21,6 @@ COLUMNS = """
 """
 """What `Endpoint` is read from."""
 
-# Registrations of one tenant come one after the other, or several would find the last free place.
-_LOCK = sa.text("SELECT pg_advisory_xact_lock(hashtextextended('webhook_endpoints', 0) # hashtextextended(:tenant, 0))")
 _INSERT = sa.text(f"""
     INSERT INTO webhook_endpoints (id, tenant_id, url, secret, events, description)
     SELECT :id, :tenant_id, :url, :secret, :events, :description
@@ -75,7 +74,7 @@ async def register_endpoint(
     description: str = "",
 ) -> Endpoint:
     """Add an endpoint; what happens from now on is sent to it. Raises `MedialaneError(quota_exceeded)`."""
-    await connection.execute(_LOCK, {"tenant": str(tenant_id)})
+    await one_by_one(connection, "webhook_endpoints", tenant_id)
     values = {
         "id": uuid7(), "tenant_id": tenant_id, "url": url, "secret": sealed_secret, "events": list(events),
         "description": description,

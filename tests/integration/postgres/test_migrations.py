@@ -1,13 +1,11 @@
 """Migrations: two migrators at once, steps that must be permitted, and the roles' limits."""
 
-import os
-import subprocess
-import sys
 import threading
 
 import psycopg
 import pytest
 from psycopg import errors
+from support import commands
 
 import migrations
 from connectors.postgres.database import SCHEMA
@@ -79,10 +77,8 @@ def test_a_database_that_a_newer_release_has_migrated_is_left_as_it_is(empty):
     with psycopg.connect(empty, autocommit=True) as owner:
         owner.execute("UPDATE alembic_version SET version_num = '9999'")
     assert migrations.upgrade(empty) == []
-    env = os.environ | {"MEDIALANE_MIGRATION_DATABASE_URL": empty}
     for options in ([], ["--dry-run"], ["--phase", "expand"]):
-        argv = [sys.executable, "-m", "cli.main", "migrate", *options]
-        ran = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+        ran = commands.medialane({"MEDIALANE_MIGRATION_DATABASE_URL": empty}, "migrate", *options)
         assert ran.returncode == 0, ran.stderr
         assert ran.stdout.startswith(f"the database is at 9999, newer than this release ({migrations.head()})")
 

@@ -62,14 +62,7 @@ async def test_it_has_the_whole_schedule_before_it_again(world, receiver):
 
 
 async def test_a_late_writer_of_the_attempt_before_changes_nothing(world):
-    await world.endpoint("http://a.example/")
-    async with world.database.transaction() as connection:
-        event = world.event()
-        new = deliveries.NewDelivery(
-            id=event.envelope.id, tenant_id=world.tenant_id, endpoint_id=(await endpoint_of(world)), asset_id=event.envelope.asset_id,
-            event_id=event.envelope.id, event_type=event.envelope.type, seq=1, payload="{}", traceparent=None, leased=True,
-        )  # fmt: skip
-        await deliveries.insert(connection, [new], owner="old", lease_s=60)
+    new = await begun(world, await world.endpoint("http://a.example/"), "old")
     late = deliveries.Settlement(
         id=new.id, epoch=1, attempt=1, state=DeliveryState.DELIVERED, pause_s=None, sent=True, outcome="delivered",
         status=200, response="", traceparent=None,
@@ -101,11 +94,6 @@ async def test_one_that_was_given_up_before_any_attempt_does_not_count_as_late(w
     ages = agent.metrics.histogram(WEBHOOK_FIRST_ATTEMPT_AGE)
     assert sum(bucket.get() for bucket in ages._buckets) == 0
     assert [attempt["attempt"] for attempt in await world.attempts()] == [1]
-
-
-async def endpoint_of(world):
-    ((row),) = await world.rows("webhook_endpoints")
-    return row["id"]
 
 
 async def test_what_is_under_way_or_has_nowhere_to_go_is_refused(world):
@@ -188,19 +176,25 @@ async def test_who_sends_again_holds_up_no_agent_that_disables_the_endpoint(worl
             await settling.flushed()
         running.cancel()
         assert (await world.states(), await other.states()) == (["dead"], ["dead"])
-        ((row),) = await world.rows("webhook_endpoints")
+        (row,) = await world.rows("webhook_endpoints")
         assert not row["enabled"]
+
+
+async def begun(world, endpoint, owner):
+    """A delivery to an endpoint, leased for its first attempt."""
+    new = deliveries.NewDelivery(
+        id=uuid7(), tenant_id=world.tenant_id, endpoint_id=endpoint, event_id=uuid7(), event_type="asset.ready",
+        asset_id=uuid7(), seq=1, payload="{}", traceparent=None, leased=True,
+    )  # fmt: skip
+    async with world.database.transaction() as connection:
+        await deliveries.insert(connection, [new], owner=owner, lease_s=60)
+    return new
 
 
 async def sending(world):
     """A delivery to a tenant's endpoint that is under way, and a result of it that says that there is no receiver."""
-    ((row),) = await world.rows("webhook_endpoints")
-    new = deliveries.NewDelivery(
-        id=uuid7(), tenant_id=world.tenant_id, endpoint_id=row["id"], event_id=uuid7(), event_type="asset.ready",
-        asset_id=uuid7(), seq=1, payload="{}", traceparent=None, leased=True,
-    )  # fmt: skip
-    async with world.database.transaction() as connection:
-        await deliveries.insert(connection, [new], owner="me", lease_s=60)
+    (row,) = await world.rows("webhook_endpoints")
+    new = await begun(world, row["id"], "me")
     gone = deliveries.Settlement(
         id=new.id, epoch=1, attempt=1, state=DeliveryState.DEAD, pause_s=None, sent=True, outcome="gone", status=410,
         response="", traceparent=None,

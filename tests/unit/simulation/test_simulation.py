@@ -2,13 +2,13 @@
 
 import asyncio
 import random
-import selectors
 from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.credit import goes_at_once, next_to_go
+from support.simulated import SimulatedLoop
 
 from connectors.postgres.protocol.credits import AGEING_S
 from schemas.states import JobClass
@@ -20,28 +20,6 @@ from streams.simulation.credit import Credit
 from streams.simulation.mix import EXAMPLE, MixError, jobs_of, read_mix
 from streams.simulation.model import Job, Setup, Simulation
 from streams.simulation.outcome import Span, error, jain, most_at_once, outcome
-
-
-class _Jump(selectors.DefaultSelector):
-    """Instead of waiting, time goes on at once."""
-
-    now = 0.0
-
-    def select(self, timeout=None):
-        if timeout:
-            self.now += timeout
-        return super().select(0)
-
-
-class SimulatedLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock only moves when nothing can happen."""
-
-    def __init__(self):
-        self.jump = _Jump()
-        super().__init__(self.jump)
-
-    def time(self):
-        return self.jump.now
 
 
 def in_lanes(jobs, setup):

@@ -1,12 +1,12 @@
-"""What the due loop tells of what is overdue, without a database."""
+"""When the due loop looks, whose turn it is, and what it tells of what is overdue, without a database."""
 
 import asyncio
-import selectors
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import pytest
 from prometheus_client import CollectorRegistry
+from support.simulated import SimulatedLoop
 
 from connectors.postgres.webhooks import deliveries
 from connectors.postgres.webhooks.deliveries import DueEndpoint
@@ -212,16 +212,6 @@ class Table:
         return {OTHER: OTHER_TENANT}
 
 
-class Skipping(selectors.DefaultSelector):
-    """What is waited for is there at once: the clock moves on instead."""
-
-    now = 0.0
-
-    def select(self, timeout=None):
-        self.now += timeout or 0.0
-        return super().select(0)
-
-
 def run_for(loop, seconds):
     """Run the due loop for so long, on a clock that skips whatever is waited for."""
 
@@ -231,12 +221,7 @@ def run_for(loop, seconds):
         loop.stop()
         await running
 
-    def made():
-        found = asyncio.SelectorEventLoop(clock := Skipping())
-        found.time = lambda: clock.now
-        return found
-
-    with asyncio.Runner(loop_factory=made) as runner:
+    with asyncio.Runner(loop_factory=SimulatedLoop) as runner:
         runner.run(run())
 
 
