@@ -7,6 +7,7 @@ from typing import Annotated
 from uuid import UUID
 
 from litestar.params import QueryParameter
+from msgspec import Meta
 
 from connectors.postgres.paging import Position
 from schemas.errors import ErrorCode, MedialaneError
@@ -14,6 +15,8 @@ from schemas.errors import ErrorCode, MedialaneError
 MAX_PAGE = 100
 
 Cursor = Annotated[str | None, QueryParameter(description="`nextCursor` of the page before")]
+
+NextCursor = Annotated[str | None, Meta(description="Pass it as `cursor` for the next page; none: this is the last")]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

@@ -11,8 +11,8 @@ from cli.asset_check import verify_assets
 from cli.client import Asset, AssetPage, MedialaneClient
 from cli.common.ages import WHEN
 from cli.common.door import ask, with_door
+from cli.common.entries import with_about
 from cli.download import download
-from cli.entries import with_about
 
 
 @click.group()

@@ -13,6 +13,7 @@ import click
 
 from cli.client import Endpoint, MedialaneClient, RefusedError
 from cli.common.door import ask, with_door
+from cli.common.terminal import one_line
 from cli.harness.receiver import Received, Receiver, VerificationError
 
 _REFUSED = """The service does not send to {url}: {why}
@@ -90,7 +91,7 @@ def _line(one: Received, secret: str) -> str:
     try:
         one.verify(secret)
     except (VerificationError, ValueError) as error:
-        return f"refused: {error}"
+        return f"refused: {one_line(str(error))}"
     data = one.payload.get("data") or {}
     return f"{one.event_type:<16}  {one.asset_id}  {_state(one.event_type, data)}  signature holds"
 

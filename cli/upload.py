@@ -17,8 +17,8 @@ from rich.progress import Progress, TaskID
 
 from cli.client import Asset, AssetFailedError, ClientError, MedialaneClient, PartsUpload
 from cli.common.door import ask, with_door
+from cli.common.entries import with_about
 from cli.common.transfers import transfers
-from cli.entries import with_about
 
 IN_PARTS_FROM = 64 << 20
 """Bytes from which a file is sent in parts."""

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -22,6 +23,7 @@ from connectors.postgres.webhooks.resending import SPREAD_S, Span, Which
 from schemas.errors import ErrorCode, MedialaneError
 
 _MOST_ENDPOINTS = 1000
+_REFUSALS = {ErrorCode.NOT_FOUND, ErrorCode.WEBHOOK_DISABLED, ErrorCode.DELIVERY_UNDER_WAY}
 
 
 class Outcome(NamedTuple):
@@ -106,7 +108,7 @@ def recover(
         return await view_endpoints(connection, limit=_MOST_ENDPOINTS, tenant=tenant)
 
     span, which = Span(since=since, until=until), Which(state)
-    done = asyncio.run(_recover(in_transaction(choose), span, which, rate=rate, dry_run=dry_run))
+    done = asyncio.run(_recover(choose, span, which, rate=rate, dry_run=dry_run))
     if as_json:
         click.echo(msgspec.json.encode([one._asdict() for one in done]).decode())
     for one in done:
@@ -117,9 +119,6 @@ def recover(
             click.echo(f"{one.endpoint_id}  {'then ' if one.deliveries else ''}left alone: {one.refused}", err=True)
     if any(one.refused is not None for one in done):
         sys.exit(1)
-
-
-_REFUSALS = {ErrorCode.NOT_FOUND, ErrorCode.WEBHOOK_DISABLED, ErrorCode.DELIVERY_UNDER_WAY}
 
 
 def _refusal(error: MedialaneError) -> str:
@@ -147,10 +146,17 @@ async def _resend(
 
 
 async def _recover(
-    endpoints: tuple[EndpointView, ...], span: Span, which: Which, *, rate: float, dry_run: bool
+    choose: Callable[[AsyncConnection], Awaitable[tuple[EndpointView, ...]]],
+    span: Span,
+    which: Which,
+    *,
+    rate: float,
+    dry_run: bool,
 ) -> list[Outcome]:
     done: list[Outcome] = []
     async with worker_database() as database:
+        async with database.transaction() as connection:
+            endpoints = await choose(connection)
         for one in endpoints:
             if dry_run:
                 done.append(await _count_one(database, one, span, which))

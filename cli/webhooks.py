@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cli.common.database import in_transaction
+from cli.common.terminal import one_line
 from cli.listening import listen
 from cli.webhook_acts import recover, resend
 from connectors.postgres.accounts.tenants import find_tenant
@@ -100,7 +101,7 @@ def show(webhook_id: UUID, tenant: str | None, as_json: bool) -> None:
         for attempt in found.attempts:
             took = "" if attempt.duration_s is None else f"  {attempt.duration_s:.3f} s"
             met = f"{attempt.outcome or 'under way, or lost'}  {attempt.status or ''}".rstrip()
-            said = f"  {_line(attempt.response)}" if attempt.response else ""
+            said = f"  {one_line(attempt.response)}" if attempt.response else ""
             click.echo(f"{attempt.number:>7}  {attempt.started_at:%Y-%m-%d %H:%M:%S}{took}  {met}{said}")
 
 
@@ -164,10 +165,5 @@ def _backlog(one: EndpointView) -> str:
     why = ""
     if one.last_outcome:
         why = f"; last: {one.last_outcome} {one.last_status or ''}".rstrip()
-        why += f" {_line(one.last_response)}" if one.last_response else ""
+        why += f" {one_line(one.last_response)}" if one.last_response else ""
     return f"{one.waiting} wait{due}, {one.dead} dead{why}"
-
-
-def _line(text: str) -> str:
-    """What a stranger's server said, on one line, and nothing that a terminal would obey."""
-    return "".join(sign if sign.isprintable() else " " for sign in text[:200])

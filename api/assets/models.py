@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from api.cursors import NextCursor
 from api.envelope import Moment
 from api.fields import Metadata, Tags
 from schemas.details import Details
@@ -164,9 +165,7 @@ class AssetPage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Assets, newest first."""
 
     items: tuple[AssetListed, ...]
-    next_cursor: Annotated[
-        str | None, Meta(description="Pass it as `cursor` for the next page; none: this is the last")
-    ]
+    next_cursor: NextCursor
 
 
 class AssetChange(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -6,6 +6,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from api.cursors import NextCursor
 from api.envelope import Moment
 from api.fields import NO_CONTROLS
 from schemas.scopes import Scope
@@ -65,9 +66,7 @@ class KeyPage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Keys, newest first, ended ones too."""
 
     data: tuple[KeyOut, ...]
-    next_cursor: Annotated[
-        str | None, Meta(description="Pass it as `cursor` for the next page; none: this is the last")
-    ]
+    next_cursor: NextCursor
     status: Literal["success"] = "success"
 
 

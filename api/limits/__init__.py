@@ -1,1 +1,1 @@
-"""What keeps one tenant from taking more than its share: request rates, quotas of its plan, places at a time."""
+"""What keeps one tenant from taking more than its share: request rates, quotas of its plan, places, lists at once."""

@@ -81,7 +81,7 @@ class Arriving:
         if not self._judged:
             self._head += chunk[: HEAD_BYTES - len(self._head)]
             if len(self._head) == HEAD_BYTES:
-                self._judge(self._begun)
+                self._judge()
         if self._size > self._ask_beyond:
             self._ask_beyond = 2 * self._size
             await self._admission.may_have(self._who, msgspec.structs.replace(self._begun, size=self._size))
@@ -98,7 +98,7 @@ class Arriving:
             detail = "The bytes at the address have another SHA-256."
             raise MedialaneError(ErrorCode.UPLOAD_CHECKSUM_MISMATCH, detail, field="sha256")
         if not self._judged:
-            self._judge(self._begun)
+            self._judge()
         return msgspec.structs.replace(self._begun, size=self._size, expected_sha256=bytes.fromhex(sha256))
 
     @property
@@ -107,7 +107,8 @@ class Arriving:
             raise RuntimeError("bytes came before anything was said of them")
         return self._asset
 
-    def _judge(self, asset: NewAsset) -> None:
+    def _judge(self) -> None:
+        asset = self._begun
         judge(asset.kind, asset.content_type, self._head)
         self._judged = True
 

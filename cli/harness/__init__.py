@@ -1,1 +1,3 @@
-"""What demo, benches, fault runs and tests share: a client's acts, a receiver, a reader of Kafka, the rows behind."""
+"""What demo, benches, fault runs, tests and `webhooks listen` share: a client's acts, a receiver, a reader of Kafka,
+the rows behind.
+"""

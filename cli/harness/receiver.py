@@ -1,4 +1,5 @@
-"""A webhook receiver for the demo, the bench and the tests: keeps every request as it came, and misbehaves on demand.
+"""A webhook receiver for the demo, the bench, the tests and `webhooks listen`: keeps every request as it came, and
+misbehaves on demand.
 
 What it keeps is what a customer would see on the wire, so checks made on it are checks of the product, not of a fake.
 """
@@ -35,9 +36,8 @@ class Received(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def payload(self) -> dict[str, Any]:
-        """The body as JSON."""
-        decoded: dict[str, Any] = msgspec.json.decode(self.body)
-        return decoded
+        """The body as JSON. Raises `ValueError` if it is no object."""
+        return msgspec.json.decode(self.body, type=dict[str, Any])
 
     @property
     def event_type(self) -> str:

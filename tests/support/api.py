@@ -163,9 +163,12 @@ class Operator:
         async with self.database.transaction() as connection:
             return await mint_key(connection, tenant_id, scopes=scopes, expires_at=expires_at)
 
-    async def put_on_plan(self, slug, **limits):
+    async def slug(self, tenant_id):
+        return (await self.rows("SELECT slug FROM tenants WHERE id = :id", id=tenant_id))[0]["slug"]
+
+    async def put_on_plan(self, tenant_id, **limits):
         """Put a tenant on a plan of its own."""
-        plan = Plan(name=f"p-{uuid7().hex[-12:]}", **limits)
+        plan, slug = Plan(name=f"p-{uuid7().hex[-12:]}", **limits), await self.slug(tenant_id)
         async with self.database.transaction() as connection:
             await put_plan(connection, plan)
             await assign_plan(connection, slug, plan.name)

@@ -27,7 +27,7 @@ def tenant_on(operator, session, servers):
 
     async def make(**limits):
         tenant = await operator.tenant()
-        await operator.put_on_plan(tenant.slug, **limits)
+        await operator.put_on_plan(tenant.id, **limits)
         key = await operator.key(tenant.id)
         return [api.Caller(server.address, tenant.id, key.text, session) for server in servers]
 

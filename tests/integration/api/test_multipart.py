@@ -155,8 +155,7 @@ async def test_what_cannot_become_an_asset_is_refused(caller, change, field):
 
 
 async def test_an_upload_in_parts_counts_as_open(caller, operator):
-    rows = await operator.rows("SELECT slug FROM tenants WHERE id = :id", id=caller.tenant_id)
-    await operator.put_on_plan(rows[0]["slug"], max_uploads=1)
+    await operator.put_on_plan(caller.tenant_id, max_uploads=1)
     made = await begin(caller)
     body = {"filename": "b.jpg", "type": "image/jpeg", "size": 5}
     assert (await caller.call("POST", MULTIPART, body))[0] == 429
@@ -165,8 +164,7 @@ async def test_an_upload_in_parts_counts_as_open(caller, operator):
 
 
 async def test_an_upload_that_was_given_up_gives_its_room_back(caller, operator):
-    rows = await operator.rows("SELECT slug FROM tenants WHERE id = :id", id=caller.tenant_id)
-    await operator.put_on_plan(rows[0]["slug"], max_assets=2)
+    await operator.put_on_plan(caller.tenant_id, max_assets=2)
     made = [await begin(caller) for _ in range(2)]
     body = {"filename": "b.jpg", "type": "image/jpeg", "size": 5}
     assert (await caller.call("POST", MULTIPART, body))[0] == 403

@@ -193,8 +193,7 @@ async def test_what_is_not_fit_leaves_nothing(caller, operator, files, about, st
 
 async def on_plan(new_caller, operator, server, **limits):
     caller = await new_caller(server.address)
-    (tenant,) = await operator.rows("SELECT slug FROM tenants WHERE id = :id", id=caller.tenant_id)
-    await operator.put_on_plan(tenant["slug"], **limits)
+    await operator.put_on_plan(caller.tenant_id, **limits)
     return caller
 
 

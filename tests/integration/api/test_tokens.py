@@ -65,8 +65,7 @@ def server(database, bucket, jwks):
 
 @pytest.fixture
 async def slug(caller, operator):
-    rows = await operator.rows("SELECT slug FROM tenants WHERE id = :id", id=caller.tenant_id)
-    return rows[0]["slug"]
+    return await operator.slug(caller.tenant_id)
 
 
 def claims(slug, **change):

@@ -63,7 +63,7 @@ def send(kafka, made):
     assert producer.flush(30) == 0
 
 
-async def test_usage_is_told_by_day_and_stage_to_its_tenant_only(new_caller, counting, kafka, database):
+async def test_usage_is_told_by_day_and_stage_to_its_tenant_only(new_caller, counting, kafka, database, operator):
     mine, other = await new_caller(), await new_caller()
     now = datetime.now(UTC)
     today, before = [moment.date().isoformat() for moment in (now, now - timedelta(days=2))]
@@ -99,7 +99,7 @@ async def test_usage_is_told_by_day_and_stage_to_its_tenant_only(new_caller, cou
     assert (await mine.call("GET", "/api/v1/usage?days=36"))[1]["field"] == "days"
 
     env = {"MEDIALANE_DATABASE_URL": database.worker} | of(kafka)
-    slug = await slug_of(database, mine.tenant_id)
+    slug = await operator.slug(mine.tenant_id)
     told = json.loads(usage(env, "--tenant", slug, "--window", "5d", "--json").stdout)
     assert list(told) == [slug]
     assert (told[slug]["jobs_done"], told[slug]["cpu_s"], told[slug]["mean_wait_s"]) == (3, 8.25, 1.5)
@@ -112,14 +112,6 @@ async def test_usage_is_told_by_day_and_stage_to_its_tenant_only(new_caller, cou
 
 def usage(env, *arguments):
     return medialane(env, "usage", *arguments)
-
-
-async def slug_of(database, tenant_id):
-    opened = api.Operator(database)
-    try:
-        return (await opened.rows("SELECT slug FROM tenants WHERE id = :id", id=tenant_id))[0]["slug"]
-    finally:
-        await opened.database.close()
 
 
 async def test_without_kafka_it_says_when_to_come_again(env, new_caller):

@@ -1,13 +1,11 @@
 """`medialane dlq`, `reprocess`, `assets` and `breakers`, as an operator uses them, on a real Postgres (and a broker)."""
 
 import asyncio
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from support import protocol
+from support import protocol, seed
 
 from cli.main import medialane
 from connectors.postgres.accounts.profile_sets import save_choice
@@ -21,10 +19,6 @@ from schemas.profile_sets import OwnProfile, ProfileChoice, resolve
 from schemas.profiles import CATALOGUE
 from schemas.settings import DatabaseSettings
 from schemas.topics import IMAGE_JOBS
-
-_spec = importlib.util.spec_from_file_location("postgres_seed", Path(__file__).parents[1] / "postgres" / "seed.py")
-seed = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(seed)
 
 
 class Operator:

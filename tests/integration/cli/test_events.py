@@ -1,23 +1,17 @@
 """`medialane events export`: lines that say what the topic's records say, of as many as were meant."""
 
 import asyncio
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from support import protocol
+from support import protocol, seed
 
 from cli import events
 from cli.main import medialane
 from connectors.postgres.database import Database
 from schemas.generate import asyncapi
 from schemas.settings import DatabaseSettings
-
-_spec = importlib.util.spec_from_file_location("postgres_seed", Path(__file__).parents[1] / "postgres" / "seed.py")
-seed = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(seed)
 
 _ROWS = """
     SELECT json_build_array(kkey, id, type, aggregateid, tenant_id, CAST(seq AS text), payload) FROM outbox

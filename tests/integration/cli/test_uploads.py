@@ -217,8 +217,7 @@ async def test_a_torn_note_counts_as_none(caller, operator, film, own_env, torn)
 
 
 async def test_more_files_than_the_plan_lets_ask_at_once_are_all_uploaded(caller, operator, tmp_path, own_env):
-    slug = (await operator.rows("SELECT slug FROM tenants WHERE id = :id", id=caller.tenant_id))[0]["slug"]
-    await operator.put_on_plan(slug, requests_per_s=10, request_burst=2)
+    await operator.put_on_plan(caller.tenant_id, requests_per_s=10, request_burst=2)
     paths = [tmp_path / f"{number}.jpg" for number in range(12)]
     for path in paths:
         path.write_bytes(api.PHOTO)

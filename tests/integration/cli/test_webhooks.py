@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 
@@ -160,11 +161,19 @@ async def test_what_was_sent_again_before_it_is_refused_is_said_with_that(
         )
 
 
+@asynccontextmanager
 async def listening(address, key, *options):
+    """The command as it runs; killed at the end if it still does."""
     env = {"PATH": os.environ["PATH"], "MEDIALANE_URL": address, "MEDIALANE_API_KEY": key}
     command = [sys.executable, "-P", "-m", "cli.main", "webhooks", "listen", *options]
     pipe = asyncio.subprocess.PIPE
-    return await asyncio.create_subprocess_exec(*command, env=env, stdout=pipe, stderr=pipe)
+    process = await asyncio.create_subprocess_exec(*command, env=env, stdout=pipe, stderr=pipe)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
 
 
 async def test_a_developer_sees_what_comes_and_leaves_nothing_behind(database, bucket, operator, session):
@@ -172,8 +181,10 @@ async def test_a_developer_sees_what_comes_and_leaves_nothing_behind(database, b
     with api.running(env) as server:
         tenant = await operator.tenant()
         caller = api.Caller(server.address, tenant.id, (await operator.key(tenant.id)).text, session)
-        process = await listening(server.address, caller.key, "--events", "asset.failed,asset.ready")
-        async with asyncio.timeout(120):
+        async with (
+            listening(server.address, caller.key, "--events", "asset.failed,asset.ready") as process,
+            asyncio.timeout(120),
+        ):
             said = (await process.stderr.readline()).decode()
             assert said.startswith("listening as http://127.0.0.1:"), said + (await process.stderr.read()).decode()
             (row,) = await operator.rows(
@@ -198,8 +209,7 @@ async def test_a_developer_sees_what_comes_and_leaves_nothing_behind(database, b
 
 async def test_a_service_that_refuses_private_addresses_is_explained(server, operator):
     tenant = await operator.tenant()
-    process = await listening(server.address, (await operator.key(tenant.id)).text)
-    async with asyncio.timeout(120):
+    async with listening(server.address, (await operator.key(tenant.id)).text) as process, asyncio.timeout(120):
         _, said = await process.communicate()
     assert process.returncode == 1
     assert b"The service does not send to http://127.0.0.1:" in said

@@ -1,14 +1,8 @@
-import importlib.util
-from pathlib import Path
-
 import psycopg
 import pytest
+from support import seed as _seed
 
 from streams.bucket import Bucket
-
-_spec = importlib.util.spec_from_file_location("postgres_seed", Path(__file__).with_name("seed.py"))
-_seed = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_seed)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from typing import NamedTuple
 from uuid import UUID
 
 import sqlalchemy as sa
-from support import protocol
 
 from connectors.postgres.placement import placements
 from connectors.postgres.protocol.credits import NewJob, make_jobs
@@ -12,6 +11,7 @@ from schemas.ids import uuid7
 from schemas.records import Dispatch
 from schemas.states import Stage
 from schemas.topics import TOPICS
+from support import protocol
 
 
 class Seeded(NamedTuple):
