@@ -20,7 +20,6 @@ from connectors.postgres.assets.variants import NewVariant
 from connectors.postgres.database import Database
 from connectors.postgres.group_commit import GroupCommit
 from connectors.postgres.protocol.content import Role, join_content
-from connectors.postgres.protocol.credits import pass_on
 from connectors.postgres.protocol.finishing import Finish
 from connectors.postgres.protocol.jobs import ClaimedJob, FencedError
 from connectors.telemetry.tracing import Tracing, current_traceparent
@@ -149,8 +148,6 @@ class Work:
                     connection, tenant_id=job.tenant_id, sha256=sha256, job_id=job.job_id, epoch=job.epoch,
                     stage=job.stage,
                 )  # fmt: skip
-                if decision is not None and decision.role is Role.TWIN:
-                    await pass_on(connection, job.tenant_id, job.stage)
         if decision is None:
             raise FencedError(str(job.job_id))
         if decision.role is Role.TWIN:

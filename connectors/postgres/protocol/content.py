@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.postgres.assets.purge import PURGING
 from connectors.postgres.json_text import json_text
+from connectors.postgres.protocol.credits import pass_on
 from schemas.details import Facts
 from schemas.errors import OF_THE_CONTENT, READER
 from schemas.states import Stage, is_primary
@@ -26,6 +27,14 @@ TWIN_CHECK_S = 60.0
 
 LEFT_TO_A_NEWER = "({job}.reason = 'retry' AND {job}.error_code IS NULL)"
 """SQL: whether a job that waits failed of nothing, and asks for what a release that ran it does not know."""
+
+# A leader that its tenant's breaker holds may wait for the very job that asks: the one that is tried. It joins later.
+# So does one that is left to a newer release, for which it may wait for ever.
+_ALIVE = f"""
+    {{job}}.state IN ('waiting', 'queued', 'running') AND {{job}}.reason IS DISTINCT FROM 'breaker'
+    AND NOT ({{job}}.state = 'waiting' AND {LEFT_TO_A_NEWER})
+"""
+"""SQL: whether a job that leads a content will come to an end without its twins."""
 
 PURGE_CHECK_S = 5.0
 """How long a job waits for the removal of old objects of its content before it looks again."""
@@ -144,7 +153,7 @@ class _Statements(NamedTuple):
                 UPDATE jobs SET due_at = clock_timestamp() + :check * interval '1 second'
                 FROM {table} c JOIN jobs leader ON leader.id = c.leader_job_id
                 WHERE jobs.id = ANY(CAST(:ids AS uuid[])) AND {asleep.format(of="c.")}
-                    AND c.state = 'open' AND leader.id <> jobs.id AND leader.state = 'running'
+                    AND c.state = 'open' AND leader.id <> jobs.id AND {_ALIVE.format(job="leader")}
                 RETURNING jobs.id
             """),  # noqa: S608 - made of constants
         )
@@ -160,12 +169,7 @@ _SECONDARY = _Statements.of(
     "jobs.stage = {of}stage",
     f"(SELECT {PURGING} FROM content c WHERE c.tenant_id = :tenant_id AND c.sha256 = :sha256)",  # noqa: S608
 )
-# A leader that its tenant's breaker holds may wait for the very job that asks: the one that is tried. It joins later.
-# So does one that is left to a newer release, for which it may wait for ever (`LEFT_TO_A_NEWER`).
-_LEADER_ALIVE = sa.text(f"""
-    SELECT 1 FROM jobs WHERE id = :job_id AND state IN ('waiting', 'queued', 'running')
-        AND reason IS DISTINCT FROM 'breaker' AND NOT (state = 'waiting' AND {LEFT_TO_A_NEWER.format(job="jobs")})
-""")  # noqa: S608 - made of constants
+_LEADER_ALIVE = sa.text(f"SELECT 1 FROM jobs WHERE id = :job_id AND {_ALIVE.format(job='jobs')}")  # noqa: S608
 _REMEMBER = sa.text("""
     UPDATE jobs SET content_sha256 = :sha256 WHERE id = :job_id AND epoch = :epoch AND state = 'running' RETURNING id
 """)
@@ -191,9 +195,9 @@ async def reopen(connection: AsyncConnection, tenant_id: UUID, sha256: bytes, jo
 
 
 async def let_sleep(connection: AsyncConnection, due: Sequence[UUID]) -> set[UUID]:
-    """Of jobs that are due, and that the caller has locked, let twins whose leader is at work sleep on; returns which.
+    """Of jobs that are due, and that the caller has locked, let twins whose leader is alive sleep on; returns which.
 
-    Queued, they would take credit and come back.
+    Queued, they would take credit, which their leader may wait for, and come back.
     """
     values = {"ids": list(due), "check": TWIN_CHECK_S}
     asked = (_PRIMARY, _SECONDARY) if due else ()
@@ -209,24 +213,23 @@ async def join_content(
     epoch: int,
     stage: Stage,
 ) -> Decision | None:
-    """Decide what the job is to these bytes; a twin is parked in the same transaction. None: the job is fenced.
+    """Decide what the job is to these bytes. None: the job is fenced.
 
-    Bytes that failed where less could be read (`READER`) are open again.
+    A twin is parked, and its credit passed on, which may be what its leader waits for. Bytes that failed where less
+    could be read (`READER`) are open again.
     """
     ask, key = _asked(stage), _key(tenant_id, sha256, stage)
     row = (await connection.execute(ask.join, key | {"job_id": job_id})).mappings().one()
     held = {"job_id": job_id, "epoch": epoch, "sha256": sha256}
     if row["purging"]:
         # What stands in the store is about to go: nothing may be adopted from it.
-        parked = await connection.execute(_PARK, held | {"check": PURGE_CHECK_S})
-        return Decision(Role.TWIN) if parked.one_or_none() else None
+        return await _park(connection, held | {"check": PURGE_CHECK_S}, tenant_id, stage)
     outread = row["state"] == "failed" and (row["reader"] or 0) < READER
     if outread:
         await connection.execute(ask.take_over, key | {"job_id": job_id})
     elif row["leader_job_id"] != job_id and row["state"] == "open":
         if (await connection.execute(_LEADER_ALIVE, {"job_id": row["leader_job_id"]})).one_or_none():
-            parked = await connection.execute(_PARK, held | {"check": TWIN_CHECK_S})
-            return Decision(Role.TWIN) if parked.one_or_none() else None
+            return await _park(connection, held | {"check": TWIN_CHECK_S}, tenant_id, stage)
         await connection.execute(ask.take_over, key | {"job_id": job_id})
     if (await connection.execute(_REMEMBER, held)).one_or_none() is None:
         return None
@@ -235,6 +238,13 @@ async def join_content(
     if row["state"] == "failed" and not outread:
         return Decision(Role.DOOMED, code=row["error_code"], detail=row["error_detail"] or "")
     return Decision(Role.LEADER)
+
+
+async def _park(connection: AsyncConnection, values: dict[str, Any], tenant_id: UUID, stage: Stage) -> Decision | None:
+    if (await connection.execute(_PARK, values)).one_or_none() is None:
+        return None
+    await pass_on(connection, tenant_id, stage)
+    return Decision(Role.TWIN)
 
 
 async def lock_contents(connection: AsyncConnection, made: Sequence[Made]) -> None:

@@ -123,10 +123,14 @@ _HEARTBEAT = sa.text(f"""
     )
     {RUNNING}
 """)  # noqa: S608 - made of constants
+# What is left to a newer release goes behind its tenant's others: first in its turn again and again, it would be what a
+# breaker tries each time, and never one that could close it.
 _WAIT = sa.text("""
     UPDATE jobs SET state = 'waiting', reason = :reason, owner = NULL, lease_until = NULL,
         attempts = attempts + :failed, due_at = clock_timestamp() + :delay * interval '1 second',
-        error_code = :code, error_detail = :detail
+        error_code = :code, error_detail = :detail,
+        turn_at = CASE WHEN :reason = 'retry' AND CAST(:code AS text) IS NULL
+            THEN greatest(turn_at, clock_timestamp()) ELSE turn_at END
     WHERE id = :job_id AND state = 'running' AND epoch = :epoch
     RETURNING id
 """)

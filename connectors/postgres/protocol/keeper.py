@@ -148,7 +148,7 @@ class LostJob(NamedTuple):
 async def emit_due(connection: AsyncConnection, *, batch: int, reemit_s: float = REEMIT_AFTER_S) -> int:
     """Queue what waited long enough, or let it wait for what it lacks now; returns how many that were.
 
-    Twins whose leader is at work sleep on.
+    Twins whose leader lives sleep on.
     """
     due = list((await connection.execute(_DUE, {"batch": batch})).scalars())
     asleep = await let_sleep(connection, due)

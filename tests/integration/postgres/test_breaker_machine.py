@@ -93,7 +93,9 @@ class Held(SqlMachine):
     @precondition(lambda self: self.made)
     @rule(number=NUMBERS)
     def cancel(self, number):
-        waiting = self.column("SELECT asset_id FROM jobs WHERE tenant_id = :t AND state IN ('waiting', 'queued')")
+        waiting = self.column(
+            "SELECT asset_id FROM jobs WHERE tenant_id = :t AND state IN ('waiting', 'queued') ORDER BY id"
+        )
         if waiting:
             asset_id = waiting[number % len(waiting)]
             self.transact(lambda c: cancel.cancel_asset(c, self.tenant, asset_id, actor="t"))

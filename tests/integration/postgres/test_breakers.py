@@ -193,6 +193,17 @@ async def test_a_probe_that_is_left_to_a_newer_release_makes_way_for_another(wor
     assert await reason(worker, seed, other) == "queued"
 
 
+async def test_what_is_left_to_a_newer_release_is_tried_after_all_others(worker, seed, tenant, rounds):
+    """However short its pause is beside the time that it takes to try the others."""
+    _, probe = await half_open(worker, seed, tenant, rounds)
+    others = [await seed.upload(worker, tenant) for _ in range(2)]
+    for other in others:
+        await try_again(worker, probe, code=None)
+        await rounds.round()
+        assert await reason(worker, seed, other) == "queued"
+        probe = await seed.claim(worker, other)
+
+
 @pytest.mark.parametrize(("end", "role"), [(finish, Role.REUSE), (fail, Role.DOOMED)], ids=["good", "bad"])
 async def test_the_job_that_is_tried_leads_its_bytes_though_a_replay_that_is_held_did(
     worker, seed, tenant, rounds, end, role

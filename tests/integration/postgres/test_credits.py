@@ -78,6 +78,22 @@ async def test_whatever_leaves_passes_its_credit_on_in_turn(worker, seed, tenant
     assert await sent(worker, seed, yielding.job_id) == ["1"]
 
 
+async def test_a_twin_that_parks_gives_its_credit_to_the_leader_that_waits_for_it(worker, seed, tenant):
+    await seed.change(worker, "UPDATE tenants SET credits = 1 WHERE id = :t", t=tenant)
+    first, twin = [await seed.upload(worker, tenant) for _ in range(2)]
+    leader, sha256 = await claim(worker, first), uuid7().bytes * 2
+    async with worker.transaction() as connection:
+        await protocol.join(connection, leader, sha256)
+        await jobs.wait(connection, leader, reason=WaitReason.RETRY, delay_s=0, costs_attempt=True)
+    async with worker.transaction() as connection:
+        await keeper.emit_due(connection, batch=10)
+    assert await states(worker, seed, tenant) == ["waiting credit", "queued"]
+    job = await claim(worker, twin)
+    async with worker.transaction() as connection:
+        await protocol.join(connection, job, sha256)
+    assert await states(worker, seed, tenant) == ["queued", "waiting twin"]
+
+
 async def test_work_that_yields_leaves_room_for_primary_work(worker, seed):
     tenant_id = await seed.tenant(worker)
     await seed.change(worker, "UPDATE tenants SET credits = 16 WHERE id = :t", t=tenant_id)
