@@ -20,11 +20,11 @@ from connectors.postgres import audit
 from connectors.postgres.accounts.tenants import find_tenant
 from connectors.postgres.database import Database
 from connectors.postgres.protocol import letters
+from connectors.postgres.protocol.dead_letters import header_bytes
 from connectors.postgres.protocol.letters import Chosen, Group, Letter
 from connectors.telemetry.tracing import Tracing
 from schemas.errors import ERRORS, ErrorClass, ErrorCode, MedialaneError
 from schemas.settings import KafkaSettings, load
-from streams.dead_letters import header_bytes
 
 F = TypeVar("F", bound=Callable[..., Any])
 

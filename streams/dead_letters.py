@@ -1,13 +1,12 @@
 """Where bytes go that are no dispatch: to the dead-letter topic as they came, and to a row that people can list."""
 
-import base64
 from typing import NamedTuple
 
 import structlog
 
 from connectors.kafka.producer import RecordProducer, RecordTooLargeError
 from connectors.postgres.database import Database
-from connectors.postgres.protocol.dead_letters import BadRecord, bury_record
+from connectors.postgres.protocol.dead_letters import BadRecord, bury_record, header_text
 from connectors.telemetry.messaging import header_traceparent
 from connectors.telemetry.tracing import Tracing, current_traceparent
 from schemas.errors import ErrorCode
@@ -19,7 +18,6 @@ _ERRORS = "__dlq.errors."  # the names that Kafka's own dead-letter queues use
 _CODE = "medialane_code"
 _ATTEMPTS = "medialane_attempts"
 _TRACE = "medialane_original_traceparent"
-_BASE64 = "base64:"
 
 
 class Undecodable(NamedTuple):
@@ -89,7 +87,7 @@ def _row(bad: Undecodable, traceparent: str | None) -> BadRecord:
     record = bad.record
     return BadRecord(
         topic=record.partition.topic, partition=record.partition.partition, offset=record.offset, key=record.key,
-        value=record.value, headers=[(_plain(name), _text(value)) for name, value in record.headers],
+        value=record.value, headers=[(_plain(name), header_text(value)) for name, value in record.headers],
         detail=_plain(bad.reason), traceparent=traceparent,
     )  # fmt: skip
 
@@ -97,22 +95,3 @@ def _row(bad: Undecodable, traceparent: str | None) -> BadRecord:
 def _plain(text: str) -> str:
     """Neither Postgres nor librdkafka takes a NUL in text; whoever wrote the record may have."""
     return text.replace("\0", "\\0")
-
-
-def _text(value: bytes | None) -> str | None:
-    """A header's value for a JSON column; what is no text stands there in base64. Postgres takes no NUL in text."""
-    if value is None:
-        return None
-    try:
-        text = bytes(value).decode()
-    except UnicodeDecodeError:
-        text = "\0"
-    plain = "\0" not in text and not text.startswith(_BASE64)
-    return text if plain else _BASE64 + base64.b64encode(value).decode()
-
-
-def header_bytes(text: str | None) -> bytes | None:
-    """A header's value as it came, from its row."""
-    if text is None or not text.startswith(_BASE64):
-        return None if text is None else text.encode()
-    return base64.b64decode(text.removeprefix(_BASE64))

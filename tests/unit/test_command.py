@@ -24,6 +24,11 @@ def test_help_lists_every_command_and_imports_none_of_them():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_who_looks_after_dead_letters_waits_for_no_consumer_to_be_loaded():
+    code = "import sys; import cli.dlq; assert 'faust' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 @pytest.mark.parametrize("name", main.COMMANDS)
 def test_every_command_is_where_the_table_says(name):
     command = main.medialane.get_command(click.Context(main.medialane), name)

@@ -1,5 +1,6 @@
 """Dead letters: what was given up, in a table for listing and replay, and in the dead-letter topic for others."""
 
+import base64
 from uuid import UUID
 
 import msgspec
@@ -29,10 +30,11 @@ _INSERT_RECORD = sa.text("""
     WHERE (dead_letters.key, dead_letters.value, dead_letters.headers)
         IS DISTINCT FROM (excluded.key, excluded.value, excluded.headers)
 """).bindparams(sa.bindparam("headers", type_=sa.JSON))
+_BASE64 = "base64:"
 
 
 class BadRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A Kafka record that could not be read, as it came. Headers are (name, value as text) pairs."""
+    """A Kafka record that could not be read, as it came. Headers are (name, value as `header_text`) pairs."""
 
     topic: str
     partition: int
@@ -108,3 +110,22 @@ async def bury_record(connection: AsyncConnection, record: BadRecord) -> None:
             "code": ErrorCode.UNDECODABLE_RECORD, "detail": record.detail, "traceparent": record.traceparent,
         },
     )  # fmt: skip
+
+
+def header_text(value: bytes | None) -> str | None:
+    """A header's value for a JSON column; what is no text stands there in base64. Postgres takes no NUL in text."""
+    if value is None:
+        return None
+    try:
+        text = bytes(value).decode()
+    except UnicodeDecodeError:
+        text = "\0"
+    plain = "\0" not in text and not text.startswith(_BASE64)
+    return text if plain else _BASE64 + base64.b64encode(value).decode()
+
+
+def header_bytes(text: str | None) -> bytes | None:
+    """A header's value as it came, from its row."""
+    if text is None or not text.startswith(_BASE64):
+        return None if text is None else text.encode()
+    return base64.b64decode(text.removeprefix(_BASE64))

@@ -77,7 +77,7 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RawRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """The record of a letter without a job, as it came; headers are (name, value as text) pairs."""
+    """The record of a letter without a job, as it came; headers are (name, value as `header_text`) pairs."""
 
     key: bytes | None
     value: bytes | None
