@@ -42,14 +42,14 @@ def yardstick_cpu_s(kind: Literal["naive", "floor"], photos: Sequence[Path]) -> 
     return float(ran.stdout)
 
 
-def bare_loop(paths: Sequence[Path], workers: int = 2, settings: ProcessorSettings | None = None) -> BareLoop:
+def bare_loop(paths: Sequence[Path], workers: int) -> BareLoop:
     """Process every file once, `workers` at a time, in warm children. Raises `MediaError` at the first failure.
 
     The children are warmed by one job each before the clock starts. Must not be called from inside an event loop.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        pool = MediaPool(settings or ProcessorSettings(), workers=workers, folder=folder)
+        pool = MediaPool(ProcessorSettings(), workers=workers, folder=folder)
         pool.start()
         return asyncio.run(_measured(pool, list(paths), workers, folder))
 

@@ -23,7 +23,7 @@ from streams.member import Member
 
 log = structlog.get_logger(__name__)
 
-_PING_INTERVAL_S = 3.0
+_PING_INTERVAL_S, _FRESH_S = 3.0, 15.0
 _STUCK_LOOP_EXIT = 70
 
 
@@ -34,9 +34,8 @@ class UnhealthyError(Exception):
 class DatabasePulse:
     """Asks the database now and then whether it is there."""
 
-    def __init__(self, database: Database, *, fresh_s: float = 15.0) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._fresh_s = fresh_s
         self._answered: float | None = None
 
     async def run(self) -> None:
@@ -54,7 +53,7 @@ class DatabasePulse:
         if self._answered is None:
             return ["the database has not answered yet"]
         age = time.monotonic() - self._answered
-        return [f"the database last answered {age:.0f} s ago"] if age > self._fresh_s else []
+        return [f"the database last answered {age:.0f} s ago"] if age > _FRESH_S else []
 
 
 class AssignmentWatch:

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from connectors.telemetry import Telemetry
-from connectors.telemetry.http import Probe, TelemetryServer, always
+from connectors.telemetry.http import Probe, TelemetryServer
 from schemas.settings import TelemetrySettings
 
 log = structlog.get_logger(__name__)
@@ -26,7 +26,6 @@ async def live(
     tasks: Mapping[str, Task],
     *,
     ready: Probe,
-    alive: Probe = always,
     drain: Drain | None = None,
 ) -> int:
     """Run the tasks until SIGTERM or SIGINT, then `drain`, which bounds itself; returns the exit code.
@@ -44,7 +43,6 @@ async def live(
         host=settings.metrics_host,
         port=settings.metrics_port,
         ready=ready_unless_stopping,
-        alive=alive,
     )
     log.info("process started", metrics=await server.start())
     running = {asyncio.create_task(task(), name=name) for name, task in tasks.items()}

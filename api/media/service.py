@@ -1,7 +1,7 @@
 """What a signed address, or a key's owner, gets to read: a file of one variant, or a picture in the best format."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Literal, NamedTuple
@@ -51,13 +51,10 @@ class Found(NamedTuple):
 class MediaReader:
     """Finds files, and has them sent by the object store wherever that is possible."""
 
-    def __init__(
-        self, database: Database, store: ObjectStore, signer: GrantSigner, *, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, database: Database, store: ObjectStore, signer: GrantSigner) -> None:
         self._database = database
         self._store = store
         self._signer = signer
-        self._clock = clock
 
     async def find(self, token: str, name: str, accept: str, *, download: bool = False) -> Found:
         """The file of this name that the token grants; `download`: as one to be saved.
@@ -65,7 +62,7 @@ class MediaReader:
         Raises `MedialaneError`: address_invalid, address_expired; not_found for a deleted asset, a name that the
         variant does not have, and bytes that a replay replaced; not_acceptable.
         """
-        now = self._clock()
+        now = time.time()
         grant = self._signer.open(token, now=now)
         file = await self._file(grant, name, accept)
         headers = await self._disposition(grant, file) if download else NO_HEADERS

@@ -28,9 +28,7 @@ def request(method: str, path: str, *, host: str, headers: dict[str, str], body:
     return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
 
 
-async def drive(
-    address: str, requests: Sequence[bytes], *, clients: int, expect: int = 200, per_s: float | None = None
-) -> Load:
+async def drive(address: str, requests: Sequence[bytes], *, clients: int, per_s: float | None = None) -> Load:
     """Send every request once, `clients` at a time. Raises `LoadError` at the first unexpected answer.
 
     With `per_s` each has its moment and is not sent before; its seconds count from that moment, so that a slow answer
@@ -40,11 +38,11 @@ async def drive(
     load = Load(0.0, [], [])
     began = time.perf_counter()
     left = ((content, None if per_s is None else began + index / per_s) for index, content in enumerate(requests))
-    await asyncio.gather(*(_client(parts.hostname or "", parts.port or 80, left, load, expect) for _ in range(clients)))
+    await asyncio.gather(*(_client(parts.hostname or "", parts.port or 80, left, load) for _ in range(clients)))
     return load._replace(per_s=len(requests) / (time.perf_counter() - began))
 
 
-async def _client(host: str, port: int, left: Iterator[tuple[bytes, float | None]], load: Load, expect: int) -> None:
+async def _client(host: str, port: int, left: Iterator[tuple[bytes, float | None]], load: Load) -> None:
     reader, writer = await asyncio.open_connection(host, port)
     try:
         for content, due in left:
@@ -55,7 +53,7 @@ async def _client(host: str, port: int, left: Iterator[tuple[bytes, float | None
             status, body = await _answer(reader)
             load.seconds.append(time.perf_counter() - began)
             load.bodies.append(body)
-            if status != expect:
+            if status != 200:
                 raise LoadError(f"{content.split(b' HTTP')[0].decode()}: answered {status}: {body[:300]!r}")
     finally:
         writer.close()

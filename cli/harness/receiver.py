@@ -19,6 +19,7 @@ from aiohttp import web
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 SIGNATURE_HEADER = "x-webhook-signature"
+_HOST = "127.0.0.1"
 
 
 class VerificationError(Exception):
@@ -78,8 +79,8 @@ class Receiver:
     Use as `async with`. `received` grows in order of arrival, hung and failed requests among them.
     """
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        self._host, self._port = host, port
+    def __init__(self, port: int = 0) -> None:
+        self._port = port
         self._runner: web.AppRunner | None = None
         self._arrival = asyncio.Event()
         self._released = asyncio.Event()
@@ -91,7 +92,7 @@ class Receiver:
         app.router.add_post("/{path:.*}", self._receive)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self._port)
+        site = web.TCPSite(self._runner, _HOST, self._port)
         await site.start()
         self._port = self._runner.addresses[0][1]
         return self
@@ -105,7 +106,7 @@ class Receiver:
 
     def url(self, name: str = "hook") -> str:
         """An address of this receiver; requests to it are told apart by `Received.path`."""
-        return f"http://{self._host}:{self._port}/{name}"
+        return f"http://{_HOST}:{self._port}/{name}"
 
     def fail_next(self, count: int, status: int = 500) -> None:
         """Answer the next requests with an error."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import NamedTuple, Self, cast
 
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from connectors.kafka.options import client_options
 from schemas.settings import KafkaSettings
@@ -32,14 +32,13 @@ class Seen(NamedTuple):
 
 
 class Witness:
-    """Reads whole topics in a thread of its own between `with` and its end; `records` grows in order of arrival.
+    """Reads what comes to topics after `__enter__` has returned, in a thread of its own, until the end of `with`.
 
-    `from_start`: also what was there before; otherwise only what comes after `__enter__` has returned.
+    `records` grows in order of arrival.
     """
 
-    def __init__(self, settings: KafkaSettings, topics: Sequence[str], *, from_start: bool = False) -> None:
+    def __init__(self, settings: KafkaSettings, topics: Sequence[str]) -> None:
         self._topics = tuple(topics)
-        self._offset = OFFSET_BEGINNING if from_start else OFFSET_END
         self._options = client_options(settings) | {
             "group.id": "medialane-witness",
             "enable.auto.commit": False,
@@ -83,8 +82,7 @@ class Witness:
         places = [TopicPartition(topic, part) for topic in self._topics for part in known[topic].partitions]
         for place in places:
             # The end is fixed now, not at the thread's first fetch: what is written from here on must be seen.
-            low, high = consumer.get_watermark_offsets(place, timeout=10)
-            place.offset = high if self._offset == OFFSET_END else low
+            _, place.offset = consumer.get_watermark_offsets(place, timeout=10)
         return places
 
     def _read(self) -> None:

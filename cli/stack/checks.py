@@ -19,7 +19,7 @@ _POSTGRES, _POSTGRES_VERSION = Path("/usr/lib/postgresql"), 15
 BOOTSTRAP = "Run deploy/local/bootstrap.sh (make does), which installs what is missing"
 
 
-def preflight(layout: Layout, *, running: bool = False) -> None:
+def preflight(layout: Layout) -> None:
     """Raise `StackError` for the first thing that would keep a stack from starting."""
     java()
     weed()
@@ -28,8 +28,7 @@ def preflight(layout: Layout, *, running: bool = False) -> None:
         check_disk(disk)
     check_owner(layout.folder)
     check_owner(layout.data("postgres").parent)
-    if not running:
-        check_memory()
+    check_memory()
 
 
 def check_disk(folder: Path, *, needed_mb: int = MIN_FREE_DISK_MB) -> None:

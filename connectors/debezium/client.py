@@ -15,6 +15,7 @@ from schemas.settings import ConnectSettings
 _RUNNING = "RUNNING"
 _FAILED = "FAILED"
 _STOPPED = "STOPPED"
+_OPERATORS_WAIT_S = 60.0
 
 T = TypeVar("T")
 
@@ -134,7 +135,7 @@ class ConnectClient:
 
         await _patiently(put, wait_s)
 
-    async def stop(self, name: str, *, wait_s: float = 60.0) -> None:
+    async def stop(self, name: str) -> None:
         """Stop the connector, and return when no task of it is left. It stays stopped when Connect starts again.
 
         Raises `ConnectError`.
@@ -146,15 +147,15 @@ class ConnectClient:
             if found is not None and not found.stopped:
                 raise ConnectError(f"{name} has not stopped: {found.connector.state}, {len(found.tasks)} tasks", 409)
 
-        await _patiently(stopped, wait_s)
+        await _patiently(stopped, _OPERATORS_WAIT_S)
 
-    async def resume(self, name: str, *, wait_s: float = 60.0) -> None:
+    async def resume(self, name: str) -> None:
         """Let a stopped connector go on where it was. Raises `ConnectError`."""
-        await _patiently(lambda: self._call("PUT", f"/connectors/{quote(name)}/resume"), wait_s)
+        await _patiently(lambda: self._call("PUT", f"/connectors/{quote(name)}/resume"), _OPERATORS_WAIT_S)
 
-    async def forget_offsets(self, name: str, *, wait_s: float = 60.0) -> None:
+    async def forget_offsets(self, name: str) -> None:
         """Make a stopped connector begin anew, with a snapshot, when it is resumed. Raises `ConnectError`."""
-        await _patiently(lambda: self._call("DELETE", f"/connectors/{quote(name)}/offsets"), wait_s)
+        await _patiently(lambda: self._call("DELETE", f"/connectors/{quote(name)}/offsets"), _OPERATORS_WAIT_S)
 
     async def config(self, name: str, *, wait_s: float = 0.0) -> dict[str, str] | None:
         """The connector's present configuration, None if there is no such connector. Retries as `register` does."""

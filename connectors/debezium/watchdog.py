@@ -9,6 +9,8 @@ import structlog
 
 from connectors.debezium.client import ConnectError, ConnectorStatus
 
+_INTERVAL_S = 2.0
+
 Outcome = Literal["healthy", "starting", "failed", "restarted", "stopped", "missing", "unreachable"]
 
 
@@ -33,7 +35,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Watchdog:
-    """Looks at one connector every `interval_s` and restarts what failed.
+    """Looks at one connector every other second and restarts what failed.
 
     The first restart is at once; each further one without a healthy look between waits twice as long, from
     `backoff_s` up to `backoff_cap_s`. Every look goes to `on_report` (for metrics); changes are logged.
@@ -45,7 +47,6 @@ class Watchdog:
         connector: str,
         *,
         on_report: Callable[[Report], None] = lambda _report: None,
-        interval_s: float = 2.0,
         backoff_s: float = 1.0,
         backoff_cap_s: float = 60.0,
         clock: Callable[[], float] | None = None,
@@ -53,7 +54,6 @@ class Watchdog:
         self._control = control
         self._connector = connector
         self._on_report = on_report
-        self._interval_s = interval_s
         self._backoff_s = backoff_s
         self._backoff_cap_s = backoff_cap_s
         self._clock = clock or (lambda: asyncio.get_running_loop().time())
@@ -66,7 +66,7 @@ class Watchdog:
         """Look for ever; cancel to stop."""
         while True:
             await self.look()
-            await asyncio.sleep(self._interval_s)
+            await asyncio.sleep(_INTERVAL_S)
 
     async def look(self) -> Report:
         """One look, and a restart if it is due. Never raises for what Connect does."""

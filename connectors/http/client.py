@@ -13,6 +13,7 @@ from connectors.closing import Closing
 from connectors.http.resolver import lookups_of_this_task
 from connectors.http.session import guarded_session, is_shortage, refusal_in, why_unreachable
 
+_KEPT = 4096
 # Enough to finish reading an ordinary answer, so that its connection can be used again.
 _READ_LIMIT = 65_536
 # Beyond the headers: who sends a byte now and then would otherwise hold a request for the whole timeout.
@@ -49,14 +50,11 @@ class HttpClient(Closing):
     """Posts to receivers over connections that are kept open.
 
     `timeout_s` bounds one request as a whole; at most `connections` are in use, and four times as many open in all; of
-    an answer's body at most `body_limit` bytes are kept, of what comes within a second of its headers. Made and closed
-    in the loop that uses it.
+    an answer's body at most 4 KiB are kept, of what comes within a second of its headers. Made and closed in the loop
+    that uses it.
     """
 
-    def __init__(
-        self, *, timeout_s: float, connections: int, allow_private: bool = False, body_limit: int = 4096
-    ) -> None:
-        self._body_limit = body_limit
+    def __init__(self, *, timeout_s: float, connections: int, allow_private: bool = False) -> None:
         self._session = guarded_session(
             timeout_s=timeout_s, connections=connections, allow_private=allow_private, user_agent="Medialane-Webhooks/1"
         )
@@ -90,7 +88,7 @@ class HttpClient(Closing):
         try:
             async with asyncio.timeout(_READ_S):
                 async for chunk in response.content.iter_any():
-                    kept += chunk[: max(0, self._body_limit - len(kept))]
+                    kept += chunk[: max(0, _KEPT - len(kept))]
                     size += len(chunk)
                     if size > _READ_LIMIT:
                         response.close()

@@ -1,10 +1,11 @@
 """The small HTTP server that every worker runs: /metrics, /healthz, /readyz.
 
-    server = TelemetryServer(metrics, host="127.0.0.1", port=0, alive=..., ready=...)
+    server = TelemetryServer(metrics, host="127.0.0.1", port=0, ready=...)
     address = await server.start()        # "http://127.0.0.1:41234"
     await server.stop()
 
-`alive` and `ready` return the reasons why the process is not (an empty sequence: it is); they are shown with a 503.
+`ready` returns the reasons why the process is not (an empty sequence: it is); they are shown with a 503. A process that
+answers is alive.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,18 +18,13 @@ from connectors.telemetry.metrics import CONTENT_TYPE, Metrics
 Probe = Callable[[], Awaitable[Sequence[str]]]
 
 
-async def always() -> Sequence[str]:
-    """A probe without objections: the process answers, so it is alive."""
-    return ()
-
-
 class TelemetryServer:
     """Serves a process's metrics and probes on an address of their own."""
 
-    def __init__(self, metrics: Metrics, *, host: str, port: int, alive: Probe = always, ready: Probe = always) -> None:
+    def __init__(self, metrics: Metrics, *, host: str, port: int, ready: Probe) -> None:
         self._metrics = metrics
         self._host, self._port = host, port
-        self._alive, self._ready = alive, ready
+        self._ready = ready
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> str:
@@ -53,7 +49,7 @@ class TelemetryServer:
         return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
     async def _show_alive(self, _request: web.Request) -> web.Response:
-        return _verdict(await self._alive())
+        return _verdict(())
 
     async def _show_ready(self, _request: web.Request) -> web.Response:
         return _verdict(await self._ready())

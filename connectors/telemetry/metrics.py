@@ -8,7 +8,6 @@ metrics.watch_database(database)
 metrics.render() -> bytes (Prometheus text format; content type in `CONTENT_TYPE`)
 """
 
-from collections.abc import Iterable
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol
@@ -69,14 +68,12 @@ class Metrics:
     them is defined before the first event; any other is made when it is first used.
     """
 
-    def __init__(
-        self, registry: CollectorRegistry, *, process: Process, catalogue: Iterable[Metric] = CATALOGUE
-    ) -> None:
+    def __init__(self, registry: CollectorRegistry, *, process: Process) -> None:
         self.registry = registry
         self._counters: dict[str, Counter] = {}
         self._gauges: dict[str, Gauge] = {}
         self._histograms: dict[str, Histogram] = {}
-        for spec in catalogue:
+        for spec in CATALOGUE:
             if process in spec.processes:
                 self._initialise(spec)
         self.gauge(BUILD_INFO, process, release()).set(1)

@@ -10,6 +10,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 
+_ANSWER_S = 4.0
+
 
 def address(env: Mapping[str, str]) -> str:
     """Where this container's process says whether it is ready. Raises `KeyError` when neither port is set."""
@@ -17,10 +19,10 @@ def address(env: Mapping[str, str]) -> str:
     return f"http://127.0.0.1:{port}/readyz"
 
 
-def problem(env: Mapping[str, str], timeout_s: float = 4.0) -> str | None:
+def problem(env: Mapping[str, str]) -> str | None:
     """Why the process is not ready, None if it is."""
     try:
-        with urllib.request.urlopen(address(env), timeout=timeout_s):  # noqa: S310 - always http, to itself
+        with urllib.request.urlopen(address(env), timeout=_ANSWER_S):  # noqa: S310 - always http, to itself
             return None
     except KeyError as missing:
         return f"not checked: {missing} is not set"

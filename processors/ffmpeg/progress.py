@@ -12,17 +12,15 @@ def reached_s(line: str) -> float | None:
 
 
 class Progress:
-    """Hears ffmpeg's progress, line by line, and tells the job; the run is the part of the job from `since` on."""
+    """Hears ffmpeg's progress, line by line, and tells the job."""
 
-    def __init__(self, job: Job, duration_s: float | None, since: float = 0.0) -> None:
+    def __init__(self, job: Job, duration_s: float | None) -> None:
         self._job = job
         self._duration_s = duration_s
-        self._since = since
 
     def hear(self, line: str) -> bool:
         """Take one line; true at the end of a block of them, which comes twice a second."""
         reached = reached_s(line)
         if reached is not None and self._duration_s:
-            done = min(1.0, max(0.0, reached / self._duration_s))
-            self._job.progressed(self._since + (1 - self._since) * done)
+            self._job.progressed(min(1.0, max(0.0, reached / self._duration_s)))
         return line.strip().partition("=")[0] == "progress"

@@ -51,7 +51,7 @@ def steps(clip: Clip, profile: Profile) -> tuple[Step, ...]:
     return tuple(made)
 
 
-def make(job: Job, source: Path, clip: Clip, profile: Profile, *, gain_db: float, since: float = 0.0) -> float:
+def make(job: Job, source: Path, clip: Clip, profile: Profile, *, gain_db: float) -> float:
     """Make and announce the ladder; returns the peak memory of what was run, MiB. Raises `MediaError`."""
     folder, limit = job.output(profile).parent, longest_s(job.settings, clip.work_s)
     folder.mkdir()
@@ -65,7 +65,7 @@ def make(job: Job, source: Path, clip: Clip, profile: Profile, *, gain_db: float
             cpu_s=limit * job.threads,
             wall_s=limit,
             disk_bytes=job.settings.max_temp_bytes,
-            on_line=Progress(job, clip.duration_s, since).hear,
+            on_line=Progress(job, clip.duration_s).hear,
         )
     try:
         seconds = _write_master(job.output(profile), clip, rungs)

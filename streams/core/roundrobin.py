@@ -91,12 +91,12 @@ class DeficitRoundRobin(Generic[T]):
     other start is for tenants that have such an item. They have paid for it once, and may start one of them in debt.
     """
 
-    def __init__(self, shares: Shares | None = None, *, first_estimate: float = 1.0) -> None:
+    def __init__(self, shares: Shares | None = None) -> None:
         self._shares = shares or Shares()
         self._accounts: dict[str, _Account[T]] = {}
         self._ring: deque[str] = deque()  # tenants with something waiting, in the order of their turns
         self._waiting = 0
-        self._first_estimate = first_estimate  # what tenants' first jobs cost here lately
+        self._first_estimate = 1.0  # what tenants' first jobs cost here lately
         self._again_went = False  # with the last item that was taken
         self._newcomer_went = {False: False, True: False}  # with the last of those offered first, and of those again
         self._turn: tuple[str, int] | None = None  # who is next, and the version of the shares by which that is so

@@ -13,6 +13,8 @@ from cli.stack.layout import TEMPLATES, Layout
 from cli.stack.processes import Command
 from cli.stack.state import Secrets
 
+_ANSWER_S = 2.0
+
 
 @dataclass(frozen=True)
 class Context:
@@ -84,20 +86,20 @@ async def run_once(
 async def listening(port: int) -> bool:
     """Whether something accepts connections on a loopback port."""
     with contextlib.suppress(OSError, TimeoutError):
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(_ANSWER_S):
             _, writer = await asyncio.open_connection(HOST, port)
         writer.close()
         return True
     return False
 
 
-async def http_status(port: int, path: str, *, timeout_s: float = 2.0) -> int | None:
+async def http_status(port: int, path: str) -> int | None:
     """The status that a loopback HTTP server answers to a GET, None if it does not answer in time.
 
     By hand, because it is asked many times during a start and needs nothing but the first line.
     """
     with contextlib.suppress(OSError, TimeoutError, ValueError, IndexError):
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(_ANSWER_S):
             reader, writer = await asyncio.open_connection(HOST, port)
             try:
                 writer.write(f"GET {path} HTTP/1.1\r\nHost: {HOST}:{port}\r\nConnection: close\r\n\r\n".encode())

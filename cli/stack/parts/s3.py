@@ -46,12 +46,12 @@ def s3(context: Context) -> Part:
     )
 
 
-async def create_bucket(context: Context, name: str = BUCKET) -> None:
-    """Make a bucket if it is not there."""
-    await asyncio.to_thread(_create_bucket, context, name)
+async def create_bucket(context: Context) -> None:
+    """Make the bucket if it is not there."""
+    await asyncio.to_thread(_create_bucket, context)
 
 
-def _create_bucket(context: Context, name: str) -> None:
+def _create_bucket(context: Context) -> None:
     import boto3  # noqa: PLC0415 - slow to import, and only a start needs it
 
     client = boto3.client(
@@ -62,4 +62,4 @@ def _create_bucket(context: Context, name: str) -> None:
         aws_secret_access_key=context.secrets.s3_secret_key,
     )
     with contextlib.suppress(client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists):
-        client.create_bucket(Bucket=name)
+        client.create_bucket(Bucket=BUCKET)
