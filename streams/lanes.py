@@ -5,7 +5,6 @@ needs and does not get (the database) pauses the lane; nothing is acked, and it 
 """
 
 import asyncio
-import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -20,6 +19,7 @@ from streams.core.ports import Flow
 from streams.core.queues import Beyond, Fifo, Item, LaneQueue
 from streams.core.slots import Slots
 from streams.crew import Callbacks, Crew, Drained, Handler
+from streams.pauses import backoff
 
 P = TypeVar("P")
 W = TypeVar("W")
@@ -28,7 +28,6 @@ log = structlog.get_logger(__name__)
 
 _PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 5.0
-_DOUBLINGS = 10
 _DEFECT_TRIES = 5
 _CLAIM_BOUND_S = 8.0
 
@@ -234,8 +233,7 @@ class Lanes(Generic[P, W]):
         else:
             lane.finish(item.tenant)
         if first:
-            longest = min(_PAUSE_S * 2.0 ** min(failures - 1, _DOUBLINGS), _LONGEST_PAUSE_S)
-            pause_s = longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries
+            pause_s = backoff(failures - 1, base_s=_PAUSE_S, cap_s=_LONGEST_PAUSE_S)
             log.warning("lane paused", error=str(error), pause_s=round(pause_s, 2), exc_info=not outage, **names)
             lane.pause()
             asyncio.get_running_loop().call_later(pause_s, self._resume, key, lane)

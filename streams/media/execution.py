@@ -31,8 +31,9 @@ from streams.crew import NotReturnedError
 from streams.media.figures import JobFigures
 from streams.media.gate import StoreGate
 from streams.media.leases import Leases
-from streams.media.patience import backoff, jitter, until_back
+from streams.media.patience import until_back
 from streams.media.work import Beyond, Parked, Work
+from streams.pauses import backoff, jitter
 
 log = structlog.get_logger(__name__)
 

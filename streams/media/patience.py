@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import random
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -10,6 +9,7 @@ from typing import TypeVar
 import structlog
 
 from schemas.errors import ErrorCode, MedialaneError
+from streams.pauses import jitter
 
 T = TypeVar("T")
 
@@ -44,13 +44,3 @@ async def until_back(
                 raise
             waits = True
         await asyncio.sleep(jitter(_PAUSE_S))
-
-
-def backoff(attempts: int, *, base_s: float, cap_s: float) -> float:
-    """The pause before the next attempt, after so many that failed before this one: doubles, up to the cap."""
-    return jitter(min(base_s * 2.0**attempts, cap_s))
-
-
-def jitter(seconds: float) -> float:
-    """A pause of about so many seconds: half of them at least, so that not all who wait come back at once."""
-    return seconds * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, guards nothing

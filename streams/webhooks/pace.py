@@ -1,11 +1,11 @@
 """How long to wait before asking a dependency again that did not answer."""
 
 import asyncio
-import random
 
 from schemas.errors import ErrorClass, MedialaneError
+from streams.pauses import backoff
 
-CAP_S = 3.0
+_CAP_S = 3.0
 _BASE_S = 0.1
 
 
@@ -14,6 +14,6 @@ def is_outage(error: Exception) -> bool:
     return isinstance(error, MedialaneError) and error.error_class is ErrorClass.DEPENDENCY
 
 
-async def pause(failures: int, *, cap_s: float = CAP_S) -> None:
+async def pause(failures: int, *, cap_s: float = _CAP_S) -> None:
     """Sleep after the n-th failure in a row (from 1): doubling from 0.1 s to the cap, jittered downwards."""
-    await asyncio.sleep(min(cap_s, _BASE_S * 2 ** min(failures - 1, 10)) * random.uniform(0.5, 1))  # noqa: S311
+    await asyncio.sleep(backoff(failures - 1, base_s=_BASE_S, cap_s=cap_s))

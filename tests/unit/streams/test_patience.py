@@ -3,7 +3,8 @@
 import pytest
 
 from schemas.errors import ErrorCode, MedialaneError
-from streams.media.patience import backoff, until_back
+from streams.media.patience import until_back
+from streams.pauses import backoff
 
 AWAY = ErrorCode.OBJECT_STORE_UNAVAILABLE
 
