@@ -26,7 +26,7 @@ from schemas.metrics import CLAIMS, FENCED_FINISHES, LEASES_LOST
 from schemas.profiles import DEFAULT_PROFILES, Profile
 from schemas.records import Dispatch, Origin
 from schemas.settings import WorkerSettings
-from schemas.states import MediaKind, WaitReason
+from schemas.states import MediaKind
 from streams.crew import NotReturnedError
 from streams.media.figures import JobFigures
 from streams.media.gate import StoreGate
@@ -265,7 +265,6 @@ class MediaJobRunner:
                 await jobs.wait(
                     connection,
                     job,
-                    reason=WaitReason.RETRY,
                     delay_s=delay_s,
                     costs_attempt=costs_attempt,
                     code=None if error is None else error.code,

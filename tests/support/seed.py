@@ -82,9 +82,13 @@ async def claim(database, made):
         return await protocol.claim(connection, made.dispatch(number), lease_s=3600)
 
 
-async def column(database, statement, **values):
+async def rows(database, statement, **values):
     async with database.transaction() as connection:
-        return (await connection.execute(sa.text(statement), values)).scalars().all()
+        return (await connection.execute(sa.text(statement), values)).all()
+
+
+async def column(database, statement, **values):
+    return [first for first, *_ in await rows(database, statement, **values)]
 
 
 async def change(database, statement, **values):

@@ -21,7 +21,7 @@ from connectors.postgres.protocol.credits import REEMIT_AFTER_S, pass_on
 from schemas.errors import ErrorCode
 from schemas.events import JobStarted
 from schemas.records import Dispatch, Origin
-from schemas.states import JobClass, Stage, WaitReason
+from schemas.states import JobClass, Stage
 from schemas.topics import job_topic
 
 
@@ -126,11 +126,10 @@ _HEARTBEAT = sa.text(f"""
 # What is left to a newer release goes behind its tenant's others: first in its turn again and again, it would be what a
 # breaker tries each time, and never one that could close it.
 _WAIT = sa.text("""
-    UPDATE jobs SET state = 'waiting', reason = :reason, owner = NULL, lease_until = NULL,
+    UPDATE jobs SET state = 'waiting', reason = 'retry', owner = NULL, lease_until = NULL,
         attempts = attempts + :failed, due_at = clock_timestamp() + :delay * interval '1 second',
         error_code = :code, error_detail = :detail,
-        turn_at = CASE WHEN :reason = 'retry' AND CAST(:code AS text) IS NULL
-            THEN greatest(turn_at, clock_timestamp()) ELSE turn_at END
+        turn_at = CASE WHEN CAST(:code AS text) IS NULL THEN greatest(turn_at, clock_timestamp()) ELSE turn_at END
     WHERE id = :job_id AND state = 'running' AND epoch = :epoch
     RETURNING id
 """)
@@ -211,15 +210,17 @@ async def wait(
     connection: AsyncConnection,
     job: ClaimedJob,
     *,
-    reason: WaitReason,
     delay_s: float,
     costs_attempt: bool,
     code: ErrorCode | None = None,
     detail: str | None = None,
 ) -> None:
-    """Put the job back into its row until it is due. Raises `FencedError`."""
+    """Put the job back into its row, to be tried again once it is due. Raises `FencedError`.
+
+    Without a code it failed of nothing: it is left to a newer release.
+    """
     values = {
-        "job_id": job.job_id, "epoch": job.epoch, "reason": reason, "delay": delay_s, "failed": int(costs_attempt),
+        "job_id": job.job_id, "epoch": job.epoch, "delay": delay_s, "failed": int(costs_attempt),
         "code": code, "detail": detail,
     }  # fmt: skip
     if (await connection.execute(_WAIT, values)).one_or_none() is None:

@@ -9,10 +9,10 @@ from support.machines import SqlMachine
 
 from connectors.postgres.protocol import cancel, jobs
 from connectors.postgres.protocol.content import Role
+from connectors.postgres.protocol.excess import Excess, send_back
 from connectors.telemetry.metrics import Metrics
 from schemas.errors import ErrorCode
 from schemas.settings import BreakerSettings, KeeperSettings
-from schemas.states import WaitReason
 from streams.keeper.rounds import Rounds
 
 NUMBERS = st.integers(0, 99)
@@ -47,6 +47,11 @@ class Held(SqlMachine):
     def column(self, statement, **values):
         return super().column(statement, t=self.tenant, **values)
 
+    def queued(self):
+        """Jobs that are offered, with the numbers of their dispatches."""
+        statement = "SELECT id, dispatch FROM jobs WHERE tenant_id = :t AND state = 'queued' ORDER BY id"
+        return self.run(self.seed.rows(self.database, statement, t=self.tenant))
+
     @rule(content=st.sampled_from([1, 2]))
     def make(self, content):
         made = self.run(self.seed.upload(self.database, self.tenant))
@@ -56,10 +61,10 @@ class Held(SqlMachine):
     @rule(number=NUMBERS)
     def claim(self, number=0):
         """A worker takes a job, and hashes its bytes."""
-        queued = self.column("SELECT id FROM jobs WHERE tenant_id = :t AND state = 'queued' ORDER BY id")
+        queued = self.queued()
         if not queued:
             return
-        made, sha256 = self.made[queued[number % len(queued)]]
+        made, sha256 = self.made[queued[number % len(queued)].id]
         job = self.run(self.seed.claim(self.database, made))
         if self.transact(lambda c: protocol.join(c, job, sha256)).role is not Role.TWIN:
             self.running.append((job, sha256))
@@ -68,15 +73,19 @@ class Held(SqlMachine):
         return self.running.pop(number % len(self.running))
 
     @precondition(lambda self: self.running)
-    @rule(
-        number=NUMBERS,
-        reason=st.sampled_from([WaitReason.RETRY, WaitReason.CAP]),
-        code=st.sampled_from([ErrorCode.CHILD_DIED, None]),
-    )
-    def try_later(self, number, reason, code=None):
+    @rule(number=NUMBERS, code=st.sampled_from([ErrorCode.CHILD_DIED, None]))
+    def try_later(self, number, code=None):
         """Without a code: it is left to a newer release."""
         job, _ = self.take(number)
-        self.transact(lambda c: jobs.wait(c, job, reason=reason, delay_s=0, costs_attempt=False, code=code))
+        self.transact(lambda c: jobs.wait(c, job, delay_s=0, costs_attempt=False, code=code))
+
+    @rule(number=NUMBERS)
+    def send_back(self, number):
+        """A lane has too many of this tenant: what it offers goes back to its row."""
+        queued = self.queued()
+        if queued:
+            row = queued[number % len(queued)]
+            assert self.transact(lambda c: send_back(c, [Excess(row.id, row.dispatch, 0)])) == {row.id}
 
     @precondition(lambda self: self.running)
     @rule(number=NUMBERS)
@@ -118,7 +127,7 @@ class Held(SqlMachine):
         Also where all that runs has to wait first: nobody's end wakes the others.
         """
         while self.running:
-            self.try_later(0, WaitReason.RETRY)
+            self.try_later(0)
         left = "SELECT concat_ws(' ', state, reason) FROM jobs WHERE tenant_id = :t AND finished_at IS NULL"
         for _ in range(4 * len(self.made) + 4):
             while self.running:

@@ -12,7 +12,7 @@ from connectors.telemetry.metrics import Metrics
 from schemas.errors import ErrorCode
 from schemas.ids import uuid7
 from schemas.settings import BreakerSettings, KeeperSettings
-from schemas.states import BreakerState, JobClass, WaitReason
+from schemas.states import BreakerState, JobClass
 from streams.keeper.rounds import Rounds
 
 BUDGET = BreakerSettings(consecutive=3, ratio=0.5, minimum=6, pause_s=3600, longest_pause_s=7200)
@@ -47,8 +47,8 @@ async def finish(worker, job, sha256=None):
 
 async def try_again(worker, job, code=ErrorCode.CHILD_DIED, delay_s=0):
     async with worker.transaction() as connection:
-        reason, costs = WaitReason.RETRY, code is not None
-        await jobs.wait(connection, job, reason=reason, delay_s=delay_s, costs_attempt=costs, code=code)
+        costs = code is not None
+        await jobs.wait(connection, job, delay_s=delay_s, costs_attempt=costs, code=code)
 
 
 async def bury(worker, seed, tenant_id, count):

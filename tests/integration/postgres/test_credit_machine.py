@@ -15,7 +15,7 @@ from support.machines import SqlMachine
 
 from connectors.postgres.protocol import cancel, jobs, keeper
 from connectors.postgres.protocol import credits as credit
-from schemas.states import JobClass, Stage, WaitReason
+from schemas.states import JobClass, Stage
 
 ROWS = """
     SELECT id, state, coalesce(reason, '') AS reason, job_class, turn_at, turn_at <= clock_timestamp() AS ripe
@@ -35,12 +35,7 @@ class Credits(SqlMachine):
         self.set_credits(credits_)
 
     def rows(self):
-        async def read(connection):
-            import sqlalchemy as sa
-
-            return (await connection.execute(sa.text(ROWS), {"t": self.tenant})).all()
-
-        return self.transact(read)
+        return self.run(self.seed.rows(self.database, ROWS, t=self.tenant))
 
     def set_credits(self, credits_):
         self.change("UPDATE tenants SET credits = :n WHERE id = :t", n=credits_, t=self.tenant)
@@ -95,7 +90,7 @@ class Credits(SqlMachine):
     def try_later(self, number, delay_s):
         job = self.claim(number)
         if job is not None:
-            values = {"reason": WaitReason.RETRY, "delay_s": delay_s, "costs_attempt": True}
+            values = {"delay_s": delay_s, "costs_attempt": True}
             self.expect(self.rows(), job.job_id, lambda c: jobs.wait(c, job, **values))
 
     @precondition(lambda self: self.made)

@@ -8,7 +8,7 @@ from support import protocol
 from connectors.postgres.protocol import credits as credit
 from connectors.postgres.protocol import jobs, keeper
 from schemas.ids import uuid7
-from schemas.states import JobClass, WaitReason
+from schemas.states import JobClass
 
 CREDITS = 3
 
@@ -59,7 +59,7 @@ async def end_badly(worker, job):
 
 async def try_later(worker, job):
     async with worker.transaction() as connection:
-        await jobs.wait(connection, job, reason=WaitReason.RETRY, delay_s=3600, costs_attempt=True)
+        await jobs.wait(connection, job, delay_s=3600, costs_attempt=True)
 
 
 @pytest.mark.parametrize("leave", [end_well, end_badly, try_later])
@@ -84,7 +84,7 @@ async def test_a_twin_that_parks_gives_its_credit_to_the_leader_that_waits_for_i
     leader, sha256 = await claim(worker, first), uuid7().bytes * 2
     async with worker.transaction() as connection:
         await protocol.join(connection, leader, sha256)
-        await jobs.wait(connection, leader, reason=WaitReason.RETRY, delay_s=0, costs_attempt=True)
+        await jobs.wait(connection, leader, delay_s=0, costs_attempt=True)
     async with worker.transaction() as connection:
         await keeper.emit_due(connection, batch=10)
     assert await states(worker, seed, tenant) == ["waiting credit", "queued"]
@@ -205,7 +205,7 @@ async def test_what_becomes_due_over_the_credit_waits_for_it(worker, seed, tenan
     for one in made:
         job = await claim(worker, one)
         async with worker.transaction() as connection:
-            await jobs.wait(connection, job, reason=WaitReason.RETRY, delay_s=0, costs_attempt=False)
+            await jobs.wait(connection, job, delay_s=0, costs_attempt=False)
     others = [await seed.upload(worker, tenant) for _ in range(CREDITS - 1)]
     async with worker.transaction() as connection:
         assert await keeper.emit_due(connection, batch=10) == CREDITS

@@ -13,7 +13,6 @@ from connectors.postgres.protocol.content import Role
 from connectors.postgres.protocol.jobs import FencedError
 from schemas.details import Facts
 from schemas.errors import READER, ErrorCode
-from schemas.states import WaitReason
 
 SHA = bytes(range(32))
 FACTS = Facts(width=40, height=30)
@@ -114,7 +113,7 @@ async def test_a_zombie_changes_nothing(worker, seed, seeded):
 
     async def wait():
         async with worker.transaction() as connection:
-            await jobs.wait(connection, zombie, reason=WaitReason.RETRY, delay_s=1, costs_attempt=True)
+            await jobs.wait(connection, zombie, delay_s=1, costs_attempt=True)
 
     for act in (commit, give_back, wait, lambda: finish(worker, zombie, [variant()]), lambda: fail(worker, zombie)):
         with pytest.raises(FencedError):
@@ -142,9 +141,7 @@ async def test_drain_costs_nothing_and_retry_costs_an_attempt(worker, seed, seed
     assert (row.state, row.dispatch, row.attempts, row.deaths) == ("queued", 2, 0, 0)
     again = await claim(worker, seeded.dispatch(2))
     async with worker.transaction() as connection:
-        await jobs.wait(
-            connection, again, reason=WaitReason.RETRY, delay_s=0, costs_attempt=True, code=ErrorCode.CHILD_DIED
-        )
+        await jobs.wait(connection, again, delay_s=0, costs_attempt=True, code=ErrorCode.CHILD_DIED)
     row = await state(worker, seeded)
     assert (row.state, row.reason, row.attempts) == ("waiting", "retry", 1)
     async with worker.transaction() as connection:
@@ -179,7 +176,7 @@ async def test_a_record_that_stays_unclaimed_is_sent_at_doubling_intervals(worke
 async def test_two_keepers_at_once_move_a_job_once(worker, seed, seeded):
     job = await claim(worker, seeded.dispatch())
     async with worker.transaction() as connection:
-        await jobs.wait(connection, job, reason=WaitReason.RETRY, delay_s=0, costs_attempt=True)
+        await jobs.wait(connection, job, delay_s=0, costs_attempt=True)
 
     async def keep():
         async with worker.transaction() as connection:

@@ -15,7 +15,6 @@ from connectors.telemetry.metrics import Metrics
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.metrics import JOBS_FINISHED, JOBS_OLDEST_WAITING, JOBS_WAITING, KEEPER_MOVES
 from schemas.settings import DatabaseSettings, KeeperSettings
-from schemas.states import WaitReason
 from streams.keeper import rounds as rules
 from streams.keeper.backlog import BacklogGauges
 from streams.keeper.lease_grace import LeaseGrace
@@ -139,7 +138,7 @@ def test_a_heartbeat_that_could_miss_its_lease_is_refused(database):
 async def test_a_round_moves_what_is_due_and_counts_it(worker, seed, seeded, rounds, metrics):
     job = await claim(worker, seeded)
     async with worker.transaction() as connection:
-        await jobs.wait(connection, job, reason=WaitReason.RETRY, delay_s=0, costs_attempt=True)
+        await jobs.wait(connection, job, delay_s=0, costs_attempt=True)
     await rounds.round()
     assert f'{KEEPER_MOVES.name}{{rule="due"}} 1.0' in metrics.render().decode()
 

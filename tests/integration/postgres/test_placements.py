@@ -14,7 +14,7 @@ from connectors.postgres.placement.placements import PlacementError
 from connectors.postgres.protocol import jobs, keeper
 from schemas.events import AssetReopened, decode_event, encode_event
 from schemas.ids import uuid7
-from schemas.states import MediaKind, WaitReason
+from schemas.states import MediaKind
 
 IMAGES = "jobs.image"
 
@@ -76,7 +76,7 @@ async def test_every_way_into_a_partition_takes_the_placement_of_the_moment(work
     await move(worker, tenant, 3)
     async with worker.transaction() as connection:
         held = await protocol.claim(connection, made.dispatch(2))
-        await jobs.wait(connection, held, reason=WaitReason.RETRY, delay_s=0, costs_attempt=False)
+        await jobs.wait(connection, held, delay_s=0, costs_attempt=False)
     async with worker.transaction() as connection:
         assert await keeper.emit_due(connection, batch=10) == 1
     assert await sent_to(worker, seed, made.job_id) == [0, 1, 2, 3]

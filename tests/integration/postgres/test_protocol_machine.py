@@ -19,7 +19,7 @@ from connectors.postgres.protocol import breakers, cancel, jobs, keeper, replay
 from connectors.postgres.protocol import credits as credit
 from connectors.postgres.protocol.jobs import FencedError
 from schemas.errors import MedialaneError
-from schemas.states import JobClass, WaitReason
+from schemas.states import JobClass
 
 WORKERS = st.sampled_from([0, 1])
 MAX_DEATHS = 3
@@ -128,7 +128,7 @@ class Life(SqlMachine):
     def transient(self, worker):
         if self.held[worker] is None:
             return
-        values = {"reason": WaitReason.RETRY, "delay_s": 0, "costs_attempt": True}
+        values = {"delay_s": 0, "costs_attempt": True}
         self.attempt(worker, lambda c, job: jobs.wait(c, job, **values), state="waiting", reason="retry")
 
     @precondition(lambda self: any(self.held))
