@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import uvloop
 
@@ -22,7 +21,6 @@ _RECOVERY_PATIENCE_S = 600.0  # an assignment counts when the table is recovered
 
 def run(env: Mapping[str, str]) -> int:
     """Keep the usage table until told to stop; returns the exit code. Raises `SettingsError`."""
-    Path(load(WorkerSettings, env).temp_dir).mkdir(parents=True, exist_ok=True)  # Faust keeps a folder there
     return uvloop.run(_run(env))
 
 

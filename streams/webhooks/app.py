@@ -6,7 +6,6 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 import uvloop
 
@@ -24,7 +23,6 @@ from schemas.settings import (
     load,
 )
 from schemas.topics import DEAD_LETTERS, EVENTS
-from streams.core.ports import Flow
 from streams.dead_letters import DeadLetters, Undecodable
 from streams.faust_app import Record, build_app
 from streams.health import AssignmentWatch, DatabasePulse, LoopWatch
@@ -38,7 +36,6 @@ from streams.webhooks.missing_keys import tell_of_missing_keys
 
 def run(env: Mapping[str, str]) -> int:
     """Run the webhook agent until it is told to stop; returns the exit code. Raises `SettingsError`."""
-    Path(load(WorkerSettings, env).temp_dir).mkdir(parents=True, exist_ok=True)  # Faust keeps a folder there
     return uvloop.run(_run(env))
 
 
@@ -59,23 +56,12 @@ async def _run(env: Mapping[str, str]) -> int:
         async def bury(record: Record, reason: str) -> None:
             await dead_letters.write(Undecodable(reason, record))
 
-        def flow() -> Flow:
-            found: Flow = member.flow
-            return found
-
-        intake = Intake(agent, bury, flow, telemetry.metrics)
+        intake = Intake(agent, bury, lambda: member.flow, telemetry.metrics)
         app = build_app(group, topic, kafka, worker, intake, intake.receive)
         member, pulse = Member(app, kafka), DatabasePulse(database)
 
         async def ready() -> Sequence[str]:
             return [*member.problems(), *pulse.problems(), *agent.problems(), *intake.problems()]
-
-        async def drain() -> None:
-            over = time.monotonic() + shutdown.drain_timeout
-            await intake.close()
-            left_s = max(0.0, over - time.monotonic())
-            # The group goes on without us at once: deliveries are held by their leases, not by partitions.
-            await asyncio.gather(member.leave(left_s), agent.stop(shutdown.drain_timeout))
 
         agent.start()
         gauges = IntakeGauges(telemetry.metrics, intake.ledger, member.highwater)
@@ -85,10 +71,20 @@ async def _run(env: Mapping[str, str]) -> int:
             "loop": LoopWatch(member.consumer_loop).run,
             "assignment": AssignmentWatch(member, patience_s=worker.watchdog_s).run,
         }  # fmt: skip
+        drain = partial(drained, intake, member, agent, shutdown.drain_timeout)
         try:
             return await live(telemetry, telemetry_settings, tasks, ready=ready, drain=drain)
         finally:
             telemetry.stop()
+
+
+async def drained(intake: Intake, member: Member, agent: WebhookAgent, timeout_s: float) -> None:
+    """Take in nothing more, commit, leave the group, and let requests end: all in `timeout_s`, but for last words."""
+    over = time.monotonic() + timeout_s
+    await intake.close()
+    left_s = max(0.0, over - time.monotonic())
+    # The group goes on without us at once: deliveries are held by their leases, not by partitions.
+    await asyncio.gather(member.leave(left_s), agent.stop(left_s))
 
 
 def group_name(kafka: KafkaSettings) -> str:

@@ -1,4 +1,4 @@
-"""A media worker's drain: the wait for claims is part of what it may take."""
+"""Drains: what the wait for outcomes took is part of what the whole may take."""
 
 import asyncio
 
@@ -10,6 +10,7 @@ from schemas.states import MediaKind
 from streams.core.ledger import Partition
 from streams.crew import Drained
 from streams.media.worker import MediaWorker
+from streams.webhooks.app import drained
 
 HERE = Partition("media.jobs.image", 0)
 
@@ -42,3 +43,26 @@ async def test_what_the_wait_for_claims_took_is_not_there_for_jobs_or_the_leave_
     await worker.drain(0.3)
     assert len(given) == 2
     assert max(given) < 0.1, "claims had all of it"
+
+
+class Slow:
+    """An intake whose dead letters are slow to be written, and the member and the agent that end after it."""
+
+    def __init__(self):
+        self.given = []
+
+    async def close(self):
+        await asyncio.sleep(0.25)
+
+    async def leave(self, timeout_s):
+        self.given.append(timeout_s)
+
+    async def stop(self, timeout_s):
+        self.given.append(timeout_s)
+
+
+async def test_what_the_last_outcomes_took_is_not_there_for_requests_or_the_leave_any_more():
+    slow = Slow()
+    await drained(slow, slow, slow, 0.3)
+    assert len(slow.given) == 2
+    assert max(slow.given) < 0.1
