@@ -1,7 +1,6 @@
 """Colour profiles: what a picture's colours are, and whether they are sRGB already, which saves converting them."""
 
 import contextlib
-from functools import cache
 from typing import Any
 
 import pyvips
@@ -29,12 +28,6 @@ _SRGB = frozenset(
         "urgb",
     }
 )
-
-
-@cache
-def srgb_profile() -> bytes:
-    """An ICC profile of sRGB (the one that libvips carries)."""
-    return bytes(pyvips.Operation.call("profile_load", "srgb"))
 
 
 def is_srgb(profile: bytes) -> bool:

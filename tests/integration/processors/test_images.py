@@ -13,9 +13,9 @@ import pillow_heif
 import pytest
 from msgspec.structs import replace
 from PIL import Image, ImageOps, ImageSequence
+from support.colours import srgb_profile
 
 from processors.contract import MediaError
-from processors.images.colour import srgb_profile
 from schemas.errors import ErrorClass, ErrorCode
 from schemas.profiles import CATALOGUE
 from schemas.states import Stage

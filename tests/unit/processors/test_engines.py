@@ -9,12 +9,12 @@ import numpy as np
 import pillow_heif
 import pytest
 from PIL import Image, ImageCms, ImageDraw
+from support.colours import srgb_profile
 from wand.exceptions import BlobError, PolicyError
 from wand.image import Image as WandImage
 from wand.resource import limits
 
 from processors.contract import MediaError
-from processors.images.colour import srgb_profile
 from processors.images.engines import ENGINE_OF
 from processors.images.heif import HeifEngine
 from processors.images.vips import LOADERS, VipsEngine
