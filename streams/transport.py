@@ -151,7 +151,7 @@ class Consumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._books = cast("Transport", self.transport).books
-        self._stuck: dict[Partition, int] = {}
+        self._committed: dict[Partition, int] = {}  # under this assignment
         self._room = asyncio.Event()
         self.fenced = asyncio.Event()
         self._committing: asyncio.Task[bool] | None = None
@@ -175,7 +175,7 @@ class Consumer(driver.Consumer):
     def _filter_committable_offsets(self, tps: Any) -> dict[Any, int]:
         del tps
         due = self._books.positions().items()
-        return {faust.types.TP(*tp): offset for tp, offset in due if self._stuck.get(tp) != offset}
+        return {faust.types.TP(*tp): offset for tp, offset in due if self._committed.get(tp) != offset}
 
     async def _commit(self, offsets: Mapping[Any, int]) -> bool:
         # One at a time: while the broker is away a commit may hang, and newer ones must not queue up behind it.
@@ -183,7 +183,7 @@ class Consumer(driver.Consumer):
             committing = self._committing = asyncio.create_task(self._thread.commit(offsets))
             done, _ = await asyncio.wait({committing}, timeout=_COMMIT_BOUND_S)
             if done and committing.result():  # ours: when it was done, the next may have begun
-                self._stuck.update((Partition(*tp), offset) for tp, offset in offsets.items())
+                self._committed.update((Partition(*tp), offset) for tp, offset in offsets.items())
                 return True
         return False
 
@@ -219,7 +219,7 @@ class Consumer(driver.Consumer):
 
     async def on_partitions_assigned(self, assigned: set[Any], generation_id: int = 0) -> None:
         """Begin new books before the first record of the assignment arrives."""
-        self._stuck.clear()
+        self._committed.clear()
         self._books.assign(assigned)
         await super().on_partitions_assigned(assigned, generation_id)
 

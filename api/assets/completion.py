@@ -48,7 +48,7 @@ class Completion:
         _compare(upload, head)
         judge(kind, upload.content_type, beginning)
         if upload.expected_sha256 is not None:
-            await self._compare_checksum(tenant_id, upload, head.etag)
+            await self._compare_checksum(tenant_id, upload.object_key, head.etag, upload.expected_sha256.hex())
         if await self._completed.submit(tenant_id, Completed(asset_id, head.etag, traceparent, head.version_id)):
             return
         # Since it was found, somebody else has completed it, or it was deleted or swept away.
@@ -73,10 +73,9 @@ class Completion:
 
         return tuple(await asyncio.gather(*(one(asset_id) for asset_id in dict.fromkeys(asset_ids))))
 
-    async def _compare_checksum(self, tenant_id: UUID, upload: Upload, etag: str) -> None:
+    async def _compare_checksum(self, tenant_id: UUID, key: str, etag: str, expected: str) -> None:
         # The signature made the store check it; this finds a store that does not, or an object of another way in.
-        head = await self._store.of(tenant_id).head(upload.object_key)
-        expected = upload.expected_sha256.hex() if upload.expected_sha256 is not None else None
+        head = await self._store.of(tenant_id).head(key)
         if head is None or head.etag != etag or head.checksum not in {None, expected}:
             raise MedialaneError(ErrorCode.UPLOAD_CHECKSUM_MISMATCH)
 

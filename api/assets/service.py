@@ -78,20 +78,15 @@ class AssetReader:
             # One more than asked for, to know whether there is a next page.
             rows = await list_assets(connection, tenant_id, limit=limit + 1, after=after, where=where)
             shown = rows[:limit]
-            variants = {} if shown_at is None else await read_variants(connection, tenant_id, [row.id for row in shown])
+            made: dict[UUID, dict[str, Any]] = {}
+            if shown_at is not None:
+                variants = await read_variants(connection, tenant_id, [row.id for row in shown])
+                made = {
+                    row.id: self._made(Place(shown_at, tenant_id, row.id), variants.get(row.id, ())) for row in shown
+                }
         more = len(rows) > limit
         return AssetPage(
-            items=tuple(
-                AssetListed(
-                    **_summary(row),
-                    **(
-                        {}
-                        if shown_at is None
-                        else self._made(Place(shown_at, tenant_id, row.id), variants.get(row.id, ()))
-                    ),
-                )
-                for row in shown
-            ),
+            items=tuple(AssetListed(**_summary(row), **made.get(row.id, {})) for row in shown),
             next_cursor=position_cursor(Position(shown[-1].created_at, shown[-1].id)) if more else None,
         )
 

@@ -83,27 +83,23 @@ class Work:
 
     async def produce(self) -> Outcome:
         """Make everything that is missing; raises `MedialaneError`, `FencedError`, `Parked` or `Beyond`."""
-        path: Path | None = None
         await self._choose()  # before it leads its bytes: others, who ask for what is known, would wait for it
-        if self.sha256 is None:
-            path, sha256 = await self._download()
-            role, facts = await self._join(sha256)
-        else:
-            role, facts = await self._join(self.sha256)
+        path, sha256 = (None, self.sha256) if self.sha256 is not None else await self._download()
+        role, facts = await self._join(sha256)
         done = await self._already_known()
         missing = [profile for profile in of_stage(self._profiles, self._job.stage) if profile.name not in done]
         known: Sequence[NewVariant] = ()
         if role is Role.REUSE:
-            known = await self._made_before(missing)
+            known = await self._made_before(sha256, missing)
             reused = {variant.profile for variant in known}
             missing = [profile for profile in missing if profile.name not in reused]
             if not missing:
                 return Outcome(variants=tuple(known), facts=facts, reused=True)
         if path is None:
-            path, sha256 = await self._download()
-            if sha256 != self.sha256:
+            path, found = await self._download()
+            if found != sha256:
                 raise MedialaneError(ErrorCode.SOURCE_CHANGED)
-        made, facts = await self._make(path, missing)
+        made, facts = await self._make(path, sha256, missing)
         return Outcome(variants=(*known, *made), facts=facts, reused=False)
 
     async def finish(self, outcome: Outcome) -> None:
@@ -170,16 +166,14 @@ class Work:
         async with self._database.transaction() as connection:
             return await variants.committed_profiles(connection, self._job.asset_id, self._job.generation)
 
-    async def _made_before(self, wanted: list[Profile]) -> Sequence[NewVariant]:
-        if self.sha256 is None:
-            return ()
+    async def _made_before(self, sha256: bytes, wanted: list[Profile]) -> Sequence[NewVariant]:
         async with self._database.transaction() as connection:
-            found = await variants.of_content(connection, self._job.tenant_id, self.sha256, wanted)
+            found = await variants.of_content(connection, self._job.tenant_id, sha256, wanted)
         # A row outlasts its objects in a bucket that was restored, or whose rules removed too much.
         there = await asyncio.gather(*(self._is_there(variant) for variant in found))
         lost = [variant.profile for variant, is_there in zip(found, there, strict=True) if not is_there]
         if lost:
-            log.warning("objects that rows name are gone; they are made again", profiles=lost, sha256=self.sha256.hex())
+            log.warning("objects that rows name are gone; they are made again", profiles=lost, sha256=sha256.hex())
         return [variant for variant in found if variant.profile not in lost]
 
     async def _is_there(self, variant: NewVariant) -> bool:
@@ -189,12 +183,10 @@ class Work:
                 return False
         return True
 
-    async def _make(self, path: Path, profiles: list[Profile]) -> tuple[tuple[NewVariant, ...], Facts]:
+    async def _make(self, path: Path, sha256: bytes, profiles: list[Profile]) -> tuple[tuple[NewVariant, ...], Facts]:
         job = self._job
-        if self.sha256 is None:
-            raise RuntimeError("variants are named after the content: join it first")
         source = Source(path=str(path), size=job.size, declared_type=job.content_type, file_name=job.file_name)
-        outputs = Outputs(job, self.sha256, self._database, self._store, on_outage=self._on_outage)
+        outputs = Outputs(job, sha256, self._database, self._store, on_outage=self._on_outage)
         progress = Progress(job, self._database)
         began = time.time()
         try:
