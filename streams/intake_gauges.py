@@ -1,4 +1,4 @@
-"""How far behind the agent is, per partition, brought up to date once a second."""
+"""How far behind whoever takes in events is (the webhook agent, the usage table), per partition, once a second."""
 
 import asyncio
 import time

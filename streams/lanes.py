@@ -134,6 +134,20 @@ class Lanes(Generic[P, W]):
         if self.ledger.is_open(item.entry) and not self._closing:
             self._put(item.entry.partition, item)
 
+    def deal(self) -> None:
+        """Start what may start now; for who changes what decides it."""
+        while self._busy and self._slots.free:
+            key = self._slots.deal((key, lane.turn) for key, lane in self._busy.items() if lane.ready)
+            if key is None:
+                return
+            item = self._busy[key].take()
+            if not self._busy[key].waiting:
+                del self._busy[key]
+            callbacks = Callbacks(
+                partial(self._claimed, key, item), partial(self._failed, key, item), partial(self._over, key, item)
+            )
+            self._crew.start(item.payload, callbacks)
+
     # -- what is shown ----------------------------------------------------------------------------------------------
 
     @property
@@ -176,20 +190,6 @@ class Lanes(Generic[P, W]):
         return await self._crew.drain(timeout_s)
 
     # -- inside -----------------------------------------------------------------------------------------------------
-
-    def deal(self) -> None:
-        """Start what may start now; for who changes what decides it."""
-        while self._busy and self._slots.free:
-            key = self._slots.deal((key, lane.turn) for key, lane in self._busy.items() if lane.ready)
-            if key is None:
-                return
-            item = self._busy[key].take()
-            if not self._busy[key].waiting:
-                del self._busy[key]
-            callbacks = Callbacks(
-                partial(self._claimed, key, item), partial(self._failed, key, item), partial(self._over, key, item)
-            )
-            self._crew.start(item.payload, callbacks)
 
     def _put(self, key: Partition, item: Item[P]) -> None:
         self._lanes[key].put(item)
