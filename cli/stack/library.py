@@ -1,7 +1,5 @@
 """`Stack`: start a stack, or attach to one, from Python. What commands, tests, the demo and the benchmark use."""
 
-import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -21,8 +19,8 @@ from cli.stack.errors import StackError
 from cli.stack.layout import Layout, layout
 from cli.stack.leftovers import sweep_leftovers, take_lock
 from cli.stack.names import ALL
-from cli.stack.processes import alive
-from cli.stack.state import StackState
+from cli.stack.processes import alive, interrupt
+from cli.stack.state import ProcessId, StackState
 from cli.stack.view import PartView, view_parts
 
 _STOP_BOUND_S = 75.0
@@ -107,13 +105,7 @@ class Stack:
     @property
     def is_running(self) -> bool:
         """Whether its supervisor lives."""
-        found = state.load(self._files.state)
-        return (
-            found is not None
-            and found.supervisor is not None
-            and found.boot == state.boot_id()
-            and alive(found.supervisor.pid, found.supervisor.started)
-        )
+        return self._living_supervisor() is not None
 
     @property
     def env(self) -> dict[str, str]:
@@ -215,20 +207,21 @@ class Stack:
                 pipe.close()
 
     def _terminate(self) -> None:
-        found = state.load(self._files.state)
-        if self.is_running and found is not None and found.supervisor is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(found.supervisor.pid, signal.SIGTERM)
+        if (supervisor := self._living_supervisor()) is not None:
+            interrupt(supervisor, signal.SIGTERM)
 
     def _wait_gone(self) -> None:
+        supervisor, deadline = self._living_supervisor(), time.monotonic() + _STOP_BOUND_S
+        while supervisor is not None and alive(supervisor.pid, supervisor.started):
+            if time.monotonic() > deadline:
+                interrupt(supervisor, signal.SIGKILL)
+            time.sleep(0.05)
+
+    def _living_supervisor(self) -> ProcessId | None:
         found = state.load(self._files.state)
         if found is None or found.supervisor is None or found.boot != state.boot_id():
-            return
-        deadline = time.monotonic() + _STOP_BOUND_S
-        while alive(found.supervisor.pid, found.supervisor.started):
-            if time.monotonic() > deadline:
-                os.kill(found.supervisor.pid, signal.SIGKILL)
-            time.sleep(0.05)
+            return None
+        return found.supervisor if alive(found.supervisor.pid, found.supervisor.started) else None
 
     def _await_ready(self, progress: Callable[[Event], None]) -> None:
         if self._supervisor is None or self._supervisor.stdout is None:

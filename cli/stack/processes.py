@@ -12,7 +12,9 @@ from cli.stack.state import ProcessId
 from cli.stack.watch import alive, kill_group, stat
 from processors.sandbox.priority import stand_back
 
-__all__ = ["Command", "alive", "anybody_in", "command_of", "identify", "kill_group", "resident_bytes", "spawn"]
+__all__ = [
+    "Command", "alive", "anybody_in", "command_of", "identify", "interrupt", "kill_group", "resident_bytes", "spawn",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
