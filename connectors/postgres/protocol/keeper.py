@@ -94,7 +94,7 @@ _UNCLAIMED = sa.text(f"""
 _LOST = sa.text(f"""
     SELECT id AS job_id, asset_id, topic, stage, content_sha256 FROM jobs
     WHERE state = 'running' AND lease_until < statement_timestamp() AND {UP_FOR_A_LEASE}
-        AND deaths + 1 >= :max_deaths ORDER BY lease_until LIMIT :batch
+        AND deaths + 1 >= :max_deaths AND stage = ANY(:stages) ORDER BY lease_until LIMIT :batch
 """)  # noqa: S608 - made of constants
 _LOCK_ASSET = sa.text("""
     SELECT tenant_id, object_key, etag, size, content_type, file_name FROM assets WHERE id = :id FOR NO KEY UPDATE
@@ -181,9 +181,9 @@ async def lost_jobs(connection: AsyncConnection, *, batch: int, max_deaths: int,
 
     None while Postgres has not run for a lease. Those of a newer release's stages are left to its keeper.
     """
-    rows = await connection.execute(_LOST, {"batch": batch, "max_deaths": max_deaths, "lease_s": lease_s})
-    known = [row for row in rows if row.stage in Stage.__members__.values()]
-    return [LostJob(row.job_id, row.asset_id, row.topic, Stage(row.stage), row.content_sha256) for row in known]
+    values = {"batch": batch, "max_deaths": max_deaths, "lease_s": lease_s, "stages": list(Stage)}
+    rows = await connection.execute(_LOST, values)
+    return [LostJob(row.job_id, row.asset_id, row.topic, Stage(row.stage), row.content_sha256) for row in rows]
 
 
 async def bury_lost(connection: AsyncConnection, lost: LostJob) -> None:

@@ -75,6 +75,16 @@ async def test_one_that_lost_its_last_worker_is_left_to_the_keeper_that_knows_it
     assert await state(worker, seed, newer) == "running"
 
 
+async def test_those_that_are_left_to_it_stand_before_none_that_this_one_gives_up(worker, seed, newer):
+    ours = await seed.asset(worker, newer.tenant_id)
+    for made, years in ((newer, 10), (ours, 9)):
+        statement = "UPDATE jobs SET state = 'running', lease_until = now() - :years * interval '1 year' WHERE id = :j"
+        await seed.change(worker, statement, years=years, j=made.job_id)
+    async with worker.transaction() as connection:
+        lost = await keeper.lost_jobs(connection, batch=1, max_deaths=1, lease_s=0)
+    assert [job.job_id for job in lost] == [ours.job_id]
+
+
 async def test_its_asset_is_read(worker, newer):
     async with worker.transaction() as connection:
         view = await read_asset(connection, newer.tenant_id, newer.asset_id)
