@@ -51,10 +51,7 @@ class DeadLetters:
             async with self._database.transaction() as connection:
                 await bury_record(connection, _row(bad, current_traceparent()))
             await self._send(record, self._reasons(bad, parent))
-        log.error(
-            "record cannot be decoded, it is a dead letter",
-            topic=record.partition.topic, kpart=record.partition.partition, offset=record.offset, reason=bad.reason,
-        )  # fmt: skip
+        log.error("record cannot be decoded, it is a dead letter", reason=bad.reason, **record.log_names)
 
     async def _send(self, record: Record, reasons: list[tuple[str, bytes]]) -> None:
         own = [(_plain(name), value) for name, value in record.headers]

@@ -37,6 +37,11 @@ class Record(NamedTuple):
     headers: tuple[tuple[str, bytes | None], ...]
     timestamp: float
 
+    @property
+    def log_names(self) -> dict[str, object]:
+        """What logs say of which record this is."""
+        return {"topic": self.partition.topic, "kpart": self.partition.partition, "offset": self.offset}
+
 
 Receive = Callable[[Record], None]
 

@@ -146,7 +146,7 @@ class MediaJobRunner:
             self._unanswered.add(record)
             raise
         if job is not None:
-            log.info("job given back: its claim was not answered", **_names(job))
+            log.info("job given back: its claim was not answered", **job.log_names)
 
     async def run(self, job: ClaimedJob) -> float:
         """Work on a claimed job until its row has left `running`, or is somebody else's.
@@ -175,7 +175,7 @@ class MediaJobRunner:
             await asyncio.wait({work})
             if lost:
                 self._metrics.counter(LEASES_LOST).inc()
-                log.warning("lease lost, work discarded", **_names(job))
+                log.warning("lease lost, work discarded", **job.log_names)
                 return 0.0
             await asyncio.shield(self._give_back(job))
             raise
@@ -187,7 +187,7 @@ class MediaJobRunner:
         with self._tracing.span(
             f"job {job.stage}", parent_traceparent=job.traceparent, links=(job.traceparent,), attributes=kind
         ):
-            log.info("job started", **_names(job))
+            log.info("job started", **job.log_names)
             work = Work(
                 job, self._database, self._ends, self._store, self._pool, folder, self._tracing, self._profiles,
                 on_outage=self._gate.report,
@@ -196,9 +196,9 @@ class MediaJobRunner:
                 await self._process(job, work)
             except FencedError:
                 self._metrics.counter(FENCED_FINISHES).inc()
-                log.warning("job was taken over, work discarded", **_names(job))
+                log.warning("job was taken over, work discarded", **job.log_names)
             except Parked:
-                log.info("job waits for its twin", **_names(job))
+                log.info("job waits for its twin", **job.log_names)
         return float(work.report()["cpu_s"])
 
     async def _process(self, job: ClaimedJob, work: Work) -> None:
@@ -213,19 +213,19 @@ class MediaJobRunner:
         except (FencedError, Parked):
             raise
         except Beyond as error:
-            log.warning("job left to a newer release", asks=str(error), **_names(job))
+            log.warning("job left to a newer release", asks=str(error), **job.log_names)
             await self._wait(job, None, jitter(_NEWER_PAUSE_S), costs_attempt=False)
         except Exception as error:
             # A defect of ours is not the input's fault: it costs an attempt and shows in the log with its stack.
-            log.exception("job failed in an unexpected way", **_names(job))
+            log.exception("job failed in an unexpected way", **job.log_names)
             await self._failed(job, work, MedialaneError(ErrorCode.PROCESSING_FAILED, type(error).__name__))
         else:
             self._figures.done(job, work.report(), worked_s=time.monotonic() - began)
-            log.info("job done", reused=outcome.reused, variants=len(outcome.variants), **_names(job))
+            log.info("job done", reused=outcome.reused, variants=len(outcome.variants), **job.log_names)
 
     async def _failed(self, job: ClaimedJob, work: Work, error: MedialaneError) -> None:
         error = await self._gate.judge(error)
-        names = _names(job) | {"code": error.code, "detail": error.detail}
+        names = job.log_names | {"code": error.code, "detail": error.detail}
         self._figures.failed_attempt(job, error)
         self._gate.report(error)
         exhausted = job.attempts + 1 >= self._most_attempts(job, error)
@@ -277,15 +277,8 @@ class MediaJobRunner:
         try:
             async with self._database.transaction() as connection:
                 await jobs.release(connection, job)
-            log.info("job given back", **_names(job))
+            log.info("job given back", **job.log_names)
         except FencedError:
-            log.warning("job not given back: somebody else has it", **_names(job))
+            log.warning("job not given back: somebody else has it", **job.log_names)
         except MedialaneError as error:
             raise NotReturnedError(str(error)) from error
-
-
-def _names(job: ClaimedJob) -> dict[str, object]:
-    return {
-        "job_id": str(job.job_id), "asset_id": str(job.asset_id), "tenant_id": str(job.tenant_id),
-        "stage": job.stage.value, "epoch": job.epoch, "generation": job.generation,
-    }  # fmt: skip

@@ -12,7 +12,6 @@ from schemas.errors import ErrorCode
 from schemas.metrics import DLQ_MESSAGES, EVENT_AGE, EVENT_PROCESSING_DURATION, EVENTS_PROCESSED
 from schemas.records import DISPATCH_TYPE, Dispatch, Origin
 from streams.dead_letters import DeadLetters, Undecodable
-from streams.faust_app import Record
 from streams.media.records import Foreign, Offer
 
 log = structlog.get_logger(__name__)
@@ -65,7 +64,7 @@ class MediaHandler:
                 self._metrics.counter(DLQ_MESSAGES, self._route, ErrorCode.UNDECODABLE_RECORD).inc()
                 outcome = "undecodable"
             case Foreign(reason, record):
-                log.warning("record left to the keeper", reason=reason, **_names(record))
+                log.warning("record left to the keeper", reason=reason, **record.log_names)
                 outcome = "left"
         self._metrics.counter(EVENTS_PROCESSED, self._topic, DISPATCH_TYPE, outcome).inc()
         self._metrics.histogram(EVENT_PROCESSING_DURATION, self._topic, DISPATCH_TYPE).observe(
@@ -91,7 +90,3 @@ def tenant_of(payload: Payload) -> str:
 def offered_before(payload: Payload) -> bool:
     """Whether this is not the first offer of its job: it came back from a worker that died, drained or had no room."""
     return isinstance(payload, Offer) and payload.dispatch.dispatch > 1
-
-
-def _names(record: Record) -> dict[str, object]:
-    return {"topic": record.partition.topic, "kpart": record.partition.partition, "offset": record.offset}

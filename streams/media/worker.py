@@ -82,8 +82,7 @@ class MediaWorker:
         ended, _ = await asyncio.gather(self.lanes.drain(left_s), self.member.leave(left_s))
         for outcome, jobs in ended._asdict().items():
             for job in jobs:
-                log.info("job at drain", outcome=outcome, job_id=str(job.job_id), asset_id=str(job.asset_id),
-                         tenant_id=str(job.tenant_id), stage=job.stage.value, epoch=job.epoch)  # fmt: skip
+                log.info("job at drain", outcome=outcome, **job.log_names)
         log.info("drained", **{outcome: len(jobs) for outcome, jobs in ended._asdict().items()})
         return ended
 

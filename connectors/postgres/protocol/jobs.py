@@ -63,6 +63,14 @@ class ClaimedJob(msgspec.Struct, frozen=True, kw_only=True):
     job_class: JobClass = JobClass.PRIMARY
     origin: Origin | None = None
 
+    @property
+    def log_names(self) -> dict[str, object]:
+        """What logs say of which job this is."""
+        return {
+            "job_id": str(self.job_id), "asset_id": str(self.asset_id), "tenant_id": str(self.tenant_id),
+            "stage": self.stage.value, "epoch": self.epoch, "generation": self.generation,
+        }  # fmt: skip
+
 
 _NOWHERE = (None,) * len(Origin._fields)
 
