@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from botocore.exceptions import BotoCoreError, ClientError
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, MaxRetryError
 
 from schemas.errors import ErrorCode, MedialaneError
 
@@ -23,11 +23,23 @@ def translated() -> Iterator[None]:
         raise _of_answer(error) from error
     except (BotoCoreError, HTTPError, ConnectionError, TimeoutError) as error:
         detail = f"The object store does not answer ({type(error).__name__})."
-        raise MedialaneError(ErrorCode.OBJECT_STORE_UNAVAILABLE, detail) from error
+        raise MedialaneError(ErrorCode.OBJECT_STORE_UNAVAILABLE, detail) from _without_address(error)
     except OSError as error:
         if error.errno not in _NO_SPACE:
             raise
         raise MedialaneError(ErrorCode.NO_TEMP_SPACE) from error
+
+
+def _without_address(error: Exception) -> BaseException | None:
+    """What happened to the connection. Logs and traces show causes, and the errors around this one quote the request's
+    address: a signature, which opens the object, and the name of somebody's file.
+    """
+    if isinstance(error, MaxRetryError):
+        return error.reason
+    if isinstance(error, BotoCoreError):
+        inner = error.kwargs.get("error")
+        return inner if isinstance(inner, BaseException) else None
+    return error
 
 
 def status_of(error: ClientError) -> int:

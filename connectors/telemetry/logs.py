@@ -16,7 +16,10 @@ from structlog.tracebacks import ExceptionDictTransformer
 Level = Literal["debug", "info", "warning", "error"]
 
 # These log every request or rebalance step at INFO, which nobody reads and which costs more than the work.
-_NOISY = ("aiokafka", "aiohttp.access", "urllib3", "botocore", "faust", "mode")
+_NOISY = ("aiokafka", "aiohttp.access", "botocore", "faust", "mode")
+# Its warnings, of a store that is away, quote addresses with their signatures, which open objects for whoever reads the
+# log. Whoever asked tells of it.
+_INDISCREET = "urllib3"
 
 
 def configure_logs(*, service: str, level: Level = "info", stream: TextIO | None = None) -> None:
@@ -61,6 +64,7 @@ def configure_logs(*, service: str, level: Level = "info", stream: TextIO | None
     root.setLevel(level.upper())
     for name in _NOISY:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    logging.getLogger(_INDISCREET).setLevel(logging.ERROR)
 
 
 def add_span_ids(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
