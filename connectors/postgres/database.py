@@ -99,6 +99,7 @@ class Database(Closing):
             max_overflow=0,
             pool_use_lifo=True,  # the one used last: its statements are prepared, nobody asks whether it lives
             pool_timeout=settings.pool_timeout_s,
+            hide_parameters=True,  # errors are logged and traced, and values are tenants' own
             connect_args={"application_name": f"medialane-{application}"}
             | kept
             | {name: value for name, value in _NETWORK.items() if name not in url.query},

@@ -48,6 +48,14 @@ async def test_a_connection_that_died_in_use_is_one_typed_error_and_then_replace
     assert await backend(worker) != killed
 
 
+async def test_an_error_does_not_show_the_values_of_its_statement(worker):
+    with pytest.raises(sa.exc.DBAPIError) as caught:
+        async with worker.transaction() as connection:
+            await connection.execute(sa.text("SELECT CAST(:name AS text) FROM nowhere"), {"name": "her-holiday.jpg"})
+    assert "nowhere" in str(caught.value)
+    assert "holiday" not in str(caught.value)
+
+
 async def test_a_server_that_only_reads_is_away_and_its_connections_are_not_kept(postgres_stack):
     async def write(pool):
         async with pool.transaction() as connection:
