@@ -23,6 +23,10 @@ _COMPACTED = {"segment.ms": "3600000", "segment.bytes": "67108864"}
 """The segment that is written to is never compacted: with Kafka's own week, or a gigabyte, whoever reads the topic from
 its beginning would read every change of a week."""
 
+_LONGEST_SEGMENT_MS = 86_400_000
+"""A record goes with its whole segment, when that one's last record is old enough: with Kafka's own week for a segment,
+where little is written, a week's retention would last two."""
+
 
 class Topic(msgspec.Struct, frozen=True, kw_only=True):
     """One topic. `route` is the outbox's `aggregatetype`; the connector prefixes it with the topic prefix."""
@@ -50,6 +54,7 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
             "min.insync.replicas": str(self.min_insync_replicas),
             "unclean.leader.election.enable": str(self.unclean_leader_election).lower(),
             "cleanup.policy": self.cleanup,
+            "segment.ms": str(min(self.retention_ms, _LONGEST_SEGMENT_MS)),
         } | (_COMPACTED if "compact" in self.cleanup else {})
 
 

@@ -26,7 +26,7 @@ def test_a_topic_overrides_the_defaults():
     assert (made["events"].replication, made["canary"].replication) == (3, 1)
     assert made["events"].config == {
         "retention.ms": "604800000", "min.insync.replicas": "2", "unclean.leader.election.enable": "false",
-        "cleanup.policy": "delete",
+        "cleanup.policy": "delete", "segment.ms": "86400000",
     }  # fmt: skip
 
 
@@ -34,9 +34,17 @@ def test_what_is_compacted_is_so_within_hours():
     for topic in TOPICS:
         segment = {name: value for name, value in topic.config.items() if name.startswith("segment")}
         compacted = {"segment.ms": "3600000", "segment.bytes": "67108864"}
-        assert segment == (compacted if topic.route == "usage" else {}), topic.route
+        assert (segment == compacted) == (topic.route == "usage"), topic.route
     all_compacted = declared(changed('cleanup = "delete"', 'cleanup = "compact"'))
-    assert all("segment.ms" in topic.config for topic in all_compacted)
+    assert all(topic.config["segment.ms"] == "3600000" for topic in all_compacted)
+
+
+def test_no_record_outlasts_its_retention_by_more_than_a_day():
+    """Kafka deletes whole segments, and not before the last record of one is old enough."""
+    assert {topic.route: topic.config["segment.ms"] for topic in TOPICS if topic.route != "usage"} == {
+        "jobs.image": "86400000", "jobs.video": "86400000", "events": "86400000", "jobs.dlq": "86400000",
+        "canary": "3600000",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

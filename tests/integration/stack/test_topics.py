@@ -57,7 +57,7 @@ async def test_settings_are_brought_to_the_tables_and_copies_left_alone(settings
     assert change.needed
     assert change.config == {
         "unclean.leader.election.enable": ("false", "true"), "cleanup.policy": ("delete", "compact,delete"),
-        "segment.ms": ("604800000", "3600000"),
+        "segment.ms": ("60000", "3600000"),
     }  # fmt: skip
     await admin(settings, **wanted).apply()
     (settled,) = await admin(settings, **wanted).plan()
@@ -71,7 +71,7 @@ async def test_more_copies_in_sync_than_there_are_is_not_asked_for(settings):
     await admin(settings).apply()
     wanted = {"replication": 3, "min_insync_replicas": 2, "retention_ms": 120_000}
     (change,) = await admin(settings, **wanted).plan()
-    assert change.config == {"retention.ms": ("60000", "120000")}
+    assert change.config == {"retention.ms": ("60000", "120000"), "segment.ms": ("60000", "120000")}
     assert "min.insync.replicas: 2 would let nothing be written to 1 copies; make them 3, then apply" in str(change)
     await admin(settings, **wanted).apply()
     (settled,) = await admin(settings, **wanted).plan()
