@@ -244,6 +244,14 @@ class KeeperSettings(Settings, frozen=True, kw_only=True):
             "delivered again",
         ),
     ] = 2_592_000.0
+    letter_retention_s: Annotated[
+        float,
+        Meta(
+            ge=604_800,
+            description="How long dead letters of records that could not be decoded are kept, seconds; those of jobs "
+            "go with their assets",
+        ),
+    ] = 7_776_000.0
     key_retention_s: Annotated[
         float, Meta(ge=86_400, description="How long API keys that were revoked or expired are listed, seconds")
     ] = 7_776_000.0

@@ -12,6 +12,7 @@ from connectors.postgres import audit, idempotency
 from connectors.postgres.accounts import keys
 from connectors.postgres.assets import purge
 from connectors.postgres.database import Database
+from connectors.postgres.protocol import letters
 from connectors.postgres.webhooks import old_deliveries, old_endpoints
 from schemas.settings import KeeperSettings
 from streams.keeper.outages import PASSING
@@ -43,6 +44,7 @@ class Housekeeping:
             "endpoints": partial(old_endpoints.purge, kept_s=settings.delivery_retention_s),
             "endpoint secrets": old_endpoints.forget_old_secrets,
             "assets": purge.forget,
+            "undecodable records": partial(letters.purge_records, kept_s=settings.letter_retention_s),
             "keys": partial(keys.purge, kept_s=settings.key_retention_s),
             "audit": partial(audit.purge, kept_s=settings.audit_retention_s),
         }

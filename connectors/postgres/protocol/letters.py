@@ -38,6 +38,14 @@ _PURGE = sa.text(f"""
     DELETE FROM dead_letters
     WHERE id IN (SELECT d.id FROM {_FROM} WHERE {_WHERE} ORDER BY d.created_at, d.id LIMIT :limit)
 """)  # noqa: S608 - constants
+# Of no tenant: a job's letter goes with its asset.
+_PURGE_RECORDS = sa.text("""
+    DELETE FROM dead_letters WHERE id IN (
+        SELECT id FROM dead_letters
+        WHERE tenant_id IS NULL AND created_at < statement_timestamp() - :kept * interval '1 second'
+        ORDER BY created_at LIMIT :batch FOR UPDATE SKIP LOCKED
+    )
+""")
 
 
 class Chosen(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,3 +160,10 @@ async def purge_letters(connection: AsyncConnection, chosen: Chosen, *, limit: i
             detail={"letters": purged, "chosen": values, "ids": len(chosen.ids or ())},
         )  # fmt: skip
     return purged
+
+
+async def purge_records(connection: AsyncConnection, *, kept_s: float, batch: int) -> int:
+    """Delete some of the records that could not be decoded and came longer ago than `kept_s`, the oldest first; how
+    many. Nobody knows whose they are, so no deletion of an asset or a tenant reaches them.
+    """
+    return (await connection.execute(_PURGE_RECORDS, {"kept": kept_s, "batch": batch})).rowcount

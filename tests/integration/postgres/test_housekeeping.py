@@ -58,6 +58,24 @@ async def test_the_rows_of_a_purged_asset_go_after_a_while_and_no_others(worker,
     assert await seed.column(worker, "SELECT id FROM assets WHERE id = :a", a=long_ago.asset_id) == []
 
 
+async def test_records_that_could_not_be_decoded_go_after_a_while_and_letters_of_jobs_do_not(
+    worker, seed, housekeeping
+):
+    tenant = await seed.tenant(worker)
+    made = await seed.asset(worker, tenant)
+    letter = """
+        INSERT INTO dead_letters (id, tenant_id, job_id, topic, value, code, detail, created_at)
+        VALUES (gen_random_uuid(), :t, :j, 'jobs.image', 'her-holiday.jpg', :code, '',
+            now() - :ago * interval '1 second')
+    """
+    kept_s, code = KeeperSettings().letter_retention_s, f"of {tenant}"
+    for whose, job, ago in ((None, None, kept_s + 60), (None, None, kept_s - 3600), (tenant, made.job_id, kept_s * 2)):
+        await seed.change(worker, letter, t=whose, j=job, code=code, ago=ago)
+    await housekeeping.clean()
+    left = "SELECT tenant_id FROM dead_letters WHERE code = :code ORDER BY created_at"
+    assert await seed.column(worker, left, code=code) == [tenant, None]
+
+
 async def test_keys_that_ended_long_ago_go_and_what_they_were_followed_by_stays(worker, seed, housekeeping):
     tenant = await seed.tenant(worker)
     kept_s = KeeperSettings().key_retention_s
