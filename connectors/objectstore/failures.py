@@ -22,8 +22,9 @@ def translated() -> Iterator[None]:
     except ClientError as error:
         raise _of_answer(error) from error
     except (BotoCoreError, HTTPError, ConnectionError, TimeoutError) as error:
-        detail = f"The object store does not answer ({type(error).__name__})."
-        raise MedialaneError(ErrorCode.OBJECT_STORE_UNAVAILABLE, detail) from _without_address(error)
+        cause = _without_address(error)
+        detail = f"The object store does not answer ({type(cause or error).__name__})."
+        raise MedialaneError(ErrorCode.OBJECT_STORE_UNAVAILABLE, detail) from cause
     except OSError as error:
         if error.errno not in _NO_SPACE:
             raise

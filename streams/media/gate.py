@@ -41,7 +41,10 @@ class StoreGate:
         if error.code is ErrorCode.OBJECT_STORE_UNAVAILABLE and not self._away.is_set():
             self._away.set()
             self._show()
-            log.warning("the object store is away: nothing is claimed until it answers", error=str(error))
+            log.warning(
+                "the object store is away: nothing is claimed until it answers", error=str(error),
+                cause=str(error.__cause__),
+            )  # fmt: skip
 
     async def judge(self, error: MedialaneError) -> MedialaneError:
         """What a job's failure is in truth: an object is not gone as long as the bucket is away, or another's."""

@@ -48,6 +48,7 @@ async def test_no_address_is_logged_or_traced_and_why_it_failed_is(stream, away,
     with pytest.raises(MedialaneError) as caught:
         await call(away, tmp_path)
     assert caught.value.code is ErrorCode.OBJECT_STORE_UNAVAILABLE
+    assert "(NewConnectionError)" in caught.value.detail
     structlog.get_logger("ours").error("it failed", exc_info=caught.value)
     traced = "".join(traceback.format_exception(caught.value))
     for shown in (traced, stream.getvalue()):
