@@ -91,7 +91,7 @@ class WebhookService:
             "host": None if wanted.url is None else _host(wanted.url),
             "events": events,
             "enabled": wanted.enabled,
-            "description": wanted.description,
+            "descriptionChanged": None if wanted.description is None else True,  # not to what: the log outlives it
         }
         async with self._database.tenant(who.tenant_id) as connection:
             changed = _found(

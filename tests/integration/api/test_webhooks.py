@@ -58,7 +58,7 @@ async def test_a_webhook_is_changed_where_it_is_said_and_read_as_it_is_now(calle
     assert await audited(operator, hook) == [
         ("webhook.change", {"host": "example.org"}),
         ("webhook.change", {"events": ["*"], "enabled": False}),
-        ("webhook.change", {"description": ""}),
+        ("webhook.change", {"descriptionChanged": True}),
         ("webhook.change", {"enabled": True}),
     ]
     await caller.call("DELETE", path)
