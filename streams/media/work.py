@@ -14,7 +14,6 @@ import msgspec
 import structlog
 
 from connectors.objectstore.port import ObjectStore
-from connectors.postgres.accounts.profile_sets import read_choice
 from connectors.postgres.assets import variants
 from connectors.postgres.assets.variants import NewVariant
 from connectors.postgres.database import Database
@@ -27,6 +26,7 @@ from processors.contract import Cost, MediaError, ProcessingReport, Source
 from processors.pool import MediaPool
 from schemas.details import Facts
 from schemas.errors import ErrorCode, MedialaneError
+from schemas.kept_choices import read_kept
 from schemas.profile_sets import named, of_stage
 from schemas.profiles import Profile, stages_after
 from streams.media.outputs import Outputs
@@ -83,7 +83,7 @@ class Work:
 
     async def produce(self) -> Outcome:
         """Make everything that is missing; raises `MedialaneError`, `FencedError`, `Parked` or `Beyond`."""
-        await self._choose()  # before it leads its bytes: others, who ask for what is known, would wait for it
+        self._choose()  # before it leads its bytes: others, who ask for what is known, would wait for it
         path, sha256 = (None, self.sha256) if self.sha256 is not None else await self._download()
         role, facts = await self._join(sha256)
         done = await self._already_known()
@@ -126,10 +126,9 @@ class Work:
             "max_rss_mb": cost.max_rss_mb,
         }
 
-    async def _choose(self) -> None:
+    def _choose(self) -> None:
         job = self._job
-        async with self._database.transaction() as connection:
-            choice = await read_choice(connection, job.tenant_id)
+        choice = None if job.choice is None else read_kept(job.choice)
         if choice is not None and choice.asks_beyond(job.stage.kind, job.profiles):
             raise Beyond("its tenant's choice of profiles")
         chosen = self._profiles if choice is None else choice.profiles

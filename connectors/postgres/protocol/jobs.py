@@ -36,7 +36,8 @@ Refusal = Literal["stale", "conflict"]
 class ClaimedJob(msgspec.Struct, frozen=True, kw_only=True):
     """A job under a lease. `epoch` fences everything that is done for it from here on.
 
-    `profiles` are those that the upload has named; None: all that the tenant has chosen. `queued_at` is the time of its
+    `profiles` are those that the upload has named; None: all that the tenant has chosen. `choice` is the row that says
+    what that is (`schemas.kept_choices`), as of the claim; None if it never chose. `queued_at` is the time of its
     latest dispatch, `created_at` that of the act that it comes of: complete, or an operator's.
     """
 
@@ -57,6 +58,7 @@ class ClaimedJob(msgspec.Struct, frozen=True, kw_only=True):
     content_type: str
     file_name: str
     profiles: tuple[str, ...] | None = None
+    choice: dict[str, Any] | None = None
     created_at: datetime
     queued_at: datetime
     claimed_at: datetime
@@ -79,6 +81,7 @@ _TAKEN = """
     RETURNING jobs.id AS job_id, jobs.tenant_id, jobs.asset_id, jobs.generation, jobs.stage, jobs.epoch, jobs.attempts,
         jobs.deaths, jobs.traceparent, jobs.content_sha256, asset.object_key, asset.etag, asset.version_id,
         asset.size, asset.content_type, asset.file_name, asset.profiles, jobs.created_at,
+        (SELECT choice FROM profile_sets s WHERE s.tenant_id = jobs.tenant_id) AS choice,
         coalesce(jobs.emitted_at, jobs.created_at) AS queued_at, clock_timestamp() AS claimed_at, jobs.job_class
 """
 # One statement: lock the assets (lock order), then move the jobs whose counters still have their records' values.

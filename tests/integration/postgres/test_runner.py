@@ -8,6 +8,7 @@ import time
 from contextlib import asynccontextmanager
 
 import pytest
+import sqlalchemy as sa
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import CollectorRegistry
 
@@ -146,6 +147,14 @@ async def test_a_job_whose_child_dies_is_tried_again_after_growing_pauses(scene,
         assert longest / 4 < await scene.due() <= longest
     await scene.attempt(times + 1)
     assert (await scene.row()).startswith(f"done {times} 0")
+
+
+async def test_a_job_that_goes_well_costs_three_transactions(scene):
+    begun = []
+    sa.event.listen(scene.database.engine.sync_engine, "begin", begun.append)
+    await scene.attempt(1)
+    assert await scene.row() == "done 0 0"
+    assert len(begun) == 3 + 1, "claimed, joined with its content, ended; and the look at its row"
 
 
 @pytest.mark.parametrize(

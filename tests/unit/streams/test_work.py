@@ -44,16 +44,6 @@ def work_of(tmp_path, *, sha256=None, profiles=()):
     )  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def choice(monkeypatch):
-    """None: the tenant never chose."""
-
-    async def none(*_):
-        return None
-
-    monkeypatch.setattr("streams.media.work.read_choice", none)
-
-
 async def test_the_version_that_was_completed_is_downloaded(tmp_path):
     with pytest.raises(AskedError) as asked:
         await work_of(tmp_path).produce()
