@@ -58,7 +58,6 @@ def _consumer(kafka: KafkaSettings) -> Consumer:
             "enable.auto.commit": False,
             "isolation.level": "read_committed",
             "fetch.wait.max.ms": 50,
-            "log_level": 2,
         }
     )
     # Read from where the topic ends now, and before the row is written: nothing can be missed.

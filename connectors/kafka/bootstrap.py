@@ -20,8 +20,7 @@ _SAY_EVERY_S = 5.0
 
 async def until_reachable(settings: KafkaSettings) -> None:
     """Wait until a broker has told of the cluster; says in the log every few seconds what it waits for."""
-    # librdkafka would write lines of its own to stderr.
-    admin = AdminClient({**client_options(settings), "client.id": "medialane-bootstrap", "log_level": 0})
+    admin = AdminClient({**client_options(settings), "client.id": "medialane-bootstrap"})
     pause, began = _PAUSE_S, time.monotonic()
     said: float | None = None
     while True:

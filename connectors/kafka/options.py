@@ -10,6 +10,9 @@ def client_options(settings: KafkaSettings) -> dict[str, str | int | float | boo
         "security.protocol": settings.security_protocol,
         "reconnect.backoff.ms": 50,
         "reconnect.backoff.max.ms": 2000,
+        # librdkafka would write lines of its own to stderr, which are no JSON: forty a second while no broker answers.
+        # Who asks it for something is told, and says so.
+        "log_level": 0,
     }
     named = {
         "sasl.mechanism": settings.sasl_mechanism,

