@@ -7,7 +7,7 @@ import pyvips
 
 from processors.contract import MediaError
 from processors.images import png
-from processors.images.colour import color_space, to_srgb
+from processors.images.colour import color_space, is_srgb, profile_of, to_srgb
 from processors.images.heif import code_points
 from processors.images.light import Cicp
 from processors.images.picture import VipsPicture, scaled
@@ -76,43 +76,48 @@ class VipsEngine:
         """See `protocol.Engine.decode`."""
         try:
             header = self._open(path, image_format)
-            cmyk = header.interpretation == "cmyk"
             cicp = _code_points(path, image_format)
-            if cicp and not cicp.is_srgb:
-                image = self._deep(path, image_format, width, height)
-            elif image_format == "jpeg" and not cmyk:
+            if image_format == "jpeg":
                 image = _shrunk_jpeg(path, header, width, height)
+            elif image_format == "avif" or _needs_all_bits(header, cicp):
+                image = self._scaled(path, image_format, width, height)
             else:
-                # CMYK has to pass through its profile (or a stock one) before it can be scaled as RGB.
-                convert = {"export_profile": "srgb"} if cmyk else {}
-                image = pyvips.Image.thumbnail(
-                    str(path),
-                    width,
-                    height=height,
-                    size="force",
-                    fail_on=_STRICTNESS.get(image_format, "error"),
-                    **convert,
-                )
+                fail_on = _STRICTNESS.get(image_format, "error")
+                image = pyvips.Image.thumbnail(str(path), width, height=height, size="force", fail_on=fail_on)
             return VipsPicture(to_srgb(image, cicp).copy_memory())
         except pyvips.Error as error:
             raise translated(error) from error
 
-    def _deep(self, path: Path, image_format: str, width: int, height: int) -> Any:
-        """Scaled in all of its bits: `thumbnail` would leave eight, of which a curve of HDR makes bands."""
-        fail_on = _STRICTNESS.get(image_format, "error")
-        image = pyvips.Image.new_from_file(str(path), access="sequential", fail_on=fail_on)
-        return scaled(image, *turned(_orientation(image, image_format), width, height)).copy_memory().autorot()
+    def _scaled(self, path: Path, image_format: str, width: int, height: int) -> Any:
+        """Scaled as stored; `thumbnail` would leave eight bits, and RGB by a profile that is not the picture's."""
+        image = self._open(path, image_format, fail_on=_STRICTNESS.get(image_format, "error"))
+        orientation = _orientation(image, image_format)
+        image = scaled(image, *turned(orientation, width, height)).copy_memory()
+        return image.autorot() if orientation > 1 else image
 
-    def _open(self, path: Path, image_format: str) -> Any:
+    def _open(self, path: Path, image_format: str, **options: str) -> Any:
         if image_format not in LOADERS:
             raise MediaError(ErrorCode.UNSUPPORTED_FORMAT, f"The vips engine does not read {image_format}.")
-        return pyvips.Image.new_from_file(str(path), access="sequential")
+        # Asked which loader a file needs, libvips knows none for an AVIF that moves; the loader itself reads it.
+        load = pyvips.Image.heifload if image_format == "avif" else pyvips.Image.new_from_file
+        return load(str(path), access="sequential", **options)
 
 
 def _orientation(image: Any, image_format: str) -> int:
     """As EXIF has it; an AVIF's turn is a property of the picture instead, and was made by the loader."""
     told = image_format != "avif" and image.get_typeof("orientation")
     return int(image.get("orientation")) if told else 1
+
+
+def _needs_all_bits(image: Any, cicp: Cicp | None) -> bool:
+    """Whether its colours have to be converted before they are cut to 8-bit RGB: 8 bits of light are bands in shadows.
+
+    CMYK has no RGB before its profile has made it.
+    """
+    if image.interpretation == "cmyk" or (cicp and not cicp.is_srgb):
+        return True
+    profile = profile_of(image)
+    return image.format == "ushort" and profile is not None and not is_srgb(profile)
 
 
 def _code_points(path: Path, image_format: str) -> Cicp | None:

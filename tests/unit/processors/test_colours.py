@@ -14,6 +14,7 @@ from processors.images.colour import is_srgb, profile_name
 from processors.images.engines import engine_for
 from processors.images.icc import description
 from processors.images.light import Cicp, shown
+from processors.sniff import sniff
 
 # A grey, and colours that are within sRGB, as light; 1 is white.
 COLOURS = np.array([[0.18, 0.18, 0.18], [0.8, 0.1, 0.1], [0.1, 0.6, 0.2], [0.1, 0.2, 0.7], [0.7, 0.6, 0.1], [1, 1, 1]])
@@ -21,6 +22,7 @@ FROM_709 = {
     "display-p3": [[0.8225, 0.1774, 0.0], [0.0332, 0.9669, 0.0], [0.0171, 0.0724, 0.9108]],
     "rec2020": [[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]],
 }
+PROPHOTO_FROM_709 = [[0.5293, 0.3302, 0.1406], [0.0984, 0.8735, 0.0282], [0.0169, 0.1177, 0.8655]]
 PRIMARIES = {"display-p3": 12, "rec2020": 9}
 SIZE = (96, 32)
 
@@ -231,3 +233,75 @@ def test_what_is_transparent_does_not_darken_what_is_beside_it(kind, tmp_path):
 def test_ordinary_code_points_change_nothing():
     assert all(Cicp(*known).is_srgb for known in [(1, 13), (1, 1), (2, 2), (5, 6), (6, 6)])
     assert not any(Cicp(*known).is_srgb for known in [(12, 13), (9, 14), (1, 16), (1, 18), (1, 8), (1, 4)])
+
+
+def deep(values, kind):
+    """Rows and columns of 16-bit pixels as libvips has them."""
+    height, width, bands = values.shape
+    pixels = np.round(values * 65535).astype(np.uint16).tobytes()
+    return pyvips.Image.new_from_memory(pixels, width, height, bands, "ushort").copy(interpretation=kind)
+
+
+@pytest.mark.parametrize("glass", [False, True])
+@pytest.mark.parametrize("kind", ["png", "tiff"])
+def test_shadows_of_16_bits_of_light_have_no_bands(kind, glass, tmp_path):
+    line, path = b"curv" + bytes(8), tmp_path / "in"
+    profile = with_tags(stock("srgb"), desc=in_utf16("Linear sRGB"), rTRC=line, gTRC=line, bTRC=line)
+    codes = np.linspace(0, 1, 256)
+    light = np.where(codes <= 0.04045, codes / 12.92, ((codes + 0.055) / 1.055) ** 2.4)
+    ramp = np.broadcast_to(light[None, :, None], (32, 256, 3))
+    image = deep(np.concatenate([ramp, np.ones((32, 256, 1))], axis=2) if glass else ramp, "rgb16")
+    image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
+    (image.pngsave if kind == "png" else image.tiffsave)(str(path))
+    made = np.frombuffer(engine_for(kind).decode(path, kind, 256, 32).rgba(), np.uint8).reshape(32, 256, 4)
+    assert np.abs(made[16, :, :3].astype(int) - np.arange(256)[:, None]).max() <= 1
+    assert made[..., 3].min() == 255
+
+
+def in_xyz(*values):
+    return b"XYZ " + bytes(4) + struct.pack(">3i", *(round(value * 65536) for value in values))
+
+
+def test_16_bits_of_a_gamma_are_as_right_as_8(tmp_path):
+    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(1.8 * 256))
+    curves = {"rTRC": curve, "gTRC": curve, "bTRC": curve}
+    red, green, blue = in_xyz(0.79776, 0.28807, 0), in_xyz(0.13519, 0.71184, 0.00009), in_xyz(0.03135, 0, 0.8251)
+    named = in_utf16("ProPhoto RGB")
+    profile = with_tags(stock("srgb"), desc=named, rXYZ=red, gXYZ=green, bXYZ=blue, **curves)
+    # LittleCMS interpolates what has 16 bits; of ProPhoto, a dark channel beside a bright one is then 13 off.
+    path = tmp_path / "in"
+    codes = np.clip(COLOURS @ np.transpose(PROPHOTO_FROM_709), 0, 1) ** (1 / 1.8)
+    image = deep(stripes(codes, 65535) / 65535, "rgb16")
+    image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
+    image.tiffsave(str(path))
+    found, name = seen(path, "tiff")
+    assert name == "other"
+    assert np.abs(found - srgb(COLOURS) * 255).max() < 6
+
+
+@pytest.mark.parametrize("profile", [True, False], ids=["profile", "no profile"])
+@pytest.mark.parametrize("kind", ["jpeg", "tiff"])
+def test_all_ink_is_black_and_no_ink_is_white(kind, profile, tmp_path):
+    path, inks = tmp_path / "in", np.zeros((32, 96, 4), np.uint8)
+    inks[:, 48:] = (190, 170, 170, 255)
+    image = pyvips.Image.new_from_memory(inks.tobytes(), 96, 32, 4, "uchar").copy(interpretation="cmyk")
+    if profile:
+        image.set_type(pyvips.GValue.blob_type, "icc-profile-data", stock("cmyk"))
+    if kind == "jpeg":
+        image.jpegsave(str(path), Q=95, keep="all" if profile else "none")
+    else:
+        image.tiffsave(str(path))
+    found, name = seen(path, kind)
+    assert name == "cmyk"
+    assert found[0].min() >= 253
+    assert found[-1].max() <= 8, "its paper would show through otherwise, as a grey"
+
+
+def test_of_an_avif_that_moves_the_first_frame_is_shown(tmp_path):
+    frames = [Image.new("RGB", (64, 32), colour) for colour in ((220, 40, 40), (40, 40, 220))]
+    frames[0].save(tmp_path / "in", "AVIF", save_all=True, append_images=frames[1:], duration=100, quality=95)
+    engine = engine_for("avif")
+    assert sniff(tmp_path / "in").format == "avif"
+    assert engine.inspect(tmp_path / "in", "avif")[:2] == (64, 32)
+    shown_frame = engine.decode(tmp_path / "in", "avif", 32, 16)
+    assert np.abs(np.frombuffer(shown_frame.rgba(), np.uint8)[:3].astype(int) - [220, 40, 40]).max() < 8
