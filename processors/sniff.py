@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from processors.contract import MediaError
 from schemas.errors import ErrorCode
@@ -18,6 +18,9 @@ _MP4_BRANDS = frozenset(
     | {b"M4V ", b"M4VH", b"M4VP", b"f4v ", b"F4V "}
     | {b"3gp4", b"3gp5", b"3gp6", b"3gp7", b"3gr6", b"3gs6", b"3g2a", b"3g2b", b"3g2c", b"3ge6", b"3gg6"}
 )
+# Bytes of the headers of BMP: of OS/2, of Windows, and the two of Adobe in between.
+_BMP_HEADERS = frozenset({12, 40, 52, 56, 108, 124})
+_NEW_SUBFILE_TYPE, _REDUCED, _DNG_VERSION = 254, 1, 50706  # tags of TIFF, and a bit of the first one's value
 # QuickTime files older than `ftyp` begin with one of these boxes.
 _BARE_QUICKTIME = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
 
@@ -120,7 +123,26 @@ def _ebml(doctype: bytes) -> Callable[[bytes], bool]:
 
 def _is_bmp(head: bytes) -> bool:
     # Two letters are too little: the reserved words are zero and the header is one of those that exist.
-    return head[:2] == b"BM" and head[6:10] == bytes(4) and head[14:18] in {b"\x28\0\0\0", b"\x6c\0\0\0", b"\x7c\0\0\0"}
+    return head[:2] == b"BM" and head[6:10] == bytes(4) and int.from_bytes(head[14:18], "little") in _BMP_HEADERS
+
+
+def _is_tiff(head: bytes) -> bool:
+    return head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")) and not _is_raw(head)
+
+
+def _is_raw(head: bytes) -> bool:
+    """Whether a TIFF is a camera's raw data (CR2, DNG, NEF, ARW), whose first picture is only a small preview."""
+    if not head.startswith((b"II*\0", b"MM\0*")):
+        return False
+    order: Literal["little", "big"] = "little" if head.startswith(b"II") else "big"
+    begin = int.from_bytes(head[4:8], order)
+    entries = range(begin + 2, begin + 2 + 12 * int.from_bytes(head[begin : begin + 2], order), 12)
+    tags = {
+        int.from_bytes(head[at : at + 2], order): int.from_bytes(head[at + 8 : at + 12], order)
+        for at in entries
+        if at + 12 <= len(head)
+    }
+    return head[8:10] == b"CR" or _DNG_VERSION in tags or bool(tags.get(_NEW_SUBFILE_TYPE, 0) & _REDUCED)
 
 
 _IMAGES: dict[str, Callable[[bytes], bool]] = {
@@ -130,7 +152,7 @@ _IMAGES: dict[str, Callable[[bytes], bool]] = {
     "gif": _starts(b"GIF87a", b"GIF89a"),
     "avif": _is_avif,
     "heic": _is_heic,
-    "tiff": _starts(b"II*\0", b"MM\0*"),
+    "tiff": _is_tiff,
     "bmp": _is_bmp,
 }
 _VIDEOS: dict[str, Callable[[bytes], bool]] = {
@@ -170,6 +192,8 @@ _REFUSED_MARKUP: dict[str, tuple[bytes, ...]] = {
 
 def _refused(head: bytes) -> str | None:
     """A name for what is recognised and refused; only the message depends on it, never whether it is refused."""
+    if _is_raw(head):
+        return "a camera's raw data"
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     for name, magics in _REFUSED_MAGIC.items():
         if text.startswith(magics):

@@ -20,7 +20,9 @@ KNOWN = [
     (b"GIF89a\1\0\1\0", "image", "gif"),
     (b"II*\0\x08\0\0\0", "image", "tiff"),
     (b"MM\0*\0\0\0\x08", "image", "tiff"),
-    (b"BM\x36\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0", "image", "bmp"),
+    (b"II+\0\x08\0\0\0\x10\0\0\0\0\0\0\0", "image", "tiff"),
+    (b"MM\0+\0\x08\0\0\0\0\0\0\0\0\0\x10", "image", "tiff"),
+    *((b"BM\x36\0\0\0\0\0\0\0\x36\0\0\0" + bytes([size, 0, 0, 0]), "image", "bmp") for size in (12, 40, 52, 56, 108)),
     (ftyp(b"avif", b"mif1", b"miaf"), "image", "avif"),
     (ftyp(b"mif1", b"avif"), "image", "avif"),
     (ftyp(b"heic", b"mif1", b"heic"), "image", "heic"),
@@ -88,3 +90,29 @@ def test_the_name_says_nothing(tmp_path):
         sniff(path)
     assert caught.value.code is ErrorCode.UNSUPPORTED_FORMAT
     assert "HTML" in caught.value.detail
+
+
+def tiff(order, *tags, at=8):
+    """The beginning of a TIFF whose first directory has these tags, each with a number as its value."""
+    entries = b"".join(
+        tag.to_bytes(2, order) + (4).to_bytes(2, order) + (1).to_bytes(4, order) + value.to_bytes(4, order)
+        for tag, value in tags
+    )
+    magic = b"II*\0" if order == "little" else b"MM\0*"
+    return magic + at.to_bytes(4, order) + bytes(at - 8) + len(tags).to_bytes(2, order) + entries + bytes(4)
+
+
+@pytest.mark.parametrize("order", ["little", "big"])
+def test_raw_data_of_cameras_are_refused_and_not_shown_as_their_small_preview(order):
+    for raw in (
+        tiff(order, (254, 1), (256, 160), (257, 120)),  # NEF, ARW
+        tiff(order, (254, 0), (256, 160), (50706, 1)),  # DNG
+        b"II*\0\x10\0\0\0CR\2\0" + bytes(64),
+    ):
+        with pytest.raises(MediaError) as caught:
+            sniff_bytes(raw)
+        assert caught.value.code is ErrorCode.UNSUPPORTED_FORMAT
+        assert "raw data" in caught.value.detail
+    assert sniff_bytes(tiff(order, (254, 0), (256, 160), at=16)).format == "tiff"
+    assert sniff_bytes(tiff(order, (254, 2), (256, 160))).format == "tiff", "a page of several"
+    assert sniff_bytes(tiff(order, (254, 0), at=100_000)[:4096]).format == "tiff"
