@@ -17,18 +17,22 @@ from api.envelope import PROBLEM_TYPE, Failure, Problem
 from api.headers import bearer_of
 from api.own_address import MEDIA_PREFIX
 from schemas.errors import ERRORS, ErrorCode, MedialaneError
+from schemas.patterns import readable
 
 _log = structlog.get_logger(__name__)
 
 _RETRY_AFTER_S = "1"
 _CHALLENGE = 'Bearer realm="medialane"'
 _NO_BODY = "'data'"  # Litestar's words
-_PUBLIC_NAMES = {  # of parameters, where Python's differ
+_LACKS = re.compile(r"Missing required (\w+) parameter '([^']+)'")  # these, too
+PUBLIC_NAMES = {  # of parameters, where Python's differ
     "in_state": "state",
     "kind": "type",
     "created_from": "createdFrom",
     "created_to": "createdTo",
     "part_numbers": "partNumbers",
+    "event_type": "eventType",
+    "asset_id": "assetId",
     "idempotency_key": "Idempotency-Key",
     "last_event_id": "Last-Event-ID",
 }
@@ -88,6 +92,8 @@ def _judge(request: Request[Any, Any, State], error: Exception) -> _Refusal:
         return _malformed(error)
     if isinstance(error, RecursionError) and _is_of_the_body(error):
         return _refusal(400, ErrorCode.INVALID_REQUEST, "The request's body is nested too deeply.")
+    if isinstance(error, UnicodeDecodeError) and _is_of_the_body(error):
+        return _refusal(400, ErrorCode.INVALID_REQUEST, "The request's body is not UTF-8, as JSON has to be.")
     if isinstance(error, HTTPException) and error.status_code < 500:
         code, message = _BY_STATUS.get(error.status_code, (ErrorCode.INVALID_REQUEST, error.detail))
         return _refusal(error.status_code, code, message)._replace(headers=_kept(error.headers))
@@ -106,7 +112,7 @@ def _known(request: Request[Any, Any, State], error: MedialaneError) -> _Refusal
     return _refusal(error.status, error.code, message, field)._replace(headers=headers)
 
 
-def _is_of_the_body(error: RecursionError) -> bool:
+def _is_of_the_body(error: Exception) -> bool:
     """Whether it was raised by decoding: anybody else's would be a defect."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     return frame.f_code is decode_json.__code__
@@ -151,12 +157,15 @@ DESCRIPTIONS = {
 def _malformed(error: ValidationException) -> _Refusal:
     details: Sequence[Any] = error.extra if isinstance(error.extra, list) else []
     first = next((detail for detail in details if isinstance(detail, dict)), {})
-    message = str(first.get("message") or "The request cannot be read.")
+    if not first and (lacks := _LACKS.search(error.detail)) is not None:
+        first = {"message": f"This {lacks[1]} parameter is required", "key": lacks[2]}
+    message = readable(str(first.get("message") or "The request cannot be read."))
     if message == _NO_BODY:
         message = "The request has no body."
     named = _MISSING.search(message) or _UNKNOWN.search(message)
-    key = named[1] if named else str(first.get("key", "")).removeprefix("data")
-    field = _PUBLIC_NAMES.get(key, key) or None
+    within = str(first.get("key", "")).removeprefix("data")
+    key = f"{within}.{named[1]}".removeprefix(".") if named else within
+    field = PUBLIC_NAMES.get(key, key) or None
     return _refusal(400, ErrorCode.INVALID_REQUEST, f"{field}: {message}" if field else message, field)
 
 

@@ -4,11 +4,11 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from schemas.patterns import whole
+from schemas.patterns import said, whole
 from schemas.profiles import ACCEPTED_TYPES
 
 CONTROLS = r"\u0000-\u001f\u007f-\u009f"
-NO_CONTROLS = whole(f"[^{CONTROLS}]*")
+NO_CONTROLS = whole(f"[^{CONTROLS}]*", "anything but line breaks, tabs and other control characters")
 """Of texts that are shown to people.
 
 All else may be in a file's name: phones put emoji into it that are several characters joined by invisible ones, marks
@@ -16,12 +16,13 @@ that combine, and marks of direction; browsers, a folder's files with their fold
 part (`api.announcing.safe_name`).
 """
 
-SHA256 = whole("[0-9a-f]{64}")
+SHA256 = whole("[0-9a-f]{64}", "64 hexadecimal digits, in lower case")
 TYPES = ", ".join(ACCEPTED_TYPES)
 FileName = Annotated[str, Meta(min_length=1, max_length=255, pattern=NO_CONTROLS)]
 
-_NO_NUL = r"^[^\u0000]*$"  # lines and their ends are text there
-MetadataKey = Annotated[str, Meta(min_length=1, max_length=64, pattern=whole("[A-Za-z0-9._-]+"))]
+_NO_NUL = said(r"^[^\u0000]*$", "anything but the character U+0000")  # lines and their ends are text there
+_NAME = whole("[A-Za-z0-9._-]+", "the letters A to Z and a to z, digits, '.', '_' and '-', as names")
+MetadataKey = Annotated[str, Meta(min_length=1, max_length=64, pattern=_NAME)]
 MetadataValue = Annotated[str, Meta(max_length=512, pattern=_NO_NUL)]
 Metadata = Annotated[
     dict[MetadataKey, MetadataValue],

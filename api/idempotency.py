@@ -41,7 +41,7 @@ IdempotencyKey = Annotated[
         name="Idempotency-Key",
         min_length=1,
         max_length=255,
-        pattern=whole("[!-~]+"),
+        pattern=whole("[!-~]+", "ASCII characters that are visible, without spaces"),
         description="Repeat a request under the same key and it is done once: the first answer comes again, verbatim, "
         f"with `{REPLAYED}: true`, for 24 hours. 409 while it is being worked on, 422 for another request.",
     ),

@@ -21,6 +21,7 @@ MOST_OWN = 16
 MOST_TARGET_BYTES = 1 << 30
 """More than any picture that is made: beyond it a target would mean nothing."""
 
+_NAME = whole("[a-z][a-z0-9_]{0,39}", "a-z, 0-9 and '_', a letter first, 40 at most")
 _Target = Annotated[int, Meta(ge=1024, le=MOST_TARGET_BYTES)]
 _ALWAYS = frozenset(
     {"name", "format", "fit", "width", "height", "focus", "quality", "targetBytes", "animated"}
@@ -33,7 +34,7 @@ _Share = Annotated[float, Meta(ge=0, le=1)]
 class OwnProfile(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """A picture that a tenant wants beside ours, or instead of them. Sources are never enlarged."""
 
-    name: Annotated[str, Meta(pattern=whole("[a-z][a-z0-9_]{0,39}"), description="Not one of ours", examples=["hero"])]
+    name: Annotated[str, Meta(pattern=_NAME, description="Not one of ours", examples=["hero"])]
     format: Annotated[
         Literal["webp", "jpeg", "avif"], Meta(description="AVIF comes in the second stage, after the asset is ready")
     ]

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from schemas.patterns import whole
+from schemas.patterns import readable, whole
 from schemas.states import MediaKind, Stage
 
 
@@ -62,11 +62,13 @@ class _Declared(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """A topic's table in the file, the defaults filled in."""
 
     partitions: Annotated[int, Meta(ge=1)]
-    retention: Annotated[str, Meta(pattern=whole(r"\d+[smhd]"))]
+    retention: Annotated[str, Meta(pattern=whole(r"\d+[smhd]", "a number and s, m, h or d, such as 7d"))]
     replication: Annotated[int, Meta(ge=1)] = 1
     min_insync_replicas: Annotated[int, Meta(ge=1)] = 1
     unclean_leader_election: bool = False
-    cleanup: Annotated[str, Meta(pattern=whole("(delete|compact|compact,delete)"))] = "delete"
+    cleanup: Annotated[str, Meta(pattern=whole("(delete|compact|compact,delete)", "delete, compact or both"))] = (
+        "delete"
+    )
 
 
 _MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -105,7 +107,7 @@ def _topic(route: str, table: dict[str, Any]) -> Topic:
     try:
         wanted = msgspec.convert(table, _Declared)
     except msgspec.ValidationError as error:
-        raise TopicsFileError(f'topics."{route}": {error}') from error
+        raise TopicsFileError(f'topics."{route}": {readable(str(error))}') from error
     if wanted.min_insync_replicas > wanted.replication:
         raise TopicsFileError(
             f'topics."{route}": {wanted.min_insync_replicas} in-sync replicas of {wanted.replication} would take no '

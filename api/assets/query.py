@@ -22,7 +22,7 @@ Limit = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE, description="Most asset
 Wait = Annotated[
     str | None,
     QueryParameter(
-        pattern=whole(_WAIT.pattern),
+        pattern=whole(_WAIT.pattern, "seconds, such as 30s or 2.5"),
         max_length=8,
         description=f"Seconds to wait for the end of the processing, such as `30s`; at most {MAX_WAIT_S:.0f}",
     ),

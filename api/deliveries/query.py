@@ -16,7 +16,7 @@ EventType = Annotated[
     QueryParameter(
         name="eventType",
         max_length=64,
-        pattern=whole(r"[a-z_]+(\.[a-z_]+)*"),
+        pattern=whole(r"[a-z_]+(\.[a-z_]+)*", "the type of an event, such as asset.ready"),
         description="Only of events of this type, such as `asset.ready`",
     ),
 ]

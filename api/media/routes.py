@@ -30,7 +30,11 @@ _PLAYLIST = "application/vnd.apple.mpegurl"
 AnyRequest = Request[Any, Any, State]
 Token = Annotated[str, PathParameter(description="What the address permits, signed")]
 Name = Annotated[
-    str, PathParameter(pattern=whole("[a-z][a-z0-9_]{0,63}"), description="A picture, or a profile by its own name")
+    str,
+    PathParameter(
+        pattern=whole("[a-z][a-z0-9_]{0,63}", "a-z, 0-9 and '_', a letter first, 64 at most"),
+        description="A picture, or a profile by its own name",
+    ),
 ]
 FileName = Annotated[str, PathParameter(description="A file of the variant, or the picture's name")]
 

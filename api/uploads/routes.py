@@ -38,7 +38,10 @@ PartNumbers = Annotated[
     str,
     QueryParameter(
         name="partNumbers",
-        pattern=whole(rf"{_NUMBER}(,{_NUMBER}){{0,{MOST_SIGNED - 1}}}"),
+        pattern=whole(
+            rf"{_NUMBER}(,{_NUMBER}){{0,{MOST_SIGNED - 1}}}",
+            f"at most {MOST_SIGNED:,} numbers from 1 to 10000, comma separated",
+        ),
         description=f"Part numbers from 1, comma separated, at most {MOST_SIGNED}",
     ),
 ]

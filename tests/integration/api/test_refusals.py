@@ -10,6 +10,7 @@ from schemas.ids import uuid7
 from schemas.scopes import Scope
 
 GOOD = {"fileName": "a.jpg", "contentType": "image/jpeg", "size": 5}
+LATIN = b'{"fileName": "caf\xe9.jpg"}'
 DEEP = b'{"x": ' + b"[" * 2000 + b"]" * 2000 + b"}"
 WIDE = {f"name-{number}": "\N{CJK UNIFIED IDEOGRAPH-6F22}" * 512 for number in range(20)}
 HOOK = {"url": "https://example.com/hook", "events": ["asset.ready"]}
@@ -43,6 +44,8 @@ HOOK = {"url": "https://example.com/hook", "events": ["asset.ready"]}
         ("storage/presign", b"", "invalid_request", None),
         ("storage/presign", b"[]", "invalid_request", None),
         ("storage/presign", b"\xff\xfe", "invalid_request", None),
+        ("storage/presign", LATIN, "invalid_request", None),
+        ("webhooks", LATIN, "invalid_request", None),
         ("storage/presign", DEEP, "invalid_request", None),
         ("webhooks", DEEP, "invalid_request", None),
         ("uploads/s3/multipart", DEEP, "invalid_request", None),

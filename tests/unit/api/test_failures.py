@@ -2,14 +2,19 @@
 that is not there.
 """
 
+from typing import Annotated
+
+import msgspec
 import pytest
-from litestar import Litestar, get
+from litestar import Litestar, get, post
 from litestar.exceptions import TooManyRequestsException
+from litestar.params import HeaderParameter, JSONBody, QueryParameter
 from litestar.testing import AsyncTestClient
 
 from api.app import Application
 from api.document.offline import unconnected
-from api.failures import answer
+from api.failures import PUBLIC_NAMES, answer
+from api.fields import SHA256
 from schemas.errors import ERRORS, ErrorCode, MedialaneError
 
 PROBLEM, JSON = "application/problem+json", "application/json"
@@ -45,6 +50,53 @@ def check(response, accept, status, code, path):
 )
 async def test_what_the_application_refuses_has_both_shapes(accept, method, path, status, code):
     check(await ask(Application.build(unconnected()).litestar, method, path, accept), accept, status, code, path)
+
+
+async def test_a_parameter_has_the_name_that_callers_know_it_by():
+    """Litestar names Python's: every one that differs is in the map."""
+    routes = Application.build(unconnected()).litestar.routes
+    handlers = {handler for route in routes for handler in getattr(route, "route_handlers", ())}
+    named = {
+        python: meta.name
+        for handler in handlers
+        for python, parameter in handler.parsed_fn_signature.parameters.items()
+        if isinstance(meta := parameter.kwarg_definition, QueryParameter | HeaderParameter) and meta.name
+    }
+    differing = {python: public for python, public in named.items() if python != public}
+    assert differing
+    assert differing.items() <= PUBLIC_NAMES.items()
+
+
+class Inner(msgspec.Struct):
+    a: Annotated[str, msgspec.Meta(pattern=SHA256)]
+
+
+class Outer(msgspec.Struct):
+    many: list[Inner]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "field", "says"),
+    [
+        ("POST", "/x", b'{"many": [{}]}', "many[0].a", "many[0].a: Object missing required field `a`"),
+        ("POST", "/x", b"{}", "many", "many: Object missing required field `many`"),
+        ("POST", "/x", b'{"many": [{"a": "X"}]}', "many[0].a",
+         "many[0].a: Expected `str` of 64 hexadecimal digits, in lower case"),
+        ("POST", "/x", b'{"many": "\xe9"}', None, "The request's body is not UTF-8, as JSON has to be."),
+        ("GET", "/y", b"", "partNumbers", "partNumbers: This query parameter is required"),
+    ],
+)  # fmt: skip
+async def test_what_is_malformed_is_named_where_it_is(method, path, body, field, says):
+    @post("/x")
+    async def outer(data: JSONBody[Outer]) -> None: ...
+
+    @get("/y")
+    async def numbers(part_numbers: Annotated[str, QueryParameter(name="partNumbers")]) -> None: ...
+
+    app = Litestar([outer, numbers], exception_handlers={Exception: answer})
+    async with AsyncTestClient(app, raise_server_exceptions=False) as client:
+        response = await client.request(method, path, content=body)
+    assert (response.status_code, response.json().get("field"), response.json()["message"]) == (400, field, says)
 
 
 @pytest.mark.parametrize("path", ["/schema", "/schema/openapi.json"])
