@@ -3,7 +3,10 @@
 A subcommand is a line in `COMMANDS`: its module, the click command in it, and what `--help` says.
 """
 
+import errno
 import importlib
+import io
+import os
 import sys
 from typing import NamedTuple
 
@@ -60,6 +63,10 @@ _EXPECTED = {
 }
 
 
+_OF_A_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EADDRINUSE, errno.EADDRNOTAVAIL}
+"""Of an `OSError` that names no file: a disk that is full or may not be written to, a port that cannot be had."""
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported at their first use."""
 
@@ -98,13 +105,16 @@ def medialane() -> None:
 
 def main() -> None:
     """Entry point. Expected errors are one line on standard error; bad settings exit with 2, the rest with 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file's name may be in no encoding, or not in this one
     try:
         medialane.main(prog_name="medialane")
     except Exception as error:
         code = _exit_code(error)
         if code is None:
             raise
-        click.echo(f"medialane: {error}", err=True)
+        click.echo(f"medialane: {_told(error)}", err=True)
         sys.exit(code)
 
 
@@ -113,7 +123,27 @@ def _exit_code(error: Exception) -> int | None:
 
     Told by name, not by class: importing those classes here would make every `--help` slow.
     """
+    if isinstance(error, OSError) and (error.filename is not None or error.errno in _OF_A_PLACE):
+        return 1
+    if _is_of_no_text(error):
+        return 2
     return next((_EXPECTED[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in _EXPECTED), None)
+
+
+def _told(error: Exception) -> str:
+    """What is wrong, in one line. Of a database that does not answer the driver's reason, too: these are operators."""
+    if isinstance(error, OSError):
+        where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        return f"{where}{error.strerror}" if error.strerror else str(error)
+    if _is_of_no_text(error):
+        return "what was typed is no text in UTF-8"
+    driver = str(getattr(error.__cause__, "orig", None) or "").strip()
+    return f"{str(error).removesuffix('.')}: {driver.splitlines()[0]}" if driver else str(error)
+
+
+def _is_of_no_text(error: Exception) -> bool:
+    """Bytes of the command line that are no UTF-8 go through Python as surrogates, and nowhere else."""
+    return isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed"
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 import migrations
 from migrations.runner import Step, head, newer, next_steps, pending
 from schemas.errors import ErrorCode, MedialaneError
-from schemas.settings import MigrationSettings, load, variable
+from schemas.settings import MigrationSettings, SettingsError, load, variable
 
 
 @click.command()
@@ -39,6 +39,10 @@ def migrate(dry_run: bool, phase: migrations.Phase, database_url: str | None) ->
         if error.statement is not None and not error.connection_invalidated:
             raise
         raise _away(str(error.orig)) from error
+    except sa.exc.ProgrammingError as error:
+        if error.statement is not None:
+            raise
+        raise SettingsError([f"{variable(MigrationSettings, 'database_url')}: {error.orig}"]) from error
     except psycopg.OperationalError as error:  # within a step, whose script goes straight to the driver
         raise _away(str(error)) from error
 

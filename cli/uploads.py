@@ -9,6 +9,7 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from cli.common.database import worker_database
+from cli.common.numbers import MOST_DAYS, Finite
 from connectors.objectstore.s3 import S3ObjectStore
 from connectors.postgres import audit
 from connectors.telemetry.metrics import Metrics
@@ -42,7 +43,7 @@ def uploads() -> None:
 @click.option(
     "--older-than-hours",
     "hours",
-    type=click.FloatRange(min=_LEAST_HOURS),
+    type=Finite(_LEAST_HOURS, MOST_DAYS * 24),
     default=24.0,
     show_default=True,
     help="Only what is that old: an upload from the end of its last address, an object from its writing.",
@@ -86,6 +87,7 @@ async def _adopt(*, apply_it: bool) -> None:
         S3ObjectStore(load(ObjectStoreSettings, os.environ)) as store,
     ):
         bucket = Bucket(database, store)
+        await store.check()  # a bucket that is not there bears no mark, either
         borne = await bucket.bears()
         click.echo("the bucket bears no mark" if borne is None else f"the bucket is marked as installation {borne}'s")
         if not apply_it:

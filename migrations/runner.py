@@ -23,6 +23,7 @@ _LOCK = 0x6D656469616C616E  # "medialan": any fixed number that no other program
 _LOCK_TIMEOUT_MS = 3000
 _TRIES = 5
 _PAUSE_S = 2.0
+_CONNECT_S = 10  # what listens there may be no Postgres, and never say a word
 _SESSION = {
     "timezone": "UTC", "lock_timeout": "0", "statement_timeout": "0",
     "idle_session_timeout": "0", "idle_in_transaction_session_timeout": "0",
@@ -219,4 +220,7 @@ def _engine(url: str, **session: str) -> sa.Engine:
     address = sa.make_url(url.replace("postgresql://", "postgresql+psycopg://", 1))
     settings = " ".join(f"-c {name}={value}" for name, value in (_SESSION | session).items())
     options = f"{address.query.get('options', '')} {settings}".strip()
-    return sa.create_engine(address, poolclass=sa.NullPool, connect_args={"options": options})
+    connect_args: dict[str, object] = {"options": options}
+    if "connect_timeout" not in address.query:
+        connect_args["connect_timeout"] = _CONNECT_S
+    return sa.create_engine(address, poolclass=sa.NullPool, connect_args=connect_args)

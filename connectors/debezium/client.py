@@ -9,8 +9,11 @@ from urllib.parse import quote
 
 import aiohttp
 import msgspec
+import structlog
 
 from schemas.settings import ConnectSettings
+
+_log = structlog.get_logger(__name__)
 
 _RUNNING = "RUNNING"
 _FAILED = "FAILED"
@@ -204,13 +207,16 @@ class ConnectClient:
 
 async def _patiently(call: Callable[[], Awaitable[T]], wait_s: float) -> T:
     """Call until it succeeds, for `wait_s` seconds: Connect may be starting, or rebalancing (409)."""
-    deadline = asyncio.get_running_loop().time() + wait_s
+    deadline, told = asyncio.get_running_loop().time() + wait_s, False
     while True:
         try:
             return await call()
         except ConnectError as error:
             if error.status not in {None, 409, 500, 503} or asyncio.get_running_loop().time() >= deadline:
                 raise
+            if not told:
+                _log.warning("Connect is not ready; asking again", cause=str(error), for_s=wait_s)
+                told = True
             await asyncio.sleep(0.2)
 
 

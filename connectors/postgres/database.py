@@ -10,7 +10,9 @@ from contextlib import asynccontextmanager, suppress
 from typing import Literal, Self
 from uuid import UUID
 
+import psycopg
 import sqlalchemy as sa
+from psycopg.conninfo import make_conninfo
 from sqlalchemy import event, exc
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
@@ -75,6 +77,8 @@ class Database(Closing):
         migrations that this release needs (`SCHEMA`) is asked with it: on entry and, if nobody answers then, in the
         first transaction that begins, which raises `SettingsError`.
 
+        Raises `SettingsError` if libpq knows no option that the address has.
+
         `idle_s`: a transaction in which nothing is said for so long ends; a frozen process must not keep its locks
         for as long as a lease lasts.
         """
@@ -93,6 +97,10 @@ class Database(Closing):
             else {"options": " ".join(f"-c {name}={value}" for name, value in session.items())}
         )
         url = sa.make_url(settings.url.replace("postgresql://", "postgresql+psycopg://", 1))
+        try:
+            make_conninfo(**{name: str(value) for name, value in url.query.items()})
+        except psycopg.ProgrammingError as error:
+            raise SettingsError([f"{variable(DatabaseSettings, 'url')}: {error}"]) from error
         self.engine = create_async_engine(
             url,
             pool_size=settings.pool_size,

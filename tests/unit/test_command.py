@@ -1,15 +1,21 @@
 """The `medialane` command: quick to list, each subcommand found where the table says, errors in one line."""
 
+import errno
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import click
+import psycopg
 import pytest
 import structlog
 from click.testing import CliRunner
+from sqlalchemy.exc import OperationalError
 
 from cli import main
 from cli.stack.errors import StackError
+from schemas.errors import ErrorCode, MedialaneError
 from schemas.settings import SettingsError
 
 
@@ -66,6 +72,46 @@ def test_expected_errors_are_one_line_and_an_exit_code(error, code, monkeypatch,
         main.main()
     assert ended.value.code == code
     assert capsys.readouterr().err == f"medialane: {error}\n"
+
+
+def _unanswered():
+    error = MedialaneError(ErrorCode.DATABASE_UNAVAILABLE, "The database does not answer.")
+    driver = psycopg.OperationalError("connection failed: FATAL:  no such user\nand more")
+    error.__cause__ = OperationalError(None, None, driver)
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (_unanswered(), 1,
+         "database_unavailable: The database does not answer: connection failed: FATAL:  no such user"),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "/dev/null/x"), 1, "/dev/null/x: Not a directory"),
+        (OSError(errno.ENOSPC, "No space left on device"), 1, "No space left on device"),
+        (UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates not allowed"), 2,
+         "what was typed is no text in UTF-8"),
+    ],
+)  # fmt: skip
+def test_what_people_can_act_on_is_said_with_its_reason(error, code, said, monkeypatch, capsys):
+    def fail():
+        raise error
+
+    monkeypatch.setattr(main.medialane, "main", lambda **_: fail())
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    assert ended.value.code == code
+    assert capsys.readouterr().err == f"medialane: {said}\n"
+
+
+@pytest.mark.parametrize("typed", [b"acme\xff", b"\xff"])
+def test_a_name_that_is_no_text_is_told_as_such(typed, tmp_path):
+    env = {**os.environ, "MEDIALANE_KAFKA_BROKERS": "127.0.0.1:1"}
+    topics = os.fsencode(tmp_path) + b"/" + typed
+    Path(os.fsdecode(topics)).write_bytes(b"")
+    command = [sys.executable, "-m", "cli.main", "topics", "plan", "--file", topics]
+    ended = subprocess.run(command, env=env, capture_output=True, check=False)
+    assert (ended.returncode, ended.stderr.count(b"\n")) == (1, 1), ended.stderr
+    assert b"\\udcff: not declared" in ended.stderr
 
 
 def test_a_defect_keeps_its_traceback(monkeypatch):

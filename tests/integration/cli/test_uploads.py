@@ -110,6 +110,14 @@ async def test_a_bucket_of_another_database_loses_nothing_until_somebody_adopts_
     assert not strange & keys_in(bucket)
 
 
+@pytest.mark.parametrize("arguments", [[], ["--apply"]])
+async def test_a_bucket_that_is_not_there_is_no_bucket_without_a_mark(operators_env, arguments):
+    env = operators_env | {"MEDIALANE_S3_BUCKET": "nowhere"}
+    refused = medialane(env, "uploads", "adopt-bucket", *arguments)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "no such bucket" in refused.stderr
+
+
 async def test_files_are_uploaded_large_ones_in_parts_that_go_on(caller, operator, tmp_path, monkeypatch):
     small, large, odd = tmp_path / "a.jpg", tmp_path / "b.mp4", tmp_path / "c.unheard"
     small.write_bytes(api.PHOTO)

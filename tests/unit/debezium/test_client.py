@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from structlog.testing import capture_logs
 
 from connectors.debezium import ConnectClient, ConnectError
 from schemas.settings import ConnectSettings
@@ -62,3 +63,13 @@ async def test_a_connector_is_resumed_when_a_rebalance_is_over():
     async with answering(busy, web.Response(status=202)) as (client, asked):
         await client.resume("outbox")
         assert asked == ["PUT /connectors/outbox/resume"] * 2
+
+
+async def test_who_waits_for_connect_is_told_so_once(unused_tcp_port):
+    settings = ConnectSettings(url=f"http://127.0.0.1:{unused_tcp_port}")
+    async with ConnectClient(settings) as client:
+        with capture_logs() as logged, pytest.raises(ConnectError):
+            await client.resume("outbox", wait_s=0.5)
+    (line,) = logged
+    assert (line["log_level"], line["for_s"]) == ("warning", 0.5)
+    assert "does not answer" in line["cause"]
