@@ -12,6 +12,7 @@ from cli.client import Asset, AssetPage, MedialaneClient
 from cli.common.ages import WHEN
 from cli.common.door import ask, with_door
 from cli.common.entries import with_about
+from cli.common.numbers import Finite
 from cli.download import download
 
 
@@ -87,7 +88,7 @@ def show(asset_id: UUID, url: str, key: str, as_json: bool) -> None:
 @click.argument("asset_id", type=click.UUID)
 @with_door
 @click.option("--wait", is_flag=True, help="Wait until every job of it has ended; exit code 1 if it is not ready then.")
-@click.option("--timeout", "timeout_s", type=click.FloatRange(min=1), default=600.0, show_default=True,
+@click.option("--timeout", "timeout_s", type=Finite(min=1), default=600.0, show_default=True,
               help="Longest wait, seconds.")  # fmt: skip
 def process(asset_id: UUID, url: str, key: str, wait: bool, timeout_s: float) -> None:
     """Process ASSET_ID again: one that failed or was cancelled, or a ready one with the profiles of today.

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cli.common.ages import WHEN
 from cli.common.database import in_transaction
+from cli.common.numbers import MOST_ROWS
 from connectors.postgres.accounts.tenants import find_tenant
 from connectors.postgres.audit import AuditEntry, read
 from schemas.errors import MedialaneError
@@ -28,7 +29,9 @@ def audit() -> None:
 @click.option("--tenant", help="Only of this tenant: its slug, or the id of one that was deleted.")
 @click.option("--action", help="Only acts of this name, such as key.mint or dlq.replay.")
 @click.option("--since", type=WHEN, metavar="AGE", help="Only as young as this.")
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Most entries, newest first.")
+@click.option(
+    "--limit", type=click.IntRange(1, MOST_ROWS), default=50, show_default=True, help="Most entries, newest first."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def listing(tenant: str | None, action: str | None, since: datetime | None, limit: int, as_json: bool) -> None:
     """List what was done, newest first, as long as it is kept (MEDIALANE_KEEPER_AUDIT_RETENTION_S)."""

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cli.common.ages import WHEN, Pace
 from cli.common.database import in_transaction, worker_database
+from cli.common.numbers import MOST_ROWS, Finite
 from connectors.kafka.producer import RecordProducer
 from connectors.postgres import audit
 from connectors.postgres.accounts.tenants import find_tenant
@@ -72,7 +73,9 @@ async def _chosen(
 @dlq.command("ls")
 @_choosing
 @click.option("--replayed", is_flag=True, help="Also those that were replayed.")
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Most letters, oldest first.")
+@click.option(
+    "--limit", type=click.IntRange(1, MOST_ROWS), default=50, show_default=True, help="Most letters, oldest first."
+)
 @click.option("--summary", is_flag=True, help="Only how many, by tenant and code.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def listing(
@@ -132,9 +135,9 @@ def show(letter_id: UUID, as_json: bool) -> None:
 @dlq.command()
 @click.argument("letter_ids", type=click.UUID, nargs=-1)
 @_choosing
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True, help="A second.")
+@click.option("--rate", type=Finite(min=0, min_open=True), default=10.0, show_default=True, help="A second.")
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=_MOST, show_default=True, help="Most letters, oldest first."
+    "--limit", type=click.IntRange(1, MOST_ROWS), default=_MOST, show_default=True, help="Most letters, oldest first."
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be replayed, and change nothing.")
 def replay(

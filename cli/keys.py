@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cli.common.database import in_transaction
+from cli.common.numbers import MOST_DAYS, MOST_ROWS, Finite
 from connectors.postgres import audit
 from connectors.postgres.accounts.keys import KeyInfo, MintedKey, find_key, list_keys, mint_key, revoke_key, rotate_key
 from connectors.postgres.accounts.tenants import find_tenant
@@ -32,7 +33,7 @@ def keys() -> None:
     type=click.Choice([scope.value for scope in Scope]),
     help="What it may do; may be given more than once. Default: assets, webhooks and profiles.",
 )
-@click.option("--days", type=click.FloatRange(min=0, min_open=True), help="Days until it expires. Default: never.")
+@click.option("--days", type=Finite(0, MOST_DAYS, min_open=True), help="Days until it expires. Default: never.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object with id, prefix and key.")
 def mint(tenant: str, name: str, scopes: tuple[str, ...], days: float | None, as_json: bool) -> None:
     """Make a key for TENANT (its slug) and print it, once: it cannot be had again."""
@@ -59,7 +60,9 @@ def mint(tenant: str, name: str, scopes: tuple[str, ...], days: float | None, as
 
 @keys.command("ls")
 @click.argument("tenant")
-@click.option("--limit", type=click.IntRange(min=1), default=200, show_default=True, help="Most keys, newest first.")
+@click.option(
+    "--limit", type=click.IntRange(1, MOST_ROWS), default=200, show_default=True, help="Most keys, newest first."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def listing(tenant: str, limit: int, as_json: bool) -> None:
     """List the keys of TENANT (its slug), newest first, without their secrets.
@@ -82,14 +85,14 @@ def listing(tenant: str, limit: int, as_json: bool) -> None:
 @click.argument("prefix")
 @click.option(
     "--overlap-hours",
-    type=click.FloatRange(min=0),
+    type=Finite(0, MOST_DAYS * 24),
     default=24.0,
     show_default=True,
     help="How long the old one goes on.",
 )
 @click.option(
     "--days",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Finite(0, MOST_DAYS, min_open=True),
     help="Days until the new one expires. Default: as the old one.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object with id, prefix and key.")

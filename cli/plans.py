@@ -4,6 +4,7 @@ import click
 import msgspec
 
 from cli.common.database import in_transaction
+from cli.common.numbers import MOST_BIGINT, MOST_INT
 from connectors.postgres.accounts.plans import Plan, list_plans, put_plan
 from connectors.postgres.audit import operator
 
@@ -33,11 +34,11 @@ def listing(as_json: bool) -> None:
 
 @plans.command("set")
 @click.argument("name")
-@click.option("--rate", "requests_per_s", type=click.IntRange(min=1), help="Requests per second; with --burst.")
-@click.option("--burst", "request_burst", type=click.IntRange(min=1), help="Requests that may come at once.")
-@click.option("--assets", "max_assets", type=click.IntRange(min=0), help="Most assets.")
-@click.option("--bytes", "max_bytes", type=click.IntRange(min=0), help="Most bytes of uploads, together.")
-@click.option("--uploads", "max_uploads", type=click.IntRange(min=1), help="Most open uploads at a time.")
+@click.option("--rate", "requests_per_s", type=click.IntRange(1, MOST_INT), help="Requests per second; with --burst.")
+@click.option("--burst", "request_burst", type=click.IntRange(1, MOST_INT), help="Requests that may come at once.")
+@click.option("--assets", "max_assets", type=click.IntRange(0, MOST_BIGINT), help="Most assets.")
+@click.option("--bytes", "max_bytes", type=click.IntRange(0, MOST_BIGINT), help="Most bytes of uploads, together.")
+@click.option("--uploads", "max_uploads", type=click.IntRange(1, MOST_INT), help="Most open uploads at a time.")
 def put(name: str, **limits: int | None) -> None:
     """Make the plan NAME, or change it for all of its tenants. What is left out has no limit."""
     if (limits["requests_per_s"] is None) != (limits["request_burst"] is None):

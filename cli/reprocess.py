@@ -12,6 +12,7 @@ import click
 
 from cli.common.ages import WHEN, Pace
 from cli.common.database import worker_database
+from cli.common.numbers import Finite
 from connectors.postgres import audit
 from connectors.postgres.accounts.profile_sets import read_choice
 from connectors.postgres.accounts.tenants import find_tenant, list_tenants
@@ -30,7 +31,7 @@ _LOOK_AT = 2000
 @click.option("--profile", metavar="NAME", required=True, help="Of which profile, ours or a tenant's own.")
 @click.option("--since", type=WHEN, metavar="AGE", required=True, help="Assets made since: 12h, 30d, an ISO date.")
 @click.option("--tenant", help="Only of this tenant (its slug).")
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), default=50.0, show_default=True, help="A second.")
+@click.option("--rate", type=Finite(min=0, min_open=True), default=50.0, show_default=True, help="A second.")
 @click.option("--limit", type=click.IntRange(min=1), default=1_000_000, show_default=True, help="Most assets.")
 @click.option("--dry-run", is_flag=True, help="Count the assets, and change nothing.")
 def reprocess(profile: str, since: datetime, tenant: str | None, rate: float, limit: int, dry_run: bool) -> None:

@@ -5,6 +5,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cli.common.database import in_transaction
+from cli.common.numbers import MOST_INT, Finite
 from cli.tenant_removal import delete
 from connectors.postgres import audit
 from connectors.postgres.accounts.plans import assign_plan
@@ -63,8 +64,10 @@ def plan_of(slug: str, name: str | None) -> None:
 
 @tenants.command()
 @click.argument("slug")
-@click.option("--weight", type=float, help="CPU seconds for one of a tenant of weight 1, when both have work waiting.")
-@click.option("--cap", type=click.IntRange(min=0), help="Most jobs at once in a lane (partition); 0: no bound.")
+@click.option(
+    "--weight", type=Finite(), help="CPU seconds for one of a tenant of weight 1, when both have work waiting."
+)
+@click.option("--cap", type=click.IntRange(0, MOST_INT), help="Most jobs at once in a lane (partition); 0: no bound.")
 @click.option(
     "--credits", "credits_", type=click.IntRange(*tuning.CREDITS), help="Most jobs of a topic in Kafka at once."
 )

@@ -112,5 +112,7 @@ def _declared(file: Path | None) -> tuple[Topic, ...]:
         return declared(chosen.read_text(encoding="utf-8"))
     except OSError as error:
         raise TopicsFileError(f"{chosen} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise TopicsFileError(f"{chosen}: this is no text in UTF-8") from error
     except TopicsFileError as error:
         raise TopicsFileError(f"{chosen}: {error}") from error

@@ -18,6 +18,7 @@ from rich.progress import Progress, TaskID
 from cli.client import Asset, AssetFailedError, ClientError, MedialaneClient, PartsUpload
 from cli.common.door import ask, with_door
 from cli.common.entries import with_about
+from cli.common.numbers import Finite
 from cli.common.transfers import transfers
 
 IN_PARTS_FROM = 64 << 20
@@ -55,7 +56,7 @@ ABOUT_NOTHING = About({}, (), None)
 @click.option("--wait", is_flag=True, help="Wait until every asset is ready; failed ones make the exit code 1.")
 @click.option("--settled", is_flag=True,
               help="As --wait, and on until all is made that comes after that, too: AVIF, HLS.")  # fmt: skip
-@click.option("--timeout", "timeout_s", type=click.FloatRange(min=1), default=600.0, show_default=True,
+@click.option("--timeout", "timeout_s", type=Finite(min=1), default=600.0, show_default=True,
               help="Longest wait for one asset, seconds.")  # fmt: skip
 @click.option("--parallel", type=click.IntRange(1, 32), default=4, show_default=True, help="Files at a time.")
 @click.option("--type", "content_type", help="Content type of all files. Default: by each name.")

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cli.common.ages import WHEN
 from cli.common.database import in_transaction, worker_database
+from cli.common.numbers import Finite
 from connectors.postgres import audit
 from connectors.postgres.accounts.tenants import find_tenant
 from connectors.postgres.database import Database
@@ -77,7 +78,7 @@ def resend(delivery_ids: tuple[UUID, ...], tenant: str | None, dry_run: bool, as
     help="finished: what was delivered, too.",
 )  # fmt: skip
 @click.option(
-    "--rate", type=click.FloatRange(min=0, min_open=True), default=1 / SPREAD_S, show_default=True,
+    "--rate", type=Finite(min=0, min_open=True), default=1 / SPREAD_S, show_default=True,
     help="Deliveries that become due in a second, of each endpoint.",
 )  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say how much would be sent again, and change nothing.")

@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cli.common.database import in_transaction
+from cli.common.numbers import MOST_ROWS
 from cli.common.terminal import one_line
 from cli.listening import listen
 from cli.webhook_acts import recover, resend
@@ -44,7 +45,7 @@ webhooks.add_command(listen)
 @webhooks.command("ls")
 @_TENANT
 @click.option("--behind", is_flag=True, help="Only endpoints for which anything waits, the most first.")
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Most endpoints.")
+@click.option("--limit", type=click.IntRange(1, MOST_ROWS), default=50, show_default=True, help="Most endpoints.")
 @_JSON
 def listing(tenant: str | None, behind: bool, limit: int, as_json: bool) -> None:
     """List endpoints, with what waits for each.

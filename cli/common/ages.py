@@ -23,8 +23,11 @@ class When(click.ParamType):
         """Read it; fails with what was expected."""
         if isinstance(value, datetime):
             return value
-        if (age := _AGE.fullmatch(value)) is not None:
-            return datetime.now(UTC) - timedelta(seconds=float(age[1]) * _UNITS[age[2]])
+        try:
+            if (age := _AGE.fullmatch(value)) is not None:
+                return datetime.now(UTC) - timedelta(seconds=float(age[1]) * _UNITS[age[2]])
+        except OverflowError:
+            self.fail(f"{value!r} is before the year 1.", param, ctx)
         try:
             found = datetime.fromisoformat(value)
         except ValueError:

@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cli.common.database import in_transaction
+from cli.common.numbers import Finite
 from cli.partitions.options import DRY_RUN, PLACED, WINDOW, Numbers, table
 from connectors.postgres import audit
 from connectors.postgres.accounts.tenants import find_tenant
@@ -45,7 +46,7 @@ class PlanFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 @click.option("--topic", "topics", type=click.Choice(PLACED), multiple=True, help="Only this topic; may be repeated.")
 @WINDOW
 @click.option(
-    "--tolerance", type=click.FloatRange(min=0), default=TOLERANCE, show_default=True,
+    "--tolerance", type=Finite(min=0), default=TOLERANCE, show_default=True,
     help="How far above the mean a partition may be, as a part of it.",
 )  # fmt: skip
 @click.option("--most-moves", type=click.IntRange(min=0), help="Move no more tenants than this, per topic.")

@@ -5,10 +5,12 @@ from collections.abc import Iterable, Sequence
 
 import click
 
+from cli.common.numbers import MOST_DAYS
 from schemas.topics import TOPICS
 
 PLACED = tuple(topic.route for topic in TOPICS if topic.placed)
 
+_LARGEST = 10_000  # credits; of partitions, workers and slots far fewer make sense
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
@@ -25,7 +27,10 @@ class Duration(click.ParamType):
         match = _DURATION.fullmatch(str(value))
         if match is None or float(match[1]) <= 0:
             self.fail(f"{value!r} is no duration; write 90s, 15m, 24h or 7d", param, ctx)
-        return float(match[1]) * _SECONDS[match[2]]
+        seconds = float(match[1]) * _SECONDS[match[2]]
+        if seconds > MOST_DAYS * 86_400:
+            self.fail(f"{value!r} is more than {MOST_DAYS} days", param, ctx)
+        return seconds
 
 
 class Numbers(click.ParamType):
@@ -43,6 +48,8 @@ class Numbers(click.ParamType):
             self.fail(f"{value!r} is no list of partitions; write 3, or 1,5", param, ctx)
         if min(numbers) < 0:
             self.fail("partitions are counted from 0", param, ctx)
+        if max(numbers) > _LARGEST:
+            self.fail(f"{max(numbers)} is more than {_LARGEST}", param, ctx)
         return numbers
 
 

@@ -1,5 +1,7 @@
 """Plans: what tenants may use, as rows that operators change. None in a limit means that there is none."""
 
+import re
+
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -7,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from connectors.postgres import audit
 from schemas.errors import ErrorCode, MedialaneError
 
+_NAME = re.compile("[a-z0-9][a-z0-9-]{0,62}")  # the table has the same check
 _COLUMNS = "name, requests_per_s, request_burst, max_assets, max_bytes, max_uploads"
 _LIST = sa.text(f"SELECT {_COLUMNS} FROM plans ORDER BY name")  # noqa: S608 - made of constants
 _PUT = sa.text(f"""
@@ -43,7 +46,13 @@ async def list_plans(connection: AsyncConnection) -> tuple[Plan, ...]:
 
 
 async def put_plan(connection: AsyncConnection, plan: Plan, *, actor: str = "operator") -> None:
-    """Make a plan, or change it for all of its tenants; API processes follow within seconds."""
+    """Make a plan, or change it for all of its tenants; API processes follow within seconds.
+
+    Raises `MedialaneError(invalid_request)` for what is no name of a plan.
+    """
+    if _NAME.fullmatch(plan.name) is None:
+        detail = f"{plan.name[:80]!r} is no name for a plan: 1 to 63 of a-z, 0-9 and '-', no '-' first."
+        raise MedialaneError(ErrorCode.INVALID_REQUEST, detail, field="name")
     limits = msgspec.structs.asdict(plan)
     await audit.note(connection, actor=actor, action="plan.set", subject=plan.name, detail=limits)
     await connection.execute(_PUT, msgspec.structs.asdict(plan))
