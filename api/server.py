@@ -186,7 +186,7 @@ def _reserved(host: str, port: int) -> tuple[socket.socket, int]:
         held.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LONGEST_UNREAD_MS)
         held.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # an event waits for no word of the one before
         held.bind((host, port))
-    except BaseException:
+    except OSError as error:
         held.close()
-        raise
+        raise OSError(error.errno, f"{host}, port {port}: {error.strerror}") from error
     return held, held.getsockname()[1]

@@ -63,6 +63,10 @@ def _shown(default: Any) -> str:
     return f"`{default:.12g}`" if isinstance(default, float) else f"`{default}`"
 
 
+def _bare(annotation: Any) -> Any:
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+
+
 def _kind(annotation: Any) -> str:
     """What may be written, for people: number, text, yes or no, a choice, with the bounds."""
     inner, meta = annotation, Meta()
@@ -74,7 +78,7 @@ def _kind(annotation: Any) -> str:
     if get_origin(inner) is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(inner))
     names = {int: "whole number", float: "number", str: "text", bool: "`true`, `false`"}
-    name = f"{names[get_args(inner)[0]]}s" if get_origin(inner) is tuple else names.get(inner, str(inner))
+    name = f"{names[_bare(get_args(inner)[0])]}s" if get_origin(inner) is tuple else names.get(inner, str(inner))
     return name + _bounds(meta)
 
 

@@ -36,7 +36,9 @@ class KafkaSettings(Settings, frozen=True, kw_only=True):
     prefix: ClassVar[str] = "KAFKA_"
 
     brokers: Annotated[str, Meta(description="host:port list of bootstrap brokers", extra={CHECK: values.brokers})]
-    topic_prefix: Annotated[str, Meta(description="First part of every topic's name")] = "media"
+    topic_prefix: Annotated[str, Meta(description="First part of every topic's name", extra={CHECK: values.topic})] = (
+        "media"
+    )
     security_protocol: Annotated[
         Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], Meta(description="How to talk to the brokers")
     ] = "PLAINTEXT"
@@ -113,12 +115,12 @@ class ObjectStoreSettings(Settings, frozen=True, kw_only=True):
             extra={CHECK: values.http_url},
         ),
     ] = None
-    bucket: Annotated[str, Meta(description="Bucket that holds uploads and variants")]
+    bucket: Annotated[str, Meta(description="Bucket that holds uploads and variants", extra={CHECK: values.bucket})]
     access_key: Annotated[
         str | None, Meta(description="S3 access key id; without it and the secret key, what boto3 finds, a role's too")
     ] = None
     secret_key: Annotated[str | None, Meta(description="S3 secret key")] = None
-    region: Annotated[str, Meta(description="S3 region")] = "us-east-1"
+    region: Annotated[str, Meta(description="S3 region", extra={CHECK: values.region})] = "us-east-1"
     tls_ca_file: Annotated[
         str | None,
         Meta(description="PEM file of the CA that signed the S3 certificate", extra={CHECK: values.pem_file}),

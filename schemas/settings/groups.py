@@ -37,7 +37,7 @@ class MigrationSettings(Settings, frozen=True, kw_only=True):
 class ApiSettings(Settings, frozen=True, kw_only=True):
     prefix: ClassVar[str] = "API_"
 
-    host: Annotated[str, Meta(description="Address to listen on")] = "127.0.0.1"
+    host: Annotated[str, Meta(description="Address to listen on", extra={CHECK: values.host})] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535, description="Port to listen on")] = 8080
     max_upload_bytes: Annotated[int, Meta(ge=1, description="Largest upload that presign accepts, bytes")] = (
         5_368_709_120
@@ -287,7 +287,8 @@ class WebhookSettings(Settings, frozen=True, kw_only=True):
         30.0
     )
     schedule_s: Annotated[
-        tuple[float, ...], Meta(description="Pauses before each further attempt, seconds, comma separated")
+        tuple[Annotated[float, Meta(ge=0)], ...],
+        Meta(description="Pauses before each further attempt, seconds, comma separated"),
     ] = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
     allow_private: Annotated[bool, Meta(description="Permit loopback and private receivers (development only)")] = False
     encryption_key: Annotated[
@@ -343,9 +344,9 @@ class TelemetrySettings(Settings, frozen=True, kw_only=True):
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="Least severe level that is logged")
     ] = "info"
-    metrics_host: Annotated[str, Meta(description="Address of /metrics, /healthz and /readyz of a worker")] = (
-        "127.0.0.1"
-    )
+    metrics_host: Annotated[
+        str, Meta(description="Address of /metrics, /healthz and /readyz of a worker", extra={CHECK: values.host})
+    ] = "127.0.0.1"
     metrics_port: Annotated[
         int, Meta(ge=0, le=65_535, description="Port of /metrics, /healthz and /readyz of a worker; 0: any free")
     ] = 0

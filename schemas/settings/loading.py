@@ -10,6 +10,9 @@ from msgspec import Meta
 PREFIX = "MEDIALANE_"
 CHECK = "check"
 
+_LONGEST, _MOST = 10**10, 2**53
+"""Seconds, some three hundred years, to which points in time can be added; bytes and counts, as JSON has them."""
+
 
 class SettingsError(Exception):
     """One or more variables are missing or wrong; `problems` has a line for each, naming the variable."""
@@ -56,7 +59,7 @@ def load(group: type[S], env: Mapping[str, str]) -> S:
             continue
         try:
             values[info.name] = _convert(raw, info.type)
-            if wrong := _check(raw, info.type):
+            if wrong := _out_of_reach(values[info.name]) or _check(raw, info.type):
                 problems.append(f"{name}={_shown(name, raw)} is not valid: {wrong}")
         except (msgspec.ValidationError, ValueError) as error:
             problems.append(f"{name}={_shown(name, raw)} is not valid: {error}")
@@ -71,6 +74,16 @@ def load(group: type[S], env: Mapping[str, str]) -> S:
 def describe(annotation: Any) -> str:
     """The sentence that documents a field."""
     return next((m.description for m in get_args(annotation)[1:] if isinstance(m, Meta) and m.description), "")
+
+
+def _out_of_reach(value: object) -> str | None:
+    """What bounds let through and no clock and no counter holds: NaN, infinity, and what is not far from it."""
+    numbers = value if isinstance(value, tuple) else (value,)
+    for number in numbers:
+        most = {float: _LONGEST, int: _MOST}.get(type(number))
+        if most is not None and not abs(number) <= most:
+            return f"a number up to {most:.0e} is expected"
+    return None
 
 
 def _check(raw: str, annotation: Any) -> str | None:

@@ -7,6 +7,7 @@ hold a password.
 
 import os
 import re
+import socket
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
@@ -14,6 +15,9 @@ from urllib.parse import SplitResult, urlsplit
 _POSTGRES = re.compile(
     r"postgresql(\+psycopg)?://([^:/]*(:[^@]*)?@)?(\[[^/?]+\]|[^/:?]+)?(:(?P<port>[^/?]*))?(/[^?]*)?(\?.*)?"
 )
+_BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}")
+_REGION = re.compile(r"(?![0-9]+$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,200}")
 _BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s\[\]/:@]+)(:(?P<port>[^:]*))?")
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _BUCKETS_HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]+\]")
@@ -41,11 +45,35 @@ def s3_url(value: str) -> str | None:
     return None if _BUCKETS_HOST.fullmatch(host) else "its host may have letters, digits, dots and hyphens only"
 
 
+def bucket(value: str) -> str | None:
+    """A bucket's name as S3 clients take it."""
+    return None if _BUCKET.fullmatch(value) else "a bucket's name has letters, digits, '.', '-' and '_'"
+
+
+def region(value: str) -> str | None:
+    """A region's name as S3 clients take it."""
+    return None if _REGION.fullmatch(value) else "a region's name has letters, digits and '-'"
+
+
+def topic(value: str) -> str | None:
+    """The first part of a topic's name."""
+    return None if _TOPIC.fullmatch(value) else "a topic's name has letters, digits, '.', '_' and '-'"
+
+
 def brokers(value: str) -> str | None:
     """host:port, comma separated."""
     found = [_BROKER.fullmatch(part.strip()) for part in value.split(",")]
     good = all(one is not None and _is_port(one["port"]) for one in found)
     return None if good else "write it as host:port, several comma separated"
+
+
+def host(value: str) -> str | None:
+    """A name or number that leads to an address to listen on."""
+    try:
+        socket.getaddrinfo(value, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError):
+        return "there is no address by this name"
+    return None
 
 
 def pem_file(value: str) -> str | None:

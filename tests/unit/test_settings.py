@@ -11,11 +11,15 @@ from schemas.settings import (
     ConnectSettings,
     DatabaseSettings,
     KafkaSettings,
+    KeeperSettings,
     MigrationSettings,
     ObjectStoreSettings,
+    ProcessorSettings,
     PullSettings,
     SettingsError,
     TelemetrySettings,
+    UsageSettings,
+    WebhookSettings,
     WorkerSettings,
     load,
 )
@@ -27,6 +31,7 @@ _SASL = {
     "MEDIALANE_KAFKA_SASL_USERNAME": "u",
     "MEDIALANE_KAFKA_SASL_PASSWORD": "p",
 }
+_SEALED = {"MEDIALANE_WEBHOOK_ENCRYPTION_KEY": "any"}
 _POSTGRES = ("garbage", "postgres://a:b@h/x", "mysql://h/x", "postgresql://h:none/x", "postgresql://a:b@h1:1,h2:2/x")
 
 
@@ -180,3 +185,29 @@ def test_a_command_with_a_bad_setting_is_one_line_and_exits_with_2(command, env)
     assert ran.returncode == 2
     assert ran.stderr.count("\n") == 1
     assert ran.stderr.startswith("medialane: MEDIALANE_")
+
+
+@pytest.mark.parametrize(
+    ("group", "env"),
+    [
+        (KeeperSettings, {"MEDIALANE_KEEPER_OUTBOX_RETENTION_S": "inf"}),
+        (KeeperSettings, {"MEDIALANE_KEEPER_KEY_RETENTION_S": "1e15"}),
+        (UsageSettings, {"MEDIALANE_USAGE_WINDOW_S": "inf"}),
+        (ProcessorSettings, {"MEDIALANE_PROCESSOR_MEMORY_MB": "9" * 20}),
+        (ProcessorSettings, {"MEDIALANE_PROCESSOR_MAX_TEMP_BYTES": "9" * 400}),
+        (WebhookSettings, _SEALED | {"MEDIALANE_WEBHOOK_SCHEDULE_S": "5,nan"}),
+        (WebhookSettings, _SEALED | {"MEDIALANE_WEBHOOK_SCHEDULE_S": "5,inf"}),
+        (WebhookSettings, _SEALED | {"MEDIALANE_WEBHOOK_SCHEDULE_S": "-1"}),
+        (ApiSettings, {"MEDIALANE_API_HOST": "nowhere.invalid"}),
+        (ObjectStoreSettings, {"MEDIALANE_S3_ENDPOINT": "http://s3"} | _S3 | {"MEDIALANE_S3_REGION": "no such"}),
+        (ObjectStoreSettings, {"MEDIALANE_S3_ENDPOINT": "http://s3"} | _S3 | {"MEDIALANE_S3_BUCKET": "a/b"}),
+        (KafkaSettings, _KAFKA | {"MEDIALANE_KAFKA_TOPIC_PREFIX": "a b"}),
+        (ApiSettings, {"MEDIALANE_API_HOST": "a..b"}),
+        (TelemetrySettings, {"MEDIALANE_TELEMETRY_METRICS_HOST": "999.1.1.1"}),
+    ],
+)
+def test_what_no_clock_no_counter_and_no_port_takes_is_refused(group, env):
+    (problem,) = problems(group, env)
+    named = problem.partition("=")[0]
+    assert named in env
+    assert " is not valid: " in problem

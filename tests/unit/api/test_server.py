@@ -27,7 +27,11 @@ def test_what_is_required_and_not_set_is_named_and_nothing_begins(missing, monke
         pytest.fail("it began")
 
     monkeypatch.setattr(server, "serve", serve)
-    address = {"MEDIALANE_S3_ENDPOINT": "http://127.0.0.1:1", "MEDIALANE_KAFKA_BROKERS": "127.0.0.1:1"}
+    address = {
+        "MEDIALANE_S3_ENDPOINT": "http://127.0.0.1:1",
+        "MEDIALANE_S3_BUCKET": "b",
+        "MEDIALANE_KAFKA_BROKERS": "127.0.0.1:1",
+    }
     env = dict.fromkeys(REQUIRED, "postgresql://127.0.0.1:1/x") | address
     with pytest.raises(SettingsError, match=missing):
         server.run({name: value for name, value in env.items() if name != missing})
@@ -77,3 +81,10 @@ async def test_clients_that_do_not_read_are_cut_and_others_served(monkeypatch):
         writer.close()
         for client in clients:
             client.close()
+
+
+def test_a_port_that_is_taken_is_named():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=f"127.0.0.1, port {port}: Address already in use"):
+            server._reserved("127.0.0.1", port)
