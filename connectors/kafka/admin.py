@@ -17,6 +17,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # its stubs fo
 )
 
 from connectors.kafka.options import client_options
+from connectors.kafka.reasons import Reasons
 from schemas.settings import KafkaSettings
 from schemas.topics import TOPICS, Topic
 
@@ -107,7 +108,8 @@ class TopicAdmin:
     """Plans and applies the topic table on one cluster, under one topic prefix."""
 
     def __init__(self, settings: KafkaSettings, *, topics: Sequence[Topic] = TOPICS, timeout_s: float = 15.0) -> None:
-        self._admin = AdminClient({**client_options(settings), "client.id": "medialane-topics"})
+        self._reasons = Reasons()
+        self._admin = AdminClient(client_options(settings) | self._reasons.options | {"client.id": "medialane-topics"})
         self._prefix = settings.topic_prefix
         self._topics = tuple(topics)
         self._timeout_s = timeout_s
@@ -240,4 +242,4 @@ class TopicAdmin:
         except TimeoutError as error:  # of a future that was waited for: the request itself has a longer bound
             raise TopicsError(self._silent) from error
         except KafkaException as error:
-            raise TopicsError(f"the Kafka cluster does not answer: {error.args[0].str()}") from error
+            raise TopicsError(f"the Kafka cluster does not answer: {self._reasons.why(self._admin, error)}") from error

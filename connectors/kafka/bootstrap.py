@@ -8,6 +8,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from connectors.kafka.options import client_options
+from connectors.kafka.reasons import Reasons
 from schemas.settings import KafkaSettings
 
 log = structlog.get_logger(__name__)
@@ -20,7 +21,8 @@ _SAY_EVERY_S = 5.0
 
 async def until_reachable(settings: KafkaSettings) -> None:
     """Wait until a broker has told of the cluster; says in the log every few seconds what it waits for."""
-    admin = AdminClient({**client_options(settings), "client.id": "medialane-bootstrap"})
+    reasons = Reasons()
+    admin = AdminClient(client_options(settings) | reasons.options | {"client.id": "medialane-bootstrap"})
     pause, began = _PAUSE_S, time.monotonic()
     said: float | None = None
     while True:
@@ -31,8 +33,8 @@ async def until_reachable(settings: KafkaSettings) -> None:
             if said is None or now - said >= _SAY_EVERY_S:
                 said = now
                 log.warning(
-                    "no Kafka broker answers; waiting for one", brokers=settings.brokers, error=error.args[0].str(),
-                    for_s=round(now - began),
+                    "no Kafka broker answers; waiting for one", brokers=settings.brokers, for_s=round(now - began),
+                    error=reasons.why(admin, error),
                 )  # fmt: skip
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE_S)

@@ -8,6 +8,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 
 from connectors.kafka.admin import TopicsError
 from connectors.kafka.options import client_options
+from connectors.kafka.reasons import Reasons
 from schemas.settings import KafkaSettings
 
 _TIMEOUT_S = 15.0
@@ -28,14 +29,15 @@ class Progress(NamedTuple):
 
 async def progress(settings: KafkaSettings, group: str, topic: str) -> dict[int, Progress]:
     """The group's progress by partition; empty for a topic that does not exist. Raises `TopicsError`."""
+    reasons = Reasons()
+    admin = AdminClient(client_options(settings) | reasons.options)
     try:
-        return await asyncio.to_thread(_progress, settings, group, topic)
+        return await asyncio.to_thread(_progress, admin, group, topic)
     except KafkaException as error:
-        raise TopicsError(f"the Kafka cluster does not answer: {error.args[0].str()}") from error
+        raise TopicsError(f"the Kafka cluster does not answer: {reasons.why(admin, error)}") from error
 
 
-def _progress(settings: KafkaSettings, group: str, topic: str) -> dict[int, Progress]:
-    admin = AdminClient(client_options(settings))
+def _progress(admin: AdminClient, group: str, topic: str) -> dict[int, Progress]:
     found = admin.list_topics(topic, timeout=_TIMEOUT_S).topics.get(topic)
     if found is None or found.error is not None:
         return {}

@@ -19,13 +19,13 @@ Level = Literal["debug", "info", "warning", "error"]
 
 # These log every request or rebalance step at INFO, which nobody reads and which costs more than the work.
 _NOISY = ("aiokafka", "aiohttp.access", "botocore", "faust", "mode")
-# Its warnings, of a store that is away, quote addresses with their signatures, which open objects for whoever reads the
-# log. Whoever asked tells of it.
-_INDISCREET = "urllib3"
 # Of what they warn of, the same again is passed over for so long: of a broker that is away, aiokafka says eighty lines
 # a second, more than a gigabyte a day in each worker.
 _SAME_S = 10.0
 _MOST_KNOWN = 1000
+# Its warnings, of a store that is away, quote addresses with their signatures, which open objects for whoever reads the
+# log. Whoever asked tells of it.
+_INDISCREET = "urllib3"
 
 
 def configure_logs(*, service: str, level: Level = "info", stream: TextIO | None = None) -> None:
