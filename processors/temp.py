@@ -62,7 +62,10 @@ class TempFolders:
 
         `no_temp_space`, which costs no attempt; `processing_failed` if the disk could not hold it when empty.
         """
-        disk = shutil.disk_usage(self._own)
+        try:
+            disk = shutil.disk_usage(self._own)
+        except OSError as error:
+            raise _unusable(error) from error
         if disk.free >= needed_bytes + _RESERVE_BYTES:
             return
         detail = f"{needed_bytes} bytes are needed for temporary files, {disk.free} are free of {disk.total}."
@@ -74,12 +77,15 @@ class TempFolders:
         try:
             self.ensure_room(0)
         except MediaError as error:
-            return [f"the temporary folder is full: {error.detail}"]
+            return [f"there is no room in the temporary folder: {error.detail}"]
         return []
 
     @contextmanager
     def job(self, name: str) -> Iterator[Path]:
-        """A job's own folder, removed with all that is in it at the end. `name` only helps people who look."""
+        """A job's own folder, removed with all that is in it at the end. `name` only helps people who look.
+
+        Raises `MediaError` (`no_temp_space`) if it cannot be made.
+        """
         folder = self._made(name)
         try:
             yield folder
@@ -109,7 +115,15 @@ class TempFolders:
 
     def _made(self, name: str) -> Path:
         safe = "".join(letter for letter in name if letter.isalnum() or letter in "-_")[:64]
-        return Path(tempfile.mkdtemp(prefix=f"{safe}-", dir=self._own))
+        try:
+            return Path(tempfile.mkdtemp(prefix=f"{safe}-", dir=self._own))
+        except OSError as error:
+            raise _unusable(error) from error
+
+
+def _unusable(error: OSError) -> MediaError:
+    """Whatever it is (no inode, no descriptor, a folder that somebody removed), it is no input's fault."""
+    return MediaError(ErrorCode.NO_TEMP_SPACE, f"The temporary folder cannot be used: {error.strerror}.")
 
 
 def _end(lock: Path, held: int) -> None:

@@ -5,7 +5,9 @@ knows Kafka: a lane calls `claim`, moves its offset, and then calls `run`.
 """
 
 import asyncio
+import contextlib
 import time
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
@@ -154,8 +156,14 @@ class MediaJobRunner:
         Never raises for what the job does. Cancelling it (drain) gives the job back to `queued` at no cost, or raises
         `NotReturnedError`; a lost lease stops the work and changes nothing.
         """
-        # Removing a folder takes time: in that the lease of a row that has ended is not held any more.
-        async with self._folders.media_job(str(job.job_id)) as folder:
+        async with AsyncExitStack() as stack:
+            try:
+                # Removing a folder takes time: in that the lease of a row that has ended is not held any more.
+                folder = await stack.enter_async_context(self._folders.media_job(str(job.job_id)))
+            except MedialaneError as error:
+                with contextlib.suppress(FencedError):
+                    await self._put_off(job, error)
+                return 0.0
             return await self._under_lease(job, folder)
 
     async def _under_lease(self, job: ClaimedJob, folder: Path) -> float:
@@ -230,8 +238,7 @@ class MediaJobRunner:
         self._gate.report(error)
         exhausted = job.attempts + 1 >= self._most_attempts(job, error)
         if error.error_class is ErrorClass.DEPENDENCY:
-            log.warning("job waits for a shared dependency", **names)
-            await self._wait(job, error, jitter(_DEPENDENCY_PAUSE_S), costs_attempt=False)
+            await self._put_off(job, error)
         elif error.error_class is ErrorClass.TRANSIENT and not exhausted:
             log.warning("job failed, to be tried again", attempt=job.attempts + 1, **names)
             pause_s = backoff(job.attempts, base_s=self._settings.retry_base_s, cap_s=self._settings.retry_cap_s)
@@ -240,6 +247,10 @@ class MediaJobRunner:
             log.warning("job given up", attempt=job.attempts + 1, **names)
             await until_back(lambda: self._fail(job, work, error), ErrorCode.DATABASE_UNAVAILABLE)
             self._figures.given_up(job, work.report(), error)
+
+    async def _put_off(self, job: ClaimedJob, error: MedialaneError) -> None:
+        log.warning("job waits for a shared dependency", code=error.code, detail=error.detail, **job.log_names)
+        await self._wait(job, error, jitter(_DEPENDENCY_PAUSE_S), costs_attempt=False)
 
     def _most_attempts(self, job: ClaimedJob, error: MedialaneError) -> int:
         most, of_video = self._settings.max_attempts, ERRORS[error.code].video_attempts

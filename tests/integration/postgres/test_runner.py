@@ -1,6 +1,7 @@
 """The worker's runner on real rows, with a child and a store that the test makes up: how a job goes from claim to end."""
 
 import asyncio
+import errno
 import hashlib
 import json
 import threading
@@ -135,6 +136,21 @@ async def scene(database, seed, seeded, tmp_path):
 
 def died():
     return MediaError(ErrorCode.CHILD_DIED, cost=Cost(cpu_s=1.0, max_rss_mb=1.0))
+
+
+async def test_a_folder_that_cannot_be_made_costs_nothing_and_leaves_no_row_to_its_lease(scene, monkeypatch):
+    """A disk without an inode left, say: three deaths would end the job for good."""
+
+    def refused(**_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("processors.temp.tempfile.mkdtemp", refused)
+    await scene.attempt(1)
+    assert await scene.row() == "waiting 0 0 no_temp_space"
+    monkeypatch.undo()
+    assert await scene.due() < 10
+    await scene.attempt(2)
+    assert (await scene.row()).startswith("done 0 0")
 
 
 @pytest.mark.parametrize("times", [1, 4])

@@ -113,6 +113,18 @@ def test_a_full_disk_is_a_dependency_that_is_away(tmp_path, monkeypatch):
     folders.close()
 
 
+def test_a_folder_that_somebody_removed_is_a_dependency_that_is_away(tmp_path):
+    folders = TempFolders(tmp_path)
+    folders.folder.rmdir()
+    with pytest.raises(MediaError) as caught:
+        folders.ensure_room(0)
+    assert caught.value.code is ErrorCode.NO_TEMP_SPACE
+    assert len(folders.problems()) == 1
+    with pytest.raises(MediaError), folders.job("film"):
+        pass
+    folders.close()
+
+
 def test_what_would_not_fit_an_empty_disk_is_no_outage(tmp_path):
     """It would wait for ever; so it costs attempts, of which another worker with a larger disk may make use."""
     folders = TempFolders(tmp_path)
