@@ -42,7 +42,7 @@ def listing(
 ) -> None:  # fmt: skip
     """List assets, newest first."""
 
-    async def work(client: MedialaneClient) -> list[Asset]:
+    async def work(client: MedialaneClient) -> tuple[list[Asset], bool]:
         found: list[Asset] = []
         page: AssetPage | None = None
         while len(found) < limit and (page is None or page.next_cursor):
@@ -52,15 +52,19 @@ def listing(
                 metadata=metadata, created_from=since, created_to=before, variants=as_json,
             )  # fmt: skip
             found += page.items
-        return found
+        return found, page is not None and page.next_cursor is not None
 
-    found = ask(url, key, work)
+    found, more = ask(url, key, work)
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
         return
     for asset in found:
         made = f"{asset.created_at:%Y-%m-%d %H:%M}"
         click.echo(f"{asset.id}  {made}  {asset.state:<10}  {asset.size:>12,}  {asset.file_name}")
+    if not found:
+        click.echo("no assets", err=True)
+    if more:
+        click.echo(f"the newest {limit}: --limit shows more", err=True)
 
 
 @assets.command()

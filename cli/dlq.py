@@ -104,6 +104,8 @@ def listing(
         return
     for letter in found:
         _tell(letter)
+    if not found:
+        click.echo("no dead letters", err=True)
     total = sum(group.letters for group in groups)
     if total > len(found):
         click.echo(f"{len(found)} of {total}: --limit shows more, --summary counts them", err=True)

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from cli.client import Asset, AssetFailedError, ClientError, MedialaneClient, PartsUpload
+from cli.client.parts import name_of
 from cli.common.door import ask, with_door
 from cli.common.entries import with_about
 from cli.common.numbers import Finite
@@ -135,10 +136,10 @@ class _Run:
             return Outcome(path, problem="its name tells no content type; say it with --type")
         try:
             size = (await asyncio.to_thread(path.stat)).st_size
-            bar = self._progress.add_task(path.name, total=size)
+            bar = self._progress.add_task(name_of(path), total=size)
             if size >= IN_PARTS_FROM:
                 return Outcome(path, await self._in_parts(client, path, content_type, bar))
-            asset_id = await client.upload(path.name, content_type, path, **self._about._asdict())
+            asset_id = await client.upload(name_of(path), content_type, path, **self._about._asdict())
         except (ClientError, OSError) as error:
             return Outcome(path, problem=str(error))
         self._progress.update(bar, completed=size)
@@ -153,7 +154,10 @@ class _Run:
         upload_id = _noted(note)
         if upload_id is None or not await sending.resume(upload_id):
             upload_id = await sending.begin()
-            _keep(note, upload_id)
+            try:
+                _keep(note, upload_id)
+            except OSError as error:  # a home that is not there, or may not be written to
+                click.echo(f"medialane: {path}: an interruption would lose it all: {error}", err=True)
             await sending.send(upload_id)
         note.unlink(missing_ok=True)
         return upload_id
@@ -187,7 +191,7 @@ def _note(url: str, path: Path, about: About = ABOUT_NOTHING) -> Path:
     found = path.stat()
     said = [url, str(path.resolve()), str(found.st_size), str(found.st_mtime_ns), *sorted(about.profiles or ())]
     said += [json.dumps([sorted(about.tags), sorted(about.metadata.items())])] if about.tags or about.metadata else []
-    name = hashlib.sha256("\n".join(said).encode()).hexdigest()
+    name = hashlib.sha256(os.fsencode("\n".join(said))).hexdigest()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "medialane" / "uploads" / name
 
 

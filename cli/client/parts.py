@@ -1,6 +1,7 @@
 """A large file, sent in parts that are signed in batches, some at a time, and taken up again after an interruption."""
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from uuid import UUID
@@ -23,6 +24,11 @@ def part_size(size: int) -> int:
     """Bytes per part: a whole number of MiB, so that no more than ten thousand are needed."""
     least = -(-size // _MOST_PARTS)
     return max(SMALLEST_PART, -(-least // (1 << 20)) << 20)
+
+
+def name_of(path: Path) -> str:
+    """A file's name as text: bytes that are no UTF-8, as old disks have them, become U+FFFD."""
+    return os.fsencode(path.name).decode(errors="replace")
 
 
 class PartsUpload:
@@ -54,7 +60,7 @@ class PartsUpload:
     async def begin(self, *, idempotency_key: str | None = None) -> UUID:
         """Announce the file; whoever keeps the id can go on with `resume` after an interruption."""
         begun = await self._client.begin_parts(
-            self._path.name, self._content_type, self._size, metadata=self._metadata, tags=self._tags,
+            name_of(self._path), self._content_type, self._size, metadata=self._metadata, tags=self._tags,
             profiles=self._profiles, idempotency_key=idempotency_key,
         )  # fmt: skip
         return begun.upload_id

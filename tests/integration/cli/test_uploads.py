@@ -110,6 +110,23 @@ async def test_a_bucket_of_another_database_loses_nothing_until_somebody_adopts_
     assert not strange & keys_in(bucket)
 
 
+async def test_a_name_that_is_no_text_and_a_home_that_is_none_keep_no_file_back(caller, tmp_path):
+    good, latin, large = tmp_path / "a.jpg", tmp_path / os.fsdecode(b"caf\xe9.jpg"), tmp_path / os.fsdecode(b"\xe9.mp4")
+    good.write_bytes(api.PHOTO)
+    latin.write_bytes(api.PHOTO + b"\0")
+    large.write_bytes(b"\0\0\0\x18ftypisom" + os.urandom(65 << 20))
+    env = {"MEDIALANE_URL": caller.base, "MEDIALANE_API_KEY": caller.key, "XDG_CACHE_HOME": "/proc/none"}
+    ended = medialane(env, "upload", "--quiet", str(good), str(latin), str(large))
+    assert (ended.returncode, ended.stdout.count("\n")) == (0, 3), ended.stderr
+    assert "an interruption would lose it all" in ended.stderr
+    one = medialane(env, "assets", "ls", "--limit", "1")
+    assert (one.stdout.count("\n"), one.stderr) == (1, "the newest 1: --limit shows more\n")
+    names = {asset["fileName"] for asset in json.loads(medialane(env, "assets", "ls", "--json").stdout)}
+    assert names == {"a.jpg", "caf\ufffd.jpg", "\ufffd.mp4"}
+    none = medialane(env, "assets", "ls", "--tag", "nothing")
+    assert (none.returncode, none.stdout, none.stderr) == (0, "", "no assets\n")
+
+
 @pytest.mark.parametrize("arguments", [[], ["--apply"]])
 async def test_a_bucket_that_is_not_there_is_no_bucket_without_a_mark(operators_env, arguments):
     env = operators_env | {"MEDIALANE_S3_BUCKET": "nowhere"}
