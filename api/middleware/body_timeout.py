@@ -1,6 +1,7 @@
 """How long a request's body may take: a sender that is slow for ever would hold its connection as long.
 
-The server bounds the time of headers only.
+The server bounds the time of headers only. One that breaks off is its sender's
+matter, too: the framework would call it a defect.
 """
 
 import asyncio
@@ -18,7 +19,10 @@ LONGEST_S = 30.0
 
 
 class Bodies:
-    """An ASGI application whose bodies come within the bound, or end as `MedialaneError(request_timeout)`."""
+    """An ASGI application whose bodies come within the bound, or end as `MedialaneError(request_timeout)`.
+
+    What breaks off, or is in chunks that are none, ends as `MedialaneError(invalid_request)`.
+    """
 
     def __init__(self, app: "ASGIApp") -> None:
         self._app = app
@@ -41,7 +45,13 @@ class Bodies:
                     message = await receive()
             except TimeoutError:
                 raise MedialaneError(ErrorCode.REQUEST_TIMEOUT) from None
+            if message["type"] == "http.disconnect" and _announces_body(scope):
+                raise MedialaneError(ErrorCode.INVALID_REQUEST, "The request's body broke off.")
             whole = message["type"] != "http.request" or not message["more_body"]
             return message
 
         await self._app(scope, receive_in_time, send)
+
+
+def _announces_body(scope: "Scope") -> bool:
+    return any(name in {b"content-length", b"transfer-encoding"} for name, _ in scope["headers"])

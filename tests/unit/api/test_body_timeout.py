@@ -49,3 +49,37 @@ async def test_a_body_whose_rest_does_not_come_in_time_is_refused(passes):
     with pytest.raises(MedialaneError) as caught:
         await read(before=lambda: None, between=lambda: passes(2 * LONGEST_S))
     assert caught.value.code is ErrorCode.REQUEST_TIMEOUT
+
+
+@pytest.mark.parametrize("header", [b"content-length", b"transfer-encoding"])
+@pytest.mark.parametrize("came", [[], [{"type": "http.request", "body": b"{", "more_body": True}]])
+async def test_a_body_that_breaks_off_is_its_senders_mistake(header, came):
+    messages = [*came, {"type": "http.disconnect"}]
+
+    async def receive():
+        return messages.pop(0)
+
+    async def app(scope, receive, send):
+        while True:
+            await receive()
+
+    with pytest.raises(MedialaneError) as caught:
+        await Bodies(app)({"type": "http", "headers": [(header, b"9")]}, receive, None)
+    assert caught.value.code is ErrorCode.INVALID_REQUEST
+
+
+@pytest.mark.parametrize("headers", [[], [(b"content-length", b"2")]])
+async def test_who_goes_after_the_body_is_only_gone(headers):
+    messages = [{"type": "http.request", "body": b"{}", "more_body": False}] if headers else []
+    messages.append({"type": "http.disconnect"})
+    got = []
+
+    async def receive():
+        return messages.pop(0)
+
+    async def app(scope, receive, send):
+        while messages:
+            got.append((await receive())["type"])
+
+    await Bodies(app)({"type": "http", "headers": headers}, receive, None)
+    assert got[-1] == "http.disconnect"
