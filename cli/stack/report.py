@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import click
 from rich.console import Console
 from rich.table import Table
 
@@ -66,7 +67,7 @@ def print_status(views: Sequence[PartView]) -> None:
     ]
     if not console.is_terminal:
         for row in (columns, *rows):
-            sys.stdout.write("\t".join(row) + "\n")
+            click.echo("\t".join(row))
         return
     table = Table(*columns)
     for row in rows:
@@ -84,13 +85,12 @@ def follow(paths: Sequence[Path], *, lines: int, forever: bool) -> None:
         files[path] = file
         last = file.read().decode(errors="replace").splitlines()
         for line in last[max(0, len(last) - lines) :]:
-            sys.stdout.write(f"{prefix[path]}{line}\n")
+            click.echo(f"{prefix[path]}{line}")
     try:
         while forever:
             for path, file in files.items():
                 for added in file:
-                    sys.stdout.write(prefix[path] + added.decode(errors="replace"))
-            sys.stdout.flush()
+                    click.echo(prefix[path] + added.decode(errors="replace"), nl=False)
             time.sleep(0.2)
     except KeyboardInterrupt:
         pass
