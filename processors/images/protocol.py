@@ -60,6 +60,8 @@ class Picture(Protocol):
     def encoded(self, image_format: str, quality: int) -> bytes:
         """The file, as `webp`, `jpeg` or `avif`, without any metadata; for JPEG, alpha is laid on white.
 
+        WebP is without loss where that makes no larger a file, as of screenshots and drawings.
+
         Encoding happens in memory, so that a full disk is seen as one when the bytes are written.
         """
         ...
