@@ -8,7 +8,7 @@ import pyvips
 
 from processors.contract import MediaError
 from processors.images.colour import to_srgb
-from processors.images.png import code_points
+from processors.images.png import code_points, plays
 from processors.images.protocol import turned
 from processors.images.vips import translated
 from schemas.errors import ErrorCode
@@ -17,6 +17,7 @@ ANIMATED = frozenset({"gif", "webp", "png"})
 """Formats that may have frames."""
 
 _EFFORT = 2
+_MOST_PLAYS = 65_535  # that WebP can tell
 
 
 def animated_webp(path: Path, image_format: str, orientation: int, width: int, height: int, *, quality: int) -> bytes:
@@ -64,7 +65,7 @@ def _joined(path: Path, width: int, height: int) -> Any:
     joined = to_srgb(joined, code_points(path)).copy()
     joined.set_type(pyvips.GValue.gint_type, "page-height", height)
     joined.set_type(pyvips.GValue.array_int_type, "delay", delays)
-    joined.set_type(pyvips.GValue.gint_type, "loop", 0)
+    joined.set_type(pyvips.GValue.gint_type, "loop", min(plays(path), _MOST_PLAYS))
     return joined
 
 

@@ -1,4 +1,4 @@
-"""What a PNG says before its pixels and libvips does not tell: how many frames it has, and its colours' code points."""
+"""What a PNG says before its pixels and libvips does not tell: its frames, their plays, its colours' code points."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +14,12 @@ def frames(path: Path) -> int:
     data = next((data for kind, data in _chunks(path) if kind == b"acTL"), b"")
     told = int.from_bytes(data[:4], "big")
     return told if 0 < told < 2**31 else 1  # other numbers mean nothing, and make it a still picture
+
+
+def plays(path: Path) -> int:
+    """How often an APNG is played; 0: for ever."""
+    data = next((data for kind, data in _chunks(path) if kind == b"acTL"), b"")
+    return int.from_bytes(data[4:8], "big")
 
 
 def code_points(path: Path) -> Cicp | None:
