@@ -60,3 +60,9 @@ def test_a_photo_is_not_and_neither_is_one_with_a_plain_border():
 
 def test_one_column_is_no_drawing():
     assert picture(Image.new("RGB", (1, 9), (9, 9, 9))).encoded("webp", QUALITY)
+
+
+def test_what_would_take_much_memory_is_not_tried():
+    tall = Image.new("RGB", (1280, 3200), (250, 250, 250))
+    assert b"VP8L" not in picture(tall).encoded("webp", QUALITY)[:32]
+    assert b"VP8L" in picture(tall.crop((0, 0, 1280, 3000))).encoded("webp", QUALITY)[:32]
