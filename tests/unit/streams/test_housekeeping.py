@@ -42,6 +42,7 @@ def left(monkeypatch):
     monkeypatch.setattr("connectors.postgres.webhooks.old_endpoints.purge", rule("endpoints"))
     monkeypatch.setattr("connectors.postgres.webhooks.old_endpoints.forget_old_secrets", rule("secrets"))
     monkeypatch.setattr("connectors.postgres.assets.purge.forget", rule("assets"))
+    monkeypatch.setattr("connectors.postgres.protocol.letters.purge_records", rule("records"))
     monkeypatch.setattr("connectors.postgres.accounts.keys.purge", rule("keys"))
     monkeypatch.setattr("connectors.postgres.audit.purge", rule("audit"))
     return rows
