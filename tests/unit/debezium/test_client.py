@@ -65,11 +65,12 @@ async def test_a_connector_is_resumed_when_a_rebalance_is_over():
         assert asked == ["PUT /connectors/outbox/resume"] * 2
 
 
-async def test_who_waits_for_connect_is_told_so_once(unused_tcp_port):
+async def test_who_waits_for_connect_is_told_so_once(unused_tcp_port, monkeypatch):
+    monkeypatch.setattr("connectors.debezium.client._OPERATORS_WAIT_S", 0.5)
     settings = ConnectSettings(url=f"http://127.0.0.1:{unused_tcp_port}")
     async with ConnectClient(settings) as client:
         with capture_logs() as logged, pytest.raises(ConnectError):
-            await client.resume("outbox", wait_s=0.5)
+            await client.resume("outbox")
     (line,) = logged
     assert (line["log_level"], line["for_s"]) == ("warning", 0.5)
     assert "does not answer" in line["cause"]
