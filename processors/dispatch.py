@@ -8,10 +8,13 @@ from pathlib import Path
 from processors import audio, images, video
 from processors.contract import MediaError
 from processors.job import Job, Outcome
-from processors.sniff import sniff
+from processors.sniff import Sniffed, sniff
+from processors.video import boxes
 from schemas.errors import ErrorCode
 from schemas.settings import ProcessorSettings
 from schemas.states import MediaKind
+
+_ISO = frozenset({"mp4", "mov"})
 
 
 def run(job: Job) -> Outcome:
@@ -25,6 +28,8 @@ def run(job: Job) -> Outcome:
         raise MediaError(ErrorCode.TOO_LARGE, f"{size} bytes; allowed are {allowed}.")
     with job.timings.step("sniff"):
         found = sniff(path)
+        if found.format in _ISO and job.stage.kind is MediaKind.AUDIO and boxes.sound_alone(path):
+            found = Sniffed(MediaKind.AUDIO, "m4a")  # as Android's and browsers' recorders name it
     if found.kind is not job.stage.kind:
         # "photo.jpg" that is an MP4: processing it anyway would bill and lane it as what it is not.
         raise MediaError(

@@ -60,6 +60,24 @@ def read_movie(path: Path) -> Movie:
     raise ValueError("there is no video track with a frame in it")
 
 
+def sound_alone(path: Path) -> bool:
+    """Whether all that a file's header announces is sound: its brand need not say so."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        try:
+            moov = _only(boxes(file, 0, size), b"moov")
+            traks = [box for box in boxes(file, moov.start, min(moov.end, size)) if box.kind == b"trak"]
+            mdias = [_only(boxes(file, trak.start, trak.end), b"mdia") for trak in traks]
+            hdlrs = [_only(boxes(file, mdia.start, mdia.end), b"hdlr") for mdia in mdias]
+        except ValueError:
+            return False
+        kinds = set()
+        for hdlr in hdlrs:
+            file.seek(hdlr.start + 8)
+            kinds.add(file.read(4))
+    return b"soun" in kinds and b"vide" not in kinds
+
+
 def boxes(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
     """The boxes between two offsets; stops at bytes that are no box (padding after the last one is common)."""
     at = start

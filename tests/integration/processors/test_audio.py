@@ -101,6 +101,16 @@ def test_a_cover_is_left_where_it_is(bench, make_sound, ffprobe, tmp_path):
     assert set(ffprobe(made["audio"].path)) == {"audio", "format"}
 
 
+@pytest.mark.parametrize("options", [("-brand", "mp42"), ("-movflags", "frag_keyframe+empty_moov", "-brand", "iso5")])
+def test_sound_in_mp4_is_sound_whatever_its_brand(bench, make_sound, options, tmp_path):
+    """As Android and Safari record it."""
+    path = make_sound("a.m4a", "-f", "mp4", *options)
+    assert path.read_bytes()[8:12] in {b"mp42", b"iso5"}
+    made, report = bench.run(path, tmp_path, AUDIO)
+    assert made["audio"].duration_s == pytest.approx(3.0, abs=0.15)
+    assert (report.kind, report.format) == ("audio", "m4a")
+
+
 def test_what_is_no_sound_fails_for_good(bench, make_sound, make_video, make_bench, tmp_path):
     whole = make_sound("a.flac").read_bytes()
     cases = {
