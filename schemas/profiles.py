@@ -105,7 +105,7 @@ _ANIMATION = Profile(
 _VIDEOS: tuple[Profile, ...] = (
     Profile(
         name="poster",
-        version=2,
+        version=3,
         stage=_VIDEO,
         format="jpeg",
         content_type="image/jpeg",
@@ -115,7 +115,7 @@ _VIDEOS: tuple[Profile, ...] = (
     ),
     Profile(
         name="video_720p",
-        version=2,
+        version=3,
         stage=_VIDEO,
         format="mp4",
         content_type="video/mp4",
@@ -126,7 +126,7 @@ _VIDEOS: tuple[Profile, ...] = (
     ),
     Profile(
         name="preview",
-        version=1,
+        version=2,
         stage=_VIDEO,
         format="mp4",
         content_type="video/mp4",
@@ -140,7 +140,7 @@ _VIDEOS: tuple[Profile, ...] = (
 _STREAMING: tuple[Profile, ...] = (
     Profile(
         name="storyboard",
-        version=2,
+        version=3,
         stage=_LADDER,
         format="storyboard",
         content_type="text/vtt",
@@ -150,7 +150,7 @@ _STREAMING: tuple[Profile, ...] = (
     ),
     Profile(
         name="hls",
-        version=2,
+        version=3,
         stage=_LADDER,
         format="hls",
         content_type="application/vnd.apple.mpegurl",
@@ -168,7 +168,7 @@ _STREAMING: tuple[Profile, ...] = (
 _SOUNDS: tuple[Profile, ...] = (
     Profile(
         name="audio",
-        version=1,
+        version=2,
         stage=_AUDIO,
         format="m4a",
         content_type="audio/mp4",

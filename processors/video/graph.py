@@ -14,17 +14,21 @@ from schemas.profiles import Profile
 POSTER_AT_S = 2.0
 _POSTER_WINDOW_S = 1.0
 _POSTER_CANDIDATES = 24
-MAX_FPS = 60
 KEYFRAMES = "expr:gte(t,n_forced*2)"
 """A key frame every two seconds of time, whatever the frame rate does."""
-# BT.2020 PQ or HLG down to BT.709, after scaling, since it works in 32-bit floats.
+# In candelas per square metre: the white of ordinary pictures in an HDR one, and what is shown as the brightest.
+_WHITE, _BRIGHTEST = 203, 1000
+# BT.2020 PQ or HLG down to BT.709, after scaling, since it works in 32-bit floats. The curve is that of HDR pictures,
+# see docs/decisions/0026.
 _TONEMAP: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("zscale", {"t": "linear", "npl": 100}),
+    ("zscale", {"t": "linear", "npl": _WHITE}),
     ("format", {"pix_fmts": "gbrpf32le"}),
     ("zscale", {"p": "bt709"}),
-    ("tonemap", {"tonemap": "hable", "desat": 0}),
+    ("tonemap", {"tonemap": "mobius", "param": 0.5, "peak": round(_BRIGHTEST / _WHITE, 3), "desat": 0}),
     ("zscale", {"t": "bt709", "m": "bt709", "r": "tv"}),
 )
+_NARROWED = {"p": "bt709", "t": "bt709", "m": "bt709", "r": "tv"}
+_TAGS = {"color_primaries": "bt709", "color_trc": "bt709", "colorspace": "bt709"}
 
 
 class Target(NamedTuple):
@@ -101,11 +105,16 @@ def _span(clip: Clip, target: Target) -> tuple[float, float]:
 
 
 def prepared(stream: Any, clip: Clip) -> Any:
-    """The decoded frames as every variant wants them: whole pictures, and not too many of them."""
+    """The decoded frames as every variant wants them: whole pictures, at a constant rate, from the beginning on.
+
+    Durations of frames that come and go are lost on the way to a file; the first one shows until the second comes, as
+    the sound's beginning has to be heard.
+    """
     if clip.interlaced:
         stream = stream.filter("bwdif", mode="send_frame", deint="interlaced")
-    if clip.fps > MAX_FPS:  # slow motion: a variant of it plays at what screens show
-        stream = stream.filter("fps", MAX_FPS)
+    stream = stream.filter("fps", str(clip.rate), start_time=0)
+    if clip.held_s:  # hls.js does not even begin with a picture of a second and minutes of music
+        stream = stream.filter("tpad", stop_mode="clone", stop_duration=round(clip.held_s, 3))
     return stream
 
 
@@ -118,14 +127,21 @@ def _derived(stream: Any, clip: Clip, target: Target, *, from_source: bool) -> A
 
 
 def scaled(stream: Any, clip: Clip, width: int, height: int, *, from_source: bool) -> Any:
-    """Frames of a size, as 8-bit BT.709 with square pixels."""
-    if from_source and clip.assumed:  # zscale knows no way from colours that nobody told
+    """Frames of a size, as 8-bit BT.709 with square pixels.
+
+    It is written into them: what nobody tells, players guess by the size, and then by each rung's.
+    """
+    if not from_source:
+        return stream.filter("scale", width, height).filter("setsar", 1)
+    if clip.assumed:  # zscale knows no way from colours that nobody told, and scale takes all of them for BT.601
         stream = stream.filter("setparams", **dict(clip.assumed))
-    stream = stream.filter("scale", width, height)
-    if from_source and clip.hdr:
-        for name, options in _TONEMAP:
+    if clip.hdr or clip.wide:
+        stream = stream.filter("scale", width, height)
+        for name, options in _TONEMAP if clip.hdr else (("zscale", _NARROWED),):
             stream = stream.filter(name, **options)
-    return stream.filter("setsar", 1).filter("format", "yuv420p")
+    else:
+        stream = stream.filter("scale", width, height, out_color_matrix="bt709", out_range="tv")
+    return stream.filter("setsar", 1).filter("format", "yuv420p").filter("setparams", **_TAGS)
 
 
 def as_jpeg(stream: Any) -> Any:
@@ -134,9 +150,11 @@ def as_jpeg(stream: Any) -> Any:
 
 
 def sound(read: Any, stream: int, channels: int, gain_db: float) -> Any:
-    """A soundtrack, made louder or quieter."""
+    """A film's soundtrack, made louder or quieter, with silence where there is none: before it begins and in gaps."""
     track = heard(read, stream, channels)
-    return track.filter("volume", f"{gain_db}dB") if gain_db else track
+    if gain_db:
+        track = track.filter("volume", f"{gain_db}dB")
+    return track.filter("aresample", **{"async": 1, "first_pts": 0})
 
 
 def _sound(read: Any, clip: Clip, target: Target, gain_db: float) -> Any:

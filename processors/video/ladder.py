@@ -17,7 +17,7 @@ from processors.ffmpeg.argv import AAC, COMMON, command
 from processors.ffmpeg.progress import Progress
 from processors.job import Job, longest_s
 from processors.video import playlists
-from processors.video.graph import KEYFRAMES, MAX_FPS, even, prepared, scaled, sound
+from processors.video.graph import KEYFRAMES, even, prepared, scaled, sound
 from processors.video.probe import Clip, input_options
 from schemas.errors import ErrorCode
 from schemas.profiles import Profile, Rung
@@ -148,6 +148,6 @@ def _write_master(path: Path, clip: Clip, rungs: Sequence[Step]) -> float:
 
     streams = [playlists.Stream(step.name, step.width, step.height, media(step.name)) for step in rungs]
     audio = media("audio") if clip.audio is not None else None
-    text = playlists.master(streams, codecs, fps=min(clip.fps, MAX_FPS), audio=audio)
+    text = playlists.master(streams, codecs, fps=float(clip.rate), audio=audio)
     path.write_text(text, encoding="utf-8")
     return streams[0].media.duration_s

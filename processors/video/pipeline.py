@@ -87,7 +87,7 @@ def _listened(job: Job, path: Path, clip: Clip) -> tuple[Clip, float]:
         options = input_options(clip.demuxer)
         heard = loudness.measure(path, options, clip.audio, clip.channels, max_seconds=job.settings.max_video_seconds)
     if heard is None:
-        return replace(clip, audio=None), 0.0
+        return replace(clip, audio=None, held_s=0.0), 0.0
     return clip, loudness.gain_db(heard, wanted)
 
 

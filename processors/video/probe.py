@@ -1,5 +1,6 @@
 """What a video is: one ffprobe run under white lists, checked against the caps before anything is decoded."""
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,18 @@ _AUDIO_CODECS = (
 _DECODERS = "libdav1d,libaom-av1,libvpx,libvpx-vp9,msmpeg4,libopus,amrnb,amrwb"
 _MAX_STREAMS = 32
 _MAX_FPS = 1000
+SHOWN_FPS = 60
+"""The most frames a second of any variant: slow motion plays at what screens show."""
+_USUAL_FPS = 30
+_NOTICED_S = 0.5
+_SMOOTH_FPS = 23  # films have no more
 _USUAL_PIXELS_PER_S = 1920 * 1080 * 30
 _HDR_TRANSFERS = frozenset({"smpte2084", "arib-std-b67"})
 # What HDR is taken for where a file tells its curve alone, by ffprobe's names and by those of ffmpeg's `setparams`.
 _HDR_COLOURS = {"color_primaries": ("color_primaries", "bt2020"), "color_space": ("colorspace", "bt2020nc")}
+_WIDE = frozenset({"bt2020", "smpte431", "smpte432"})
+_UNKNOWN = frozenset({"unknown", "reserved"})
+_SD_WIDTH, _SD_HEIGHT = 1024, 576
 _INTERLACED = frozenset({"tt", "bb", "tb", "bt"})
 
 
@@ -34,7 +43,9 @@ class Clip(msgspec.Struct, frozen=True):
     """A probed video. Width and height in square pixels as shown (upright); duration in seconds, None if unknown.
 
     `video` and `audio` are stream indexes; `audio` is None for a silent one, or its track has so many `channels`.
-    `assumed` is what of its colours an HDR one does not tell, as options of ffmpeg's `setparams`.
+    `rate` is the constant number of frames a second that variants get. `wide` colours are beyond BT.709's, though SDR.
+    `held_s` is for how many seconds sound goes on after the last picture, which stays.
+    `assumed` is what it does not tell of its colours, as options of ffmpeg's `setparams`.
     """
 
     demuxer: str
@@ -48,11 +59,15 @@ class Clip(msgspec.Struct, frozen=True):
     interlaced: bool
     assumed: tuple[tuple[str, str], ...] = ()
     channels: int = 2
+    rate: Fraction = Fraction(_USUAL_FPS)
+    held_s: float = 0.0
+    wide: bool = False
 
     @property
     def work_s(self) -> float:
         """How long it is in seconds of 1080p of 30 frames each, by what it takes; a smaller one counts like them."""
-        heavier = self.width * self.height * self.fps / _USUAL_PIXELS_PER_S
+        frames = self.fps and max(self.fps, float(self.rate))
+        heavier = self.width * self.height * frames / _USUAL_PIXELS_PER_S
         return (self.duration_s or 0.0) * max(1.0, heavier)
 
 
@@ -85,9 +100,12 @@ def read(found: dict[str, Any], demuxer: str, settings: ProcessorSettings) -> Cl
         raise MediaError(ErrorCode.CORRUPT, "The video stream has no size.")
     _check_codec(video, _VIDEO_CODECS)
     audios = [s for s in streams if s.get("codec_type") == "audio" and _usable_audio(s)]
+    audios.sort(key=lambda s: not s.get("disposition", {}).get("default"))  # what a player would play
     width, height = _shown_size(video)
     duration = _number(found.get("format", {}).get("duration")) or _number(video.get("duration"))
     hdr = video.get("color_transfer") in _HDR_TRANSFERS
+    interlaced = video.get("field_order") in _INTERLACED or video.get("codec_name") == "dvvideo"  # AVI does not tell
+    wide = not hdr and video.get("color_primaries") in _WIDE
     clip = Clip(
         demuxer=demuxer,
         width=width,
@@ -97,9 +115,12 @@ def read(found: dict[str, Any], demuxer: str, settings: ProcessorSettings) -> Cl
         video=video["index"],
         audio=audios[0]["index"] if audios else None,
         hdr=hdr,
-        interlaced=video.get("field_order") in _INTERLACED,
-        assumed=_assumed(video) if hdr else (),
+        interlaced=interlaced,
+        assumed=_assumed(video, hdr=hdr, wide=wide),
         channels=int(audios[0]["channels"]) if audios else 0,
+        rate=steady_rate(video.get("avg_frame_rate"), video.get("r_frame_rate"), interlaced=interlaced),
+        wide=wide,
+        held_s=_held_s(video, audios[0], duration or 0.0) if audios else 0.0,
     )
     _check_limits(clip, video, settings)
     return clip
@@ -142,10 +163,55 @@ def _usable_audio(stream: dict[str, Any]) -> bool:
     return stream.get("codec_name") in _AUDIO_CODECS.split(",") and 0 < int(stream.get("channels", 0)) <= MOST_CHANNELS
 
 
-def _assumed(video: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    return tuple(
-        option for name, option in _HDR_COLOURS.items() if video.get(name, "unknown") in {"unknown", "reserved"}
-    )
+def _held_s(video: dict[str, Any], audio: dict[str, Any], duration_s: float) -> float:
+    after = (_end_s(audio) or 0.0) - (_end_s(video) or float("inf"))
+    return after if _NOTICED_S < after < duration_s else 0.0
+
+
+def _end_s(stream: dict[str, Any]) -> float | None:
+    """Where a stream ends, seconds; None if it does not tell."""
+    told = str(stream.get("tags", {}).get("DURATION", ""))  # Matroska's; ffprobe makes up a length from the whole's
+    if told.count(":") == 2:
+        hours, minutes, seconds = (_number(part) or 0.0 for part in told.split(":"))
+        return hours * 3600 + minutes * 60 + seconds or None
+    length = _number(stream.get("duration"))
+    return length + (_number(stream.get("start_time")) or 0.0) if length else None
+
+
+def steady_rate(average: str | None, finest: str | None, *, interlaced: bool = False) -> Fraction:
+    """The constant frame rate for a film, from its average one and from the finest that has all its frames, as ffprobe
+    tells them.
+
+    One that is steady, but for what its recorder dropped, keeps its own. One that comes and goes, such as a recorded
+    screen, gets 30, or 60 if it is faster on average; the finest would be that of its clock's ticks.
+    """
+    mean, tick = _fraction(average), _fraction(finest)
+    if not mean:
+        return tick if 0 < tick <= SHOWN_FPS else Fraction(_USUAL_FPS)
+    for times in (1, 2):
+        # Twice as many ticks as frames: of an interlaced film its fields, of another a single frame out of place.
+        if abs(tick / times / mean - 1) < 0.02 and (times == 1 or interlaced or mean >= _SMOOTH_FPS):
+            own = tick / times
+            return own / -(-own // SHOWN_FPS) if own <= 4 * SHOWN_FPS else Fraction(SHOWN_FPS)
+    usual = Fraction(_USUAL_FPS if mean < 1.02 * _USUAL_FPS else SHOWN_FPS)
+    return min(usual, tick) if tick else usual
+
+
+def _assumed(video: dict[str, Any], *, hdr: bool, wide: bool) -> tuple[tuple[str, str], ...]:
+    if video.get("pix_fmt", "").startswith(("rgb", "bgr", "gbr", "argb", "abgr", "pal")):
+        return ()  # no matrix took part
+    if hdr:
+        taken = _HDR_COLOURS
+    else:
+        # As players do: old television's matrix up to its size, and above it that of HD.
+        small = int(video["width"]) <= _SD_WIDTH and int(video["height"]) <= _SD_HEIGHT
+        taken = {"color_space": ("colorspace", "smpte170m" if small else "bt709")}
+        if wide:
+            taken = {
+                "color_space": ("colorspace", "bt2020nc" if video["color_primaries"] == "bt2020" else "bt709"),
+                "color_transfer": ("color_trc", "bt709"),
+            }
+    return tuple(option for name, option in taken.items() if video.get(name, "unknown") in _UNKNOWN)
 
 
 def _is_cover(stream: dict[str, Any]) -> bool:
@@ -168,6 +234,13 @@ def _ratio(text: str | None, sign: str = "/") -> float:
         return float(above) / float(below or 1)
     except (ValueError, ZeroDivisionError):
         return 0.0
+
+
+def _fraction(text: str | None) -> Fraction:
+    try:
+        return Fraction(text or 0)
+    except (ValueError, ZeroDivisionError):
+        return Fraction(0)
 
 
 def _number(text: str | None) -> float | None:

@@ -51,7 +51,7 @@ async def ended_once(job, stage, profiles, former=""):
 TRIO = ["poster", "preview", "video_720p"]
 
 
-@pytest.mark.parametrize("last", ["poster.v2.jpg", "preview.v1.mp4"])
+@pytest.mark.parametrize("last", ["poster.v3.jpg", "preview.v2.mp4"])
 async def test_between_the_upload_of_a_variant_and_its_row(job, last):
     died = job.start("video.primary", die_after=last)
     assert died.wait(PATIENCE_S) == -signal.SIGKILL

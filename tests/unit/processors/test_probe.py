@@ -8,7 +8,7 @@ from msgspec import structs
 from processors.contract import MediaError
 from processors.video import boxes
 from processors.video.graph import Target, compile_run, target_size
-from processors.video.probe import input_options, probe, read
+from processors.video.probe import input_options, probe, read, steady_rate
 from schemas.errors import ErrorCode
 from schemas.profiles import profiles_for
 from schemas.settings import ProcessorSettings
@@ -41,6 +41,48 @@ def audio(index=1, codec="aac", channels=2):
 def test_the_size_is_the_shown_one(video, shown):
     clip = read(found(**video), "mov", SETTINGS)
     assert (clip.width, clip.height) == shown
+
+
+@pytest.mark.parametrize(
+    ("average", "finest", "rate"),
+    [
+        ("30000/1001", "30000/1001", "30000/1001"),
+        ("24000/1001", "24000/1001", "24000/1001"),
+        ("230400/7721", "30/1", "30"),  # a few frames dropped
+        ("25/1", "50/1", "25"),  # fields
+        ("240/1", "240/1", "60"),
+        ("120000/1001", "120000/1001", "60000/1001"),
+        ("100/1", "100/1", "50"),
+        ("10800000/360301", "90000/1", "30"),  # a phone's clock
+        ("19/10", "30/1", "30"),  # a recorded screen
+        ("15/1", "30/1", "30"),
+        ("45/1", "1000/1", "60"),
+        ("1000/1", "1000/1", "60"),
+        ("1/1", "1/1", "1"),
+        ("0/0", "25/1", "25"),
+        ("0/0", "0/0", "30"),
+        (None, "nonsense", "30"),
+    ],
+)
+def test_variants_have_a_constant_frame_rate(average, finest, rate):
+    assert str(steady_rate(average, finest)) == rate
+
+
+@pytest.mark.parametrize(
+    ("pictures", "sound", "held"),
+    [
+        ({"duration": "1.0"}, {"duration": "8.0"}, 7.0),
+        ({"duration": "8.0", "tags": {"DURATION": "00:00:01.000000000"}}, {"tags": {"DURATION": "00:00:08.0"}}, 7.0),
+        ({"duration": "9.8"}, {"duration": "10.0"}, 0.0),
+        ({"duration": "1.0"}, {"duration": "99999"}, 0.0),
+        ({"duration": "1.0"}, {"tags": {"DURATION": "inf:00:00"}}, 0.0),
+        ({}, {"duration": "8.0"}, 0.0),
+    ],
+)
+def test_the_last_picture_is_held_while_sound_goes_on(pictures, sound, held):
+    streams = found(**pictures)
+    streams["streams"].append(audio() | sound)
+    assert read(streams, "mov", SETTINGS).held_s == held
 
 
 def test_sound_that_cannot_be_read_is_left_out():
