@@ -1,6 +1,7 @@
 """The storyboard: small pictures of the film in one sprite, and a WebVTT that says which is of when.
 
 Only key frames are decoded, a fifth of what a full decode costs; a picture's time is therefore that of its key frame.
+Where they are too few (one for a whole short clip, or cut off by an edit list), every frame is.
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from schemas.profiles import Profile
 
 _TILES, _TILES_OF_A_LONG_ONE, _LONG_S = 50, 100, 900.0
 _LEAST_STEP_S = 1.0
+_FEW = 10
 _ACROSS = 10
 _SPRITE = "storyboard.jpg"
 _TIME = "pts_time:"
@@ -28,9 +30,30 @@ _TIME = "pts_time:"
 def make(job: Job, source: Path, clip: Clip, profile: Profile) -> float:
     """Make and announce the storyboard; returns the peak memory of what was run, MiB. Raises `MediaError`."""
     vtt = job.output(profile)
-    folder, limit = vtt.parent, longest_s(job.settings, clip.work_s)
+    folder = vtt.parent
     folder.mkdir()
     width, height = tile_size(clip, profile)
+    with job.timings.step("storyboard"):
+        times, rss_mb = _drawn(job, source, clip, (width, height), folder, only_key_frames=True)
+        if len(times) < (clip.duration_s or 0.0) / step_s(clip.duration_s) / 2 and len(times) < _FEW:
+            times, more_mb = _drawn(job, source, clip, (width, height), folder, only_key_frames=False)
+            rss_mb = max(rss_mb, more_mb)
+        tiles = sorted(folder.glob("tile-*.jpg"))[: len(times)]
+        if not tiles:
+            raise MediaError(ErrorCode.CORRUPT, "No frame of the video can be decoded.")
+        _join(tiles, folder / _SPRITE, profile.quality or 70)
+    vtt.write_text(cues(times[: len(tiles)], clip.duration_s, width, height), encoding="utf-8")
+    rows = -(-len(tiles) // _ACROSS)
+    job.finish(profile, width * min(len(tiles), _ACROSS), height * rows, clip.duration_s, [_SPRITE])
+    return rss_mb
+
+
+def _drawn(
+    job: Job, source: Path, clip: Clip, size: tuple[int, int], folder: Path, *, only_key_frames: bool
+) -> tuple[list[float], float]:
+    """Write the pictures, over those of an earlier run; returns the seconds at which they come, and the peak memory of
+    what was run, MiB. Raises `MediaError`.
+    """
     times: list[float] = []
 
     def hear(line: str) -> None:
@@ -38,20 +61,13 @@ def make(job: Job, source: Path, clip: Clip, profile: Profile) -> float:
         if found:
             times.append(float(rest.split()[0]))
 
-    argv = compile_run(source, clip, (width, height), folder, job)
-    with job.timings.step("storyboard"):
-        ran = helper.run(
-            argv, reads=source, writes=job.workdir, cpu_s=limit, wall_s=limit,
-            disk_bytes=job.settings.max_temp_bytes, on_line=hear,
-        )  # fmt: skip
-        tiles = sorted(folder.glob("tile-*.jpg"))[: len(times)]
-        if not tiles:
-            raise MediaError(ErrorCode.CORRUPT, "No key frame of the video can be decoded.")
-        _join(tiles, folder / _SPRITE, profile.quality or 70)
-    vtt.write_text(cues(times[: len(tiles)], clip.duration_s, width, height), encoding="utf-8")
-    rows = -(-len(tiles) // _ACROSS)
-    job.finish(profile, width * min(len(tiles), _ACROSS), height * rows, clip.duration_s, [_SPRITE])
-    return ran.rss_mb
+    limit = longest_s(job.settings, clip.work_s)
+    ran = helper.run(
+        compile_run(source, clip, size, folder, job, only_key_frames=only_key_frames),
+        reads=source, writes=job.workdir, cpu_s=limit, wall_s=limit,
+        disk_bytes=job.settings.max_temp_bytes, on_line=hear,
+    )  # fmt: skip
+    return times, ran.rss_mb
 
 
 def tile_size(clip: Clip, profile: Profile) -> tuple[int, int]:
@@ -83,7 +99,8 @@ def compile_run(
         told, str(folder / "tile-%04d.jpg"), f="image2", fps_mode="passthrough",
         vframes=2 * _TILES_OF_A_LONG_ONE, **{"q:v": 3}, **COMMON,
     )  # fmt: skip
-    return command(out)
+    # Without the frames between them, a few damaged key frames are nearly all that there is, and no reason to give up.
+    return command(out, "-max_error_rate", "1")
 
 
 def cues(times: Sequence[float], duration_s: float | None, width: int, height: int) -> str:

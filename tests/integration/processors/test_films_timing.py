@@ -126,6 +126,25 @@ def test_a_picture_with_music_stays_as_long_as_it_plays(bench, name, tmp_path):
     assert made["hls"].duration_s == pytest.approx(8, abs=1.1)
 
 
+def test_a_clip_that_begins_between_key_frames_gets_its_ladder_and_its_storyboard(bench, flashes, tmp_path):
+    """As phones trim: all is kept, and an edit list says where it begins."""
+    path = tmp_path / "b.mp4"
+    run(*FFMPEG, "-ss", "0.7", "-i", flashes, "-c", "copy", path)
+    made, _ = bench.run(path, tmp_path, Stage.VIDEO_LADDER)
+    assert made["hls"].duration_s == pytest.approx(3.3, abs=0.05)
+    cues = re.findall(r"([\d:.]+) -->", Path(made["storyboard"].path).read_text())
+    assert len(cues) == 4
+
+
+def test_damage_does_not_take_the_ladder(bench, make_video, tmp_path):
+    data = bytearray(make_video(seconds=6.0, sound=True, size="426x240").read_bytes())
+    data[len(data) // 3 : len(data) // 3 + 40_000] = np.random.default_rng(1).bytes(40_000)
+    path = tmp_path / "b.mp4"
+    path.write_bytes(data)
+    made, _ = bench.run(path, tmp_path, Stage.VIDEO_LADDER)
+    assert made["hls"].duration_s == pytest.approx(6, abs=0.5)
+
+
 def test_sums_of_channels_are_not_cut_off(bench, make_video, tmp_path):
     """All of 5.1 as loud as they go: brought to two they are louder than two may be."""
     path = tmp_path / "b.mkv"
