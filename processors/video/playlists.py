@@ -35,7 +35,9 @@ def read_media(text: str) -> Media:
     total = sum(seconds for seconds, _ in segments)
     # A short rest at the end, a key frame and little more, says nothing about the bandwidth that playing needs.
     peak = max(bits / seconds for seconds, bits in segments if seconds >= longest / 2)
-    return Media(total, round(sum(bits for _, bits in segments) / total), round(peak))
+    average = sum(bits for _, bits in segments) / total
+    # Of a film that hardly moves, such a rest may still weigh more than all before it.
+    return Media(total, round(average), round(max(peak, average)))
 
 
 def codecs_of(text: str) -> dict[str, str]:

@@ -44,6 +44,12 @@ def test_bandwidths_are_measured_and_a_short_rest_does_not_count_for_the_peak():
         playlists.read_media("#EXTM3U\n")
 
 
+def test_the_peak_is_never_below_the_average():
+    still = MEDIA.replace("600000@881", "1000@881").replace("900000@600881", "1000@1881")
+    media = playlists.read_media(still)
+    assert media.peak == media.average == round(62_000 * 8 / 12.04)
+
+
 def test_the_master_names_every_rung_relatively():
     media = playlists.Media(12.0, 1_000_000, 2_000_000)
     audio = playlists.Media(12.0, 128_000, 130_000)
