@@ -12,11 +12,12 @@ from cli.client import Asset, AssetPage, MedialaneClient
 from cli.common.ages import WHEN
 from cli.common.door import ask, with_door
 from cli.common.entries import with_about
+from cli.common.groups import Commands
 from cli.common.numbers import Finite
 from cli.download import download
 
 
-@click.group()
+@click.group(cls=Commands)
 def assets() -> None:
     """A tenant's assets, as its API key shows them; `cancel`, `remove` and `verify` are for operators."""
 

@@ -10,13 +10,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cli.common.ages import WHEN
 from cli.common.database import in_transaction
+from cli.common.groups import Commands
 from cli.common.numbers import MOST_ROWS
 from connectors.postgres.accounts.tenants import find_tenant
 from connectors.postgres.audit import AuditEntry, read
 from schemas.errors import MedialaneError
 
 
-@click.group()
+@click.group(cls=Commands)
 def audit() -> None:
     """The audit log: what operators, tenants' keys and the keeper did.
 

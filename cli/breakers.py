@@ -5,12 +5,13 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cli.common.database import in_transaction
+from cli.common.groups import Commands
 from connectors.postgres import audit
 from connectors.postgres.accounts.tenants import find_tenant
 from connectors.postgres.protocol.breakers import list_breakers, set_breaker
 
 
-@click.group()
+@click.group(cls=Commands)
 def breakers() -> None:
     """Breakers: a tenant over its dead-letter budget has its jobs wait, and nobody else is touched.
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import click
 
+from cli.common.groups import Commands
 from connectors.debezium import ConnectClient, ConnectorStatus, connector_config, source
 from schemas.settings import ConnectSettings, KafkaSettings, SettingsError, load
 
@@ -15,7 +16,7 @@ T = TypeVar("T")
 _OTHER_SETTINGS = 3
 
 
-@click.group()
+@click.group(cls=Commands)
 def connector() -> None:
     """The connector that carries the outbox to Kafka. Takes MEDIALANE_CONNECT_* and MEDIALANE_KAFKA_*."""
 

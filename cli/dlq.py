@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cli.common.ages import WHEN, Pace
 from cli.common.database import in_transaction, worker_database
+from cli.common.groups import Commands
 from cli.common.numbers import MOST_ROWS, Finite
 from connectors.kafka.producer import RecordProducer
 from connectors.postgres import audit
@@ -34,7 +35,7 @@ _MOST = 100_000
 _PURGE_BATCH = 1000
 
 
-@click.group()
+@click.group(cls=Commands)
 def dlq() -> None:
     """Dead letters: jobs that were given up, and records that could not be decoded.
 

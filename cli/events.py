@@ -10,6 +10,7 @@ import msgspec
 
 from cli.common.ages import WHEN
 from cli.common.database import worker_database
+from cli.common.groups import Commands
 from connectors.postgres.accounts.tenants import find_tenant, list_tenants
 from connectors.postgres.assets.event_history import Told, read_page
 from connectors.postgres.database import Database
@@ -24,7 +25,7 @@ _CONSTANT = {records.HEADER_SPEC_VERSION: "1.0", records.HEADER_SOURCE: "mediala
 _BEGINNING = Position(datetime.min.replace(tzinfo=UTC), UUID(int=0))
 
 
-@click.group()
+@click.group(cls=Commands)
 def events() -> None:
     """What happened to assets, as the topic `media.events` has it."""
 

@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cli.common.database import in_transaction
+from cli.common.groups import Commands
 from cli.common.numbers import MOST_DAYS, MOST_ROWS, Finite
 from connectors.postgres import audit
 from connectors.postgres.accounts.keys import KeyInfo, MintedKey, find_key, list_keys, mint_key, revoke_key, rotate_key
@@ -15,7 +16,7 @@ from schemas.errors import ErrorCode, MedialaneError
 from schemas.scopes import DEFAULT_SCOPES, Scope
 
 
-@click.group()
+@click.group(cls=Commands)
 def keys() -> None:
     """API keys of a tenant.
 

@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cli.common.database import in_transaction
+from cli.common.groups import Commands
 from connectors.postgres.placement import tuning
 from connectors.postgres.placement.tuning import LaneTuning
 from schemas.settings import LANE_RUNNING_BOUNDS, LANE_WINDOW_BOUNDS, WorkerSettings
@@ -18,7 +19,7 @@ _DEFAULTS = {
 }  # of workers that were not told otherwise
 
 
-@click.group()
+@click.group(cls=Commands)
 def lanes() -> None:
     """Lanes: what each partition of a job topic may run and hold.
 

@@ -4,12 +4,13 @@ import click
 import msgspec
 
 from cli.common.database import in_transaction
+from cli.common.groups import Commands
 from cli.common.numbers import MOST_BIGINT, MOST_INT
 from connectors.postgres.accounts.plans import Plan, list_plans, put_plan
 from connectors.postgres.audit import operator
 
 
-@click.group()
+@click.group(cls=Commands)
 def plans() -> None:
     """Plans: request rates and quotas. `medialane tenants plan` puts a tenant on one.
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from api.document.offline import FILE, openapi_text
+from cli.common.groups import Commands
 from schemas.generate import FOLDER, documents, outdated, write
 
 _FOLDER = click.option(
@@ -12,7 +13,7 @@ _FOLDER = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Commands)
 def schemas() -> None:
     """JSON Schema of every payload, AsyncAPI of topics and webhooks, OpenAPI of the API."""
 

@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from cli.common.database import worker_database
+from cli.common.groups import Commands
 from connectors.postgres import audit
 from connectors.postgres.accounts import sealed
 from connectors.postgres.database import Database
@@ -27,7 +28,7 @@ class Rotated(msgspec.Struct, frozen=True, kw_only=True):
     unreadable: int = 0
 
 
-@click.group()
+@click.group(cls=Commands)
 def secrets() -> None:
     """What is stored encrypted: webhook secrets, and answers that are kept for an Idempotency-Key.
 

@@ -5,6 +5,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cli.common.database import in_transaction
+from cli.common.groups import Commands
 from cli.common.numbers import MOST_INT, Finite
 from cli.tenant_removal import delete
 from connectors.postgres import audit
@@ -14,7 +15,7 @@ from connectors.postgres.audit import operator
 from connectors.postgres.placement import tuning
 
 
-@click.group()
+@click.group(cls=Commands)
 def tenants() -> None:
     """Tenants: every asset, key and webhook belongs to one.
 

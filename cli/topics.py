@@ -8,6 +8,7 @@ import click
 from psycopg.errors import UndefinedTable
 from sqlalchemy import exc
 
+from cli.common.groups import Commands
 from connectors.kafka.admin import Change, TopicAdmin, TopicsError, refuse_fewer
 from connectors.postgres.database import Database
 from connectors.postgres.placement.placements import confirm_partitions, confirmed_partitions
@@ -20,7 +21,7 @@ _FILE = click.option(
 )  # fmt: skip
 
 
-@click.group()
+@click.group(cls=Commands)
 def topics() -> None:
     """The topics, as schemas/topics.toml or a file of your own declares them: partitions, retention, copies.
 

@@ -9,6 +9,7 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from cli.common.database import worker_database
+from cli.common.groups import Commands
 from cli.common.numbers import MOST_DAYS, Finite
 from connectors.objectstore.s3 import S3ObjectStore
 from connectors.postgres import audit
@@ -31,7 +32,7 @@ class Swept(msgspec.Struct, frozen=True, kw_only=True):
     object_bytes: int = 0
 
 
-@click.group()
+@click.group(cls=Commands)
 def uploads() -> None:
     """What uploads left behind.
 

@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cli.common.database import in_transaction
+from cli.common.groups import Commands
 from cli.common.numbers import MOST_ROWS
 from cli.common.terminal import one_line
 from cli.listening import listen
@@ -28,7 +29,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _PAGE = 100
 
 
-@click.group()
+@click.group(cls=Commands)
 def webhooks() -> None:
     """Webhook endpoints of any tenant, and what became of what was sent to them.
 

@@ -1,7 +1,7 @@
 """How long a request's body may take: a sender that is slow for ever would hold its connection as long.
 
-The server bounds the time of headers only. One that breaks off is its sender's
-matter, too: the framework would call it a defect.
+The server bounds the time of headers only. One that breaks off is its sender's matter, too: the framework would call
+it a defect.
 """
 
 import asyncio

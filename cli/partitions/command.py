@@ -2,12 +2,13 @@
 
 import click
 
+from cli.common.groups import Commands
 from cli.partitions.moving import apply, move, plan
 from cli.partitions.showing import show, show_skew
 from cli.partitions.simulating import simulate
 
 
-@click.group()
+@click.group(cls=Commands)
 def partitions() -> None:
     """Which partition carries which tenant, and moving them.
 

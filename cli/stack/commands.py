@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from cli.common.groups import Commands
 from cli.stack.errors import StackError
 from cli.stack.layout import layout
 from cli.stack.library import Stack
@@ -18,7 +19,7 @@ _FOLDER = click.option(
 )  # fmt: skip
 
 
-@click.group()
+@click.group(cls=Commands)
 def stack() -> None:
     """The local stack: Postgres, Kafka, Connect, an S3 server and Medialane's processes, without containers."""
 

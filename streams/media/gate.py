@@ -43,7 +43,7 @@ class StoreGate:
             self._show()
             log.warning(
                 "the object store is away: nothing is claimed until it answers", error=str(error),
-                cause=str(error.__cause__),
+                cause=str(error.__cause__ or ""),
             )  # fmt: skip
 
     async def judge(self, error: MedialaneError) -> MedialaneError:

@@ -30,6 +30,16 @@ def test_help_lists_every_command_and_imports_none_of_them():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_each_list_of_commands_has_whole_sentences():
+    named = {name: main.medialane.get_command(None, name) for name in main.COMMANDS}
+    groups = {name: command for name, command in named.items() if isinstance(command, click.Group)}
+    assert len(groups) > 10
+    for name, group in groups.items():
+        text = CliRunner().invoke(group, ["--help"], env={"COLUMNS": "80"}).output.split("Commands:")[1]
+        assert set(group.commands) <= set(text.split()), name
+        assert not any(line.endswith("...") for line in text.splitlines()), name
+
+
 def test_who_looks_after_dead_letters_waits_for_no_consumer_to_be_loaded():
     code = "import sys; import cli.dlq; assert 'faust' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
