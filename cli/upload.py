@@ -6,7 +6,7 @@ import json
 import mimetypes
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
@@ -75,7 +75,7 @@ def upload(
     content_type: str | None, profiles: tuple[str, ...], tags: tuple[str, ...],
     metadata: dict[str, str], quiet: bool,
 ) -> None:  # fmt: skip
-    """Upload files; prints a line per file: the asset's id and the path (with --wait or --settled, its state, too).
+    """Upload files; prints a line per file as each ends: the asset's id and the path (its state, too, if waited for).
 
     Files of 64 MiB and more go in parts: run the same command again after an interruption, and only what is missing
     is sent. The exit code is 0 if everything went well, 1 if not.
@@ -86,15 +86,17 @@ def upload(
             progress, wait=wait or settled, settled=settled, timeout_s=timeout_s, parallel=parallel,
             content_type=content_type, about=About(metadata, tags, profiles or None),
         )  # fmt: skip
-        outcomes = ask(url, key, lambda client: run.all(client, paths), timeout_s=3600.0)
-    for outcome in outcomes:
-        if outcome.asset_id is not None:
-            state = f"  {outcome.asset.state}" if outcome.asset else ""
-            click.echo(f"{outcome.asset_id}{state}  {outcome.path}")
-        if outcome.problem is not None:
-            click.echo(f"medialane: {outcome.path}: {outcome.problem}", err=True)
+        outcomes = ask(url, key, lambda client: run.all(client, paths, _tell), timeout_s=3600.0)
     if any(outcome.problem is not None for outcome in outcomes):
         sys.exit(1)
+
+
+def _tell(outcome: Outcome) -> None:
+    if outcome.asset_id is not None:
+        state = f"  {outcome.asset.state}" if outcome.asset else ""
+        click.echo(f"{outcome.asset_id}{state}  {outcome.path}")
+    if outcome.problem is not None:
+        click.echo(f"medialane: {outcome.path}: {outcome.problem}", err=True)
 
 
 class _Run:
@@ -117,16 +119,20 @@ class _Run:
         self._content_type = content_type
         self._about = about
 
-    async def all(self, client: MedialaneClient, paths: Sequence[Path]) -> list[Outcome]:
+    async def all(
+        self, client: MedialaneClient, paths: Sequence[Path], tell: Callable[[Outcome], None]
+    ) -> list[Outcome]:
+        """Upload them; `tell` hears of each when it has ended, so that an interruption loses nothing of those."""
         sending, following = asyncio.Semaphore(self._parallel), asyncio.Semaphore(_FOLLOWED)
 
         async def one(path: Path) -> Outcome:
             async with sending:
                 outcome = await self._send(client, path)
-            if not self._wait or outcome.asset_id is None:
-                return outcome
-            async with following:
-                return await self._follow(client, outcome.asset_id, outcome)
+            if self._wait and outcome.asset_id is not None:
+                async with following:
+                    outcome = await self._follow(client, outcome.asset_id, outcome)
+            tell(outcome)
+            return outcome
 
         return list(await asyncio.gather(*(one(path) for path in paths)))
 
