@@ -63,6 +63,7 @@ _EXPECTED = {
 }
 
 
+_DATABASE_AWAY = "database_unavailable"
 _OF_A_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EADDRINUSE, errno.EADDRNOTAVAIL}
 """Of an `OSError` that names no file: a disk that is full or may not be written to, a port that cannot be had."""
 
@@ -138,7 +139,9 @@ def _told(error: Exception) -> str:
     if _is_of_no_text(error):
         return "what was typed is no text in UTF-8"
     driver = str(getattr(error.__cause__, "orig", None) or "").strip()
-    return f"{str(error).removesuffix('.')}: {driver.splitlines()[0]}" if driver else str(error)
+    if not driver or getattr(error, "code", None) != _DATABASE_AWAY:
+        return str(error)
+    return f"{str(error).removesuffix('.')}: {driver.splitlines()[0]}"
 
 
 def _is_of_no_text(error: Exception) -> bool:

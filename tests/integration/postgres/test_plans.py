@@ -48,7 +48,8 @@ LARGE = {"assets", "jobs", "variants", "content", "idempotency_keys"}
 VALUES = {
     "after": UUID(int=0), "after_id": ASSET, "after_time": datetime(2020, 1, 1, tzinfo=UTC), "age": 3600, "batch": 20,
     "bound": 30, "check": 60, "code": "truncated", "contents": [bytes(32)], "detail": "", "going": True, "id": ASSET, "ids": [ASSET],
-    "keep": 86400, "kept": 86400, "keys": ["uploads/a"], "lease_s": 0, "limit": 20, "max_deaths": 3, "reemit": 30, "sha256": bytes(32), "slot": "s",
+    "keep": 86400, "kept": 86400, "keys": ["uploads/a"], "lease_s": 0, "limit": 20, "max_deaths": 3, "reemit": 30,
+    "sha256": bytes(32), "slot": "s", "stages": ["image.primary"],
     "tenant_id": TENANT, "tenants": [TENANT],
 }  # fmt: skip
 
