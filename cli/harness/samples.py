@@ -64,13 +64,15 @@ def make_clip(path: Path, *, seconds: int = 10) -> Path:
 
 
 def make_pan(path: Path, *, seconds: int = 6) -> Path:
-    """A slow pan over a real photo with a camera's grain: 1080p30 H.264 at 12 Mb/s, as a phone writes it."""
+    """A slow pan over a real photo with a camera's grain: 1080p30 H.264 at 12 Mb/s in BT.709, as a phone writes it."""
     photo = find_samples().photos[0]
     frames = f"loop=loop={30 * seconds}:size=1,setpts=N/30/TB"
     pan = f"{frames},crop=1920:1080:x='(iw-1920)*t/{seconds}':y='(ih-1080)*t/{seconds}',noise=alls=8:allf=t"
+    tags = "setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709"
+    filters = f"{pan},scale=out_color_matrix=bt709:out_range=tv,{tags}"
     command = [
         "ffmpeg", "-nostdin", "-v", "error", "-y", "-i", str(photo), "-f", "lavfi", "-i", "sine=frequency=440",
-        "-t", str(seconds), "-r", "30", "-vf", pan, "-c:v", "libx264", "-preset", "veryfast", "-b:v", "12M",
+        "-t", str(seconds), "-r", "30", "-vf", filters, "-c:v", "libx264", "-preset", "veryfast", "-b:v", "12M",
         "-g", "30", "-pix_fmt", "yuv420p", "-c:a", "aac", str(path),
     ]  # fmt: skip
     subprocess.run(command, check=True)
