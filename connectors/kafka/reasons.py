@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 
@@ -17,7 +17,7 @@ class Reasons:
         """For the client, beside `client_options`."""
         return {"error_cb": self._hear}
 
-    def why(self, client: AdminClient, error: KafkaException) -> str:
+    def why(self, client: AdminClient | Consumer, error: KafkaException) -> str:
         """The last that was heard of a broker, with its address; what the call itself says where nothing was."""
         client.poll(0)  # hands over what has been heard
         heard, self._last = self._last, ""

@@ -7,6 +7,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPar
 
 from connectors.kafka.admin import TopicsError
 from connectors.kafka.options import client_options
+from connectors.kafka.reasons import Reasons
 from schemas.settings import KafkaSettings
 
 _TIMEOUT_S = 15.0
@@ -24,8 +25,10 @@ def read_topic(settings: KafkaSettings, topic: str, places: dict[int, int] | Non
 
     Raises `TopicsError`, from its first record to its last.
     """
+    reasons = Reasons()
     consumer = Consumer(
         client_options(settings)
+        | reasons.options
         | {
             # The library wants one, and brokers a permission for it; who reads at the same time does not matter.
             "group.id": f"{settings.topic_prefix}-snapshot",
@@ -37,7 +40,7 @@ def read_topic(settings: KafkaSettings, topic: str, places: dict[int, int] | Non
     try:
         yield from _read(consumer, topic, {} if places is None else places)
     except KafkaException as error:
-        raise TopicsError(f"{topic} cannot be read: {error.args[0].str()}") from error
+        raise TopicsError(f"{topic} cannot be read: {reasons.why(consumer, error)}") from error
     finally:
         consumer.close()
 

@@ -1,5 +1,6 @@
 """Processes of this machine as /proc shows them, and waiting for what they come to."""
 
+import contextlib
 import time
 from pathlib import Path
 
@@ -46,6 +47,13 @@ def until(condition, what, bound_s=30):
         assert time.monotonic() < end, f"never: {what}"
         time.sleep(0.01)
     return value
+
+
+async def end(process):
+    """Kill one of asyncio's if it still runs, and wait for it."""
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    await process.wait()
 
 
 def environment(pid):

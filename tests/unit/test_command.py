@@ -70,17 +70,23 @@ def test_an_unknown_command_is_a_usage_error():
     assert CliRunner().invoke(main.medialane, ["stak"]).exit_code == 2
 
 
-@pytest.mark.parametrize(
-    ("error", "code"), [(SettingsError(["MEDIALANE_X is not set"]), 2), (StackError("cause", "Cure"), 1)]
-)
-def test_expected_errors_are_one_line_and_an_exit_code(error, code, monkeypatch, capsys):
+def ended_with(error, monkeypatch):
+    """The exit code of a command that raises this."""
+
     def fail():
         raise error
 
     monkeypatch.setattr(main.medialane, "main", lambda **_: fail())
     with pytest.raises(SystemExit) as ended:
         main.main()
-    assert ended.value.code == code
+    return ended.value.code
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(SettingsError(["MEDIALANE_X is not set"]), 2), (StackError("cause", "Cure"), 1)]
+)
+def test_expected_errors_are_one_line_and_an_exit_code(error, code, monkeypatch, capsys):
+    assert ended_with(error, monkeypatch) == code
     assert capsys.readouterr().err == f"medialane: {error}\n"
 
 
@@ -103,13 +109,7 @@ def _unanswered():
     ],
 )  # fmt: skip
 def test_what_people_can_act_on_is_said_with_its_reason(error, code, said, monkeypatch, capsys):
-    def fail():
-        raise error
-
-    monkeypatch.setattr(main.medialane, "main", lambda **_: fail())
-    with pytest.raises(SystemExit) as ended:
-        main.main()
-    assert ended.value.code == code
+    assert ended_with(error, monkeypatch) == code
     assert capsys.readouterr().err == f"medialane: {said}\n"
 
 

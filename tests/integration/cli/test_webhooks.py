@@ -13,6 +13,7 @@ from functools import partial
 import psycopg
 import pytest
 from support import api, commands
+from support.processes import end
 
 from connectors.secrets import SecretBox
 from schemas.ids import uuid7
@@ -171,9 +172,7 @@ async def listening(address, key, *options):
     try:
         yield process
     finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+        await end(process)
 
 
 async def test_a_developer_sees_what_comes_and_leaves_nothing_behind(database, bucket, operator, session):

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 from support.ports import free_port
+from support.processes import end
 from support.streams import until
 
 from connectors.kafka.bootstrap import until_reachable
@@ -93,9 +94,7 @@ async def test_a_worker_without_a_broker_waits_and_says_so_until_it_is_told_to_s
         assert await asyncio.wait_for(process.wait(), 20) == 0, log.read_text()
         assert "%3|" not in log.read_text(), "librdkafka keeps quiet"
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+        await end(process)
         print(log.read_text()[-5000:])
 
 

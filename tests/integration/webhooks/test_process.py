@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
+from support.processes import end
 
 from schemas.topics import DEAD_LETTERS, EVENTS
 from streams.webhooks.app import group_name
@@ -51,9 +52,7 @@ async def agent(environment):
     try:
         yield process
     finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+        await end(process)
         await reading
         print("".join(lines[-50:]))  # shown by pytest when the test fails
 
