@@ -51,7 +51,7 @@ _CONFINED = sa.text("""
     SELECT row_security_active(oid) AND NOT has_table_privilege(oid, 'DELETE') FROM pg_class
     WHERE oid = to_regclass('assets')
 """)
-SCHEMA = "0023"
+SCHEMA = "0024"
 """The newest migration that this release needs; one that is newer does not disturb it."""
 
 _REVISION = sa.text("SELECT version_num FROM alembic_version")
@@ -144,7 +144,7 @@ class Database(Closing):
         """One transaction that row-level security confines to a tenant.
 
         `generic_plans`: plan each statement once per connection, not for its values. For few rows by their keys that
-        is the plan anyway, and making it takes longer than running it.
+        is the plan anyway (what the planner is told of tenants sees to it), and making it takes longer than running it.
 
         `longest_s`: for statements whose cost is the caller's choice, how long one may take. Raises, beyond that,
         `MedialaneError(query_timeout)`: the database is well, and the same again would take as long.

@@ -30,6 +30,8 @@ _SETTINGS = {
     # A slot that nobody reads may not fill the disk; the connector then starts over with a snapshot.
     "max_slot_wal_keep_size": "2GB",
     "shared_buffers": "128MB",
+    # Tables grow from nothing to thousands of rows in a stack's first minute, and what the planner knows has to follow.
+    "autovacuum_naptime": "10s",
     "log_line_prefix": "%m [%p] %u@%d ",
     "timezone": "UTC",
 }

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.postgres.assets.purge import PURGING
-from connectors.postgres.json_text import json_text
+from connectors.postgres.json_text import few, json_text
 from connectors.postgres.protocol.credits import pass_on
 from schemas.details import Facts
 from schemas.errors import OF_THE_CONTENT, READER
@@ -70,13 +70,16 @@ class Made(NamedTuple):
     facts: Facts | None = None
 
 
-_MADE = """
+_MADE_COLUMNS = """
+    tenant_id uuid, sha256 text, stage text, job_id uuid, width int, height int, duration_s double precision,
+    details jsonb
+"""
+_MADE = f"""
     (
         SELECT tenant_id, decode(sha256, 'hex') AS sha256, stage, job_id, width, height, duration_s, details
-        FROM jsonb_to_recordset(CAST(:made AS jsonb)) AS one (tenant_id uuid, sha256 text, stage text, job_id uuid,
-            width int, height int, duration_s double precision, details jsonb)
+        FROM {few("made", _MADE_COLUMNS)} AS one
     ) AS made
-"""
+"""  # noqa: S608 - made of constants
 
 
 class _Statements(NamedTuple):

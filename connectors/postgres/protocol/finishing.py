@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.postgres import outbox
 from connectors.postgres.assets.variants import Addition, NewVariant, add_variants
-from connectors.postgres.json_text import json_text
+from connectors.postgres.json_text import few, json_text
 from connectors.postgres.locks import HELD, held_values, lock_assets
 from connectors.postgres.protocol import words
 from connectors.postgres.protocol.content import Made, close_contents, lock_contents
@@ -32,15 +32,17 @@ _END = sa.text(f"""
     WITH held AS MATERIALIZED ({HELD})
     UPDATE jobs SET state = 'done', owner = NULL, lease_until = NULL, finished_at = clock_timestamp(),
         report = ended.report, error_code = NULL, error_detail = NULL, progress = 100
-    FROM held JOIN jsonb_to_recordset(CAST(:ended AS jsonb)) AS ended (id uuid, report jsonb) USING (id)
+    FROM held JOIN {few("ended", "id uuid, report jsonb")} AS ended USING (id)
     WHERE jobs.id = held.id RETURNING jobs.id, attempts
 """)  # noqa: S608 - made of constants
+_READY_COLUMNS = """
+    id uuid, sha256 text, width int, height int, duration_s double precision, details jsonb, events int
+"""
 _READY = sa.text(f"""
     UPDATE assets SET state = 'ready', width = ready.width, height = ready.height, duration_s = ready.duration_s,
         details = ready.details, content_sha256 = decode(ready.sha256, 'hex'), error_code = NULL, error_detail = NULL,
         finished_at = clock_timestamp(), event_seq = event_seq + ready.events
-    FROM jsonb_to_recordset(CAST(:ready AS jsonb)) AS ready (id uuid, sha256 text, width int, height int,
-        duration_s double precision, details jsonb, events int)
+    FROM {few("ready", _READY_COLUMNS)} AS ready
     WHERE assets.id = ready.id RETURNING assets.id, {outbox.TAKEN}, {words.COLUMNS}
 """)  # noqa: S608 - made of constants
 

@@ -13,7 +13,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from connectors.postgres.json_text import json_text
+from connectors.postgres.json_text import few, json_text
 from connectors.postgres.locks import UP_FOR_A_LEASE
 from schemas.states import DeliveryState
 
@@ -197,11 +197,12 @@ _EXPIRE = sa.text(f"""
         due_at = clock_timestamp()
     FROM gone WHERE d.id = gone.id
 """)  # noqa: S608 - made of constants
-_SETTLE = sa.text("""
-    WITH given AS (
-        SELECT * FROM json_to_recordset(CAST(:rows AS json)) AS g (id uuid, epoch int, attempt int, state text,
-            pause_s float8, sent boolean, outcome text, status int, response text, traceparent text)
-    ), settled AS (
+_RESULT_COLUMNS = """
+    id uuid, epoch int, attempt int, state text, pause_s float8, sent boolean, outcome text, status int, response text,
+    traceparent text
+"""
+_SETTLE = sa.text(f"""
+    WITH given AS {few("rows", _RESULT_COLUMNS)}, settled AS (
         UPDATE webhook_deliveries d SET state = given.state, owner = NULL, lease_until = NULL,
             attempts = attempts - (NOT given.sent)::int,
             due_at = clock_timestamp() + given.pause_s * interval '1 second',
@@ -217,13 +218,13 @@ _SETTLE = sa.text("""
         WHERE a.delivery_id = settled.id AND a.attempt = settled.attempt AND NOT settled.sent
     )
     SELECT id FROM settled
-""")
-_RELEASE = sa.text("""
+""")  # noqa: S608 - made of constants
+_RELEASE = sa.text(f"""
     UPDATE webhook_deliveries d SET state = 'waiting', epoch = d.epoch + 1, owner = NULL, lease_until = NULL,
         due_at = clock_timestamp()
-    FROM json_to_recordset(CAST(:rows AS json)) AS given (id uuid, epoch int)
+    FROM {few("rows", "id uuid, epoch int")} AS given
     WHERE d.id = given.id AND d.epoch = given.epoch AND d.state = 'sending'
-""")
+""")  # noqa: S608 - made of constants
 _DISABLE = sa.text("""
     UPDATE webhook_endpoints SET enabled = false, disabled_reason = :reason WHERE id = :id AND url = :url AND enabled
 """)
