@@ -11,7 +11,7 @@ from schemas.settings import ObjectStoreSettings
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-_CONNECT_S = 3
+_BUSY = (500, 502, 503, 504)
 _BLOCK = 1 << 17  # bytes written at once of a file; urllib3 takes an eighth
 
 
@@ -20,20 +20,25 @@ class Patience(NamedTuple):
 
     read_s: float
     attempts: int
+    connect_s: float = 3.0
 
     @property
     def timeout(self) -> urllib3.Timeout:
         """As plain requests are told it."""
-        return urllib3.Timeout(connect=_CONNECT_S, read=self.read_s)
+        return urllib3.Timeout(connect=self.connect_s, read=self.read_s)
 
     @property
     def retries(self) -> urllib3.Retry:
         """As plain requests are told it."""
         # A store may ask for minutes, for which the thread would sleep: whoever waits has a longer breath elsewhere.
         return urllib3.Retry(
-            total=self.attempts - 1, redirect=0, backoff_factor=0.1, status_forcelist=(500, 502, 503, 504),
+            total=self.attempts - 1, redirect=0, backoff_factor=0.1, status_forcelist=_BUSY,
             raise_on_status=False, respect_retry_after_header=False,
         )  # fmt: skip
+
+    def again(self, status: int) -> bool:
+        """Whether what is answered like this is worth another attempt."""
+        return status in _BUSY
 
 
 def plain_client(settings: ObjectStoreSettings) -> urllib3.PoolManager:
@@ -65,7 +70,7 @@ def _config(settings: ObjectStoreSettings, patience: Patience) -> Config:
     return Config(
         signature_version="s3v4",
         max_pool_connections=settings.connections,
-        connect_timeout=_CONNECT_S,
+        connect_timeout=patience.connect_s,
         read_timeout=patience.read_s,
         retries={"mode": "standard", "total_max_attempts": patience.attempts},
         s3={"addressing_style": "path"},

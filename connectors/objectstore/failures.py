@@ -1,10 +1,11 @@
-"""From what the store answers, and boto3 and its transport raise, to Medialane's codes: nobody else sees any of it."""
+"""From what the store answers, and its clients raise, to Medialane's codes: nobody else sees any of it."""
 
 import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import aiohttp
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError, MaxRetryError
 
@@ -21,7 +22,7 @@ def translated() -> Iterator[None]:
         yield
     except ClientError as error:
         raise _of_answer(error) from error
-    except (BotoCoreError, HTTPError, ConnectionError, TimeoutError) as error:
+    except (BotoCoreError, HTTPError, aiohttp.ClientError, ConnectionError, TimeoutError) as error:
         cause = _without_address(error)
         detail = f"The object store does not answer ({type(cause or error).__name__})."
         raise MedialaneError(ErrorCode.OBJECT_STORE_UNAVAILABLE, detail) from cause
@@ -40,6 +41,10 @@ def _without_address(error: Exception) -> BaseException | None:
     if isinstance(error, BotoCoreError):
         inner = error.kwargs.get("error")
         return inner if isinstance(inner, BaseException) else None
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return error.os_error
+    if isinstance(error, aiohttp.ClientResponseError):
+        return None
     return error
 
 

@@ -39,6 +39,11 @@ class KeyRing:
         else:
             self._hold(self._found, None)
 
+    @property
+    def awaited(self) -> bool:
+        """Whether the first ones are still on their way."""
+        return not self._first.is_set()
+
     def current(self, *, wait_s: float = 0) -> Keys:
         """The keys to sign with; for the first ones a thread may wait so long.
 

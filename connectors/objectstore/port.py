@@ -77,11 +77,11 @@ class ObjectStore(Protocol):
 
     Every method that talks to the store raises `MedialaneError(object_store_unavailable)` when it does not answer or
     refuses our credentials; no exception of a client library comes through. Short calls, which is all but those that
-    move files, also raise it when no thread gets free for them in time.
+    move files, also raise it when no place gets free for them in time.
     """
 
     def of(self, tenant_id: UUID) -> "ObjectStore":
-        """The same for what a tenant asks for, all of which together takes half of the threads at most.
+        """The same for what a tenant asks for, all of which together takes half of the places at most.
 
         It is closed with what it was got from.
         """
@@ -169,7 +169,7 @@ class ObjectStore(Protocol):
         """Remove an object; nothing happens if there is none."""
 
     async def check(self, *, patient: bool = False) -> None:
-        """Return if the bucket can be reached; `patient` waits for a free thread as long as transfers of files do."""
+        """Return if the bucket can be reached; `patient` waits for a free place as long as transfers of files do."""
 
 
 async def pages(store: ObjectStore, prefix: str, after: str | None = None) -> AsyncIterator[tuple[Listed, ...]]:

@@ -1,15 +1,16 @@
 """The object store on S3: boto3, and for what is done with single objects all the time, plain signed requests.
 
-boto3 spends more on making such a request than the rest of it takes. Calls block, so each runs in a thread of this
-store's own, bounded pool. Files are sent and fetched patiently; all other calls are short, and fail soon.
+boto3 spends more on making such a request than the rest of it takes. Questions about one object are asked in the event
+loop; what blocks, files and boto3, runs in a thread of this store's own, bounded pool. Files are sent and fetched
+patiently; all other calls are short, and fail soon.
 """
 
 import base64
 import copy
 import hashlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, Literal, Self, TypeVar
@@ -19,10 +20,12 @@ import urllib3
 from botocore.exceptions import ClientError
 
 from connectors.closing import Closing
+from connectors.objectstore.asking import Answer, Asker
 from connectors.objectstore.clients import Patience, boto_clients, boto_session, plain_client
 from connectors.objectstore.failures import code_of, refused, status_of, translated
 from connectors.objectstore.keys import KeyRing
 from connectors.objectstore.multipart import Multipart
+from connectors.objectstore.places import Places
 from connectors.objectstore.port import NO_HEADERS, Listed, ObjectHead, Part, Presigned, PresignedForm, Stored
 from connectors.objectstore.signing import QuerySigner, step_of
 from connectors.objectstore.threads import Threads
@@ -48,14 +51,16 @@ class S3ObjectStore(Closing):
         """Raises `SettingsError` if the settings name no keys and boto3 finds none."""
         self._bucket = settings.bucket
         self._presign_ttl_s = settings.presign_ttl_s
-        self._for_all_else = Patience(settings.answer_timeout_s, attempts=2)
+        for_all_else = Patience(settings.answer_timeout_s, attempts=2)
         session = boto_session(settings)
         self._keys = KeyRing(session)
-        self._client, self._patient = boto_clients(session, settings, self._for_all_else, _FOR_COPIES)
+        self._client, self._patient = boto_clients(session, settings, for_all_else, _FOR_COPIES)
         self._parts = Multipart(self._client, self._patient, settings.bucket)
         self._tenant_id: UUID | None = None
-        self._threads = Threads(settings.connections, wait_s=settings.pool_timeout_s)
-        self._http = plain_client(settings)
+        self._places = Places(settings.connections, wait_s=settings.pool_timeout_s)
+        self._threads = Threads(settings.connections, self._places)
+        self._files = plain_client(settings)
+        self._asker = Asker(settings, for_all_else)
         self._inner = _signer(settings, settings.endpoint)
         self._signer = _signer(settings, settings.public_endpoint or settings.endpoint)
 
@@ -107,10 +112,12 @@ class S3ObjectStore(Closing):
         return self._signer.address(key)
 
     async def head(self, key: str, *, version_id: str | None = None, patient: bool = False) -> ObjectHead | None:
-        return await self._run(lambda: self._head(key, version_id), patient=patient)
+        async with self._asking(patient=patient):
+            return await self._head(key, version_id)
 
     async def peek(self, key: str, count: int, *, patient: bool = False) -> tuple[ObjectHead, bytes] | None:
-        return await self._run(lambda: self._peek(key, count), patient=patient)
+        async with self._asking(patient=patient):
+            return await self._peek(key, count)
 
     async def create_multipart(self, key: str, content_type: str) -> str:
         return await self._run(lambda: self._parts.create(key, content_type))
@@ -139,7 +146,13 @@ class S3ObjectStore(Closing):
     async def put_file(
         self, key: str, path: Path, content_type: str, sha256_hex: str, *, cache_control: str | None = None
     ) -> Stored:
-        return await self._run(lambda: self._put(key, path, content_type, sha256_hex, cache_control), patient=True)
+        created = await self._run(lambda: self._put(key, path, content_type, sha256_hex, cache_control), patient=True)
+        if created is not None:
+            return created
+        found = await self.head(key, patient=True)
+        if found is None or found.checksum is None:
+            raise MedialaneError(ErrorCode.OBJECT_STORE_UNAVAILABLE, "The object store contradicts itself.")
+        return Stored(created=False, size=found.size, sha256=found.checksum)
 
     async def delete(self, key: str) -> None:
         await self._run(lambda: self._client.delete_object(Bucket=self._bucket, Key=key))
@@ -153,7 +166,8 @@ class S3ObjectStore(Closing):
         self._keys.close()
         self._client.close()
         self._patient.close()
-        self._http.clear()
+        self._files.clear()
+        await self._asker.close()
 
     def _presign(
         self,
@@ -177,27 +191,48 @@ class S3ObjectStore(Closing):
 
         return await self._threads.run(guarded, patient=patient, owner=self._tenant_id)
 
-    def _ask(
+    @asynccontextmanager
+    async def _asking(self, *, patient: bool) -> AsyncIterator[None]:
+        """Inside, the store may be asked in the event loop."""
+        if self._keys.awaited:  # in a thread, for they may take a while
+            await self._run(lambda: None, patient=patient)
+        async with self._places.taken(self._tenant_id, patient=patient):
+            with translated():
+                yield
+
+    async def _ask(
+        self,
+        method: str,
+        key: str,
+        headers: Mapping[str, str],
+        *,
+        query: Mapping[str, str] | None = None,
+        most: int = 0,
+    ) -> Answer:
+        return await self._asker.ask(method, self._signed(method, key, headers, query), headers, most=most)
+
+    def _signed(self, method: str, key: str, headers: Mapping[str, str], query: Mapping[str, str] | None = None) -> str:
+        keys, now = self._keys.current(), datetime.now(UTC)
+        return self._inner.sign(method, key, keys=keys, ttl_s=_SIGNED_FOR_S, headers=headers, now=now, query=query)
+
+    def _move(
         self,
         method: str,
         key: str,
         headers: Mapping[str, str],
         *,
         body: BinaryIO | None = None,
-        stream: bool = False,
         query: Mapping[str, str] | None = None,
     ) -> urllib3.BaseHTTPResponse:
-        keys, now = self._keys.current(), datetime.now(UTC)
-        url = self._inner.sign(method, key, keys=keys, ttl_s=_SIGNED_FOR_S, headers=headers, now=now, query=query)
-        patience = _FOR_FILES if stream or body is not None else self._for_all_else
-        return self._http.request(
-            method, url, headers=headers, body=body, redirect=False, preload_content=not stream, decode_content=False,
-            timeout=patience.timeout, retries=patience.retries,
+        return self._files.request(
+            method, self._signed(method, key, headers, query), headers=headers, body=body, redirect=False,
+            preload_content=body is not None, decode_content=False, timeout=_FOR_FILES.timeout,
+            retries=_FOR_FILES.retries,
         )  # fmt: skip
 
-    def _head(self, key: str, version_id: str | None = None) -> ObjectHead | None:
+    async def _head(self, key: str, version_id: str | None = None) -> ObjectHead | None:
         query = None if version_id is None else {"versionId": version_id}
-        found = self._ask("HEAD", key, _WITH_CHECKSUM, query=query)
+        found = await self._ask("HEAD", key, _WITH_CHECKSUM, query=query)
         # 400: what is no version's name in this bucket, as `_get` says; 405: a version that says it was removed.
         if found.status == 404 or (query and found.status in {400, 405}):
             return None
@@ -205,17 +240,17 @@ class S3ObjectStore(Closing):
             raise refused(found.status)
         return _object_head(found.headers, int(found.headers["content-length"]))
 
-    def _peek(self, key: str, count: int) -> tuple[ObjectHead, bytes] | None:
-        found = self._ask("GET", key, {"Range": f"bytes=0-{count - 1}"})
+    async def _peek(self, key: str, count: int) -> tuple[ObjectHead, bytes] | None:
+        found = await self._ask("GET", key, {"Range": f"bytes=0-{count - 1}"}, most=count)
         if found.status == 404:
             return None
         if found.status == 416:  # an object without bytes has no range
-            head = self._head(key)
+            head = await self._head(key)
             return None if head is None else (head, b"")
         if found.status == 206:
-            return _object_head(found.headers, int(found.headers["content-range"].rpartition("/")[2])), found.data
-        if found.status == 200:
-            return _object_head(found.headers, len(found.data)), found.data[:count]
+            return _object_head(found.headers, int(found.headers["content-range"].rpartition("/")[2])), found.body
+        if found.status == 200:  # it knows no ranges
+            return _object_head(found.headers, int(found.headers["content-length"])), found.body
         raise refused(found.status)
 
     def _list_page(self, prefix: str, after: str | None) -> tuple[Listed, ...]:
@@ -252,14 +287,17 @@ class S3ObjectStore(Closing):
     def _get(self, key: str, if_match: str | None, version_id: str | None) -> urllib3.BaseHTTPResponse:
         condition = {} if if_match is None else {"If-Match": f'"{if_match}"'}
         query = None if version_id is None else {"versionId": version_id}
-        found = self._ask("GET", key, condition, stream=True, query=query)
+        found = self._move("GET", key, condition, query=query)
         # Versions are named by their bucket: one that was moved or restored has the bytes, under other names or none.
         if found.status in {400, 404} and query and condition:
             found.close()
             return self._get(key, if_match, None)
         return found
 
-    def _put(self, key: str, path: Path, content_type: str, sha256_hex: str, cache_control: str | None) -> Stored:
+    def _put(
+        self, key: str, path: Path, content_type: str, sha256_hex: str, cache_control: str | None
+    ) -> Stored | None:
+        """None if something stands under the key already."""
         size = path.stat().st_size
         headers = {
             "Content-Type": content_type,
@@ -269,19 +307,13 @@ class S3ObjectStore(Closing):
             "If-None-Match": "*",
         } | ({} if cache_control is None else {"Cache-Control": cache_control})
         with path.open("rb") as file:
-            found = self._ask("PUT", key, headers, body=file)
+            found = self._move("PUT", key, headers, body=file)
         # 409: another conditional PUT of the key is under way, S3's own word for a lost race.
         if found.status in {409, 412}:
-            return self._adopt(key)
+            return None
         if found.status != 200:
             raise refused(found.status, code_of(found.data))
         return Stored(created=True, size=size, sha256=sha256_hex)
-
-    def _adopt(self, key: str) -> Stored:
-        found = self._head(key)
-        if found is None or found.checksum is None:
-            raise MedialaneError(ErrorCode.OBJECT_STORE_UNAVAILABLE, "The object store contradicts itself.")
-        return Stored(created=False, size=found.size, sha256=found.checksum)
 
 
 def _object_head(headers: Mapping[str, str], size: int) -> ObjectHead:

@@ -115,6 +115,7 @@ BUSY = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nRetry-After: 3600\r\nCon
 STORED = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 NOTHING = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 WORLD = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nworld"
+WORLD_WITH_TAG = WORLD.replace(b"\r\n\r\n", b'\r\nETag: "tag"\r\n\r\n')
 NO_VERSION = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 CUT_OFF = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\nConnection: close\r\n\r\nthe beginning"
 
@@ -212,9 +213,9 @@ async def test_nobody_queues_for_a_store_that_does_not_answer(object_store_setti
         assert set(await asyncio.wait_for(asyncio.gather(*fetched), BOUND_S)) == {ErrorCode.SOURCE_MISSING}
 
 
-async def test_a_caller_that_leaves_keeps_its_connection_until_the_store_has_answered(object_store_settings):
+async def test_a_thread_keeps_its_place_until_the_store_has_answered(object_store_settings):
     async with hanging(object_store_settings, connections=1, pool_timeout_s=0.2) as (store, server):
-        leaving = asyncio.create_task(store.head("uploads/x"))
+        leaving = asyncio.create_task(store.delete("uploads/x"))
         while not server.asked:  # noqa: ASYNC110 - it looks from outside
             await asyncio.sleep(0.01)
         leaving.cancel()
@@ -225,6 +226,34 @@ async def test_a_caller_that_leaves_keeps_its_connection_until_the_store_has_ans
             is ErrorCode.SOURCE_MISSING
         )
         assert await asyncio.wait_for(store.head("uploads/y"), BOUND_S) is None
+
+
+async def test_who_asks_in_the_loop_leaves_at_once(object_store_settings):
+    async with hanging(object_store_settings, connections=1, pool_timeout_s=0.2) as (store, server):
+        for number in range(1, 4):
+            leaving = asyncio.create_task(store.head("uploads/x"))
+            while server.asked < number:  # noqa: ASYNC110 - it looks from outside
+                await asyncio.sleep(0.01)
+            leaving.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await leaving
+
+
+ENDLESS = b'HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\nContent-Type: video/mp4\r\nETag: "tag"\r\n\r\n' + bytes(
+    64
+)
+
+
+async def test_of_a_server_that_knows_no_ranges_no_more_is_read_than_was_asked_for(object_store_settings):
+    async with answering(object_store_settings, ENDLESS) as (store, _):
+        head, beginning = await asyncio.wait_for(store.peek("uploads/x", 16), BOUND_S)
+    assert (head.size, head.etag, beginning) == (10**12, "tag", bytes(16))
+
+
+async def test_a_question_that_breaks_off_or_meets_a_busy_store_is_asked_once_more(object_store_settings):
+    async with answering(object_store_settings, BUSY, WORLD_WITH_TAG, CUT_OFF, WORLD_WITH_TAG) as (store, _):
+        for _ in range(2):
+            assert (await store.peek("uploads/x", 99))[1] == b"world"
 
 
 @pytest.mark.parametrize(

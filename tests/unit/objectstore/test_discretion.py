@@ -1,5 +1,6 @@
 """What a store that is away leaves in logs and traces: no address, for that has a signature and somebody's file name."""
 
+import asyncio
 import io
 import logging
 import traceback
@@ -13,6 +14,7 @@ from connectors.telemetry import Telemetry
 from schemas.errors import ErrorCode, MedialaneError
 from schemas.settings import ObjectStoreSettings, TelemetrySettings
 
+AWAY = {"bucket": "media", "access_key": "AK", "secret_key": "s3cret"}
 KEY = "uploads/tenant/asset/her-holiday.jpg"
 
 
@@ -29,29 +31,49 @@ def stream():
 
 @pytest.fixture
 async def away():
-    address = f"http://127.0.0.1:{free_port()}"
-    settings = ObjectStoreSettings(endpoint=address, bucket="media", access_key="AK", secret_key="s3cret")
-    async with S3ObjectStore(settings) as store:
+    settings = AWAY | {"endpoint": f"http://127.0.0.1:{free_port()}"}
+    async with S3ObjectStore(ObjectStoreSettings(**settings)) as store:
         yield store
 
 
+def shown(stream, error):
+    """What a trace and a log have of it."""
+    assert error.code is ErrorCode.OBJECT_STORE_UNAVAILABLE
+    structlog.get_logger("ours").error("it failed", exc_info=error)
+    return "".join(traceback.format_exception(error)), stream.getvalue()
+
+
 @pytest.mark.parametrize(
-    "call",
+    ("call", "cause", "why"),
     [
-        lambda store, folder: store.head(KEY),
-        lambda store, folder: store.download(KEY, folder / "file"),
-        lambda store, folder: store.delete(KEY),
+        (lambda store, _: store.head(KEY), "ConnectionRefusedError", "Connect call failed"),
+        (lambda store, folder: store.download(KEY, folder / "file"), "NewConnectionError", "Connection refused"),
+        (lambda store, _: store.delete(KEY), "NewConnectionError", "Connection refused"),
     ],
     ids=["head", "download", "delete"],
 )
-async def test_no_address_is_logged_or_traced_and_why_it_failed_is(stream, away, tmp_path, call):
+async def test_no_address_is_logged_or_traced_and_why_it_failed_is(stream, away, tmp_path, call, cause, why):
     with pytest.raises(MedialaneError) as caught:
         await call(away, tmp_path)
-    assert caught.value.code is ErrorCode.OBJECT_STORE_UNAVAILABLE
-    assert "(NewConnectionError)" in caught.value.detail
-    structlog.get_logger("ours").error("it failed", exc_info=caught.value)
-    traced = "".join(traceback.format_exception(caught.value))
-    for shown in (traced, stream.getvalue()):
-        assert "Connection refused" in shown
-        assert "Signature" not in shown
-        assert "holiday" not in shown
+    assert f"({cause})" in caught.value.detail
+    for told in shown(stream, caught.value):
+        assert why in told
+        assert "Signature" not in told
+        assert "holiday" not in told
+
+
+async def test_nor_is_that_of_an_answer_that_is_none(stream):
+    async def babble(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"hello there\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(babble, "127.0.0.1", 0) as server:
+        settings = AWAY | {"endpoint": f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"}
+        async with S3ObjectStore(ObjectStoreSettings(**settings)) as store:
+            with pytest.raises(MedialaneError) as caught:
+                await store.head(KEY)
+    for told in shown(stream, caught.value):
+        assert "does not answer" in told
+        assert "Signature" not in told
+        assert "holiday" not in told
