@@ -58,6 +58,7 @@ def process_variables(
         "MEDIALANE_TELEMETRY_METRICS_PORT": "0" if copy else str(ports[kind]),
         "MEDIALANE_SHUTDOWN_DRAIN_TIMEOUT": "8",
         "MEDIALANE_WORKER_TEMP_DIR": str(layout.temp / name),
+        "MEDIALANE_PROCESSOR_NICE": "15",  # behind the workers, which stand back here themselves
     }
     if kind == "api":
         own["MEDIALANE_DATABASE_URL"] = database_url(ports, "medialane_app", secrets.app_password)

@@ -10,7 +10,7 @@ from cli.stack.processes import Command
 
 # On a machine that runs everything, who waits for an answer goes before the work that takes seconds anyway; the media
 # children stand back behind these (`MEDIALANE_PROCESSOR_NICE`).
-_NICE = {"webhooks": 5, "media-images": 5, "media-video": 5}
+_NICE = {"webhooks": 10, "media-images": 10, "media-video": 10}
 
 
 def medialane(name: str, context: Context) -> Part:
