@@ -25,7 +25,7 @@ from schemas.topics import EVENTS
 _EVENTS, _QUICK_EVENTS = 6000, 1000
 _IN_FLIGHT = 64
 _SLOW_S = 0.2
-_SLOW_ENDPOINTS = 4  # one alone has a quarter of what may be in flight
+_SLOW_ENDPOINTS = 4  # with sixteen in flight each
 _PATIENCE_S = 300.0
 _KEY = b"medialane bench key, 32 bytes ok"
 

@@ -280,7 +280,7 @@ class WebhookSettings(Settings, frozen=True, kw_only=True):
 
     in_flight: Annotated[
         int, Meta(ge=1, description="Requests at once in this process; three quarters of it for a tenant alone")
-    ] = 64
+    ] = 96
     in_flight_per_endpoint: Annotated[int, Meta(ge=1, description="Requests at once to one endpoint")] = 16
     timeout_s: Annotated[float, Meta(gt=0, description="Longest single request, seconds")] = 15.0
     lease_s: Annotated[float, Meta(gt=0, description="Life of a delivery's lease, seconds; more than the timeout")] = (
