@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from api.choices import with_choices
 from api.principals import TenantRequest
 from schemas.errors import ErrorCode, MedialaneError
 
@@ -21,5 +22,5 @@ async def exact(request: TenantRequest, kind: type[Any]) -> None:
     except msgspec.ValidationError as error:
         message, place = str(error), _PLACE.search(str(error))
         field = place[1] if place else None
-        detail = f"{field}: {message.removesuffix(place[0])}" if place else message
+        detail = f"{field}: {with_choices(message.removesuffix(place[0]), kind, place[1])}" if place else message
         raise MedialaneError(ErrorCode.INVALID_REQUEST, detail, field=field) from error

@@ -13,6 +13,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.serialization import decode_json
 
+from api.choices import with_choices
 from api.envelope import PROBLEM_TYPE, Failure, Problem
 from api.headers import bearer_of
 from api.own_address import MEDIA_PREFIX
@@ -89,7 +90,7 @@ def _judge(request: Request[Any, Any, State], error: Exception) -> _Refusal:
     if isinstance(error, MedialaneError):
         return _known(request, error)
     if isinstance(error, ValidationException):
-        return _malformed(error)
+        return _malformed(request, error)
     if isinstance(error, RecursionError) and _is_of_the_body(error):
         return _refusal(400, ErrorCode.INVALID_REQUEST, "The request's body is nested too deeply.")
     if isinstance(error, UnicodeDecodeError) and _is_of_the_body(error):
@@ -154,18 +155,22 @@ DESCRIPTIONS = {
 }
 
 
-def _malformed(error: ValidationException) -> _Refusal:
+def _malformed(request: Request[Any, Any, State], error: ValidationException) -> _Refusal:
     details: Sequence[Any] = error.extra if isinstance(error.extra, list) else []
     first = next((detail for detail in details if isinstance(detail, dict)), {})
     if not first and (lacks := _LACKS.search(error.detail)) is not None:
         first = {"message": f"This {lacks[1]} parameter is required", "key": lacks[2]}
     message = readable(str(first.get("message") or "The request cannot be read."))
+    key = str(first.get("key", ""))
+    taken = request.route_handler.parsed_fn_signature.parameters
+    if (parameter := taken.get(key) or taken.get("data")) is not None:
+        message = with_choices(message, parameter.annotation, "" if key in taken else key.removeprefix("data"))
     if message == _NO_BODY:
         message = "The request has no body."
     named = _MISSING.search(message) or _UNKNOWN.search(message)
-    within = str(first.get("key", "")).removeprefix("data")
-    key = f"{within}.{named[1]}".removeprefix(".") if named else within
-    field = PUBLIC_NAMES.get(key, key) or None
+    within = key.removeprefix("data")
+    place = f"{within}.{named[1]}".removeprefix(".") if named else within
+    field = PUBLIC_NAMES.get(place, place) or None
     return _refusal(400, ErrorCode.INVALID_REQUEST, f"{field}: {message}" if field else message, field)
 
 
