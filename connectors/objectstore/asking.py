@@ -32,7 +32,7 @@ class Asker:
     def __init__(self, settings: ObjectStoreSettings, patience: Patience) -> None:
         self._patience = patience
         self._timeout = aiohttp.ClientTimeout(connect=patience.connect_s, sock_read=patience.read_s)
-        self._ca_file = settings.tls_ca_file
+        self._ssl = ssl.create_default_context(cafile=settings.tls_ca_file) if settings.tls_ca_file else True
         self._connections = settings.connections
         self._resolver = OwnThreadsResolver(_LOOKUPS)
         self._opened: aiohttp.ClientSession | None = None
@@ -72,7 +72,7 @@ class Asker:
                 connector=aiohttp.TCPConnector(
                     limit=self._connections,
                     resolver=self._resolver,
-                    ssl=ssl.create_default_context(cafile=self._ca_file) if self._ca_file else True,
+                    ssl=self._ssl,
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,

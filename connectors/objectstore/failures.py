@@ -43,7 +43,7 @@ def _without_address(error: Exception) -> BaseException | None:
         return inner if isinstance(inner, BaseException) else None
     if isinstance(error, aiohttp.ClientConnectorError):
         return error.os_error
-    if isinstance(error, aiohttp.ClientResponseError):
+    if isinstance(error, aiohttp.ClientResponseError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL):
         return None
     return error
 

@@ -161,7 +161,7 @@ class S3ObjectStore(Closing):
         await self._run(self._check, patient=patient)
 
     async def close(self) -> None:
-        """Drop the connections; calls that still run end with their answer."""
+        """Drop the connections; calls that run in threads end with their answer, questions under way fail."""
         self._threads.close()
         self._keys.close()
         self._client.close()
@@ -249,8 +249,11 @@ class S3ObjectStore(Closing):
             return None if head is None else (head, b"")
         if found.status == 206:
             return _object_head(found.headers, int(found.headers["content-range"].rpartition("/")[2])), found.body
-        if found.status == 200:  # it knows no ranges
+        if found.status == 200 and "content-length" in found.headers:  # it knows no ranges
             return _object_head(found.headers, int(found.headers["content-length"])), found.body
+        if found.status == 200:  # nor lengths, here
+            head = await self._head(key)
+            return None if head is None else (head, found.body)
         raise refused(found.status)
 
     def _list_page(self, prefix: str, after: str | None) -> tuple[Listed, ...]:

@@ -37,4 +37,5 @@ BEGIN
     IF (SELECT count(*) FROM (SELECT FROM variants LIMIT 1000) AS rows) = 1000 THEN ANALYZE variants; END IF;
     IF (SELECT count(*) FROM (SELECT FROM asset_events LIMIT 1000) AS rows) = 1000 THEN ANALYZE asset_events; END IF;
     IF (SELECT count(*) FROM (SELECT FROM webhook_deliveries LIMIT 1000) AS rows) = 1000 THEN ANALYZE webhook_deliveries; END IF;
+    IF (SELECT count(*) FROM (SELECT FROM asset_terms LIMIT 1000) AS rows) = 1000 THEN ANALYZE asset_terms; END IF;
 END $$;

@@ -70,7 +70,7 @@ class StoreGate:
             await self._away.wait()
             await asyncio.sleep(self._probe_s)
             try:
-                # Patient: threads that are all busy with files would look as if the store were still away.
+                # Patient: places that are all taken by files would look as if the store were still away.
                 await self._store.check(patient=True)
             except MedialaneError:
                 continue

@@ -177,7 +177,7 @@ class Work:
 
     async def _is_there(self, variant: NewVariant) -> bool:
         for key in variant.object_keys():
-            # Patient, as the gate is: threads that are all busy with files would look as if the store were away.
+            # Patient, as the gate is: places that are all taken by files would look as if the store were away.
             if await self._store.head(key, patient=True) is None:
                 return False
         return True

@@ -1,4 +1,4 @@
-"""What one tenant may take of a process: of its connections by lists, of the store's threads by anything."""
+"""What one tenant may take of a process: of its connections by lists, of the store's places by anything."""
 
 import asyncio
 
@@ -97,28 +97,28 @@ class SlowStore:
         return web.Response(status=206, body=api.PHOTO, headers=headers)
 
 
-async def test_a_tenants_batches_at_a_slow_store_leave_threads_to_others(env, new_caller):
-    store, threads = SlowStore(), 4
+async def test_a_tenants_batches_at_a_slow_store_leave_places_to_others(env, new_caller):
+    store, places = SlowStore(), 4
     patient = {f"MEDIALANE_S3_{name}": "60" for name in ("POOL_TIMEOUT_S", "ANSWER_TIMEOUT_S")}
     async with serving(store.handle) as address:
-        change = {"MEDIALANE_S3_ENDPOINT": address, "MEDIALANE_S3_CONNECTIONS": str(threads)} | patient
+        change = {"MEDIALANE_S3_ENDPOINT": address, "MEDIALANE_S3_CONNECTIONS": str(places)} | patient
         with api.running(env | change) as started:
             caller, other = await new_caller(started.address), await new_caller(started.address)
-            made = [await caller.presign() for _ in range(3 * threads)]
+            made = [await caller.presign() for _ in range(3 * places)]
             store.slow = {one["objectPath"] for one in made}
             batches = [
                 asyncio.create_task(
                     caller.call("POST", "/api/v1/assets/complete", {"assetIds": [one["assetId"] for one in some]})
                 )
-                for some in (made[:threads], made[threads : 2 * threads], made[2 * threads :])
+                for some in (made[:places], made[places : 2 * places], made[2 * places :])
             ]
             async with asyncio.timeout(90):
-                while store.held < threads // 2:
+                while store.held < places // 2:
                     assert not any(task.done() for task in batches)
                     await asyncio.sleep(0.01)
             asset_id = (await other.presign())["assetId"]
             assert (await other.call("POST", f"/api/v1/assets/{asset_id}/complete"))[0] == 200
-            assert store.held == threads // 2
+            assert store.held == places // 2
             store.go.set()
             for status, answer, _ in await asyncio.gather(*batches):
                 assert (status, {one["code"] for one in answer["data"]}) == (200, {"upload_missing"})

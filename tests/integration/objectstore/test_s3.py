@@ -244,10 +244,20 @@ ENDLESS = b'HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\nContent-Type: vi
 )
 
 
+CHUNKED = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nETag: "tag"\r\n\r\n5\r\nworld\r\n0\r\n\r\n'
+LARGE_HEAD = ENDLESS[:-64]
+
+
 async def test_of_a_server_that_knows_no_ranges_no_more_is_read_than_was_asked_for(object_store_settings):
     async with answering(object_store_settings, ENDLESS) as (store, _):
         head, beginning = await asyncio.wait_for(store.peek("uploads/x", 16), BOUND_S)
     assert (head.size, head.etag, beginning) == (10**12, "tag", bytes(16))
+
+
+async def test_nor_is_the_size_guessed_if_it_does_not_say_it(object_store_settings):
+    async with answering(object_store_settings, CHUNKED, LARGE_HEAD) as (store, _):
+        head, beginning = await asyncio.wait_for(store.peek("uploads/x", 3), BOUND_S)
+    assert (head.size, beginning) == (10**12, b"wor")
 
 
 async def test_a_question_that_breaks_off_or_meets_a_busy_store_is_asked_once_more(object_store_settings):

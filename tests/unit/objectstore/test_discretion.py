@@ -5,10 +5,12 @@ import io
 import logging
 import traceback
 
+import aiohttp
 import pytest
 import structlog
 from support.ports import free_port
 
+from connectors.objectstore.failures import translated
 from connectors.objectstore.s3 import S3ObjectStore
 from connectors.telemetry import Telemetry
 from schemas.errors import ErrorCode, MedialaneError
@@ -59,6 +61,16 @@ async def test_no_address_is_logged_or_traced_and_why_it_failed_is(stream, away,
     for told in shown(stream, caught.value):
         assert why in told
         assert "Signature" not in told
+        assert "holiday" not in told
+
+
+async def test_nor_is_that_of_a_connection_that_takes_too_long(stream):
+    said = f"Connection timeout to host http://store/{KEY}?X-Amz-Signature=1"  # aiohttp's words
+    with pytest.raises(MedialaneError) as caught, translated():
+        raise aiohttp.ConnectionTimeoutError(said)
+    for told in shown(stream, caught.value):
+        assert "(ConnectionTimeoutError)" in told
+        assert "Signature=1" not in told
         assert "holiday" not in told
 
 

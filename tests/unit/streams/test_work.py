@@ -51,7 +51,7 @@ async def test_the_version_that_was_completed_is_downloaded(tmp_path):
 
 
 async def test_what_was_made_before_is_asked_for_behind_files(tmp_path, monkeypatch):
-    """As all of the worker's own: impatient, with every thread busy, it would close the gate of a store that is well."""
+    """As all of the worker's own: impatient, with every place taken, it would close the gate of a store that is well."""
 
     async def answer(value):
         return value
