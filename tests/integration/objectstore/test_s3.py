@@ -3,6 +3,8 @@
 import asyncio
 import hashlib
 import importlib.util
+import socket
+import ssl
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -10,6 +12,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from support.stack import fresh_bucket
 
 from connectors.objectstore.clients import Patience, boto_clients, boto_session
@@ -254,7 +261,50 @@ async def test_of_a_server_that_knows_no_ranges_no_more_is_read_than_was_asked_f
     assert (head.size, head.etag, beginning) == (10**12, "tag", bytes(16))
 
 
-async def test_nor_is_the_size_guessed_if_it_does_not_say_it(object_store_settings):
+@pytest.fixture
+def authority(tmp_path):
+    """A certificate of localhost that signs itself: the files of it and of its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")]), datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    certificate, private = tmp_path / "ca.pem", tmp_path / "key.pem"
+    certificate.write_bytes(made.public_bytes(Encoding.PEM))
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return certificate, private
+
+
+async def test_questions_and_files_trust_the_ca_of_the_settings_and_nobody_else_does(
+    object_store_settings, authority, tmp_path
+):
+    certificate, private = authority
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate, private)
+
+    async def serve(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(WORLD_WITH_TAG)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "localhost", 0, ssl=tls, family=socket.AF_INET) as server:
+        address = f"https://localhost:{server.sockets[0].getsockname()[1]}"
+        settings = msgspec.structs.replace(object_store_settings, endpoint=address)
+        async with S3ObjectStore(msgspec.structs.replace(settings, tls_ca_file=str(certificate))) as store:
+            assert (await store.peek("uploads/x", 9))[1] == b"world"
+            assert await store.download("uploads/x", tmp_path / "file") == hashlib.sha256(b"world").hexdigest()
+        async with S3ObjectStore(settings) as stranger:
+            assert await becomes(stranger.peek("uploads/x", 9)) is AWAY
+            assert await becomes(stranger.download("uploads/x", tmp_path / "file")) is AWAY
+
+
+async def test_a_size_that_an_answer_does_not_say_is_asked_for(object_store_settings):
     async with answering(object_store_settings, CHUNKED, LARGE_HEAD) as (store, _):
         head, beginning = await asyncio.wait_for(store.peek("uploads/x", 3), BOUND_S)
     assert (head.size, beginning) == (10**12, b"wor")
