@@ -82,9 +82,10 @@ def assign(
     if unknown:
         raise StackError(f"there is no part {', '.join(sorted(unknown))}", f"Parts with ports: {', '.join(names)}")
     ports: dict[str, int] = {name: pinned[name] for name in _OPTIONAL if name in pinned}
-    chosen = set(ports.values())
+    # What is pinned is nobody else's, wherever its name stands in the order.
+    chosen = {port for name in pinned for port in _with(pinned[name], _extra(name))}
     for name in names:
-        extra = (GRPC_OFFSET,) if name in _WITH_GRPC else ()
+        extra = _extra(name)
         if name in pinned:
             if pinned[name] + max(extra, default=0) > _LAST:
                 raise StackError(
@@ -155,6 +156,10 @@ def _listeners(port: int) -> list[str]:
                 if fields[3] == "0A" and int(fields[1].rsplit(":", 1)[1], 16) == port:
                     found.append(fields[9])
     return found
+
+
+def _extra(name: str) -> tuple[int, ...]:
+    return (GRPC_OFFSET,) if name in _WITH_GRPC else ()
 
 
 def _with(port: int, offsets: Iterable[int]) -> tuple[int, ...]:

@@ -45,6 +45,13 @@ def test_a_port_that_is_taken_is_passed_over(claims, taken):
     assert taken not in ports.assign({}, {}, claims, pick=lambda: next(candidates)).values()
 
 
+def test_a_pinned_port_is_nobody_elses(claims):
+    pinned = {"api": ports.assign({}, {}, claims)["api"]}
+    candidates = itertools.chain(pinned.values(), itertools.count(23_000))
+    assigned = ports.assign({"postgres": pinned["api"]}, pinned, claims, pick=lambda: next(candidates))
+    assert [name for name, port in assigned.items() if port == pinned["api"]] == ["api"]
+
+
 def test_of_two_stacks_that_start_at_once_neither_gets_a_port_of_the_others(claims):
     pinned = {"api": ports.assign({}, {}, claims)["api"]}
     first = ports.assign({}, pinned, claims)
