@@ -32,7 +32,7 @@ class Counting:
         self._connection = connection
         self.looked_at = dict.fromkeys(tables, 0)
 
-    async def execute(self, statement, values):
+    async def execute(self, statement, values=None):
         if any(table in statement.text for table in self.looked_at):
             async with self._connection.begin_nested() as once:  # it is run to be counted, and must not count twice
                 nodes = await nodes_of(self._connection, statement, values, analyze=True)

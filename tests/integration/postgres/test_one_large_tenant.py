@@ -14,13 +14,13 @@ import sqlalchemy as sa
 from support.protocol import SMALL, join
 
 from connectors.postgres.assets.lifecycle import NewAsset, create_assets, find_uploads
-from connectors.postgres.assets.views import read_asset, read_variants
+from connectors.postgres.assets.views import AssetFilter, list_assets, read_asset, read_variants
 from connectors.postgres.protocol.completing import Completed, complete_assets
 from connectors.postgres.protocol.finishing import Finish, finish_all
 from connectors.postgres.protocol.jobs import ClaimedJob, Offered, claim_all, heartbeat
 from schemas.ids import uuid7
 from schemas.records import Dispatch
-from schemas.states import MediaKind, Stage
+from schemas.states import AssetState, MediaKind, Stage
 
 MANY, OTHERS, GROUP = 6_000, 2_000, 8
 ROUNDS = 8  # from the sixth time on, a statement's plan is made once for all values
@@ -29,9 +29,10 @@ FILL = f"""
     CREATE TEMP TABLE whole AS
         SELECT id AS tenant_id, gen_random_uuid() AS id FROM tenants WHERE slug LIKE 'other-%'
         UNION ALL SELECT '{{tenant}}'::uuid, gen_random_uuid() FROM generate_series(1, {MANY}) AS n;
-    INSERT INTO assets (id, tenant_id, state, kind, file_name, content_type, size, object_key, content_sha256)
-    SELECT id, tenant_id, 'ready', 'image', 'a.jpg', 'image/jpeg', 3, 'uploads/' || id, sha256(id::text::bytea)
-    FROM whole;
+    INSERT INTO assets (id, tenant_id, state, kind, file_name, content_type, size, object_key, content_sha256, tags,
+        created_at)
+    SELECT id, tenant_id, 'ready', 'image', 'a.jpg', 'image/jpeg', 3, 'uploads/' || id, sha256(id::text::bytea),
+        '{{{{beach}}}}', now() - random() * interval '1 day' FROM whole;
     INSERT INTO jobs (id, tenant_id, asset_id, generation, stage, topic, state, content_sha256, finished_at)
     SELECT gen_random_uuid(), tenant_id, id, 1, 'image.primary', 'jobs.image', 'done', sha256(id::text::bytea), now()
     FROM whole;
@@ -44,7 +45,8 @@ FILL = f"""
     INSERT INTO asset_events (asset_id, seq, tenant_id, id, generation, type, subject, payload, created_at)
     SELECT id, 1, tenant_id, gen_random_uuid(), 1, 'asset.created', id, '{{{{}}}}', now() FROM whole;
 """
-TABLES = ("assets", "jobs", "variants", "content", "asset_events")
+TABLES = ("assets", "asset_terms", "jobs", "variants", "content", "asset_events")
+PLANNED = sa.text("SELECT set_config('plan_cache_mode', :mode, true)")
 READ = sa.text("SELECT relname, coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables")
 
 
@@ -121,6 +123,17 @@ async def processed(reading, dispatches):
     ends = [Finish(job=job, sha256=job.asset_id.bytes * 2, report={}, traceparent=None, facts=SMALL) for job in jobs]
     async with reading.by_worker("finish") as connection:
         assert await finish_all(connection, ends) == [True] * len(ends)
+
+
+@pytest.mark.parametrize("plan_cache_mode", ["force_custom_plan", "force_generic_plan"])
+async def test_a_page_by_tag_and_state_walks_no_further_than_the_page(app, worker, large, plan_cache_mode):
+    reading = Reading(app, worker, large)
+    wanted = AssetFilter(state=AssetState.READY, tags=("beach",))
+    async with reading.by_app("page") as connection:
+        await connection.execute(PLANNED, {"mode": plan_cache_mode})
+        page = await list_assets(connection, large, limit=GROUP, where=wanted)
+    assert len(page) == GROUP
+    assert {what: count for what, count in reading.most.items() if count > 10 * GROUP} == {}
 
 
 async def test_a_group_reads_its_own_rows(app, worker, large):
