@@ -17,6 +17,7 @@ class Places:
     """A bounded number of places, for one event loop."""
 
     def __init__(self, count: int, *, wait_s: float) -> None:
+        self.count = count
         self._free = asyncio.Semaphore(count)
         self._shares = Shares(max(1, count // 2))
         self._wait_s = wait_s

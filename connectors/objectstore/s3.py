@@ -58,7 +58,7 @@ class S3ObjectStore(Closing):
         self._parts = Multipart(self._client, self._patient, settings.bucket)
         self._tenant_id: UUID | None = None
         self._places = Places(settings.connections, wait_s=settings.pool_timeout_s)
-        self._threads = Threads(settings.connections, self._places)
+        self._threads = Threads(self._places)
         self._files = plain_client(settings)
         self._asker = Asker(settings, for_all_else)
         self._inner = _signer(settings, settings.endpoint)

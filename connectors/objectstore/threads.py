@@ -17,9 +17,9 @@ T = TypeVar("T")
 class Threads:
     """A bounded pool, for one event loop."""
 
-    def __init__(self, count: int, places: Places) -> None:
-        """`count`: as many as there are places."""
-        self._pool = ThreadPoolExecutor(count, thread_name_prefix="s3")
+    def __init__(self, places: Places) -> None:
+        """As many as there are places."""
+        self._pool = ThreadPoolExecutor(places.count, thread_name_prefix="s3")
         self._places = places
 
     async def run(self, call: Callable[[], T], *, patient: bool = False, owner: Hashable = None) -> T:

@@ -29,13 +29,15 @@ COMMIT; BEGIN;
 -- Large tables are looked at now. An empty one is not: the planner would then know it as empty, and read it from end to end
 -- until the next look, when it has thousands of rows.
 DO $$
+DECLARE
+    named text;
+    is_large boolean;
 BEGIN
-    IF (SELECT count(*) FROM (SELECT FROM assets LIMIT 1000) AS rows) = 1000 THEN ANALYZE assets; END IF;
-    IF (SELECT count(*) FROM (SELECT FROM jobs LIMIT 1000) AS rows) = 1000 THEN ANALYZE jobs; END IF;
-    IF (SELECT count(*) FROM (SELECT FROM content LIMIT 1000) AS rows) = 1000 THEN ANALYZE content; END IF;
-    IF (SELECT count(*) FROM (SELECT FROM content_stages LIMIT 1000) AS rows) = 1000 THEN ANALYZE content_stages; END IF;
-    IF (SELECT count(*) FROM (SELECT FROM variants LIMIT 1000) AS rows) = 1000 THEN ANALYZE variants; END IF;
-    IF (SELECT count(*) FROM (SELECT FROM asset_events LIMIT 1000) AS rows) = 1000 THEN ANALYZE asset_events; END IF;
-    IF (SELECT count(*) FROM (SELECT FROM webhook_deliveries LIMIT 1000) AS rows) = 1000 THEN ANALYZE webhook_deliveries; END IF;
-    IF (SELECT count(*) FROM (SELECT FROM asset_terms LIMIT 1000) AS rows) = 1000 THEN ANALYZE asset_terms; END IF;
+    FOREACH named IN ARRAY ARRAY['assets', 'jobs', 'content', 'content_stages', 'variants', 'asset_events',
+        'webhook_deliveries', 'asset_terms'] LOOP
+        EXECUTE format('SELECT count(*) = 1000 FROM (SELECT FROM %I LIMIT 1000) AS looked_at', named) INTO is_large;
+        IF is_large THEN
+            EXECUTE format('ANALYZE %I', named);
+        END IF;
+    END LOOP;
 END $$;
